@@ -1,0 +1,65 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+#   PYTHON=python3.12       which Python (3.11 or newer) makes the environment
+#   VENV=.venv              where it lies
+#   TORCH_INDEX=address     a package index to take torch from: on Linux, PyTorch's CPU index (README, "Install")
+# pip's own variables and configuration files are respected; where they name a source of packages, it is the only one.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+TORCH_INDEX ?=
+
+.PHONY: demo test lint format types imports bench check install install-dev clean help
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
+	$(BIN)/kronos forecast --demo --plot out/forecast.png
+
+test: install-dev  ## Set up and run every test
+	$(BIN)/python -m pytest
+
+lint: install-dev  ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install-dev  ## Mend style where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install-dev  ## Strict types
+	$(BIN)/mypy
+
+imports: install-dev  ## Who may import whom
+	$(BIN)/lint-imports
+
+bench: install-dev  ## Measure, and write docs/performance.md
+	$(BIN)/python -m benchmarks
+
+check: lint types imports test  ## Everything that must hold
+
+install: $(VENV)/.installed  ## Set up what forecasting needs
+
+install-dev: $(VENV)/.installed-dev  ## Set up what development needs
+
+clean:  ## Remove the environment and what was built
+	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Kronos needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# PyPI's torch for Linux is the CUDA build, gigabytes larger than the CPU build on PyTorch's own index.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@if test -n "$(TORCH_INDEX)"; then \
+		$(PIP) install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" --no-deps torch; fi
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

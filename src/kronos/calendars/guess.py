@@ -1,0 +1,136 @@
+"""Which calendar a history follows, told from the history alone.
+
+The best-fitting reading wins, and a named calendar is only guessed if the history really keeps it: clock times,
+breaks and holidays. Otherwise the history's own pattern of weekdays and clock times is taken, and called inferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from kronos.calendars.clocks import DAY, Clock, own, weekday
+from kronos.calendars.days import exchange_days, fx_days, guess_daily, periods, usual_clock, weekdays_seen
+from kronos.calendars.names import ALWAYS, FUTURES, FX, INFERRED, ZONE_EXCHANGE
+from kronos.calendars.plans import HOUR, WEEK, DayPlan, StepPlan, step_of
+from kronos.calendars.readings import (
+    PERFECT,
+    RECENT_DAYS,
+    Reading,
+    best,
+    exchanges,
+    futures,
+    fx_week,
+    own_hours,
+    pattern,
+    sessions,
+)
+from kronos.intervals import Interval
+
+_RECENT = 4_000  # stamps looked at
+
+
+def guess_calendar(history: pd.DatetimeIndex, interval: Interval) -> str:
+    """The calendar that a history follows: a name, or ``inferred`` if it fits none.
+
+    Args:
+        history: Times in increasing order, naive or with a timezone.
+        interval: The candles' interval.
+    """
+    return guess(history, interval).name
+
+
+def guess(history: pd.DatetimeIndex, interval: Interval) -> Reading:
+    """The best reading of a history among all calendars; see `guess_calendar`."""
+    recent = _recent(history, interval)
+    if interval.unit in ("w", "mo"):
+        return periods(recent, interval, None)
+    if _round_the_clock(recent, interval):
+        return _always(recent, interval)
+    return _guess_intraday(recent, interval) if interval.intraday else guess_daily(recent, interval)
+
+
+def read_as(name: str, history: pd.DatetimeIndex, interval: Interval) -> Reading:
+    """The best reading of a history under a calendar that the caller has named."""
+    recent = _recent(history, interval)
+    if name == ALWAYS:
+        return _always(recent, interval)
+    if interval.unit in ("w", "mo"):
+        return periods(recent, interval, {FX: ALWAYS, INFERRED: None}.get(name, name))
+    if name == INFERRED:
+        return pattern(recent) if interval.intraday else weekdays_seen(recent, interval)
+    if name == FX:
+        return best(fx_week(recent, interval)) if interval.intraday else fx_days(recent, interval)
+    if not interval.intraday:
+        return best(exchange_days(name, recent, interval))
+    found = list(futures(recent, interval) if name == FUTURES else sessions(name, recent, interval))
+    reading = best(found) if found else own_hours(name, recent, interval)
+    if reading.fit.on >= 0.9 and reading.fit.filled >= 0.6:
+        return reading
+    return own_hours(name, recent, interval)
+
+
+def _recent(history: pd.DatetimeIndex, interval: Interval) -> pd.DatetimeIndex:
+    recent = history[-_RECENT:]
+    if interval.intraday:
+        recent = recent[recent > recent[-1] - pd.Timedelta(days=RECENT_DAYS)]
+    return recent
+
+
+def _guess_intraday(history: pd.DatetimeIndex, interval: Interval) -> Reading:
+    fitting = []
+    for reading in _candidates(history, interval):
+        fit = reading.fit
+        if fit.score == 1 and reading.name != FX:
+            return reading
+        if fit.on >= 0.99 and fit.filled >= 0.9 and fit.days >= 0.8:
+            fitting.append(reading)
+    if not fitting:
+        return pattern(history)
+    chosen, own_pattern = best(fitting), pattern(history)
+    long = history[-1] - history[0] >= pd.Timedelta(WEEK * 3)
+    # Over weeks of data a market with hours of its own (a later Sunday opening, say) shows them.
+    if chosen.name == FX and long and own_pattern.fit.score > chosen.fit.score + 0.003:
+        return own_pattern
+    return chosen
+
+
+def _candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterator[Reading]:
+    if history[-1] - history[0] > pd.Timedelta(days=2):
+        yield from fx_week(history, interval)
+    for name in exchanges(history):
+        yield from sessions(name, history, interval)
+    yield from futures(history, interval)
+
+
+def _round_the_clock(history: pd.DatetimeIndex, interval: Interval) -> bool:
+    """Whether most possible stamps are there, weekends included if the history is long enough to have one."""
+    wall = own(history).to_wall(history)
+    step = step_of(interval)
+    every = np.arange(wall[0], wall[-1] + 1, step, dtype=np.int64)
+    if len(every) == len(wall) and str(history.tz) not in ZONE_EXCHANGE and interval.intraday:
+        return True  # no break at all, and no timezone that hints at an exchange
+    if len(every) < 2 or len(wall) < 0.6 * len(every):
+        return False
+    saturdays = int((weekday(every) == 5).sum())
+    if saturdays * step >= 12 * HOUR:
+        return int((weekday(wall) == 5).sum()) > 0.5 * saturdays
+    # Less than a weekend was seen: an unbroken run longer than any session.
+    return interval.intraday and len(every) * step > 20 * HOUR and len(wall) > 0.9 * len(every)
+
+
+def _always(history: pd.DatetimeIndex, interval: Interval) -> Reading:
+    """A market that never closes."""
+    clock = own(history)
+    if interval.unit in ("w", "mo"):
+        return periods(history, interval, ALWAYS)
+    wall = clock.to_wall(history)
+    if not interval.intraday:
+        return Reading(ALWAYS, clock, DayPlan(None, interval.count, usual_clock(wall)), PERFECT)
+    # Intraday steps are steps of absolute time, whatever summer time does to the wall clock.
+    absolute = clock if history.tz is None else Clock(index_zone=history.tz, market="UTC")
+    seen = bool((weekday(wall) == 5).any()) or wall[-1] - wall[0] > 7 * DAY
+    note = "" if seen else "no weekend in the history"
+    return Reading(ALWAYS, absolute, StepPlan(step_of(interval)), PERFECT, note)

@@ -1,0 +1,288 @@
+"""From a table as read to a clean frame: every row dropped and every value changed is a finding.
+
+Order: read numbers and times, drop rows that say nothing (at most `BAD_SHARE` of them, else refuse), sort,
+merge duplicate times, mend highs and lows, fill volume and amount. Rows keep their original position until
+the end, for the messages.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kronos.candles.files import Table
+from kronos.candles.findings import Finding, Notebook, shown
+from kronos.candles.schema import COLUMNS, PRICES, TIME
+from kronos.candles.times import Times, join_clock, read_times
+from kronos.errors import DataError
+
+BAD_SHARE = 0.05
+_THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
+_MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
+
+
+def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Finding]]:
+    """Read, mend and order a table.
+
+    Args:
+        table: What a source holds.
+        timezone: IANA name for naive stamps, or to convert to.
+
+    Returns:
+        The frame of six float64 columns under a strictly increasing DatetimeIndex, and what was found.
+
+    Raises:
+        DataError: If times or numbers cannot be read, or too many rows would have to be dropped.
+    """
+    book = Notebook(table.rows)
+    if table.headless:
+        book.note(
+            "no-header",
+            "info",
+            f"{table.rows.name} has no header line; its columns were taken in their usual order.",
+        )
+    values = _numbers(table, book)
+    times = _times(table, timezone)
+    for code, message in times.notes:
+        book.note(code, "warning" if code == "several-offsets" else "info", message)
+    keep = _usable(table, times.index, values, book)
+    frame = pd.DataFrame(values[keep], columns=list(COLUMNS), index=times.index[keep].rename(TIME))
+    frame, positions = _order(frame, np.flatnonzero(keep), book)
+    _mend_prices(frame, positions, book)
+    _fill_volume(frame, positions, table, book)
+    return frame, book.findings
+
+
+def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:
+    """The six columns as floats, NaN where missing; unreadable cells raise unless few."""
+    out = np.full((len(table.frame), 6), np.nan)
+    for i, column in enumerate(COLUMNS):
+        if column not in table.layout.prices:
+            continue
+        raw = table.frame[table.layout.prices[column]]
+        out[:, i], unreadable = _floats(raw, table.decimal_comma)
+        if len(unreadable):
+            cell = shown(raw.iloc[unreadable[0]])
+            message = f"{{count}} unreadable {column} value(s), such as '{cell}' ({{where}}), count as missing."
+            if len(unreadable) > max(1, BAD_SHARE * len(raw)):
+                raise DataError(
+                    f"Column {column} holds '{cell}' in {table.rows.at(unreadable[0])}, which is no number; "
+                    f"mend it and the {len(unreadable) - 1} like it."
+                )
+            book.note("unreadable-number", "warning", message, unreadable)
+    return out
+
+
+def _floats(raw: pd.Series, decimal_comma: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Values as floats, and the positions of cells that hold something else than a number or nothing."""
+    if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
+        return _plain(raw.astype("Float64")), np.empty(0, np.int64)
+    text = raw.map(cell_text).astype("string")
+    numeric = pd.to_numeric(text, errors="coerce").astype("Float64")
+    left = np.asarray((numeric.isna() & ~text.str.lower().isin(_MISSING)).fillna(False), dtype=np.bool_)
+    if left.any():
+        plain = text[left].str.replace(r"[\s_$€£¥￥]|USDT?$|元$", "", regex=True)
+        if decimal_comma:
+            plain = plain.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        else:
+            commas = plain.str.fullmatch(_THOUSANDS).fillna(False)
+            plain = plain.where(~commas, plain.str.replace(",", "", regex=False))
+        numeric = numeric.copy()
+        numeric[left] = pd.to_numeric(plain, errors="coerce").astype("Float64").to_numpy()
+    floats = _plain(numeric)
+    infinite = np.asarray(text.str.fullmatch(r"[+-]?inf(inity)?", flags=re.IGNORECASE).fillna(False), dtype=np.bool_)
+    return floats, np.flatnonzero(left & np.isnan(floats) & ~infinite).astype(np.int64)
+
+
+def _plain(values: pd.Series) -> npt.NDArray[np.float64]:
+    return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def cell_text(value: object) -> str:
+    """A cell's text, without the spaces around it; empty if it is missing."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return str(value).strip()[:64]
+
+
+def _times(table: Table, timezone: str | None) -> Times:
+    layout, name = table.layout, table.rows.name
+    if layout.time is None:
+        index = table.frame.index
+        if isinstance(index, pd.RangeIndex | pd.MultiIndex) or not len(index) or table.rows.first != 0:
+            raise DataError(
+                f"{name} has no time column; name it timestamps, or say which it is with columns={{'timestamps': '…'}}."
+            )
+        return read_times(index.to_series().reset_index(drop=True), timezone, name)
+    column = table.frame[layout.time].reset_index(drop=True)
+    if layout.clock is not None:
+        column = join_clock(column, table.frame[layout.clock].reset_index(drop=True))
+    return read_times(column, timezone, name)
+
+
+def _usable(
+    table: Table, index: pd.DatetimeIndex, values: npt.NDArray[np.float64], book: Notebook
+) -> npt.NDArray[np.bool_]:
+    """Rows with a time and four finite positive prices; the rest is reported, or refused when there is much of it."""
+    prices = values[:, :4]
+    untimed = np.asarray(index.isna())
+    blank = untimed & np.isnan(values).all(axis=1)
+    missing = ~blank & ~untimed & np.isnan(prices).any(axis=1)
+    infinite = ~blank & ~untimed & np.isinf(prices).any(axis=1)
+    negative = ~blank & ~untimed & ~missing & ~infinite & (prices <= 0).any(axis=1)
+    bad = missing | infinite | negative | (untimed & ~blank)
+    kinds = (
+        ("unreadable-time", "no readable time", untimed & ~blank),
+        ("missing-price", "a missing price (NaN)", missing),
+        ("infinite-price", "an infinite price", infinite & ~missing),
+        ("nonpositive-price", "a zero or negative price", negative),
+    )
+    present = int((~blank).sum())
+    if present and bad.sum() > max(1, BAD_SHARE * present):
+        raise DataError(_refusal(table, bad, kinds, present))
+    if blank.any():
+        book.note("blank-row", "info", "{count} blank row(s) were skipped ({where}).", np.flatnonzero(blank))
+    for code, what, where in kinds:
+        if where.any():
+            book.note(
+                code,
+                "warning",
+                f"{{count}} row(s) with {what} were dropped ({{where}}).",
+                np.flatnonzero(where),
+            )
+    keep = ~bad & ~blank
+    if keep.sum() < 2:
+        raise DataError(f"{table.rows.name} has {int(keep.sum())} usable row(s), but at least 2 candles are needed.")
+    return np.asarray(keep, dtype=np.bool_)
+
+
+def _refusal(
+    table: Table,
+    bad: npt.NDArray[np.bool_],
+    kinds: tuple[tuple[str, str, npt.NDArray[np.bool_]], ...],
+    present: int,
+) -> str:
+    first = int(bad.argmax())
+    what = next(text for _, text, where in kinds if where[first])
+    cell = ""
+    if what == "no readable time" and table.layout.time is not None:
+        cell = f" ('{shown(table.frame[table.layout.time].iloc[first])}')"
+    return (
+        f"{int(bad.sum())} of {present} rows of {table.rows.name} are unusable, the first being {table.rows.word} "
+        f"{table.rows.number(first)} with {what}{cell}; more than {BAD_SHARE:.0%} is not mended "
+        f"silently, so mend the source."
+    )
+
+
+def _order(
+    frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: Notebook
+) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Sort by time; merge rows with one time, of which the last in the source is kept."""
+    stamps = frame.index.as_unit("ns").asi8  # type: ignore[attr-defined]
+    back = np.flatnonzero(np.diff(stamps) < 0)
+    if len(back) and len(back) == np.count_nonzero(np.diff(stamps)):
+        book.note("newest-first", "info", f"{book.rows.name} runs from new to old; it was turned round.")
+    elif len(back):
+        book.note(
+            "unsorted-times",
+            "warning",
+            "Times go backwards {count} time(s) ({where}); the rows were sorted.",
+            positions[back + 1],
+        )
+    order = np.argsort(stamps, kind="stable")
+    frame, positions, stamps = frame.iloc[order], positions[order], stamps[order]
+    last = np.append(np.diff(stamps) != 0, True)
+    doubled = np.flatnonzero(~last)
+    if len(doubled):
+        cells = np.nan_to_num(frame.to_numpy(), nan=-1.0)
+        same = np.all(cells[doubled] == cells[doubled + 1], axis=1)
+        if same.any():
+            book.note(
+                "duplicate-row",
+                "info",
+                "{count} row(s) that repeat another were merged ({where}).",
+                positions[doubled[same]],
+            )
+        if not same.all():
+            message = "{count} row(s) have the time of a later row but other values and were dropped ({where})."
+            book.note("duplicate-time", "warning", message, positions[doubled[~same]])
+    kept, left = frame[last].copy(), positions[last]
+    if len(kept) < 2:
+        raise DataError(f"{book.rows.name} has {len(kept)} distinct time(s), but at least 2 candles are needed.")
+    return kept, left
+
+
+def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: Notebook) -> None:
+    """Swap highs and lows that changed places; widen the range to hold open and close."""
+    prices = frame[list(PRICES)].to_numpy(copy=True)
+    swapped = prices[:, 1] < prices[:, 2]
+    prices[swapped, 1], prices[swapped, 2] = prices[swapped, 2], prices[swapped, 1]
+    high, low = prices.max(axis=1), prices.min(axis=1)
+    widened = (high > prices[:, 1]) | (low < prices[:, 2])
+    prices[:, 1], prices[:, 2] = high, low
+    if swapped.any():
+        book.note(
+            "high-below-low",
+            "warning",
+            "{count} row(s) had high below low and were swapped ({where}).",
+            positions[swapped],
+        )
+    if widened.any():
+        message = "{count} row(s) had open or close outside low … high, which was widened ({where})."
+        book.note("range-too-narrow", "warning", message, positions[widened])
+    if swapped.any() or widened.any():
+        frame[list(PRICES)] = prices
+    if np.ptp(prices) == 0:
+        book.note(
+            "constant-prices",
+            "warning",
+            f"All prices of {book.rows.name} are the same; there is nothing to forecast from.",
+        )
+
+
+def _fill_volume(frame: pd.DataFrame, positions: npt.NDArray[np.int64], table: Table, book: Notebook) -> None:
+    """Volume and amount: negative, missing and absent values; without volume both are 0, as the models were trained."""
+    given = table.layout.prices
+    if "volume" not in given:
+        also = " (its amount is not used)" if "amount" in given else ""
+        book.note("no-volume", "info", f"{book.rows.name} has no volume; volume and amount are 0{also}.")
+        frame[["volume", "amount"]] = 0.0
+        return
+    _fill(frame, "volume", positions, book)
+    if "amount" in given:
+        _fill(frame, "amount", positions, book)
+    else:
+        # The mean price of the bar values its volume, as in the models' training data.
+        frame["amount"] = np.clip(frame["volume"] * frame[list(PRICES)].mean(axis=1), 0.0, np.finfo(np.float64).max)
+        book.note("no-amount", "info", f"{book.rows.name} has no amount; it was set to volume × mean price.")
+    idle = np.asarray(frame["volume"] == 0)
+    if idle.all():
+        book.note("zero-volume", "warning", f"The volume of {book.rows.name} is 0 throughout.")
+    elif idle.any():
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], idle.astype(np.int8), [0]])))
+        longest = int((edges[1::2] - edges[::2]).max())
+        book.note(
+            "zero-volume",
+            "info",
+            f"{{count}} row(s) have zero volume, at most {longest} in a row ({{where}}).",
+            positions[idle],
+        )
+
+
+def _fill(frame: pd.DataFrame, column: str, positions: npt.NDArray[np.int64], book: Notebook) -> None:
+    values = frame[column].to_numpy(copy=True)
+    missing, negative = ~np.isfinite(values), values < 0
+    if missing.any():
+        book.note(
+            f"missing-{column}",
+            "warning",
+            f"{{count}} missing {column} value(s) were set to 0 ({{where}}).",
+            positions[missing],
+        )
+    if (negative & ~missing).any():
+        message = f"{{count}} negative {column} value(s) were set to 0 ({{where}})."
+        book.note(f"negative-{column}", "warning", message, positions[negative & ~missing])
+    frame[column] = np.where(missing | negative, 0.0, values)

@@ -1,0 +1,105 @@
+"""Reading candles from files and frames: the functions most people start with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kronos.candles.cleaning import cell_text
+from kronos.candles.files import Table, frame_table, read_table
+from kronos.candles.findings import shown
+from kronos.candles.table import Candles, Options, build
+from kronos.errors import DataError, ParameterError
+from kronos.intervals import Interval
+
+
+def read_candles(
+    source: str | Path | pd.DataFrame,
+    *,
+    symbol: str | None = None,
+    interval: str | Interval | None = None,
+    timezone: str | None = None,
+    calendar: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Candles:
+    """Read and clean one instrument's candles.
+
+    Args:
+        source: A CSV (also in gzip or zip), Feather or Parquet file, told by its content; or a DataFrame.
+        symbol: The instrument's name; else a symbol column's only value.
+        interval: Such as ``"1h"``; else inferred.
+        timezone: IANA name. Naive stamps are its wall clock; epoch numbers and stamps with an offset are converted
+            to it. Without it naive stamps stay naive and epoch numbers are UTC.
+        calendar: Trading calendar for what comes after; None leaves it to be guessed.
+        columns: Which column is which, ``{"close": "Last Price"}``; wins over the usual names.
+
+    Returns:
+        The candles, whose ``findings`` say what was noticed, dropped or mended.
+
+    Raises:
+        DataError: If the source cannot be used: the message names file, row or column, and the mend.
+        ParameterError: If an argument is wrong.
+    """
+    options = Options(symbol, interval, timezone, calendar)
+    table, name = _open(source, columns)
+    return build(table, options, name)
+
+
+def read_many(
+    source: str | Path | pd.DataFrame,
+    *,
+    interval: str | Interval | None = None,
+    timezone: str | None = None,
+    calendar: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> dict[str, Candles]:
+    """Read a long table of several instruments, told apart by a column such as ``unique_id`` or ``symbol``.
+
+    Args:
+        source: A file or a DataFrame as for `read_candles`, with the column that names the instrument.
+        interval: Such as ``"1h"``; else inferred for each instrument.
+        timezone: As for `read_candles`.
+        calendar: As for `read_candles`.
+        columns: As for `read_candles`.
+
+    Returns:
+        Candles by symbol, in order of appearance; row numbers in findings are those of the whole table.
+
+    Raises:
+        DataError: If there is no such column, or an instrument's candles cannot be used.
+        ParameterError: If an argument is wrong.
+    """
+    table, name = _open(source, columns)
+    label = table.layout.symbol
+    if label is None:
+        raise DataError(f"{table.rows.name} has no column that names the instrument; call it unique_id or symbol.")
+    names = table.frame[label].map(cell_text)
+    if bool((names == "").all()):
+        raise DataError(f"Column '{shown(label)}' of {table.rows.name} is empty; it has to name the instruments.")
+    found: dict[str, Candles] = {}
+    for one in names[names != ""].unique():
+        where = np.flatnonzero(names == one).astype(np.int64)
+        rows = replace(table.rows, name=f"{table.rows.name} [{one}]", whole=where)
+        part_table = replace(table, frame=table.frame.iloc[where], rows=rows)
+        found[str(one)] = build(part_table, Options(str(one), interval, timezone, calendar), name)
+    return found
+
+
+def split_long(frame: pd.DataFrame) -> dict[str, Candles]:
+    """Split a long frame (``unique_id``, ``ds``, open … amount) into candles by instrument; see `read_many`."""
+    return read_many(frame)
+
+
+def _open(source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None) -> tuple[Table, str]:
+    if isinstance(source, pd.DataFrame):
+        return frame_table(source, columns), "a DataFrame"
+    if not isinstance(source, str | Path) or not str(source).strip():
+        raise ParameterError(
+            f"Candles are read from a path or a DataFrame, not from {type(source).__name__} '{shown(source)}'."
+        )
+    path = Path(source)
+    return read_table(path, columns), path.name

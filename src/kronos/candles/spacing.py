@@ -1,0 +1,151 @@
+"""Which interval a series of times has, and where it has gaps.
+
+Markets close at night, at lunch, at weekends and on holidays, so the interval is the most frequent difference, checked
+against the rest: longer differences are breaks, shorter ones must be rare, and parts of the series must agree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kronos.errors import DataError
+from kronos.intervals import Interval
+
+DAY = 86_400
+_SHORT = 0.2  # share of differences that may be shorter than the interval (a session's last bar often is)
+_MEND = "say it with interval=, or give one series with one interval"
+
+
+def wall(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The index as its own wall clock shows it, without a timezone, in nanoseconds."""
+    naive = index if index.tz is None else index.tz_localize(None)
+    return naive.as_unit("ns")
+
+
+def _seconds(index: pd.DatetimeIndex) -> npt.NDArray[np.float64]:
+    return np.asarray(np.diff(index.as_unit("ns").asi8) / 1e9, dtype=np.float64)
+
+
+def infer_interval(index: pd.DatetimeIndex) -> Interval:
+    """The interval of strictly increasing times, robust to nights, lunch breaks, weekends, holidays and gaps.
+
+    Args:
+        index: Times in increasing order, naive or with a timezone.
+
+    Returns:
+        The interval, months and weeks included.
+
+    Raises:
+        DataError: If there are fewer than two times, or the times follow no single interval.
+    """
+    if len(index) < 2:
+        raise DataError("The interval cannot be told from fewer than 2 times; give more rows or say interval=.")
+    steps = _seconds(index)
+    if np.median(steps) > 0.9 * DAY:
+        # Days are days of the wall clock: a change of summer time makes them 23 or 25 hours long.
+        steps = _seconds(wall(index))
+    if np.any(steps <= 0):
+        raise DataError("The times are not strictly increasing; sort them and drop duplicates first.")
+    mode = _mode(steps)
+    if mode >= 27 * DAY:
+        return _months(steps)
+    _verify(steps, mode)
+    return Interval.from_seconds(round(mode))
+
+
+def _mode(steps: npt.NDArray[np.float64]) -> float:
+    counts = Counter(np.round(steps, 3).tolist())
+    best = max(counts.values())
+    # Of equally frequent differences the shortest: the others are breaks between sessions.
+    return float(min(step for step, n in counts.items() if n == best))
+
+
+def _months(steps: npt.NDArray[np.float64]) -> Interval:
+    days = steps / DAY
+    count = max(1, round(float(np.median(days)) / 30.44))
+    fits = np.abs(days - count * 30.44) <= 4 + 0.6 * count
+    longer = days > count * 30.44
+    if np.mean(fits | longer) < 1 - _SHORT or np.mean(fits) < 0.3:
+        raise DataError(f"The times are {days.min():.0f} to {days.max():.0f} days apart, no single interval; {_MEND}.")
+    return Interval(count, "mo")
+
+
+def _verify(steps: npt.NDArray[np.float64], mode: float) -> None:
+    if mode < 1 or abs(mode - round(mode)) > 1e-3:
+        raise DataError(f"The times are {mode:g} seconds apart, but candles last whole seconds; {_MEND}.")
+    spread = f"(from {_words(steps.min())} to {_words(steps.max())} apart, most often {_words(mode)})"
+    whole = DAY % round(mode) == 0 or round(mode) % DAY == 0
+    short = float(np.mean(steps < mode * 0.999))
+    if not whole or short > _SHORT or np.mean(np.abs(steps - mode) < 1e-3) < 0.15:
+        raise DataError(f"The times follow no single interval {spread}; {_MEND}.")
+    modes = (
+        [_mode(part) for part in np.array_split(steps, min(8, len(steps) // 8)) if len(part)]
+        if len(steps) >= 16
+        else []
+    )
+    other = [m for m in modes if abs(m - mode) > 1e-3]
+    if len(other) > len(modes) / 4:
+        raise DataError(f"The times mix intervals, {_words(mode)} and {_words(other[0])}; {_MEND}.")
+
+
+def _words(seconds: float) -> str:
+    return str(Interval.from_seconds(round(seconds))) if seconds >= 1 else f"{seconds:g}s"
+
+
+def agrees(index: pd.DatetimeIndex, interval: Interval) -> bool:
+    """Whether most times can be candles of this interval: hardly any two are closer than it."""
+    if len(index) < 2:
+        return True
+    # Session ends cut bars short and months vary, so an interval is contradicted only by a majority of closer times.
+    return float(np.mean(_seconds(wall(index)) < 0.85 * interval.seconds)) <= 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Breaks that are no habit of the market: where (position of the row after), and the longest, in seconds."""
+
+    positions: npt.NDArray[np.int64]
+    longest: float
+
+
+def find_gaps(index: pd.DatetimeIndex, interval: Interval) -> Gaps:
+    """Breaks that don't recur: neither nights, lunch breaks nor weekends.
+
+    Within a day a break is a habit when the same two clock times bound a break on at least one day in
+    fifty, and twice; between days weekends are habits, and so are holidays of up to three weekdays.
+    """
+    steps = _seconds(wall(index))
+    if interval.intraday:
+        odd = (steps > interval.seconds * 1.001) & ~_habitual(index, steps > interval.seconds * 1.001)
+    elif interval.unit == "d":
+        odd = _missing_days(index, interval) > (0 if _weekends(index) else 3)
+    else:
+        odd = steps > interval.seconds * 1.6
+    positions = np.flatnonzero(odd) + 1
+    return Gaps(positions, float(steps[odd].max()) if odd.any() else 0.0)
+
+
+def _habitual(index: pd.DatetimeIndex, broken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    clock = (wall(index).asi8 // 10**9) % DAY
+    pair = clock[:-1] * DAY + clock[1:]
+    values, inverse, counts = np.unique(pair[broken], return_inverse=True, return_counts=True)
+    days = len(np.unique(wall(index).asi8 // (DAY * 10**9)))
+    habit = np.zeros(len(pair), dtype=np.bool_)
+    if len(values):
+        habit[broken] = (counts >= max(2, 0.02 * days))[inverse]
+    return habit
+
+
+def _weekends(index: pd.DatetimeIndex) -> bool:
+    return bool(np.mean(np.asarray(index.day_of_week) >= 5) > 0.2)
+
+
+def _missing_days(index: pd.DatetimeIndex, interval: Interval) -> npt.NDArray[np.int64]:
+    dates = wall(index).values.astype("datetime64[D]")
+    count = np.diff(dates).astype(np.int64) if _weekends(index) else np.busday_count(dates[:-1], dates[1:])
+    return np.asarray(count - interval.count, dtype=np.int64)

@@ -1,0 +1,120 @@
+"""The interval of a candle: parsed, printed, compared and added to times.
+
+An interval is a count and a unit, written the way exchanges write it: ``5m``, ``1h``, ``4h``, ``1d``,
+``1w``, ``1mo``. Months have no fixed length, so arithmetic goes through `Interval.offset`; `Interval.delta`
+is the nominal length.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kronos.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Unit = Literal["s", "m", "h", "d", "w", "mo"]
+
+_SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
+_UNITS: dict[str, Unit] = {
+    "s": "s", "sec": "s", "second": "s",
+    "m": "m", "min": "m", "t": "m", "minute": "m",
+    "h": "h", "hr": "h", "hour": "h", "hourly": "h",
+    "d": "d", "day": "d", "daily": "d",
+    "w": "w", "wk": "w", "week": "w", "weekly": "w",
+    "mo": "mo", "mon": "mo", "month": "mo", "monthly": "mo",
+}  # fmt: skip
+_PATTERN = re.compile(r"\s*(\d*)\s*([a-z]+)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A candle's length, for example ``Interval(4, "h")``.
+
+    Attributes:
+        count: How many units; at least 1.
+        unit: ``s``, ``m``, ``h``, ``d``, ``w`` or ``mo``.
+    """
+
+    count: int
+    unit: Unit
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ParameterError(f"An interval needs a positive count, not {self.count}.")
+
+    @classmethod
+    def parse(cls, text: str | Interval) -> Interval:
+        """Read ``"4h"``, ``"4H"``, ``"15min"``, ``"daily"``, ``"1M"`` (a month: exchanges write it so).
+
+        Raises:
+            ParameterError: If the text names no interval.
+        """
+        if isinstance(text, Interval):
+            return text
+        match = _PATTERN.fullmatch(text)
+        if match is None:
+            raise ParameterError(f"'{text}' is no interval; write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
+        digits, name = match.groups()
+        # A capital M alone is the exchanges' month; every other letter may be in either case.
+        unit: Unit | None = "mo" if name == "M" else _UNITS.get(name.lower().removesuffix("s") or "s")
+        if unit is None:
+            raise ParameterError(f"'{text}' is no interval; write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
+        return cls(int(digits or 1), unit).normalized()
+
+    @classmethod
+    def from_seconds(cls, seconds: int) -> Interval:
+        """The interval of that many seconds, in its largest whole unit (28 to 31 days are a month).
+
+        Raises:
+            ParameterError: If ``seconds`` is below 1.
+        """
+        if seconds < 1:
+            raise ParameterError(f"An interval lasts at least a second, not {seconds} seconds.")
+        if 28 * 86_400 <= seconds <= 31 * 86_400 and seconds % 86_400 == 0:
+            return cls(1, "mo")
+        return cls(seconds, "s").normalized()
+
+    def normalized(self) -> Interval:
+        """The same length in its largest whole unit: 60 m is 1 h, 24 h is 1 d, 7 d is 1 w."""
+        if self.unit == "mo":
+            return self
+        total = self.count * _SECONDS[self.unit]
+        for unit in ("w", "d", "h", "m"):
+            if total % _SECONDS[unit] == 0:
+                return Interval(total // _SECONDS[unit], unit)
+        return Interval(total, "s")
+
+    @property
+    def seconds(self) -> int:
+        """Nominal length in seconds; a month counts as 30 days."""
+        return self.count * _SECONDS[self.unit]
+
+    @property
+    def delta(self) -> pd.Timedelta:
+        """Nominal length; a month counts as 30 days."""
+        import pandas as pd
+
+        return pd.Timedelta(seconds=self.seconds)
+
+    @property
+    def offset(self) -> pd.DateOffset:
+        """What to add to a wall-clock time to reach the next candle's (months keep the day where they can)."""
+        import pandas as pd
+
+        if self.unit == "mo":
+            return pd.DateOffset(months=self.count)
+        if self.unit in ("d", "w"):
+            return pd.DateOffset(days=self.count * (7 if self.unit == "w" else 1))
+        return pd.DateOffset(seconds=self.seconds)
+
+    @property
+    def intraday(self) -> bool:
+        """Whether several candles fit into a day."""
+        return self.seconds < 86_400
+
+    def __str__(self) -> str:
+        return f"{self.count}{self.unit}"

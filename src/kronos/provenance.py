@@ -1,0 +1,106 @@
+"""What made a result: digests of files and frames, versions, the time.
+
+- Nothing here imports torch, numpy or pandas on its own account: versions come from the installed packages'
+  metadata.
+- A frame's digest depends on its content alone, not on the pandas version, the index's resolution or memory
+  layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kronos.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_PACKAGES = ("kronos", "numpy", "pandas", "torch")
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hash a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its SHA-256 in 64 hexadecimal digits.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(f"Cannot read {path} to hash it: {reason}; check the path and its rights.") from error
+
+
+def frame_digest(frame: pd.DataFrame) -> str:
+    """Hash a frame's column names, index and values.
+
+    Times count to the microsecond, with their timezone; numbers as float64 (−0 as 0, every NaN alike);
+    anything else as text.
+
+    Args:
+        frame: Any frame. [rows, columns]
+
+    Returns:
+        A SHA-256 in 64 hexadecimal digits, equal for equal content.
+    """
+    digest = hashlib.sha256()
+    _add(digest, repr([str(name) for name in frame.columns]).encode())
+    _add(digest, _column_bytes(frame.index.to_series()))
+    for position in range(frame.shape[1]):
+        _add(digest, _column_bytes(frame.iloc[:, position]))
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """List the versions a result depends on: Python, Kronos, numpy, pandas, torch, as far as installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now_utc() -> str:
+    """Tell the time in UTC as ISO 8601 to the second, for example ``2025-03-01T12:00:00Z``."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _add(digest: hashlib._Hash, part: bytes) -> None:
+    """Add one part with its length before it, so that neighbouring parts cannot run into each other."""
+    digest.update(len(part).to_bytes(8, "little"))
+    digest.update(part)
+
+
+def _column_bytes(column: pd.Series) -> bytes:
+    """Give a column's canonical bytes: a tag for its kind, then its values."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
+        times = pd.DatetimeIndex(column)
+        return f"time {times.tz}\n".encode() + times.as_unit("us").asi8.astype("<i8").tobytes()
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return b"number\n" + _canonical_floats(column.to_numpy(dtype="float64", na_value=float("nan")))
+    return b"text\n" + repr([str(value) for value in column]).encode()
+
+
+def _canonical_floats(values: np.ndarray) -> bytes:
+    """Give little-endian float64 bytes in which −0 is 0 and every NaN has one pattern."""
+    import numpy as np
+
+    canonical = np.where(np.isnan(values), np.nan, values + 0.0)
+    return canonical.astype("<f8").tobytes()

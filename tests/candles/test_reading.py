@@ -1,0 +1,365 @@
+"""Reading: names of columns, formats, encodings, times; and one sentence for each thing that cannot be read."""
+
+import gzip
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kronos.candles import COLUMNS, Candles, read_candles, read_many, split_long
+from kronos.errors import DataError, KronosError, ParameterError
+
+STAMPS = pd.date_range("2024-01-01", periods=40, freq="h")
+
+
+def frame(rows: int = 40, freq: str = "h", name: str = "timestamps") -> pd.DataFrame:
+    close = 100 + np.sin(np.arange(rows))
+    return pd.DataFrame(
+        {
+            name: pd.date_range("2024-01-01", periods=rows, freq=freq),
+            "open": close, "high": close + 1, "low": close - 1, "close": close,
+            "volume": np.arange(1.0, rows + 1), "amount": np.arange(1.0, rows + 1) * 100,
+        }
+    )  # fmt: skip
+
+
+def csv(tmp_path: Path, text: str | bytes, name: str = "a.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def codes(candles: Candles) -> set[str]:
+    return {f.code for f in candles.findings}
+
+
+def lines(stamps: list[str], header: str = "timestamps,open,high,low,close,volume") -> str:
+    return "\n".join([header, *(f"{s},10,11,9,10,5" for s in stamps)])
+
+
+def test_a_clean_frame_passes_unchanged_and_without_findings() -> None:
+    candles = read_candles(frame())
+    assert candles.findings == ()
+    assert tuple(candles.frame.columns) == COLUMNS
+    assert candles.frame.index.name == "timestamps"
+    assert str(candles.interval) == "1h"
+    assert candles.timezone is None
+    assert candles.has_volume
+    assert candles.has_amount
+    np.testing.assert_array_equal(candles.frame.to_numpy(), frame()[list(COLUMNS)].to_numpy())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".csv.gz", ".zip", ".tsv"])
+def test_every_format_gives_the_same_candles(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"prices{suffix}"
+    table = frame()
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    elif suffix == ".feather":
+        table.to_feather(path)
+    else:
+        table.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    candles = read_candles(path)
+    pd.testing.assert_frame_equal(candles.frame, read_candles(table).frame, check_index_type=False)
+    assert candles.source == path.name
+
+
+def test_a_frame_indexed_by_time_and_its_parquet_file(tmp_path: Path) -> None:
+    indexed = frame().set_index("timestamps").rename_axis(None)
+    indexed.to_parquet(tmp_path / "a.parquet")
+    for source in (indexed, tmp_path / "a.parquet"):
+        assert read_candles(source).index.equals(read_candles(frame()).index)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Date", "Open", "High", "Low", "Close", "Volume", "Turnover"],
+        ["open_time", "o", "h", "l", "c", "v", "quote_volume"],
+        ["日期", "开盘", "最高", "最低", "收盘", "成交量", "成交额"],
+        [" Timestamp ", "OPEN", "HIGH ", "low", "Close", "Vol", "Amt"],
+        ["<DATE>", "<OPEN>", "<HIGH>", "<LOW>", "<CLOSE>", "<VOL>", "amount"],
+        ["ds", "open price", "high price", "low price", "close price", "volume", "money"],
+    ],
+)
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "gbk", "utf-16"])
+def test_names_in_any_fashion(tmp_path: Path, names: list[str], codec: str) -> None:
+    table = frame().set_axis(names, axis=1)
+    path = csv(tmp_path, table.to_csv(index=False).encode(codec))
+    np.testing.assert_allclose(read_candles(path).frame.to_numpy(), read_candles(frame()).frame.to_numpy())
+
+
+def test_columns_said_by_the_caller_win_in_either_direction(tmp_path: Path) -> None:
+    table = frame().rename(columns={"close": "Last Trade"}).assign(c=5.0)
+    for columns in ({"close": "Last Trade"}, {"Last Trade": "close"}):
+        assert read_candles(table, columns=columns).frame["close"].iloc[0] == 100
+    with pytest.raises(DataError, match="no column 'Nope'"):
+        read_candles(table, columns={"close": "Nope"})
+    with pytest.raises(ParameterError, match="'price'"):
+        read_candles(table, columns={"price": "c", "close": "c"})
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters(tmp_path: Path, delimiter: str) -> None:
+    path = csv(tmp_path, frame().to_csv(index=False, sep=delimiter))
+    assert len(read_candles(path)) == 40
+
+
+def test_decimal_commas_and_thousands(tmp_path: Path) -> None:
+    path = csv(tmp_path, frame().to_csv(index=False, sep=";", decimal=","))
+    np.testing.assert_allclose(read_candles(path).frame["close"], frame()["close"])
+    grouped = frame().assign(close="1,234.5", high="1,300", low="1,100.25", open="1,200")
+    assert read_candles(csv(tmp_path, grouped.to_csv(index=False))).frame["close"].iloc[0] == 1234.5
+
+
+EPOCH = STAMPS.as_unit("ns").asi8
+
+
+@pytest.mark.parametrize("factor", [10**9, 10**6, 10**3, 1])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_epoch_numbers_by_magnitude(tmp_path: Path, factor: int, as_text: bool) -> None:
+    table = frame().assign(timestamps=EPOCH // factor)
+    source = csv(tmp_path, table.to_csv(index=False)) if as_text else table
+    candles = read_candles(source)
+    assert candles.timezone == "UTC"
+    assert (candles.index == STAMPS.tz_localize("UTC")).all()
+    shanghai = read_candles(source, timezone="Asia/Shanghai")
+    assert shanghai.start == pd.Timestamp("2024-01-01 08:00", tz="Asia/Shanghai")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "%Y%m%d%H%M",
+        "%Y%m%d%H%M%S",
+        "%Y-%m-%d %H:%M",
+        "%Y/%m/%d %H:%M:%S",
+        "%Y.%m.%d %H:%M",
+        "%Y-%m-%dT%H:%M:%S.%f",
+        "%d-%b-%Y %H:%M",
+        "%b %d, %Y %I:%M %p",
+        "%Y年%m月%d日 %H时%M分",
+    ],
+)
+def test_ways_to_write_a_time(tmp_path: Path, pattern: str) -> None:
+    path = csv(tmp_path, lines([s.strftime(pattern).replace(",", "") for s in STAMPS]))
+    candles = read_candles(path)
+    assert (candles.index == STAMPS).all()
+    assert candles.timezone is None
+
+
+def test_calendar_numbers_are_dates() -> None:
+    table = frame(freq="D").assign(timestamps=[int(s.strftime("%Y%m%d")) for s in frame(freq="D")["timestamps"]])
+    assert str(read_candles(table).interval) == "1d"
+
+
+@pytest.mark.parametrize(
+    ("date", "clock"),
+    [("%Y-%m-%d", "%H:%M"), ("%Y.%m.%d", "%H:%M:%S"), ("%Y%m%d", "%H%M"), ("%Y-%m-%d", "%Y%m%d%H%M%S000")],
+)
+def test_date_and_time_columns_are_joined(tmp_path: Path, date: str, clock: str) -> None:
+    table = frame().drop(columns="timestamps").assign(date=STAMPS.strftime(date), time=STAMPS.strftime(clock))
+    assert (read_candles(csv(tmp_path, table.to_csv(index=False))).index == STAMPS).all()
+    assert (read_candles(table).index == STAMPS).all()
+
+
+def test_day_first_and_month_first_are_told_by_the_column(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-20", periods=30, freq="D")
+    for pattern, code in (("%d/%m/%Y", "day first"), ("%m/%d/%Y", "month first")):
+        candles = read_candles(csv(tmp_path, lines([d.strftime(pattern) for d in days])))
+        assert (candles.index == days).all()
+        assert any(code in f.message for f in candles.findings)
+
+
+def test_an_ambiguous_date_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="YYYY-MM-DD"):
+        read_candles(csv(tmp_path, lines([f"0{i}/02/2024" for i in range(1, 9)])))
+
+
+def test_offsets_keep_their_wall_clock_and_mixed_ones_become_utc(tmp_path: Path) -> None:
+    one = read_candles(csv(tmp_path, lines([s.isoformat() + "+08:00" for s in STAMPS])))
+    assert one.start.isoformat() == "2024-01-01T00:00:00+08:00"
+    berlin = pd.date_range("2024-03-30", periods=48, freq="h", tz="Europe/Berlin")
+    path = csv(tmp_path, lines([s.isoformat() for s in berlin]))
+    mixed = read_candles(path)
+    assert mixed.timezone == "UTC"
+    assert "several-offsets" in codes(mixed)
+    assert (read_candles(path, timezone="Europe/Berlin").index == berlin).all()
+
+
+def test_zulu_times_are_utc(tmp_path: Path) -> None:
+    assert read_candles(csv(tmp_path, lines([s.isoformat() + "Z" for s in STAMPS]))).timezone == "UTC"
+
+
+def test_naive_stamps_are_the_wall_clock_of_the_timezone() -> None:
+    assert read_candles(frame(), timezone="America/New_York").start == pd.Timestamp("2024-01-01", tz="America/New_York")
+
+
+@pytest.mark.parametrize("day", ["2024-11-03", "2024-03-10"])
+def test_changes_of_summer_time_are_placed_in_order(day: str) -> None:
+    real = pd.date_range(day, periods=30, freq="h", tz="America/New_York")
+    table = frame(30).assign(timestamps=real.tz_localize(None))
+    candles = read_candles(table, timezone="America/New_York")
+    assert (candles.index == real).all()
+
+
+def test_a_headless_exchange_dump(tmp_path: Path) -> None:
+    rows = [f"{ms // 10**6},10,11,9,10,5,{ms // 10**6 + 1},50,7,1,2,0" for ms in EPOCH]
+    candles = read_candles(csv(tmp_path, "\n".join(rows)))
+    assert (candles.index == STAMPS.tz_localize("UTC")).all()
+    assert candles.frame["amount"].iloc[0] == 50
+    assert "no-header" in codes(candles)
+
+
+def test_download_libraries_column_levels_are_taken_off() -> None:
+    table = frame().set_index("timestamps")
+    table.columns = pd.MultiIndex.from_product([table.columns, ["AAPL"]], names=["Price", "Ticker"])
+    assert len(read_candles(table)) == 40
+
+
+def test_no_volume_gives_zero_volume_and_amount() -> None:
+    candles = read_candles(frame().drop(columns="volume"))
+    assert (candles.frame[["volume", "amount"]] == 0).all().all()
+    assert not candles.has_volume
+    assert not candles.has_amount
+    assert "no-volume" in codes(candles)
+
+
+def test_no_amount_is_volume_times_mean_price() -> None:
+    candles = read_candles(frame().drop(columns="amount"))
+    expected = frame()["volume"] * frame()[["open", "high", "low", "close"]].mean(axis=1)
+    np.testing.assert_allclose(candles.frame["amount"], expected)
+    assert not candles.has_amount
+    assert "no-amount" in codes(candles)
+
+
+def test_the_frame_handed_over_is_not_changed() -> None:
+    table = frame().iloc[::-1]
+    before = table.copy(deep=True)
+    read_candles(table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_long_frames_are_split() -> None:
+    table = pd.concat([frame().assign(unique_id="B"), frame(30, "D").assign(unique_id="A")]).rename(
+        columns={"timestamps": "ds"}
+    )
+    found = split_long(table)
+    assert list(found) == ["B", "A"]
+    assert [str(c.interval) for c in found.values()] == ["1h", "1d"]
+    assert [c.symbol for c in found.values()] == ["B", "A"]
+    with pytest.raises(DataError, match="2 instruments"):
+        read_candles(table)
+    with pytest.raises(DataError, match="unique_id"):
+        split_long(frame())
+
+
+def test_findings_of_long_frames_count_rows_of_the_whole(tmp_path: Path) -> None:
+    table = pd.concat([frame().assign(symbol="X"), frame().assign(symbol="Y")], ignore_index=True)
+    table.loc[45, "high"] = 1.0
+    found = read_many(csv(tmp_path, table.to_csv(index=False)))
+    assert found["X"].findings == ()
+    assert found["Y"].findings[0].rows == (47,)
+
+
+def test_one_symbol_column_names_the_candles() -> None:
+    assert read_candles(frame().assign(ticker="ACME")).symbol == "ACME"
+
+
+SENTENCES = {
+    "missing.csv": (None, "no file"),
+    "empty.csv": (b"", "empty"),
+    "spaces.csv": (b" \n\n", "empty"),
+    "header.csv": (b"timestamps,open,high,low,close\n", "no rows"),
+    "one.csv": (b"timestamps,open,high,low,close\n2024-01-01,1,1,1,1\n", "at least 2"),
+    "columns.csv": (b"timestamps,open,high,price\n2024-01-01,1,1,1\n", "low, close"),
+    "notime.csv": (b"open,high,low,close\n1,1,1,1\n2,2,2,2\n", "no time column"),
+    "word.csv": (b"timestamps,open,high,low,close\n" + b"soon,1,1,1,1\n" * 9, "line 2"),
+    "number.csv": (b"timestamps,open,high,low,close\n" + b"2024-01-01,x,1,1,1\n" * 9, "'x' in line 2"),
+    "ragged.csv": (b"date,open,high,low,close\n2024-01-01,1,1,1,1\n2024-01-02,1,1,1,1,9,9\n", "Line 3"),
+    "binary.csv": (bytes(range(256)), "neither text"),
+    "text.parquet": (b"date,open,high,low,close\n", "named like Parquet"),
+    "text.feather": (b"date,open,high,low,close\n", "named like Feather"),
+    "short.parquet": (b"PAR1abcdefPAR1", "broken Parquet"),
+    "short.feather": (b"ARROW1\x00\x00abc", "broken Feather"),
+    "short.csv.gz": (gzip.compress(b"a,b")[:9], "broken"),
+    "pickle.csv": (pickle.dumps({"a": 1}), "never opened"),
+    "json.csv": (b'[{"open": 1, "close": 2}]', "JSON"),
+    "excel.csv": (b"\xd0\xcf\x11\xe0abc", "Excel"),
+    "serial.csv": (b"date,open,high,low,close\n45293,1,1,1,1\n45294,1,1,1,1\n", "spreadsheet"),
+    "twice.csv": (b"date,open,high,low,close,Close\n2024-01-01,1,1,1,1,1\n2024-01-02,1,1,1,1,1\n", "two columns"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_cannot_be_read_gets_one_sentence_that_names_it(tmp_path: Path, name: str) -> None:
+    content, word = SENTENCES[name]
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_candles(path)
+    message = str(caught.value)
+    assert word in message
+    assert name in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_parquet_behind_the_name_of_a_csv(tmp_path: Path) -> None:
+    frame().to_parquet(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="holds a Parquet file"):
+        read_candles(tmp_path / "a.csv")
+
+
+def test_archives_with_something_else_inside(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.csv", "x")
+        archive.writestr("b.csv", "x")
+    with pytest.raises(DataError, match="2 files"):
+        read_candles(csv(tmp_path, buffer.getvalue(), "a.zip"))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+    with pytest.raises(DataError, match="Excel"):
+        read_candles(csv(tmp_path, buffer.getvalue(), "a.csv"))
+
+
+def test_huge_sources_are_refused_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = csv(tmp_path, frame().to_csv(index=False))
+    packed = csv(tmp_path, gzip.compress(b"a" * 10_000), "bomb.csv.gz")
+    monkeypatch.setattr("kronos.candles.files.MAX_ROWS", 20)
+    for source in (path, frame()):
+        with pytest.raises(DataError, match="rows, more than the 20"):
+            read_candles(source)
+    monkeypatch.setattr("kronos.candles.files.MAX_BYTES", 1000)
+    for source in (path, packed):
+        with pytest.raises(DataError, match="GiB"):
+            read_candles(source)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "America", "", "../etc/passwd", "Asia/Shangai"])
+def test_an_unknown_timezone_is_one_sentence(zone: str) -> None:
+    with pytest.raises(ParameterError, match="timezone"):
+        read_candles(frame(), timezone=zone)
+
+
+def test_other_sources_are_refused() -> None:
+    for source in (None, 5, "", [1, 2]):
+        with pytest.raises(KronosError):
+            read_candles(source)
+    with pytest.raises(DataError, match="folder"):
+        read_candles(Path())
+
+
+def test_interval_said_by_the_caller() -> None:
+    assert str(read_candles(frame(), interval="60min").interval) == "1h"
+    with pytest.raises(ParameterError, match="contradicts"):
+        read_candles(frame(), interval="1d")
+    with pytest.raises(ParameterError, match="no interval"):
+        read_candles(frame(), interval="often")

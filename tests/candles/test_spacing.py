@@ -1,0 +1,80 @@
+"""Interval inference: every interval, in every kind of market, with gaps; refusals where there is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kronos.candles import infer_interval
+from kronos.errors import DataError
+
+
+def sessions(*clock: str) -> pd.DatetimeIndex:
+    days = pd.bdate_range("2024-03-04", "2024-04-12")
+    return pd.DatetimeIndex([d + pd.Timedelta(c + ":00") for d in days for c in clock])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    freq=st.sampled_from(["1s", "1min", "5min", "15min", "30min", "1h", "2h", "4h", "6h", "12h", "1D"]),
+    gaps=st.lists(st.integers(0, 199), max_size=25),
+    zone=st.sampled_from([None, "UTC", "America/New_York"]),
+)
+def test_gaps_change_nothing(freq: str, gaps: list[int], zone: str | None) -> None:
+    index = pd.date_range("2024-03-01", periods=200, freq=freq, tz=zone).delete(list(set(gaps)))
+    assert infer_interval(index).seconds == pd.Timedelta(freq).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (sessions("10:30", "11:30", "14:00", "15:00"), "1h"),
+        (sessions("09:30", "10:30", "11:30", "12:30", "13:30", "14:30", "15:30"), "1h"),
+        (sessions("10:30", "11:30", "12:30", "13:30", "14:30", "15:30", "16:00"), "1h"),
+        (sessions("09:30", "13:30"), "4h"),
+        (sessions("00:00"), "1d"),
+        (pd.date_range("2024-01-01", periods=40, freq="D", tz="America/New_York"), "1d"),
+        (pd.date_range("2024-01-05", periods=40, freq="W-FRI"), "1w"),
+        (pd.date_range("2024-01-01", periods=40, freq="MS"), "1mo"),
+        (pd.date_range("2024-01-31", periods=40, freq="BME"), "1mo"),
+        (pd.date_range("2014-03-31", periods=40, freq="QE"), "3mo"),
+        (pd.date_range("2024-01-01", periods=2, freq="4h"), "4h"),
+        (pd.date_range("2024-01-01", periods=40, freq="3D"), "3d"),
+    ],
+)
+def test_markets(index: pd.DatetimeIndex, expected: str) -> None:
+    assert str(infer_interval(index)) == expected
+
+
+def test_weeks_moved_by_holidays() -> None:
+    index = pd.date_range("2024-01-05", periods=60, freq="W-FRI").to_series().reset_index(drop=True)
+    index[[10, 30, 50]] -= pd.Timedelta(days=1)
+    assert str(infer_interval(pd.DatetimeIndex(index))) == "1w"
+
+
+@pytest.mark.parametrize(
+    ("index", "word"),
+    [
+        (pd.date_range("2024-01-01", periods=1), "fewer than 2"),
+        (pd.date_range("2024-01-01", periods=9)[::-1], "increasing"),
+        (pd.DatetimeIndex(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum(np.arange(1, 40) * 7),
+        "min")), "single interval"), (pd.date_range("2024-01-01", periods=40,
+        freq="h").append(pd.date_range("2024-02-01", periods=40)), "mix intervals"),
+        (pd.date_range("2024-01-01", periods=40, freq="100ms"), "whole seconds"),
+        (pd.date_range("2024-01-01", periods=40, freq="7h"), "single interval"),
+    ],
+)  # fmt: skip
+def test_refusals(index: pd.DatetimeIndex, word: str) -> None:
+    with pytest.raises(DataError, match=word):
+        infer_interval(index)
+
+
+def test_every_real_series_has_the_interval_its_source_says(shared: Path) -> None:
+    manifest = pd.read_csv(shared / "data/candles/MANIFEST.csv")
+    for row in manifest[::4].itertuples():
+        index = pd.DatetimeIndex(pd.read_parquet(shared / "data/candles" / row.path)["timestamps"])
+        assert str(infer_interval(index)) == row.freq, row.path
+        assert str(infer_interval(index[-300:])) == row.freq, row.path

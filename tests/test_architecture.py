@@ -1,0 +1,138 @@
+"""The rules of the house: who imports whom, what loads when, what is pinned."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "kronos"
+HEAVY = {
+    *("torch", "numpy", "pandas", "scipy", "matplotlib", "pyarrow", "huggingface_hub", "pydantic"),
+    *("exchange_calendars", "safetensors", "typer", "rich"),
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def loaded_by(program: str) -> set[str]:
+    """Run a program in a process of its own; give the heavy modules it loaded."""
+    tail = f"\nimport sys; print('\\nLOADED', *sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program + tail], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_import_rules():
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_small_modules_import_nothing_of_ours_but_errors():
+    for name in ("errors", "intervals", "provenance", "settings", "storage"):
+        tree = ast.parse((SOURCE / f"{name}.py").read_text("utf-8"))
+        imported = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kronos")
+        }
+        assert imported <= {"kronos.errors"}, name
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import kronos") == set()
+    assert loaded_by("import kronos.errors, kronos.intervals, kronos.storage, kronos.provenance") == set()
+    assert loaded_by("import kronos.zoo; kronos.zoo.catalogue()") == set()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("kronos.cli") is None, reason="no command line yet")
+def test_help_loads_neither_torch_nor_pandas():
+    program = """
+import sys
+sys.argv = ["kronos", "--help"]
+from kronos.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+    assert loaded_by(program) <= {"typer", "rich"}
+
+
+@pytest.mark.parametrize("room", ["forecasts", "baselines", "metrics", "candles", "calendars", "plotting"])
+def test_rooms_without_torch_load_none(room):
+    assert "torch" not in loaded_by(f"import kronos.{room}")
+
+
+def test_networks_load_no_pandas():
+    assert "pandas" not in loaded_by("import kronos.nn")
+
+
+def test_every_public_name_is_there():
+    import kronos
+
+    for name in kronos.__all__:
+        assert getattr(kronos, name) is not None
+    assert set(kronos.__all__) <= set(dir(kronos))
+
+
+def constraints() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = {}
+    for line in lines:
+        if line.startswith("#") or not line:
+            continue
+        assert re.fullmatch(r"[A-Za-z0-9][\w.-]*==\d[\w.]*", line), f"{line!r} is no plain pin"
+        name, version = line.split("==")
+        pins[re.sub(r"[-_.]+", "-", name).lower()] = Version(version)
+    return pins
+
+
+def requirements() -> list[Requirement]:
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    texts = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos"]
+
+
+def test_constraints_pin_every_dependency_within_its_bounds():
+    pins = constraints()
+    for requirement in requirements():
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert name in pins, f"{name} is not pinned"
+        assert pins[name] in requirement.specifier, f"{name} is pinned below its floor"
+
+
+def test_constraints_are_closed():
+    """Whatever a pinned package needs on this platform is pinned too."""
+    pins = constraints()
+    for name in pins:
+        if name == "colorama":  # Windows only
+            continue
+        for text in metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+                continue
+            assert re.sub(r"[-_.]+", "-", needed.name).lower() in pins, f"{name} needs {needed.name}"
+
+
+def test_the_version_is_said_once_and_the_same():
+    import kronos
+
+    assert kronos.__version__ == PROJECT["project"]["version"] == metadata.version("kronos")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="make and bash are not Windows'")
+def test_the_two_commands_and_ci_are_sound():
+    listed = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "kronos forecast --demo --plot" in listed.stdout
+    subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT, check=True)
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o100

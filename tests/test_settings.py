@@ -1,0 +1,67 @@
+import pytest
+
+from kronos.errors import ParameterError
+from kronos.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"KRONOS_{name.upper()}", raising=False)
+
+
+def test_defaults():
+    settings = get_settings()
+    assert (settings.model, settings.device, settings.cache_dir, settings.threads) == (None, None, None, None)
+    assert (settings.offline, settings.precision) == (False, "exact")
+
+
+def test_the_environment_wins_over_defaults_and_the_caller_over_it(monkeypatch):
+    monkeypatch.setenv("KRONOS_MODEL", "kronos-small")
+    monkeypatch.setenv("KRONOS_THREADS", "2")
+    monkeypatch.setenv("KRONOS_OFFLINE", "true")
+    settings = get_settings({"model": "kronos-base", "threads": None})
+    assert (settings.model, settings.threads, settings.offline) == ("kronos-base", 2, True)
+
+
+def test_nothing_is_remembered(monkeypatch):
+    get_settings()
+    monkeypatch.setenv("KRONOS_DEVICE", "cuda:1")
+    assert get_settings().device == "cuda:1"
+
+
+def test_empty_variables_are_unset(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"KRONOS_{name.upper()}", "")
+    assert get_settings() == Settings()
+
+
+def test_the_cache_may_lie_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("KRONOS_CACHE_DIR", "~/weights")
+    assert get_settings().cache_dir == tmp_path / "weights"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("THREADS", "0"), ("THREADS", "many"), ("OFFLINE", "perhaps"), ("PRECISION", "half")]
+)
+def test_values_that_cannot_be(monkeypatch, name, value):
+    monkeypatch.setenv(f"KRONOS_{name}", value)
+    with pytest.raises(
+        ParameterError, match=rf"The setting KRONOS_{name} cannot be '{value}': .*\.$"
+    ) as caught:
+        get_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(ParameterError, match="did you mean 'precision'"):
+        get_settings({"precison": "fast"})
+    with pytest.raises(ParameterError, match="there are model, device"):
+        get_settings({"zzz": 1})
+
+
+def test_a_wrong_argument_is_named_as_it_was_given():
+    with pytest.raises(ParameterError, match="The setting threads cannot be 0"):
+        get_settings({"threads": 0})
