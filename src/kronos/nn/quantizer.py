@@ -1,0 +1,119 @@
+"""Binary spherical quantisation (Zhao et al. 2024): a vector on the sphere becomes one bit per dimension.
+
+Notable here:
+- a code is ±1/√n, n bits, so that every code lies on the unit sphere too;
+- the gradient passes straight through the sign and is scaled by 1/√n;
+- the entropy terms are those of independent bits, which is what the published setting computes: each code should be
+  certain of its own bits (small per-sample entropy) while bits are used evenly over the batch (large codebook entropy).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LOG_FLOOR = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizerWeights:
+    """The weights of the quantiser loss: commitment, per-sample entropy, codebook entropy, both entropies."""
+
+    beta: float
+    gamma0: float
+    gamma: float
+    zeta: float
+
+
+class QuantizerLoss(NamedTuple):
+    """The quantiser loss and its parts, each a scalar; ``total`` can be negative."""
+
+    total: Tensor
+    commit: Tensor
+    sample_entropy: Tensor
+    codebook_entropy: Tensor
+
+
+class BinarySphericalQuantizer(nn.Module):
+    """Signs of a normalised vector, as codes, as token ids, and the loss that shapes them.
+
+    Args:
+        s1_bits: Bits of the coarse token; the first dimensions of a code.
+        s2_bits: Bits of the fine token; the rest.
+        weights: Of the parts of the loss.
+        group_size: Shapes a buffer of the checkpoint and nothing else.
+    """
+
+    basis: Tensor
+    group_basis: Tensor
+
+    def __init__(self, s1_bits: int, s2_bits: int, weights: QuantizerWeights, group_size: int) -> None:
+        super().__init__()
+        self.s1_bits = s1_bits
+        self.bits = s1_bits + s2_bits
+        self.weights = weights
+        # Both buffers are part of published checkpoints. Ids here are computed from powers in the other order.
+        self.register_buffer("basis", 2 ** torch.arange(self.bits - 1, -1, -1))
+        self.register_buffer("group_basis", 2 ** torch.arange(group_size - 1, -1, -1))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, QuantizerLoss]:
+        """Quantise.
+
+        Args:
+            z: ``[..., bits]``, any length; normalised here.
+
+        Returns:
+            The code ``[..., bits]`` of ±1/√n with its straight-through gradient, and the loss.
+        """
+        z = F.normalize(z, dim=-1)
+        scale = 1 / math.sqrt(self.bits)
+        code = (z + (signs(z) - z).detach()) * scale
+        return code, self._loss(z, code.detach())
+
+    def _loss(self, z: Tensor, code: Tensor) -> QuantizerLoss:
+        w = self.weights
+        commit = w.beta * (code - z).square().sum(-1).mean()
+        p = torch.sigmoid(-4 * z / math.sqrt(self.bits)).flatten(0, -2)  # [N, bits], chance that a bit is 0
+        sample_entropy = _binary_entropy(p).sum(-1).mean()
+        codebook_entropy = _binary_entropy(p.mean(0)).sum()
+        total = commit + w.zeta * (w.gamma0 * sample_entropy - w.gamma * codebook_entropy)
+        return QuantizerLoss(total, commit, sample_entropy, codebook_entropy)
+
+    def ids(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Token ids ``(s1, s2)``, each ``[...]`` int64, of codes (or of anything with their signs) ``[..., bits]``."""
+        return bits_to_id(code[..., : self.s1_bits] >= 0), bits_to_id(code[..., self.s1_bits :] >= 0)
+
+    def full_id(self, code: Tensor) -> Tensor:
+        """One id ``[...]`` int64 of all bits of codes ``[..., bits]``."""
+        return bits_to_id(code >= 0)
+
+    def code(self, ids: Tensor, bits: int) -> Tensor:
+        """The ±1/√n code ``[..., bits]``, float32, of ids of that many bits; n counts the bits of both tokens."""
+        return id_to_bits(ids, bits).float().mul_(2).sub_(1).div_(math.sqrt(self.bits))
+
+
+def signs(z: Tensor) -> Tensor:
+    """+1 where positive, −1 elsewhere (zero included, unlike `torch.sign`)."""
+    return torch.where(z > 0, 1.0, -1.0).to(z.dtype)
+
+
+def bits_to_id(bits: Tensor) -> Tensor:
+    """Ids ``[...]`` int64 of bits ``[..., n]``; bit i weighs 2^i."""
+    weights = 2 ** torch.arange(bits.shape[-1], device=bits.device)
+    return (bits.long() * weights).sum(-1)
+
+
+def id_to_bits(ids: Tensor, n: int) -> Tensor:
+    """Bits ``[..., n]`` (0 or 1, int64) of ids ``[...]``; bit i weighs 2^i."""
+    return ids.unsqueeze(-1) >> torch.arange(n, device=ids.device) & 1
+
+
+def _binary_entropy(p: Tensor) -> Tensor:
+    """Entropy in nats of a coin with chance p, elementwise."""
+    q = 1 - p
+    return -(p * torch.log(p + _LOG_FLOOR) + q * torch.log(q + _LOG_FLOOR))
