@@ -1,0 +1,130 @@
+"""Colours and fonts: two themes, three palettes, one variable each for rising, falling and forecast.
+
+Rising and falling are the tones TradingView and FreqUI share; the colour-blind pair is Wong's blue and orange
+as seaborn has them. Text meets a contrast of 4.5 : 1 on its theme's ground, lines 3 : 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+from matplotlib import font_manager
+
+from kronos.errors import ParameterError
+
+Theme = Literal["light", "dark"]
+Palette = Literal["green-up", "red-up", "colour-blind"]
+
+_GREEN, _RED = "#26a69a", "#ef5350"
+_SANS = ("Inter", "Noto Sans", "Helvetica Neue", "Segoe UI", "Arial", "Liberation Sans")
+_CJK = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB",
+    "Microsoft YaHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Noto Sans CJK JP",
+    "Arial Unicode MS", "Droid Sans Fallback",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Style:
+    """Everything a chart needs to know about looks.
+
+    Attributes:
+        ground: Background.
+        grid: Grid lines and frames.
+        text: Titles and tags.
+        muted: Axis labels, subtitle, footnote, the last-price line.
+        up: Rising candles, their volume and every rise.
+        down: Falling ones.
+        forecast: The forecast's hue: bands, median, path.
+        warning: Ground of the label on simulated data.
+        hollow_up: Whether rising candles are drawn hollow, so that direction doesn't rest on colour.
+        fonts: Font families, in the order glyphs are looked for.
+    """
+
+    ground: str
+    grid: str
+    text: str
+    muted: str
+    up: str
+    down: str
+    forecast: str
+    warning: str
+    hollow_up: bool
+    fonts: tuple[str, ...]
+
+    def font(self, size: float, color: str | None = None, *, bold: bool = False) -> dict[str, Any]:
+        """Arguments for matplotlib's text functions."""
+        return {
+            "family": list(self.fonts),
+            "size": size,
+            "color": color or self.text,
+            "weight": "bold" if bold else "normal",
+        }
+
+
+_THEMES: dict[str, dict[str, str]] = {
+    "light": {
+        "ground": "#ffffff", "grid": "#e8eaf0", "text": "#131722", "muted": "#5d6472", "warning": "#f2b134",
+    },
+    "dark": {
+        "ground": "#131722", "grid": "#242938", "text": "#e3e6ee", "muted": "#98a0b0", "warning": "#f2b134",
+    },
+}  # fmt: skip
+_FORECAST = {
+    ("light", False): "#5746d8",
+    ("dark", False): "#9d92ff",
+    ("light", True): "#a23b8c",  # violet is blue to many who confuse red and green
+    ("dark", True): "#de8fd0",
+}
+
+
+def make_style(theme: Theme, palette: Palette) -> Style:
+    """The style of a theme and a palette.
+
+    Raises:
+        ParameterError: If either is unknown.
+    """
+    if theme not in get_args(Theme):
+        raise ParameterError(f"There is no theme '{theme}'; choose one of {', '.join(get_args(Theme))}.")
+    if palette not in get_args(Palette):
+        raise ParameterError(
+            f"There is no palette '{palette}'; choose one of {', '.join(get_args(Palette))}."
+        )
+    pairs = {"green-up": (_GREEN, _RED), "red-up": (_RED, _GREEN), "colour-blind": ("#0173b2", "#de8f05")}
+    up, down = pairs[palette]
+    blind = palette == "colour-blind"
+    if blind and theme == "dark":
+        up = "#3fa9e8"  # the same blue, light enough for a dark ground
+    return Style(
+        **_THEMES[theme],
+        up=up,
+        down=down,
+        forecast=_FORECAST[theme, blind],
+        hollow_up=blind,
+        fonts=_installed_fonts(),
+    )
+
+
+@cache
+def _installed_fonts() -> tuple[str, ...]:
+    """A sans serif, then what has Chinese glyphs; only installed ones, or matplotlib complains."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    sans = [name for name in _SANS if name in installed][:1]
+    return (*sans, "DejaVu Sans", *(name for name in _CJK if name in installed))
+
+
+@cache
+def _glyphs(fonts: tuple[str, ...]) -> frozenset[int]:
+    """Code points the fonts have between them."""
+    paths = (font_manager.findfont(font_manager.FontProperties(family=[name])) for name in fonts)
+    return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
+
+
+def legible(text: str, style: Style) -> str:
+    """The text, with □ for characters no installed font has (Chinese ones without a Chinese font)."""
+    if text.isascii():
+        return text
+    glyphs = _glyphs(style.fonts)
+    return "".join(char if ord(char) in glyphs else "□" for char in text)

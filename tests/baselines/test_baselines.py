@@ -1,0 +1,158 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kronos.baselines import BASELINES, drift, historical_volatility, last_value
+from kronos.candles import Candles
+from kronos.errors import DataError, ParameterError
+from kronos.forecasts import mend
+
+
+def make(rows=200, seed=1, sigma=0.01, volume=True):
+    """Candles of a random walk with opening gaps, wicks and volume."""
+    rng = np.random.default_rng(seed)
+    closes = 100 * np.exp(np.cumsum(rng.normal(0, sigma, rows)))
+    opens = np.r_[closes[0], closes[:-1]] * np.exp(rng.normal(0, sigma / 4, rows))
+    frame = pd.DataFrame(
+        {
+            "open": opens,
+            "high": np.maximum(opens, closes) * np.exp(rng.exponential(sigma / 2, rows)),
+            "low": np.minimum(opens, closes) * np.exp(-rng.exponential(sigma / 2, rows)),
+            "close": closes,
+            "volume": rng.gamma(2, 100, rows) if volume else 0.0,
+        },
+        index=pd.date_range("2024-01-01", periods=rows, freq="1h", tz="UTC"),
+    )
+    return Candles.from_frame(frame, symbol="WALK", interval="1h")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_continues_the_candles(name):
+    past = make()
+    made = BASELINES[name](past, 12, samples=30, seed=4)
+    assert (made.samples, made.horizon) == (30, 12)
+    assert made.timestamps[0] == past.end + pd.Timedelta(hours=1)
+    assert (made.made.model, made.made.kind, made.mended) == (name, "baseline", 0.0)
+    assert made.made.details["seed"] == 4
+    assert mend(made.paths)[1] == 0.0
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_rows_after_the_origin_change_nothing(name):
+    whole = make()
+    other = whole.frame.copy()
+    other.iloc[150:] *= 7
+    origin = whole.frame.index[149]
+    seen = BASELINES[name](whole.until(origin), 10, samples=5)
+    perturbed = Candles.from_frame(other, symbol="WALK", interval="1h").until(origin)
+    again = BASELINES[name](perturbed, 10, samples=5)
+    assert np.array_equal(seen.paths, again.paths)
+    assert seen.made == again.made
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_given_timestamps_are_kept(name):
+    times = pd.date_range("2030-01-01", periods=4, freq="1D", tz="UTC")
+    made = BASELINES[name](make(), 4, samples=2, timestamps=times)
+    assert made.timestamps.tolist() == times.tolist()
+    assert made.made.calendar_basis == "given"
+
+
+def test_last_value_repeats_the_last_close():
+    past = make()
+    made = last_value(past, 5, samples=3)
+    assert (made.paths[..., :4] == past.frame["close"].iloc[-1]).all()
+    assert (made.paths[..., 4] == past.frame["volume"].iloc[-1]).all()
+    assert any("point forecast" in note for note in made.notes)
+
+
+def test_drift_goes_on_by_the_mean_log_return():
+    closes = pd.Series([100.0, 130.0, 121.0])  # the mean log return is log(1.21) / 2
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes))
+    frame.index = pd.date_range("2024-01-01", periods=3, freq="1D")
+    made = drift(Candles.from_frame(frame, interval="1d"), 3, samples=2)
+    assert made.channel("close")[0] == pytest.approx(121 * 1.1 ** np.arange(1, 4))
+    assert made.channel("open")[0] == pytest.approx(121 * 1.1 ** np.arange(3))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32))
+def test_first_paths_and_steps_do_not_depend_on_how_many(few, more, short, longer, seed):
+    past = make(80)
+    small = historical_volatility(past, short, samples=few, seed=seed)
+    large = historical_volatility(past, short + longer, samples=few + more, seed=seed)
+    assert np.array_equal(large.paths[:few, :short], small.paths)
+
+
+def test_seeds_differ():
+    past = make()
+    first, second = (historical_volatility(past, 5, seed=seed).paths for seed in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_volatility_is_that_of_the_last_returns_and_there_is_no_drift():
+    past = make(200, sigma=0.02)
+    made = historical_volatility(past, 16, samples=4000, seed=2)
+    closes = past.frame["close"].to_numpy()
+    sigma = np.diff(np.log(closes[-65:])).std(ddof=1)
+    assert made.made.details["sigma"] == pytest.approx(sigma)
+    steps = made.returns()
+    assert steps.std() == pytest.approx(sigma, rel=0.02)
+    total = made.returns(cumulative=True)[:, -1]
+    assert total.std() == pytest.approx(4 * sigma, rel=0.05)
+    assert abs(total.mean()) < 4 * 4 * sigma / np.sqrt(4000)
+
+
+def test_candles_look_like_the_markets():
+    """Ranges, bodies and volumes of sampled candles have about the size they have in the history."""
+    past = make(600)
+    made = historical_volatility(past, 24, samples=400, window=512)
+
+    def shape(candles):
+        opens, highs, lows, closes = np.log(candles[..., :4].reshape(-1, 4)).T
+        return np.median(highs - lows), np.median(abs(closes - opens)), np.median(candles[..., 4])
+
+    assert shape(made.paths) == pytest.approx(shape(past.frame.to_numpy()), rel=0.1)
+
+
+def test_without_volume_there_is_none():
+    assert (historical_volatility(make(volume=False), 6, samples=9).paths[..., 4:] == 0).all()
+
+
+def test_short_histories_say_so_and_constant_prices_stay():
+    made = historical_volatility(make(20), 3, samples=25)
+    assert any("19 returns" in note for note in made.notes)
+    frame = pd.DataFrame({name: [5.0] * 9 for name in ("open", "high", "low", "close")})
+    frame.index = pd.date_range("2024-01-01", periods=9, freq="1D")
+    flat = historical_volatility(Candles.from_frame(frame, interval="1d"), 3, samples=25)
+    assert flat.paths[..., :4] == pytest.approx(5.0)
+
+
+def test_simulated_candles_make_simulated_forecasts():
+    from dataclasses import replace
+
+    assert last_value(replace(make(), simulated=True), 2).simulated
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"samples": 0}])
+def test_refuses_empty_forecasts(name, wrong):
+    with pytest.raises(ParameterError):
+        BASELINES[name](make(), **{"horizon": 3, **wrong})
+
+
+def test_refuses_too_little_or_absurd_history():
+    with pytest.raises(DataError, match="at least 3"):
+        historical_volatility(make().head(2), 3)
+    with pytest.raises(ParameterError):
+        historical_volatility(make(), 3, seed=-1)
+    with pytest.raises(ParameterError):
+        historical_volatility(make(), 3, window=1)
+    frame = make().frame.copy()
+    frame.iloc[::2, :4] *= 1e200
+    with pytest.raises(DataError, match="change of units"):
+        historical_volatility(Candles.from_frame(frame, interval="1h"), 50)
+    with pytest.raises(DataError, match="change of units"):
+        drift(Candles.from_frame(frame.iloc[[1, 2]], interval="1h"), 50)

@@ -1,0 +1,49 @@
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kronos.errors import ParameterError
+from kronos.forecasts import Probability
+
+counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(counts)
+def test_is_never_certain_and_lies_in_its_interval(pair):
+    probability = Probability(*pair)
+    assert 0 < probability < 1
+    assert 0 <= probability.low <= probability <= probability.high <= 1
+    assert probability.low < probability.high
+    text = str(probability).split("(")[0].strip()
+    assert text not in ("0 %", "100 %")
+
+
+@given(counts)
+def test_complement_adds_up_to_one(pair):
+    count, paths = pair
+    assert Probability(count, paths) + Probability(paths - count, paths) == pytest.approx(1.0)
+
+
+def test_known_values():
+    """Jeffreys' mean 7.5 / 11; Wilson's interval of 7 of 10, worked by hand."""
+    probability = Probability.of(np.arange(10) < 7)
+    assert probability.value == pytest.approx(7.5 / 11)
+    assert (probability.low, probability.high) == pytest.approx((0.3968, 0.8922), abs=5e-5)
+    assert str(probability) == "68 % (40–89 %, 10 paths)"
+    assert str(Probability(0, 500)).startswith("< 1 %")
+    assert str(Probability(500, 500)).startswith("> 99 %")
+
+
+def test_survives_copies_and_json():
+    probability = Probability(3, 30)
+    assert copy.deepcopy(probability).to_dict() == probability.to_dict()
+    assert probability.to_dict()["paths"] == 30
+
+
+@pytest.mark.parametrize(("count", "paths"), [(0, 0), (-1, 5), (6, 5)])
+def test_refuses_impossible_counts(count, paths):
+    with pytest.raises(ParameterError):
+        Probability(count, paths)
