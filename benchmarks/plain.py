@@ -1,0 +1,72 @@
+"""The plain decoder: no cache, the history repeated for every sample, everything computed again at every step.
+
+This is how the published system decodes, written with care: evaluation mode, no gradients, fused attention, heads only
+where they are read. It uses the networks' own modules and nothing of `kronos.inference`'s decoding, so it is both the
+reference that tests hold the engine against and the yardstick of the benchmarks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kronos.inference.engine import Chooser, Prompt, Tokens
+from kronos.nn import Kronos, KronosTokenizer
+
+
+@torch.inference_mode()
+def plain_rollout(
+    model: Kronos, prompt: Prompt, samples: int, context: int, choose: Chooser, steps: int | None = None
+) -> Tokens:
+    """Generate tokens ``[B, S, H]`` for series of one length; only the first ``steps`` where given."""
+    B, T = prompt.tokens.s1.shape
+    H = prompt.future_stamps.shape[1]
+    steps = H if steps is None else steps
+
+    def rows(x: Tensor) -> Tensor:
+        return x.repeat_interleave(samples, dim=0)
+
+    s1, s2 = rows(prompt.tokens.s1), rows(prompt.tokens.s2)  # [B·S, T]
+    stamps = rows(torch.cat((prompt.stamps, prompt.future_stamps), dim=1))
+    for step in range(steps):
+        window = slice(max(0, T + step - context), T + step)
+        states = _states(model, s1[:, window], s2[:, window], stamps[:, window])
+        coarse = choose(step, 0, model.head(states[:, -1]).view(B, samples, -1)).flatten()[:, None]
+        fine_logits = _s2_logits(model, states, coarse)
+        fine = choose(step, 1, fine_logits.view(B, samples, -1)).flatten()[:, None]
+        s1, s2 = torch.cat((s1, coarse), dim=1), torch.cat((s2, fine), dim=1)
+    return Tokens(*(x[:, T:].view(B, samples, steps) for x in (s1, s2)))
+
+
+def _states(model: Kronos, s1: Tensor, s2: Tensor, stamps: Tensor) -> Tensor:
+    x = model.embedding(s1, s2) + model.time_emb(stamps)
+    for block in model.transformer:
+        x = block(x)
+    return model.norm(x)  # type: ignore[no-any-return]
+
+
+def _s2_logits(model: Kronos, states: Tensor, chosen: Tensor) -> Tensor:
+    """Logits ``[B·S, V]`` after the last row; its head reads that row alone."""
+    cross, query = model.dep_layer.cross_attn, model.embedding.emb_s1(chosen)
+    if model.s2_attention == "published":
+        mixed = cross.attend_unrotated(query, states)
+    else:
+        mixed = cross(query.expand_as(states), states)[:, -1:]
+    return model.head.cond_forward(model.dep_layer.norm(states[:, -1:] + mixed)).squeeze(1)
+
+
+@torch.inference_mode()
+def plain_encode(tokenizer: KronosTokenizer, x: Tensor) -> Tokens:
+    """Tokens ``[B, T]`` of normalised candles ``[B, T, 6]``."""
+    return Tokens(*tokenizer.encode(x, half=True))
+
+
+@torch.inference_mode()
+def plain_decode(tokenizer: KronosTokenizer, history: Tokens, own: Tokens, context: int) -> Tensor:
+    """Normalised candles ``[B, S, H, 6]``: every sample decoded with the whole window, of which the end is kept."""
+    B, S, H = own.s1.shape
+    whole = [
+        torch.cat((past.repeat_interleave(S, dim=0), new.flatten(0, 1)), dim=1)[:, -context:]
+        for past, new in ((history.s1, own.s1), (history.s2, own.s2))
+    ]
+    return tokenizer.decode(whole, half=True)[:, -H:].view(B, S, H, -1)

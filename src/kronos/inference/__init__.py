@@ -1,0 +1,23 @@
+"""Sampling, cached decoding, and the predictor."""
+
+from kronos.inference.devices import Precision, pick_device
+from kronos.inference.normalising import Prepared, calc_time_stamps
+from kronos.inference.predictor import KronosPredictor
+from kronos.inference.published import auto_regressive_inference, sample_from_logits, top_k_top_p_filtering
+from kronos.inference.registry import get_model_class, model_dict
+from kronos.inference.sampling import PRESETS, SamplingParams
+
+__all__ = [
+    "PRESETS",
+    "KronosPredictor",
+    "Precision",
+    "Prepared",
+    "SamplingParams",
+    "auto_regressive_inference",
+    "calc_time_stamps",
+    "get_model_class",
+    "model_dict",
+    "pick_device",
+    "sample_from_logits",
+    "top_k_top_p_filtering",
+]

@@ -1,0 +1,155 @@
+"""Seeded forecasts of many series: which go together, and how one block is decoded.
+
+Notable here:
+- a block is a few series of similar length times a range of paths, at most `ROWS` rows, so that matrices are large
+  enough to be fast and caches small enough for memory; a block that doesn't fit is halved, which changes no path;
+- histories are cut so that history and horizon fit the context: the cache then serves every step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kronos.errors import DeviceError
+from kronos.inference.drawing import KeyedDraws, keyed_uniforms
+from kronos.inference.engine import Chooser, Prompt, Rollout
+from kronos.inference.normalising import Prepared
+from kronos.inference.progress import Progress, counted
+from kronos.inference.published import Decoders
+from kronos.inference.sampling import SamplingParams
+
+ROWS = 256  # rows decoded together, at most
+_WASTE = 1.25  # the longest history of a block over its shortest, at most
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One series to forecast: its name, which keys its draws, and its prepared history."""
+
+    name: str
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Series by their position in the list of jobs, and a range of paths."""
+
+    jobs: tuple[int, ...]
+    paths: range
+
+    @property
+    def rows(self) -> int:
+        """Rows decoded at each step."""
+        return len(self.jobs) * len(self.paths)
+
+    def halves(self) -> tuple[Block, Block]:
+        """The block in two: by series, or by paths where there is but one."""
+        if len(self.jobs) > 1:
+            middle = len(self.jobs) // 2
+            return Block(self.jobs[:middle], self.paths), Block(self.jobs[middle:], self.paths)
+        middle = (self.paths.start + self.paths.stop) // 2
+        return Block(self.jobs, range(self.paths.start, middle)), Block(self.jobs, range(middle, self.paths.stop))
+
+
+def plan(lengths: Sequence[int], samples: int) -> list[Block]:
+    """Blocks over series of those lengths, each path of each series in exactly one."""
+    chunks = -(-samples // ROWS)
+    size = -(-samples // chunks)  # equal chunks, so that none is left with a few rows
+    ranges = [range(first, min(first + size, samples)) for first in range(0, samples, size)]
+    together = max(1, ROWS // size)
+    blocks: list[Block] = []
+    current: list[int] = []
+    for job in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if current and (len(current) == together or lengths[job] > _WASTE * lengths[current[0]]):
+            blocks += [Block(tuple(current), paths) for paths in ranges]
+            current = []
+        current.append(job)
+    return blocks + [Block(tuple(current), paths) for paths in ranges]
+
+
+def decode_blocks(
+    decoders: Decoders, jobs: Sequence[Job], params: SamplingParams, seed: int, progress: Progress | None
+) -> list[NDArray[np.float64]]:
+    """Sample all jobs, which share one horizon.
+
+    Args:
+        decoders: The packed networks.
+        jobs: What to forecast.
+        params: Temperature, filters, samples.
+        seed: Of the draws.
+        progress: Called with the row-steps done and their number.
+
+    Returns:
+        For each job its paths in price units ``[S, H, 6]``, not yet mended.
+
+    Raises:
+        DeviceError: If a single row does not fit into memory.
+    """
+    horizon = len(jobs[0].prepared.y_stamp)
+    results = [np.empty((params.samples, horizon, 6)) for _ in jobs]
+    todo = plan([len(job.prepared.x) for job in jobs], params.samples)
+    total, done = len(jobs) * params.samples * horizon, 0
+    while todo:
+        block = todo.pop(0)
+        members = [jobs[i] for i in block.jobs]
+        draws = _draws(decoders, members, block.paths, params, seed)
+        choose = draws if progress is None else counted(draws, horizon, _share(progress, done, block.rows, total))
+        try:
+            values = _decode(decoders, members, len(block.paths), choose)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if block.rows == 1:
+                raise DeviceError("Memory ran out on one path; use a smaller model or a shorter history.") from error
+            _log.warning("Memory ran out on %d rows; halving the batch.", block.rows)
+            todo = [*block.halves(), *todo]
+            continue
+        for i, job, block_values in zip(block.jobs, members, values, strict=True):
+            results[i][block.paths.start : block.paths.stop] = job.prepared.restore(block_values)
+        done += block.rows * horizon
+    return results
+
+
+def _share(progress: Progress, before: int, rows: int, total: int) -> Progress:
+    """One block's progress as part of the whole."""
+    return lambda step, _: progress(before + step * rows, total)
+
+
+def _draws(
+    decoders: Decoders, jobs: Sequence[Job], paths: range, params: SamplingParams, seed: int
+) -> KeyedDraws:
+    horizon = len(jobs[0].prepared.y_stamp)
+    uniforms = np.stack([keyed_uniforms(seed, job.name, paths, horizon) for job in jobs])
+    device = decoders.model.norm.device
+    return KeyedDraws(params, torch.from_numpy(uniforms).to(device, decoders.model.wide_dtype))
+
+
+@torch.inference_mode()
+def _decode(
+    decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser
+) -> NDArray[np.float64]:
+    """Normalised paths ``[B, S, H, 6]`` of one block."""
+    device = decoders.model.norm.device
+    lengths = torch.tensor([len(job.prepared.x) for job in jobs])
+    longest = int(lengths.max())
+
+    def padded(rows: Sequence[NDArray[Any]]) -> torch.Tensor:
+        out = np.zeros((len(rows), longest, rows[0].shape[1]), dtype=rows[0].dtype)
+        for b, row in enumerate(rows):
+            out[b, : len(row)] = row
+        return torch.from_numpy(out).to(device)
+
+    tokens = decoders.tokenizer.encode(padded([job.prepared.x for job in jobs]))
+    stamps = padded([job.prepared.x_stamp for job in jobs])
+    future = torch.from_numpy(np.stack([job.prepared.y_stamp for job in jobs])).to(device)
+    prompt = Prompt(tokens, lengths.to(device), stamps, future)
+    own = Rollout(decoders.model, prompt, samples, longest + future.shape[1]).run(choose)
+    _, values = decoders.tokenizer.decode(tokens, prompt.lengths, own)
+    return values.double().cpu().numpy()

@@ -1,0 +1,125 @@
+"""What made a forecast: gathered once, so that it travels with the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kronos import provenance
+from kronos.calendars import FutureTimes
+from kronos.candles import Candles
+from kronos.forecasts import Made
+from kronos.inference.sampling import SamplingParams
+from kronos.nn import Kronos, KronosTokenizer
+
+if TYPE_CHECKING:
+    from kronos.inference.predictor import KronosPredictor
+
+_SHORT = 32  # candles of history below which a forecast says that it has little to go by
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What was asked for: sampling, horizon in candles, and the most candles of history to use."""
+
+    sampling: SamplingParams
+    horizon: int
+    lookback: int | None
+
+
+def describe_made(
+    predictor: KronosPredictor,
+    recipe: Recipe,
+    series: tuple[str, Candles],
+    used: int,
+    time: FutureTimes,
+    seed: int,
+) -> Made:
+    """How one forecast was made.
+
+    Args:
+        predictor: The networks, their device and precision.
+        recipe: What was asked for.
+        series: The name that keyed the draws, and the history as given.
+        used: How many of its last candles were used.
+        time: Where the future timestamps come from.
+        seed: Of the draws.
+    """
+    name, history = series
+    params = recipe.sampling
+    details: dict[str, Any] = {
+        "series": name,
+        "seed": seed,
+        "sampling": {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p},
+        "samples": params.samples,
+        "horizon": recipe.horizon,
+        "lookback": used,
+        "history": {
+            "rows": len(history),
+            "first": str(history.start),
+            "last": str(history.end),
+            "interval": str(history.interval),
+            "source": history.source,
+            "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
+        },
+        "model": _weights(predictor.model),
+        "tokenizer": _weights(predictor.tokenizer),
+        "max_context": predictor.max_context,
+        "precision": predictor.precision,
+        "device": str(predictor.device),
+        "versions": _versions(),
+        "created": provenance.now_utc(),
+    }
+    return Made(
+        model=_title(predictor.model),
+        details=details,
+        calendar=time.calendar,
+        calendar_basis=time.basis,
+        simulated=history.simulated,
+        notes=_notes(history, used, recipe, time),
+    )
+
+
+def _title(model: Kronos) -> str:
+    located = model.located
+    if located is None:
+        return "kronos (unsaved)"
+    return located.entry.name if located.entry else Path(located.ref).name
+
+
+def _weights(network: Kronos | KronosTokenizer) -> dict[str, Any]:
+    """Where a network's weights come from; unsaved ones have no hash."""
+    located = network.located
+    if located is None:
+        return {"ref": None}
+    file = located.folder / "model.safetensors"
+    ref = located.entry.name if located.entry else Path(located.ref).name
+    stat = file.stat() if file.exists() else None
+    digest = _digest(file, stat.st_mtime_ns, stat.st_size) if stat else None
+    return {"ref": ref, "revision": located.revision, "sha256": digest}
+
+
+@lru_cache(maxsize=16)
+def _digest(file: Path, modified: int, size: int) -> str:  # noqa: ARG001 (they make the cache notice a new file)
+    return provenance.sha256_file(file)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    return provenance.versions()
+
+
+def _notes(history: Candles, used: int, recipe: Recipe, time: FutureTimes) -> tuple[str, ...]:
+    notes = []
+    asked = min(len(history), recipe.lookback or len(history))
+    if used < asked:
+        notes.append(f"Used the last {used} of {asked} candles: history and horizon share the context.")
+    if used < _SHORT:
+        notes.append(f"Only {used} candles of history: the forecast has little to go by.")
+    if time.basis in ("projected", "inferred"):
+        notes.append(time.note)
+    if history.frame["close"].iloc[-used:].nunique() == 1:
+        notes.append("The close never changes in the history used: the forecast means little.")
+    return tuple(note for note in notes if note)

@@ -1,0 +1,138 @@
+"""From candles to what the networks read, and back.
+
+Notable here:
+- the mean and the population standard deviation of every column come from the history given and from nothing else;
+- calendar features are read from the wall clock as it is given: exchange-local for exchanges, UTC for crypto;
+- `Prepared` is the published pre-processing, float32 throughout, which reproduces its numbers to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kronos.candles import COLUMNS, PRICES
+from kronos.errors import DataError, ParameterError
+
+EPSILON = 1e-5  # added to every standard deviation
+STAMP_COLUMNS = ("minute", "hour", "weekday", "day", "month")
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Timestamps = pd.Series | pd.DatetimeIndex | NDArray[Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One series, ready for the networks.
+
+    Attributes:
+        x: Normalised candles ``[T, 6]`` float32.
+        x_stamp: Calendar features of the history ``[T, 5]`` int64: minute, hour, weekday, day, month.
+        y_stamp: Of the future ``[H, 5]``.
+        mean: Of each column, ``[6]``.
+        std: Population standard deviation of each column, ``[6]``.
+        y_timestamp: The future times.
+    """
+
+    x: NDArray[np.float32]
+    x_stamp: NDArray[np.int64]
+    y_stamp: NDArray[np.int64]
+    mean: Floats
+    std: Floats
+    y_timestamp: pd.DatetimeIndex
+
+    def restore(self, values: Floats) -> Floats:
+        """Undo the normalisation of ``[..., 6]``."""
+        restored: Floats = values * (self.std + EPSILON) + self.mean
+        return restored
+
+
+def normalise(values: Floats, clip: float) -> tuple[NDArray[np.float32], Floats, Floats]:
+    """Normalise candles ``[T, 6]`` by their own mean and spread, and clip: ``(x, mean, std)``."""
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    x = np.clip((values - mean) / (std + EPSILON), -clip, clip)
+    return x.astype(np.float32), mean, std
+
+
+def as_index(timestamps: Timestamps, what: str) -> pd.DatetimeIndex:
+    """Timestamps of any kind as an index.
+
+    Args:
+        timestamps: Series, index, array or list of times.
+        what: Their name, for the error.
+
+    Raises:
+        DataError: If something in them is no time.
+    """
+    try:
+        index = pd.DatetimeIndex(pd.to_datetime(timestamps))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{what} holds something that is no time: {error}.") from error
+    if index.hasnans:
+        raise DataError(f"{what} has no time in row {int(np.flatnonzero(index.isna())[0])}.")
+    return index
+
+
+def stamp_features(index: pd.DatetimeIndex) -> NDArray[np.int64]:
+    """Calendar features ``[T, 5]`` of times: minute, hour, weekday (Monday 0), day, month."""
+    parts = (index.minute, index.hour, index.day_of_week, index.day, index.month)
+    return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=-1)
+
+
+def calc_time_stamps(timestamps: Timestamps) -> pd.DataFrame:
+    """Calendar features of times, a column each: minute, hour, weekday (Monday 0), day, month."""
+    return pd.DataFrame(stamp_features(as_index(timestamps, "timestamps")), columns=list(STAMP_COLUMNS))
+
+
+def published_values(frame: pd.DataFrame) -> NDArray[np.float32]:
+    """The six columns ``[T, 6]`` as the published system completes them.
+
+    No volume: volume and amount are 0, a supplied amount too. Volume without amount: amount is the volume times the
+    mean of the four prices.
+
+    Raises:
+        DataError: If a price column is missing, something is no number, NaN or infinite, or there are no rows.
+    """
+    missing = [name for name in PRICES if name not in frame.columns]
+    if missing:
+        raise DataError(f"The frame has no column {', '.join(missing)}; it needs open, high, low and close.")
+    if len(frame) < 2:
+        raise DataError(f"The history has {len(frame)} rows, but a forecast needs at least 2.")
+    full = frame.loc[:, [name for name in COLUMNS if name in frame.columns]].copy()
+    if "volume" not in full.columns:
+        full["volume"] = 0.0
+        full["amount"] = 0.0
+    elif "amount" not in full.columns:
+        full["amount"] = full["volume"] * full[list(PRICES)].mean(axis=1)
+    try:
+        values = full[list(COLUMNS)].to_numpy(dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"The frame holds something that is no number: {error}.") from error
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"Column {COLUMNS[column]} is {values[row, column]} in row {row}; fill or drop such rows first."
+        )
+    return values
+
+
+def prepare_published(
+    frame: pd.DataFrame, x_timestamp: pd.DatetimeIndex, y_timestamp: pd.DatetimeIndex, clip: float
+) -> Prepared:
+    """The published pre-processing of one history.
+
+    Raises:
+        DataError: If the frame can't be used.
+        ParameterError: If there are not as many timestamps as rows.
+    """
+    values = published_values(frame)
+    if len(x_timestamp) != len(values):
+        raise ParameterError(f"x_timestamp has {len(x_timestamp)} times for {len(values)} rows; give one for each.")
+    x, mean, std = normalise(values, clip)
+    return Prepared(x, stamp_features(x_timestamp), stamp_features(y_timestamp), mean, std, y_timestamp)
