@@ -5,7 +5,9 @@ import torch
 from kronos.nn import Kronos, KronosTokenizer
 
 
-def random_model(seed: int, *, layers: int = 2, heads: int = 2, bits: int = 5, s2_attention: str = "published") -> Kronos:
+def random_model(
+    seed: int, *, layers: int = 2, heads: int = 2, bits: int = 5, s2_attention: str = "published"
+) -> Kronos:
     """A Kronos with sharp enough logits that tokens depend on the history."""
     torch.manual_seed(seed)
     model = Kronos(bits, bits, layers, 16 * heads, heads, 48, 0.1, 0.1, 0.1, 0.1, True, s2_attention)  # type: ignore[arg-type]

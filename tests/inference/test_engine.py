@@ -5,15 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
+from benchmarks.plain import plain_decode, plain_encode, plain_rollout
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import random_model, random_tokenizer
 
-from benchmarks.plain import plain_decode, plain_encode, plain_rollout
 from kronos.inference.drawing import GlobalDraws, KeyedDraws, keyed_uniforms
 from kronos.inference.engine import ModelDecoder, Prompt, Rollout, TokenizerDecoder, Tokens
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos
+from networks import random_model, random_tokenizer
 
 shapes = st.fixed_dictionaries({
     "seed": st.integers(0, 10_000),

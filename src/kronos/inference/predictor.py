@@ -152,9 +152,10 @@ class KronosPredictor:
             ParameterError: If a parameter is out of its range.
         """
         history = _as_candles(candles)
-        given = {} if timestamps is None else {"": as_index(timestamps, "timestamps")}
+        name = history.symbol or ""
+        given = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
         recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        return self._forecast([(history.symbol or "", history)], recipe, given, progress)[0]
+        return self._forecast([(name, history)], recipe, given, progress)[0]
 
     def forecast_many(
         self,
@@ -165,6 +166,7 @@ class KronosPredictor:
         seed: int | None = None,
         sampling: SamplingParams | str = "default",
         lookback: int | None = None,
+        timestamps: Mapping[str, Timestamps] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Forecast]:
         """Sample the futures of many series, which may differ in length, interval and calendar.
@@ -177,6 +179,7 @@ class KronosPredictor:
             seed: Of the draws.
             sampling: A preset's name or parameters.
             lookback: Candles of history to use, at most.
+            timestamps: Of the future candles, by name; the calendar tells those that are left out.
             progress: Called with the work done and all of it.
 
         Returns:
@@ -187,8 +190,13 @@ class KronosPredictor:
             ParameterError: If a parameter is out of its range.
         """
         named = _as_series(series)
+        names = [name for name, _ in named]
+        given = {name: as_index(times, f"timestamps of {name}") for name, times in (timestamps or {}).items()}
+        unknown = sorted(given.keys() - set(names))
+        if unknown:
+            raise ParameterError(f"There are timestamps for '{unknown[0]}', but no series of that name.")
         recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        return dict(zip((n for n, _ in named), self._forecast(named, recipe, {}, progress), strict=True))
+        return dict(zip(names, self._forecast(named, recipe, given, progress), strict=True))
 
     def _forecast(
         self,
@@ -200,11 +208,7 @@ class KronosPredictor:
         check_horizon(recipe.horizon, self.max_context)
         seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
         used = [self._used(candles, recipe) for _, candles in named]
-        times = [
-            _given(given[""], history, recipe.horizon) if given else
-            future_times(history.index, history.interval, recipe.horizon, history.calendar)
-            for _, history in named
-        ]  # fmt: skip
+        times = [_future(history, recipe.horizon, given.get(name)) for name, history in named]
         jobs = [Job(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
         paths = decode_blocks(self.decoders(), jobs, recipe.sampling, seed, progress)
         forecasts = []
@@ -441,8 +445,10 @@ def _as_series(series: Series) -> list[tuple[str, Candles]]:
     return named
 
 
-def _given(times: pd.DatetimeIndex, history: Candles, horizon: int) -> FutureTimes:
-    """Future times as the caller gave them."""
+def _future(history: Candles, horizon: int, times: pd.DatetimeIndex | None) -> FutureTimes:
+    """Future times as the caller gave them, or as the calendar tells them."""
+    if times is None:
+        return future_times(history.index, history.interval, horizon, history.calendar)
     if len(times) != horizon:
         raise ParameterError(f"There are {len(times)} timestamps for a horizon of {horizon}; give one for each candle.")
     if times.tz is None and history.index.tz is not None:
