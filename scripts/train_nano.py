@@ -133,9 +133,14 @@ class Windows:
         return int(self.rng.choice([64, 96, 128, 192, 256, 320, 384], p=[0.06, 0.08, 0.12, 0.14, 0.2, 0.2, 0.2]))
 
 
-def tokenizer_loss(tokenizer: KronosTokenizer, x: Tensor, step: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Reconstruction error weighted by one-step volatility, coarse and full, with the quantiser's loss."""
-    (coarse, full), quantizer, _, _ = tokenizer(x)
+def tokenizer_loss(
+    tokenizer: KronosTokenizer, x: Tensor, step: Tensor, quantizer_weight: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Reconstruction error weighted by one-step volatility, coarse and full, with the quantiser's loss.
+
+    A small ``quantizer_weight`` learns to reconstruct soonest, but leaves most codes unused; 1 spreads them.
+    """
+    (coarse, full), quantizer, _, ids = tokenizer(x)
     weights = CHANNEL_WEIGHTS / (step[:, None, None] + 0.05) ** 2
     weights = weights / weights.mean()
     errors = [(weights * (part - x) ** 2).mean() for part in (coarse, full)]
@@ -145,8 +150,9 @@ def tokenizer_loss(tokenizer: KronosTokenizer, x: Tensor, step: Tensor) -> tuple
         "full": errors[1].item(),
         "plain": (full - x)[..., :4].square().mean().sqrt().item(),
         "close_error_in_steps": in_steps.item(),
+        "codes": float(len(ids.unique())) / ids.numel(),
     }
-    return (0.5 * errors[0] + errors[1] + 0.2 * quantizer) / 2, parts
+    return (0.5 * errors[0] + errors[1] + quantizer_weight * quantizer) / 2, parts
 
 
 def model_loss(model: Kronos, tokens: list[Tensor], stamps: Tensor, known: int) -> tuple[Tensor, dict[str, float]]:
@@ -190,19 +196,36 @@ def optimizer_for(network: torch.nn.Module, decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.95))
 
 
-def train(kind: str, data: Path, out: Path, minutes: float, batch: int) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What one call trains: which network, on what, into which folder, for how long."""
+
+    kind: str
+    data: Path
+    out: Path
+    minutes: float
+    batch: int
+    peak: float
+    quantizer_weight: float
+    start: Path | None
+
+
+def train(run: Run) -> None:
     """Train one of the two networks until its time is used; log and checkpoint on the way."""
+    kind, data, out, batch = run.kind, run.data, run.out, run.batch
     torch.manual_seed(7)
     out.mkdir(parents=True, exist_ok=True)
     train_windows, valid_windows = (Windows(load_segments(data, part), 7) for part in ("train", "validation"))
     if kind == "tokenizer":
-        network: KronosTokenizer | Kronos = KronosTokenizer(**TOKENIZER)
+        network: KronosTokenizer | Kronos = (
+            KronosTokenizer.from_pretrained(run.start) if run.start else KronosTokenizer(**TOKENIZER)
+        )
         encoder = None
     else:
-        network = Kronos(**MODEL, s2_attention="causal")
+        network = Kronos.from_pretrained(run.start) if run.start else Kronos(**MODEL, s2_attention="causal")
         encoder = KronosTokenizer.from_pretrained(out / "tokenizer")
     optimizer = optimizer_for(network, 0.05)
-    clock = Clock(minutes, 2e-3 if kind == "tokenizer" else 1.5e-3)
+    clock = Clock(run.minutes, run.peak)
     resume = out / f"{kind}.resume.pt"
     step, best = 0, math.inf
     if resume.exists():
@@ -219,7 +242,7 @@ def train(kind: str, data: Path, out: Path, minutes: float, batch: int) -> None:
                 tokens = encoder.encode(x, half=True)
         with torch.autocast("cpu", torch.bfloat16):
             if encoder is None:
-                return tokenizer_loss(network, x, steps)  # type: ignore[arg-type]
+                return tokenizer_loss(network, x, steps, run.quantizer_weight)  # type: ignore[arg-type]
             return model_loss(network, tokens, stamps, known)  # type: ignore[arg-type]
 
     def validate() -> dict[str, float]:
@@ -271,8 +294,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--batch", type=int, default=16)
-    options = parser.parse_args()
-    train(options.kind, options.data, options.out, options.minutes, options.batch)
+    parser.add_argument("--peak", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--quantizer-weight", type=float, default=0.2, help="of the quantiser's loss (tokenizer)")
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from, with a schedule of its own")
+    train(Run(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

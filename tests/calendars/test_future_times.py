@@ -256,6 +256,7 @@ def test_few_bars_without_a_break_claim_no_exchange() -> None:
     history = pd.date_range("2024-03-05 10:00", periods=5, freq="h")
     future = future_times(history, Interval.parse("1h"), 12)
     assert future.basis == "inferred"
+    assert future_times(history, Interval.parse("1h"), 12, "24/7").basis == "calendar"
     assert (np.diff(future.times.as_unit("s").asi8) == 3600).all()
 
 
@@ -277,8 +278,12 @@ def test_weeks_and_months_keep_their_anchor(history: pd.DatetimeIndex, interval:
 def test_weeks_stamped_on_their_last_session() -> None:
     sessions = future_times(daily("2023-01-03", "2023-01-03"), Interval.parse("1d"), 300, "XSHG").times
     weekly = pd.DatetimeIndex(pd.Series(sessions, sessions).groupby(sessions.to_period("W")).max())
-    history, after = weekly[:-6], weekly[-6:-1]
-    assert future_times(history, Interval.parse("1w"), 5).times.equals(after.as_unit("us"))
+    for cut in (30, 40, len(weekly) - 6):
+        future = future_times(weekly[:cut], Interval.parse("1w"), 5)
+        assert future.calendar == "XSHG"
+        assert (future.times == weekly[cut : cut + 5]).all()
+    spring = weekly[weekly <= "2024-02-08"]
+    assert texts(future_times(spring, Interval.parse("1w"), 1).times) == ["02-23 00:00"]  # a week without a session
 
 
 def test_guesses() -> None:
@@ -330,3 +335,24 @@ def test_aliases_and_names() -> None:
     assert {"24/7", "FX", "XNYS", "XSHG", "XHKG", "CN-FUTURES"} <= set(names)
     assert future_times(HISTORY, Interval.parse("1d"), 1, "nasdaq").calendar == "XNYS"
     assert future_times(HISTORY, Interval.parse("1d"), 1, "Crypto").calendar == "24/7"
+
+
+def test_a_week_stamped_early_for_a_holiday_is_over() -> None:
+    fridays = pd.date_range("2023-06-02", "2024-03-22", freq="W-FRI")
+    history = fridays.append(pd.DatetimeIndex(["2024-03-28"]))  # Good Friday is the 29th
+    assert texts(future_times(history, Interval.parse("1w"), 1).times) == ["04-05 00:00"]
+
+
+def test_a_fixed_offset_serves_as_well_as_a_timezone() -> None:
+    history = bars(daily("2024-03-11", "2024-03-28"), "10:30", "11:30", "14:00", "15:00").tz_localize("+08:00")
+    future = future_times(history, Interval.parse("1h"), 1)
+    assert future.calendar == "XSHG"
+    assert future.times[0].isoformat() == "2024-03-29T10:30:00+08:00"
+
+
+def test_rows_after_the_history_cannot_matter() -> None:
+    whole = pd.date_range("2024-01-01", periods=300, freq="h")
+    other = whole[:200].append(pd.date_range("2024-02-01", periods=100, freq="D"))
+    one, two = (future_times(index[:200], Interval.parse("1h"), 24) for index in (whole, other))
+    assert one.times.equals(two.times)
+    assert one.calendar == two.calendar

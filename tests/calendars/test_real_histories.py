@@ -16,12 +16,12 @@ MARKETS = [
     ("cn_futures", "5m", 4, 0.97),
     ("cn_futures", "1d", 1, 0.99),
     ("fx", "1h", 2, 0.97),
-    ("fx", "1d", 3, 0.97),
+    ("fx", "1d", 3, 0.93),
     ("fx", "5m", 2, 0.93),
-    ("commodity_cfd", "1h", 1, 0.90),
+    ("commodity_cfd", "1h", 1, 0.85),
     ("commodity_cfd", "1d", 1, 0.60),  # the source misses a day every few weeks
     ("us_equity", "1d", 4, 0.99),
-    ("us_equity", "1h", 3, 0.97),
+    ("us_equity", "1h", 3, 0.96),
     ("crypto", "1d", 1, 0.99),
     ("crypto", "1h", 1, 0.60),  # a month of 2013 with thirteen gaps
 ]

@@ -353,7 +353,7 @@ def test_other_sources_are_refused() -> None:
     for source in (None, 5, "", [1, 2]):
         with pytest.raises(KronosError):
             read_candles(source)
-    with pytest.raises(DataError, match="folder"):
+    with pytest.raises(DataError, match=r"is a folder; name one file in it\.$"):
         read_candles(Path())
 
 

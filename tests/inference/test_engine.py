@@ -15,12 +15,14 @@ from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos
 from networks import random_model, random_tokenizer
 
-shapes = st.fixed_dictionaries({
-    "seed": st.integers(0, 10_000),
-    "layers": st.integers(1, 3),
-    "heads": st.sampled_from([1, 2, 4]),
-    "s2_attention": st.sampled_from(["published", "causal"]),
-})
+shapes = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10_000),
+        "layers": st.integers(1, 3),
+        "heads": st.sampled_from([1, 2, 4]),
+        "s2_attention": st.sampled_from(["published", "causal"]),
+    }
+)
 
 
 def model_of(shape: dict) -> Kronos:

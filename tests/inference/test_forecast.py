@@ -205,8 +205,9 @@ def test_fast_precision_stays_close() -> None:
     model, tokenizer = random_model(3, layers=2, heads=2), random_tokenizer(3)
     history = candles(1, 40)
     exact, fast = (
-        KronosPredictor(model, tokenizer, device="cpu", max_context=CONTEXT, precision=precision)  # type: ignore[arg-type]
-        .forecast(history, 6, samples=400, seed=1)
+        KronosPredictor(model, tokenizer, device="cpu", max_context=CONTEXT, precision=precision).forecast(  # type: ignore[arg-type]
+            history, 6, samples=400, seed=1
+        )
         for precision in ("exact", "fast")
     )
     spread = exact.paths[..., 3].std()

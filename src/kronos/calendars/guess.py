@@ -7,6 +7,7 @@ breaks and holidays. Otherwise the history's own pattern of weekdays and clock t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def read_as(name: str, history: pd.DatetimeIndex, interval: Interval) -> Reading
     """The best reading of a history under a calendar that the caller has named."""
     recent = _recent(history, interval)
     if name == ALWAYS:
-        return _always(recent, interval)
+        return replace(_always(recent, interval), note="")  # what the caller knows needs no proof
     if interval.unit in ("w", "mo"):
         return periods(recent, interval, {FX: ALWAYS, INFERRED: None}.get(name, name))
     if name == INFERRED:

@@ -23,6 +23,7 @@ from kronos.intervals import Interval
 HOUR = DAY // 24
 WEEK = 7 * DAY
 _MONDAY = 4 * DAY  # 1970-01-05
+_NEVER = np.iinfo(np.int64).min
 _LIMIT = int(np.datetime64(f"{LAST_YEAR}-12-31", "ns").astype(np.int64))
 
 
@@ -176,9 +177,10 @@ class PeriodPlan:
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
         """See `Plan`."""
-        check_reach(last, count * self.every + 2, WEEK if self.unit == "w" else 31 * DAY)
+        check_reach(last, (count + count // 8 + 6) * self.every, WEEK if self.unit == "w" else 31 * DAY)
         period = int(self.period(np.array([last], dtype=np.int64))[0])
-        wanted = period + self.every * np.arange(1, count + 2, dtype=np.int64)
+        # Some to spare: weeks without a session, as in the Spring Festival, have no stamp.
+        wanted = period + self.every * np.arange(1, count + count // 8 + 6, dtype=np.int64)
         found = self.stamp(wanted)
         found = found[found > last][:count]
         return found, self.name is not None and self.anchor.endswith("session") and _beyond(self.name, found, last)
@@ -200,7 +202,7 @@ class PeriodPlan:
         return first, last
 
     def stamp(self, period: npt.NDArray[np.int64]) -> Stamps:
-        """The stamp of each period; periods without a session take their fixed end."""
+        """The stamp of each period; the earliest of all integers for a period without a session."""
         first, last = self.bounds(period)
         if self.anchor == "month-end":
             return last + self.clock
@@ -211,9 +213,9 @@ class PeriodPlan:
         days = plan.dates.astype("datetime64[ns]").astype(np.int64)
         if self.anchor == "first-session":
             at = np.minimum(np.searchsorted(days, first), len(days) - 1)
-            return np.where(days[at] <= last, days[at], first) + self.clock
+            return np.where(days[at] <= last, days[at] + self.clock, _NEVER)
         at = np.maximum(np.searchsorted(days, last, side="right") - 1, 0)
-        return np.where(days[at] >= first, days[at], last) + self.clock
+        return np.where(days[at] >= first, days[at] + self.clock, _NEVER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,8 @@ def _segments(row: list[int]) -> Hours:
 def _build(name: str, first_year: int, last_year: int) -> Any:
     import exchange_calendars as xc
 
-    factory = xc.calendar_utils.global_calendar_dispatcher._calendar_factories.get(name)
-    low = None if factory is None else factory.bound_min()
-    high = None if factory is None else factory.bound_max()
+    kind = type(xc.get_calendar(name))
+    low, high = kind.bound_min(), kind.bound_max()
     start = pd.Timestamp(f"{first_year}-01-01")
     end = pd.Timestamp(f"{last_year}-12-31")
     try:

@@ -7,8 +7,6 @@ the end, for the messages.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -80,21 +78,28 @@ def _floats(raw: pd.Series, decimal_comma: bool) -> tuple[npt.NDArray[np.float64
     """Values as floats, and the positions of cells that hold something else than a number or nothing."""
     if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
         return _plain(raw.astype("Float64")), np.empty(0, np.int64)
-    text = raw.map(cell_text).astype("string")
-    numeric = pd.to_numeric(text, errors="coerce").astype("Float64")
-    left = np.asarray((numeric.isna() & ~text.str.lower().isin(_MISSING)).fillna(False), dtype=np.bool_)
-    if left.any():
-        plain = text[left].str.replace(r"[\s_$€£¥￥]|USDT?$|元$", "", regex=True)
-        if decimal_comma:
-            plain = plain.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        else:
-            commas = plain.str.fullmatch(_THOUSANDS).fillna(False)
-            plain = plain.where(~commas, plain.str.replace(",", "", regex=False))
-        numeric = numeric.copy()
-        numeric[left] = pd.to_numeric(plain, errors="coerce").astype("Float64").to_numpy()
-    floats = _plain(numeric)
-    infinite = np.asarray(text.str.fullmatch(r"[+-]?inf(inity)?", flags=re.IGNORECASE).fillna(False), dtype=np.bool_)
-    return floats, np.flatnonzero(left & np.isnan(floats) & ~infinite).astype(np.int64)
+    text = raw.astype("string").str.strip() if _all_text(raw) else raw.map(cell_text).astype("string")
+    floats = _plain(pd.to_numeric(text, errors="coerce").astype("Float64")).copy()
+    left = np.flatnonzero(np.isnan(floats)).astype(np.int64)
+    odd = text.iloc[left].fillna("")
+    filled = ~np.asarray(odd.str.lower().isin(_MISSING), dtype=np.bool_)
+    left, odd = left[filled], odd[filled]
+    if len(left):
+        floats[left] = _plain(pd.to_numeric(_decorated(odd, decimal_comma), errors="coerce").astype("Float64"))
+    return floats, left[np.isnan(floats[left])]
+
+
+def _all_text(raw: pd.Series) -> bool:
+    return pd.api.types.infer_dtype(raw, skipna=True) == "string"
+
+
+def _decorated(text: pd.Series, decimal_comma: bool) -> pd.Series:
+    """Numbers as people write them, without currency signs, spaces and thousands separators."""
+    plain = text.str.replace(r"[\s_$€£¥￥]|USDT?$|元$", "", regex=True)
+    if decimal_comma:
+        return plain.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    grouped = plain.str.fullmatch(_THOUSANDS).fillna(False)
+    return plain.where(~grouped, plain.str.replace(",", "", regex=False))
 
 
 def _plain(values: pd.Series) -> npt.NDArray[np.float64]:

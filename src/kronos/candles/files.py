@@ -95,18 +95,19 @@ def read_table(path: Path, columns: Mapping[str, str] | None) -> Table:
 
 def _bytes(path: Path, name: str) -> bytes:
     try:
-        if path.is_dir():
-            raise DataError(f"{name} is a folder; name one file in it.")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(
-                f"{name} has {size / 2**30:.1f} GiB, more than the {MAX_BYTES / 2**30:g} GiB read at once; {_SMALLER}."
-            )
-        data = path.read_bytes()
+        folder = path.is_dir()
+        size = 0 if folder else path.stat().st_size
+        data = b"" if folder or size > MAX_BYTES else path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"There is no file {shown(path, 200)}; check the path.") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read ({shown(getattr(error, 'strerror', None) or error, 80)}).") from None
+        why = shown(getattr(error, "strerror", None) or error, 80)
+        raise DataError(f"{name} cannot be read ({why}); check its path and permissions.") from None
+    if folder:
+        raise DataError(f"{name} is a folder; name one file in it.")
+    if size > MAX_BYTES:
+        limit = f"{MAX_BYTES / 2**30:g} GiB"
+        raise DataError(f"{name} has {size / 2**30:.1f} GiB, more than the {limit} read at once; {_SMALLER}.")
     if not data.strip():
         raise DataError(f"{name} is empty; it needs a header and rows of candles.")
     return data
@@ -151,7 +152,9 @@ def _unpack(data: bytes, kind: str, name: str) -> bytes:
 
 def _unzip(data: bytes, name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+        members = [
+            m for m in archive.infolist() if not m.filename.endswith("/") and not m.filename.startswith("__MACOSX")
+        ]
         if any(m.filename.startswith("[Content_Types]") for m in members):
             raise DataError(f"{name} is an Excel workbook; save the sheet as CSV.")
         if len(members) != 1:
@@ -286,10 +289,10 @@ def frame_table(frame: pd.DataFrame, columns: Mapping[str, str] | None) -> Table
     Raises:
         DataError: If columns are missing, doubled or nested beyond one instrument.
     """
-    _check_rows(len(frame), "the frame")
+    _check_rows(len(frame), "DataFrame")
     flat = _flatten(frame)
-    layout = find_layout(_frame_labels(flat), columns, "the frame")
-    return Table(flat, layout, Rows("the frame", "row", 0))
+    layout = find_layout(_frame_labels(flat), columns, "DataFrame")
+    return Table(flat, layout, Rows("DataFrame", "row", 0))
 
 
 def _frame_labels(frame: pd.DataFrame) -> list[Hashable]:

@@ -11,7 +11,7 @@ import pandas as pd
 from kronos.candles.cleaning import clean
 from kronos.candles.files import Table, frame_table
 from kronos.candles.findings import Finding
-from kronos.candles.schema import COLUMNS, PRICES, TIME
+from kronos.candles.schema import COLUMNS, PRICES
 from kronos.candles.spacing import agrees, find_gaps, infer_interval
 from kronos.candles.times import check_timezone
 from kronos.errors import DataError, ParameterError
@@ -37,8 +37,8 @@ class Candles:
     """
 
     frame: pd.DataFrame
+    symbol: str | None
     interval: Interval
-    symbol: str | None = None
     timezone: str | None = None
     calendar: str | None = None
     findings: tuple[Finding, ...] = field(default=())
@@ -228,4 +228,4 @@ def _gaps(index: pd.DatetimeIndex, interval: Interval) -> list[Finding]:
     return [Finding("gaps", "info", message, (), len(gaps.positions))]
 
 
-__all__ = ["TIME", "Candles", "Options", "build"]
+__all__ = ["Candles", "Options", "build"]

@@ -30,6 +30,7 @@ _CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%
 _OLDEST, _NEWEST = pd.Timestamp("1800-01-01").value, pd.Timestamp("2200-01-01").value
 
 _NUMBER = r"\d{5,19}(?:\.\d*)?"
+_ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?"  # the usual case, which is read at once
 _YEAR_FIRST = re.compile(r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(.*)$")
 _YEAR_LAST = re.compile(r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(.*)$")
 _CLOCK = re.compile(r"^[T ,]*(\d{1,2})(?::|时)(\d{2})(?:(?::|分)(\d{2})?秒?([.,]\d+)?)?分?\s*([AaPp][Mm])?\s*(.*)$")
@@ -87,11 +88,17 @@ def read_times(values: pd.Series, timezone: str | None, name: str) -> Times:
         )
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(values.dtype):
         return _from_numbers(_integers(values), timezone, name)
-    text = pd.Series([_plain(v) for v in values], dtype=object).astype("string")
+    text = _text(values)
     filled = text[text.notna() & (text != "")]
     if len(filled) and bool(filled.str.fullmatch(_NUMBER).mean() > 0.5):
         return _from_numbers(_integers(text.where(text.str.fullmatch(_NUMBER).fillna(False))), timezone, name)
     return _from_text(text, timezone, name)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return values.reset_index(drop=True).astype("string").str.replace("\ufeff", "", regex=False).str.strip()
+    return pd.Series([_plain(v) for v in values], dtype=object).astype("string")
 
 
 def _plain(value: object) -> str | None:
@@ -165,6 +172,10 @@ def _epoch(
 
 def _from_text(text: pd.Series, timezone: str | None, name: str) -> Times:
     notes: list[tuple[str, str]] = []
+    filled = text.dropna()
+    if bool(filled[filled != ""].str.fullmatch(_ISO).all()):
+        plain = pd.to_datetime(text.where(text.fillna("") != ""), format="ISO8601", errors="coerce")
+        return _in_zone(_nanoseconds(pd.DatetimeIndex(plain)), timezone)
     order = _day_month_order(text, name, notes)
     unique = text.dropna().unique()
     canonical = {value: _canonical(str(value), order) for value in unique}

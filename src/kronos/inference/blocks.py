@@ -122,9 +122,7 @@ def _share(progress: Progress, before: int, rows: int, total: int) -> Progress:
     return lambda step, _: progress(before + step * rows, total)
 
 
-def _draws(
-    decoders: Decoders, jobs: Sequence[Job], paths: range, params: SamplingParams, seed: int
-) -> KeyedDraws:
+def _draws(decoders: Decoders, jobs: Sequence[Job], paths: range, params: SamplingParams, seed: int) -> KeyedDraws:
     horizon = len(jobs[0].prepared.y_stamp)
     uniforms = np.stack([keyed_uniforms(seed, job.name, paths, horizon) for job in jobs])
     device = decoders.model.norm.device
@@ -132,9 +130,7 @@ def _draws(
 
 
 @torch.inference_mode()
-def _decode(
-    decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser
-) -> NDArray[np.float64]:
+def _decode(decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser) -> NDArray[np.float64]:
     """Normalised paths ``[B, S, H, 6]`` of one block."""
     device = decoders.model.norm.device
     lengths = torch.tensor([len(job.prepared.x) for job in jobs])

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from kronos.calendars import FutureTimes, future_times
-from kronos.candles import COLUMNS, Candles, infer_interval, split_long
+from kronos.candles import COLUMNS, Candles, infer_interval
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast, mend
 from kronos.inference.blocks import Job, decode_blocks
 from kronos.inference.devices import Precision, compute_dtype, pick_device
+from kronos.inference.inputs import Series, as_candles, as_series, future, history_index
 from kronos.inference.making import Recipe, describe_made
 from kronos.inference.normalising import (
     Prepared,
@@ -38,8 +39,6 @@ from kronos.inference.published import Batch, Decoders, check_horizon, generate_
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.zoo import DEFAULT_MODEL
-
-Series = Mapping[str, Candles | pd.DataFrame] | Sequence[Candles] | pd.DataFrame
 
 
 class KronosPredictor:
@@ -151,7 +150,7 @@ class KronosPredictor:
             DataError: If the candles can't be used.
             ParameterError: If a parameter is out of its range.
         """
-        history = _as_candles(candles)
+        history = as_candles(candles)
         name = history.symbol or ""
         given = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
         recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
@@ -189,7 +188,7 @@ class KronosPredictor:
             DataError: If some candles can't be used; the sentence names the series.
             ParameterError: If a parameter is out of its range.
         """
-        named = _as_series(series)
+        named = as_series(series)
         names = [name for name, _ in named]
         given = {name: as_index(times, f"timestamps of {name}") for name, times in (timestamps or {}).items()}
         unknown = sorted(given.keys() - set(names))
@@ -208,7 +207,7 @@ class KronosPredictor:
         check_horizon(recipe.horizon, self.max_context)
         seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
         used = [self._used(candles, recipe) for _, candles in named]
-        times = [_future(history, recipe.horizon, given.get(name)) for name, history in named]
+        times = [future(history, recipe.horizon, given.get(name)) for name, history in named]
         jobs = [Job(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
         paths = decode_blocks(self.decoders(), jobs, recipe.sampling, seed, progress)
         forecasts = []
@@ -330,17 +329,17 @@ class KronosPredictor:
             DataError: If the frame can't be used.
             ParameterError: If lengths contradict each other.
         """
-        history = _history_index(df, x_timestamp)
+        history = history_index(df, x_timestamp)
         if y_timestamp is None:
             if pred_len is None:
                 raise ParameterError("Give y_timestamp, or pred_len to have the calendar tell it.")
             check_horizon(pred_len, self.max_context)
-            future = future_times(history, infer_interval(history), pred_len).times
+            times = future_times(history, infer_interval(history), pred_len).times
         else:
-            future = as_index(y_timestamp, "y_timestamp")
-        if pred_len is not None and len(future) != pred_len:
-            raise ParameterError(f"y_timestamp has {len(future)} times for pred_len {pred_len}; give one for each.")
-        return prepare_published(df, history, future, self.clip)
+            times = as_index(y_timestamp, "y_timestamp")
+        if pred_len is not None and len(times) != pred_len:
+            raise ParameterError(f"y_timestamp has {len(times)} times for pred_len {pred_len}; give one for each.")
+        return prepare_published(df, history, times, self.clip)
 
     def postprocess(self, values: NDArray[np.float32], prepared: Prepared) -> pd.DataFrame:
         """A frame of generated values ``[H, 6]``: de-normalised, float32, indexed by the future times."""
@@ -412,49 +411,3 @@ def _published_params(T: float, top_k: int, top_p: float, samples: int, strategy
     if strategy not in ("default", "conservative", "aggressive"):
         raise ParameterError(f"strategy is default, conservative or aggressive, not '{strategy}'.")
     return SamplingParams.of(strategy, samples)
-
-
-def _history_index(df: pd.DataFrame, x_timestamp: Timestamps | None) -> pd.DatetimeIndex:
-    if x_timestamp is not None:
-        return as_index(x_timestamp, "x_timestamp")
-    if isinstance(df.index, pd.DatetimeIndex):
-        return df.index
-    if "timestamps" in df.columns:
-        return as_index(df["timestamps"], "Column timestamps")
-    raise ParameterError("The frame has no times; give x_timestamp, an index of times, or a column timestamps.")
-
-
-def _as_candles(candles: Candles | pd.DataFrame) -> Candles:
-    return candles if isinstance(candles, Candles) else Candles.from_frame(candles)
-
-
-def _as_series(series: Series) -> list[tuple[str, Candles]]:
-    """Names and candles, in the order given."""
-    if isinstance(series, pd.DataFrame):
-        named = list(split_long(series).items())
-    elif isinstance(series, Mapping):
-        named = [(str(name), _as_candles(candles)) for name, candles in series.items()]
-    else:
-        named = [(candles.symbol or "", candles) for candles in series]
-    if not named:
-        raise DataError("There are no series to forecast.")
-    names = [name for name, _ in named]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"Several series are called '{twice[0]}'; give each its own symbol, or a dictionary by name.")
-    return named
-
-
-def _future(history: Candles, horizon: int, times: pd.DatetimeIndex | None) -> FutureTimes:
-    """Future times as the caller gave them, or as the calendar tells them."""
-    if times is None:
-        return future_times(history.index, history.interval, horizon, history.calendar)
-    if len(times) != horizon:
-        raise ParameterError(f"There are {len(times)} timestamps for a horizon of {horizon}; give one for each candle.")
-    if times.tz is None and history.index.tz is not None:
-        times = times.tz_localize(history.index.tz)
-    if (times.tz is None) != (history.index.tz is None):
-        raise ParameterError("The timestamps have a timezone but the candles have none; give both one, or neither.")
-    if not times.is_monotonic_increasing or not times.is_unique or times[0] <= history.end:
-        raise ParameterError(f"The timestamps must increase, from after {history.end} on.")
-    return FutureTimes(times, history.calendar or "given", "given", "Timestamps as given by the caller.")
