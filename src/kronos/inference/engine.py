@@ -28,6 +28,7 @@ from kronos.inference.packed import (
     Stack,
     attend,
     cross_projections,
+    linear,
     rms,
     rotate_neighbours,
 )
@@ -134,7 +135,7 @@ class ModelDecoder:
 
     def s1_logits(self, state: Tensor) -> Tensor:
         """``[B, S, d]`` to ``[B, S, V1]``, float32 at least."""
-        return F.linear(state, self.head1, self.head1_bias).to(self.wide_dtype)
+        return linear(state, self.head1, self.head1_bias).to(self.wide_dtype)
 
     def s2_logits(self, view: View, s1: Tensor) -> Tensor:
         """Logits ``[B, S, V2]``, float32 at least, given the coarse tokens chosen ``[B, S]``."""
@@ -144,8 +145,8 @@ class ModelDecoder:
         q = q.transpose(1, 2).unsqueeze(3)  # [B, 4, S, 1, e]
         own = view.own or KeyValues(*(view.shared.keys.new_empty(*q.shape[:3], 0, q.shape[-1]) for _ in range(2)))
         mixed = attend(q, view.shared, own, view.mask).squeeze(3).transpose(1, 2).flatten(-2)  # [B, S, d]
-        hidden = view.state + F.linear(mixed, self.cross_out, self.cross_out_bias)
-        return F.linear(rms(hidden), self.head2, self.head2_bias).to(self.wide_dtype)
+        hidden = view.state + linear(mixed, self.cross_out, self.cross_out_bias)
+        return linear(rms(hidden), self.head2, self.head2_bias).to(self.wide_dtype)
 
     def cross_keys(self, states: Tensor, first: Tensor) -> KeyValues:
         """Keys and values ``[B, 4, S, t, e]`` of the s2 attention.
@@ -154,7 +155,7 @@ class ModelDecoder:
             states: ``[B, S, t, d]``.
             first: Position of the first of the t rows, ``[B]``.
         """
-        heads = F.linear(states, self.cross_kv, self.cross_kv_bias).view(*states.shape[:-1], 2 * CROSS_HEADS, -1)
+        heads = linear(states, self.cross_kv, self.cross_kv_bias).view(*states.shape[:-1], 2 * CROSS_HEADS, -1)
         keys, values = heads.chunk(2, dim=-2)  # [B, S, t, 4, e]
         if self.rotations is not None:
             t = states.shape[2]

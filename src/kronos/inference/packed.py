@@ -25,6 +25,7 @@ from kronos.nn.layers import NORM_EPS, Attention, Rotary, TransformerBlock
 
 # Rows of a score matrix made at once, in elements: beyond it samples are attended to in slices, which bounds memory.
 _SCORE_ELEMENTS = 64 * 2**20
+_THIN = 4  # rows up to which `linear` puts the weights on the left; measured, see docs/performance.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,20 @@ class PackedLayer:
     out_bias: Tensor  # [d]
     gates: Tensor  # [2ff, d]
     down: Tensor  # [d, ff]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, quicker for a few float32 rows on a processor.
+
+    Its matrix library reads weights at a fraction of the memory's bandwidth when the left factor has only a few rows.
+    With the weights as the left factor it does not, from two columns on: even one row is cheaper computed twice.
+    """
+    rows = x.numel() // x.shape[-1]
+    if rows > _THIN or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, weight, bias)
+    columns = x.reshape(rows, -1).t() if rows > 1 else x.reshape(1, -1).repeat(2, 1).t()
+    product = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
+    return product[:, :rows].t().contiguous().view(*x.shape[:-1], -1)
 
 
 def rms(x: Tensor) -> Tensor:
@@ -177,16 +192,16 @@ class Stack:
 
     def _qkv(self, layer: PackedLayer, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated q and k, and v, each ``[..., h, e]``; q carries the scale."""
-        heads = F.linear(rms(x), layer.qkv, layer.qkv_bias).view(*x.shape[:-1], 3 * self.n_heads, -1)
+        heads = linear(rms(x), layer.qkv, layer.qkv_bias).view(*x.shape[:-1], 3 * self.n_heads, -1)
         qk = rotate_neighbours(heads[..., : 2 * self.n_heads, :], turn)
         return qk[..., : self.n_heads, :], qk[..., self.n_heads :, :], heads[..., 2 * self.n_heads :, :]
 
     @staticmethod
     def _close(layer: PackedLayer, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a block after attention: both residuals and the feed-forward layer."""
-        x = x + F.linear(mixed, layer.out, layer.out_bias)
-        gate, up = F.linear(rms(x), layer.gates).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * up, layer.down)
+        x = x + linear(mixed, layer.out, layer.out_bias)
+        gate, up = linear(rms(x), layer.gates).chunk(2, dim=-1)
+        return x + linear(F.silu(gate) * up, layer.down)
 
 
 def shared_rows(caches: list[KeyValues]) -> int:
