@@ -2,14 +2,20 @@
 
 This is how the published system decodes, written with care: evaluation mode, no gradients, fused attention, heads only
 where they are read. It uses the networks' own modules and nothing of `kronos.inference`'s decoding, so it is both the
-reference that tests hold the engine against and the yardstick of the benchmarks.
+reference that tests hold the engine against and the yardstick of the benchmarks. `plain_forecast` is the whole call:
+what `KronosPredictor.predict` does, on the plain decoder.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from time import perf_counter
+
+import pandas as pd
 import torch
 from torch import Tensor
 
+from kronos.inference import KronosPredictor
 from kronos.inference.engine import Chooser, Prompt, Tokens
 from kronos.nn import Kronos, KronosTokenizer
 
@@ -70,3 +76,59 @@ def plain_decode(tokenizer: KronosTokenizer, history: Tokens, own: Tokens, conte
         for past, new in ((history.s1, own.s1), (history.s2, own.s2))
     ]
     return tokenizer.decode(whole, half=True)[:, -H:].view(B, S, H, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRun:
+    """A plain forecast and where its time went.
+
+    Attributes:
+        frame: The averaged paths ``[H × 6]``, as `KronosPredictor.predict` returns them.
+        tokens: ``[1, S, steps]``, of the steps that were generated.
+        rollout: Seconds generating them.
+        around: Seconds for everything else: normalising, encoding, decoding, averaging, the frame.
+    """
+
+    frame: pd.DataFrame
+    tokens: Tokens
+    rollout: float
+    around: float
+
+
+@torch.inference_mode()
+def plain_forecast(
+    predictor: KronosPredictor,
+    history: pd.DataFrame,
+    horizon: int,
+    samples: int,
+    choose: Chooser,
+    steps: int | None = None,
+) -> PlainRun:
+    """Forecast as the published system does, from a frame of candles to a frame of averaged candles.
+
+    Args:
+        predictor: Whose networks, context, pre- and post-processing to use; not its decoding.
+        history: Candles under their times; all rows are encoded, for each sample anew.
+        horizon: Candles to forecast.
+        samples: Paths to average.
+        choose: What draws the tokens.
+        steps: Generate only so many; the last tokens then stand for the rest, so that decoding costs what it would.
+    """
+    started = perf_counter()
+    prepared = predictor.preprocess(history, pred_len=horizon)
+    x, stamps, future = (torch.from_numpy(part)[None] for part in (prepared.x, prepared.x_stamp, prepared.y_stamp))
+    encoded = plain_encode(predictor.tokenizer, x.repeat(samples, 1, 1))
+    past = Tokens(encoded.s1[:1], encoded.s2[:1])
+    prompt = Prompt(past, torch.tensor([x.shape[1]]), stamps, future)
+    rolling = perf_counter()
+    tokens = plain_rollout(predictor.model, prompt, samples, predictor.max_context, choose, steps)
+    rolled = perf_counter()
+    whole = Tokens(*(_filled(part, horizon) for part in (tokens.s1, tokens.s2)))
+    values = plain_decode(predictor.tokenizer, past, whole, predictor.max_context)
+    frame = predictor.postprocess(values[0].mean(dim=0).numpy(), prepared)
+    return PlainRun(frame, tokens, rolled - rolling, (rolling - started) + (perf_counter() - rolled))
+
+
+def _filled(ids: Tensor, horizon: int) -> Tensor:
+    """``[1, S, steps]`` to ``[1, S, H]``: the last ids again and again."""
+    return torch.cat((ids, ids[..., -1:].expand(-1, -1, horizon - ids.shape[-1])), dim=-1)
