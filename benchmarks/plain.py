@@ -13,11 +13,13 @@ from time import perf_counter
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.inference import KronosPredictor
 from kronos.inference.engine import Chooser, Prompt, Tokens
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn.layers import rotate
 
 
 @torch.inference_mode()
@@ -57,7 +59,10 @@ def _s2_logits(model: Kronos, states: Tensor, chosen: Tensor) -> Tensor:
     if model.s2_attention == "published":
         mixed = cross.attend_unrotated(query, states)
     else:
-        mixed = cross(query.expand_as(states), states)[:, -1:]
+        q, k, v = cross.split(cross.q_proj(query)), cross.split(cross.k_proj(states)), cross.split(cross.v_proj(states))
+        cos, sin = cross.rotary.table(states.shape[1])
+        q, k = rotate(q, cos[-1:], sin[-1:]), rotate(k, cos, sin)
+        mixed = cross.merge(F.scaled_dot_product_attention(q, k, v))
     return model.head.cond_forward(model.dep_layer.norm(states[:, -1:] + mixed)).squeeze(1)
 
 

@@ -152,7 +152,7 @@ def test_decoding_only_new_rows_equals_decoding_all(past: int, horizon: int, sam
     own = prompt_of(seed, [1, 1], 1)
     random = torch.Generator().manual_seed(seed)
     own = Tokens(*(torch.randint(32, (2, samples, horizon), generator=random) for _ in range(2)))
-    decoder = TokenizerDecoder(tokenizer, torch.float32)
+    decoder = TokenizerDecoder(tokenizer)
     context = past + horizon
     with torch.inference_mode():
         tokens = decoder.encode(x)

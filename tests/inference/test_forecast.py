@@ -1,5 +1,8 @@
 """Seeded forecasts: independent of company, of how many paths are asked for, and of everything after the origin."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos import Candles, KronosPredictor, SamplingParams
+from kronos import Candles, Kronos, KronosPredictor, KronosTokenizer, SamplingParams, zoo
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.forecasts import Forecast
 from kronos.inference import blocks
+from kronos.inference.engine import ModelDecoder, Prompt, Rollout, Tokens
 from networks import random_model, random_tokenizer
 
 CONTEXT = 48
@@ -97,14 +101,17 @@ def test_order_and_neighbours_change_no_bit_at_equal_shapes(predictor: KronosPre
     np.testing.assert_array_equal(first.paths, other.paths)
 
 
-def test_thread_count_changes_no_bit(predictor: KronosPredictor) -> None:
+def test_thread_count_changes_no_bit() -> None:
+    """With matrices large enough that threads share them."""
+    model = random_model(5, layers=2, heads=16, s2_attention="causal")
+    predictor = KronosPredictor(model, random_tokenizer(5), device="cpu", max_context=CONTEXT)
     series = {f"S{i}": candles(i, 40) for i in range(3)}
     threads = torch.get_num_threads()
     try:
         results = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            results.append(predictor.forecast_many(series, 6, samples=8, seed=5))
+            results.append(predictor.forecast_many(series, 6, samples=64, seed=5))
     finally:
         torch.set_num_threads(threads)
     for name in series:
@@ -137,11 +144,14 @@ def test_many_paths_are_decoded_in_blocks(predictor: KronosPredictor, monkeypatc
         assert_same_paths(pieces[name], whole[name])
 
 
-@given(lengths=st.lists(st.integers(2, 500), min_size=1, max_size=40), samples=st.integers(1, 1000))
-def test_a_plan_decodes_every_path_once(lengths: list[int], samples: int) -> None:
+@given(lengths=st.lists(st.integers(2, 500), min_size=1, max_size=40), samples=st.integers(1, 1000),
+       horizon=st.integers(1, 2000))  # fmt: skip
+def test_a_plan_decodes_every_path_once(lengths: list[int], samples: int, horizon: int) -> None:
     seen = np.zeros((len(lengths), samples), dtype=int)
-    for block in blocks.plan(lengths, samples):
+    for block in blocks.plan(lengths, samples, horizon, 4096):
         assert block.rows <= blocks.ROWS
+        rows = [len(block.paths) * horizon + lengths[job] for job in block.jobs]
+        assert block.rows == 1 or len(rows) * max(rows) * 4096 <= 2 * blocks.CACHE_BYTES
         for job in block.jobs:
             seen[job, block.paths.start : block.paths.stop] += 1
     assert (seen == 1).all()
@@ -155,7 +165,7 @@ def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch:
     def scarce(decoders, jobs, samples, choose):  # type: ignore[no-untyped-def]
         tried.append(len(jobs) * samples)
         if tried[-1] > 3:
-            raise torch.OutOfMemoryError("no room")
+            torch.empty(2**58)  # more than any machine has: torch's own error, as it really is
         return real(decoders, jobs, samples, choose)
 
     monkeypatch.setattr(blocks, "_decode", scarce)
@@ -170,6 +180,18 @@ def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch:
     monkeypatch.setattr(blocks, "_decode", hopeless)
     with pytest.raises(DeviceError, match="Memory ran out"):
         predictor.forecast_many(series, 4, samples=6, seed=2)
+
+
+@settings(max_examples=15)
+@given(step=st.integers(0, 7), seed=st.integers(0, 99))
+def test_later_timestamps_change_no_earlier_step(predictor: KronosPredictor, step: int, seed: int) -> None:
+    """A candle's own calendar features are not seen when it is predicted, and those of later ones never."""
+    history = candles(seed, 40, "X")
+    times = pd.date_range(history.end, periods=9, freq="h")[1:]
+    later = times[:step].append(times[step:] + pd.Timedelta(days=40))
+    first = predictor.forecast(history, 8, samples=3, seed=seed, timestamps=times)
+    other = predictor.forecast(history, 8, samples=3, seed=seed, timestamps=later)
+    np.testing.assert_array_equal(first.paths[:, : step + 1], other.paths[:, : step + 1])
 
 
 @settings(max_examples=15)
@@ -200,8 +222,31 @@ def test_new_weights_are_noticed() -> None:
     assert not np.array_equal(before.paths, after.paths)
 
 
-def test_fast_precision_stays_close() -> None:
-    """bfloat16 keeps two to three digits: paths may differ, their distribution may not."""
+def test_bfloat16_stays_close() -> None:
+    """What "fast" computes in where the hardware gains: two to three digits, so that distributions hardly move."""
+    model = random_model(3, layers=2, heads=4)
+    random = torch.Generator().manual_seed(1)
+    ids = [torch.randint(32, (1, 40), generator=random) for _ in range(2)]
+    stamps = torch.ones(1, 40, 5, dtype=torch.long)
+    prompt = Prompt(Tokens(*ids), torch.tensor([40]), stamps, stamps[:, :4])
+    probabilities = []
+    for dtype in (torch.float32, torch.bfloat16):
+        seen: list[torch.Tensor] = []
+
+        def choose(step: int, head: int, logits: torch.Tensor, seen: list = seen) -> torch.Tensor:
+            assert logits.dtype == torch.float32
+            seen.append(logits.softmax(-1).expand(1, 2, -1))
+            return torch.full((1, 2), step + head)
+
+        with torch.inference_mode():
+            Rollout(ModelDecoder(model, dtype), prompt, 2, 64).run(choose)
+        probabilities.append(torch.cat(seen))
+    exact, fast = probabilities
+    assert not torch.equal(exact, fast)
+    assert (exact * (exact / fast).log()).sum(-1).max() < 0.01  # nats
+
+
+def test_fast_precision_forecasts() -> None:
     model, tokenizer = random_model(3, layers=2, heads=2), random_tokenizer(3)
     history = candles(1, 40)
     exact, fast = (
@@ -332,3 +377,128 @@ def test_absent_devices_are_named() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="no device 'cuda'"):
             KronosPredictor(random_model(0), random_tokenizer(0), device="cuda")
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e5])
+def test_the_unit_of_price_does_not_matter(predictor: KronosPredictor, scale: float) -> None:
+    """A coin worth a millionth is forecast like one worth a hundred."""
+    frame = candles(1, 40).frame
+    tiny = frame.copy()
+    tiny[["open", "high", "low", "close"]] *= scale
+    want = predictor.forecast(frame, 6, samples=20, seed=1).paths[..., :4]
+    got = predictor.forecast(tiny, 6, samples=20, seed=1).paths[..., :4] / scale
+    np.testing.assert_allclose(got.std(), want.std(), rtol=0.05)
+    np.testing.assert_allclose(got.mean(), want.mean(), rtol=0.01)
+
+
+def test_a_price_that_never_moves_stays(predictor: KronosPredictor) -> None:
+    frame = candles(1, 40).frame
+    frame[["open", "high", "low", "close"]] = 3e-7
+    forecast = predictor.forecast(frame, 6, samples=5, seed=1)
+    np.testing.assert_allclose(forecast.paths[..., :4], 3e-7, rtol=1e-3)
+    assert any("never changes" in note for note in forecast.notes)
+
+
+def test_given_timestamps_are_read_on_the_historys_clock(predictor: KronosPredictor) -> None:
+    history = Candles.from_frame(candles(1, 40).frame, timezone="America/New_York", symbol="X")
+    local = pd.date_range(history.end, periods=7, freq="h")[1:]
+    first = predictor.forecast(history, 6, samples=2, seed=1, timestamps=local)
+    other = predictor.forecast(history, 6, samples=2, seed=1, timestamps=local.tz_convert("UTC"))
+    np.testing.assert_array_equal(first.paths, other.paths)
+    assert other.timestamps.tz == history.index.tz
+
+
+def test_changed_weights_claim_no_hash(tmp_path: Path) -> None:
+    random_model(3).save_pretrained(tmp_path / "model", context=48, tokenizer="../tokenizer")
+    random_tokenizer(3).save_pretrained(tmp_path / "tokenizer")
+    predictor = KronosPredictor.from_pretrained(tmp_path, device="cpu")
+    before = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).made
+    with torch.no_grad():
+        predictor.model.norm.weight.add_(0.1)
+    after = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).made
+    assert len(before.details["model"]["sha256"]) == 64
+    assert after.details["model"]["sha256"] is None
+    assert after.model.endswith("(changed)")
+    assert after.details["tokenizer"] == before.details["tokenizer"]
+
+
+def test_writes_through_data_need_repacking() -> None:
+    model = random_model(3)
+    predictor = KronosPredictor(model, random_tokenizer(3), device="cpu", max_context=CONTEXT)
+    before = predictor.forecast(candles(1, 40), 6, samples=4, seed=1)
+    for parameter in model.parameters():
+        parameter.data.mul_(1.5)
+    np.testing.assert_array_equal(predictor.forecast(candles(1, 40), 6, samples=4, seed=1).paths, before.paths)
+    predictor.repack()
+    assert not np.array_equal(predictor.forecast(candles(1, 40), 6, samples=4, seed=1).paths, before.paths)
+
+
+def test_the_form_of_the_s2_attention_is_noticed() -> None:
+    model = random_model(3, heads=4)
+    predictor = KronosPredictor(model, random_tokenizer(3), device="cpu", max_context=CONTEXT)
+    before = predictor.forecast(candles(1, 40), 6, samples=50, seed=1)
+    model.s2_attention = "causal"
+    assert not np.array_equal(predictor.forecast(candles(1, 40), 6, samples=50, seed=1).paths, before.paths)
+
+
+def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    """All published tokenizers have the same bits, so only their names tell them apart."""
+    random_model(3).save_pretrained(tmp_path / "model", context=48, tokenizer="kronos-tokenizer-base")
+    random_tokenizer(3).save_pretrained(tmp_path / "tokenizer")
+    model = Kronos.from_pretrained(tmp_path / "model")
+    tokenizer = KronosTokenizer.from_pretrained(tmp_path / "tokenizer")
+    KronosPredictor(model, tokenizer, device="cpu")  # a tokenizer of one's own is fine
+    assert tokenizer.located is not None
+    tokenizer.located = replace(tokenizer.located, entry=zoo.find("kronos-tokenizer-2k"))
+    with pytest.raises(ParameterError, match="trained with Kronos-Tokenizer-base, not with Kronos-Tokenizer-2k"):
+        KronosPredictor(model, tokenizer, device="cpu")
+
+
+def test_sentences_name_the_series(predictor: KronosPredictor) -> None:
+    bad = candles(1, 40).frame.drop(columns="low")
+    with pytest.raises(DataError, match="^ETH: "):
+        predictor.forecast_many({"BTC": candles(1, 40), "ETH": bad}, 4)
+    with pytest.raises(DataError, match="ETH has 1 candles"):
+        predictor.forecast_many({"BTC": candles(1, 40), "ETH": candles(1, 40).tail(1)}, 4)
+    with pytest.raises(DataError, match="Frames in a list have no names"):
+        predictor.forecast_many([bad, bad], 4)  # type: ignore[list-item]
+
+
+def test_generate_checks_its_arrays(predictor: KronosPredictor) -> None:
+    prepared = predictor.preprocess(candles(1, 30).frame, pred_len=5)
+    x, past, future = prepared.x[None], prepared.x_stamp[None], prepared.y_stamp[None]
+    with pytest.raises(ParameterError, match="5 rows for pred_len 9"):
+        predictor.generate(x, past, future, 9, 1.0, 0, 0.9, 1, verbose=False)
+    with pytest.raises(ParameterError, match="x_stamp has the shape"):
+        predictor.generate(x, past[:, 1:], future, 5, 1.0, 0, 0.9, 1, verbose=False)
+    with pytest.raises(DataError, match="no numbers"):
+        predictor.generate(x * np.nan, past, future, 5, 1.0, 0, 0.9, 1, verbose=False)
+
+
+@pytest.mark.parametrize("column", ["open", "volume"])
+def test_text_among_numbers_is_named(predictor: KronosPredictor, column: str) -> None:
+    frame = candles(1, 30).frame.drop(columns="amount").astype({column: object})
+    frame.loc[frame.index[3], column] = "n/a"
+    with pytest.raises(DataError, match="no number"):
+        predictor.predict(frame, pred_len=4, verbose=False)
+
+
+def test_numbers_are_no_times(predictor: KronosPredictor) -> None:
+    frame = candles(1, 30).frame
+    with pytest.raises(DataError, match="x_timestamp holds numbers"):
+        predictor.predict(frame, np.arange(30) * 3_600_000, pred_len=4, verbose=False)
+
+
+def test_half_precision_networks_forecast() -> None:
+    model, tokenizer = random_model(3).bfloat16(), random_tokenizer(3).bfloat16()
+    forecast = KronosPredictor(model, tokenizer, device="cpu", max_context=CONTEXT).forecast(
+        candles(1, 40), 4, samples=2
+    )
+    assert np.isfinite(forecast.paths).all()
+
+
+def test_networks_made_under_inference_mode_forecast() -> None:
+    with torch.inference_mode():
+        predictor = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=CONTEXT)
+        forecast = predictor.forecast(candles(1, 40), 4, samples=2)
+    assert np.isfinite(forecast.paths).all()

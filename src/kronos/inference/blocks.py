@@ -18,14 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from kronos.errors import DeviceError
+from kronos.inference.devices import is_out_of_memory
 from kronos.inference.drawing import KeyedDraws, keyed_uniforms
 from kronos.inference.engine import Chooser, Prompt, Rollout
 from kronos.inference.normalising import Prepared
-from kronos.inference.progress import Progress, counted
+from kronos.inference.progress import Counted, Progress
 from kronos.inference.published import Decoders
 from kronos.inference.sampling import SamplingParams
 
 ROWS = 256  # rows decoded together, at most
+CACHE_BYTES = 2**31  # keys and values of one block, at most (a single row may need more)
 _WASTE = 1.25  # the longest history of a block over its shortest, at most
 
 _log = logging.getLogger(__name__)
@@ -60,12 +62,21 @@ class Block:
         return Block(self.jobs, range(self.paths.start, middle)), Block(self.jobs, range(middle, self.paths.stop))
 
 
-def plan(lengths: Sequence[int], samples: int) -> list[Block]:
-    """Blocks over series of those lengths, each path of each series in exactly one."""
-    chunks = -(-samples // ROWS)
+def plan(lengths: Sequence[int], samples: int, horizon: int, row_bytes: int) -> list[Block]:
+    """Blocks over series, each path of each series in exactly one.
+
+    Args:
+        lengths: Rows of each history.
+        samples: Paths of each.
+        horizon: Steps.
+        row_bytes: Bytes of keys and values that one row of a window takes.
+    """
+    room = CACHE_BYTES // row_bytes  # rows of history and own rows that caches may hold together
+    most = max(1, min(ROWS, room // (2 * horizon)))
+    chunks = -(-samples // most)
     size = -(-samples // chunks)  # equal chunks, so that none is left with a few rows
     ranges = [range(first, min(first + size, samples)) for first in range(0, samples, size)]
-    together = max(1, ROWS // size)
+    together = max(1, min(most // size, room // (2 * max(lengths))))
     blocks: list[Block] = []
     current: list[int] = []
     for job in sorted(range(len(lengths)), key=lambda i: lengths[i]):
@@ -96,16 +107,18 @@ def decode_blocks(
     """
     horizon = len(jobs[0].prepared.y_stamp)
     results = [np.empty((params.samples, horizon, 6)) for _ in jobs]
-    todo = plan([len(job.prepared.x) for job in jobs], params.samples)
+    todo = plan([len(job.prepared.x) for job in jobs], params.samples, horizon, decoders.model.row_bytes)
     total, done = len(jobs) * params.samples * horizon, 0
     while todo:
         block = todo.pop(0)
         members = [jobs[i] for i in block.jobs]
         draws = _draws(decoders, members, block.paths, params, seed)
-        choose = draws if progress is None else counted(draws, horizon, _share(progress, done, block.rows, total))
+        choose = draws if progress is None else Counted(draws, horizon, _share(progress, done, block.rows, total))
         try:
             values = _decode(decoders, members, len(block.paths), choose)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if block.rows == 1:
                 raise DeviceError("Memory ran out on one path; use a smaller model or a shorter history.") from error
             _log.warning("Memory ran out on %d rows; halving the batch.", block.rows)
@@ -125,14 +138,13 @@ def _share(progress: Progress, before: int, rows: int, total: int) -> Progress:
 def _draws(decoders: Decoders, jobs: Sequence[Job], paths: range, params: SamplingParams, seed: int) -> KeyedDraws:
     horizon = len(jobs[0].prepared.y_stamp)
     uniforms = np.stack([keyed_uniforms(seed, job.name, paths, horizon) for job in jobs])
-    device = decoders.model.norm.device
-    return KeyedDraws(params, torch.from_numpy(uniforms).to(device, decoders.model.wide_dtype))
+    return KeyedDraws(params, torch.from_numpy(uniforms).to(decoders.model.wide_dtype).to(decoders.model.device))
 
 
 @torch.inference_mode()
 def _decode(decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser) -> NDArray[np.float64]:
     """Normalised paths ``[B, S, H, 6]`` of one block."""
-    device = decoders.model.norm.device
+    device = decoders.model.device
     lengths = torch.tensor([len(job.prepared.x) for job in jobs])
     longest = int(lengths.max())
 
@@ -148,4 +160,4 @@ def _decode(decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Choos
     prompt = Prompt(tokens, lengths.to(device), stamps, future)
     own = Rollout(decoders.model, prompt, samples, longest + future.shape[1]).run(choose)
     _, values = decoders.tokenizer.decode(tokens, prompt.lengths, own)
-    return values.double().cpu().numpy()
+    return values.cpu().double().numpy()

@@ -18,15 +18,15 @@ Precision = Literal["exact", "fast"]
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """The device of that name, or the best there is: a CUDA card, Apple's GPU, the processor.
+    """The device of that name; by default a CUDA card where there is one, the processor elsewhere.
+
+    Apple's GPU is used when it is named: it is not among the machines this was measured and tested on.
 
     Raises:
         DeviceError: If there is no such device here.
     """
     if name is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -39,6 +39,13 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     if (device.index or 0) >= present.get(device.type, 0):
         raise DeviceError(f"This machine has no device '{name}'; leave the device out to use the best there is.")
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on processors and Apple's GPU torch raises a plain RuntimeError."""
+    said = ("can't allocate memory", "out of memory", "not enough memory")
+    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in said))
 
 
 def compute_dtype(precision: Precision, device: torch.device, weights: torch.dtype) -> torch.dtype:

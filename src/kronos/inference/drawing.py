@@ -50,6 +50,8 @@ class KeyedDraws:
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
         """Draw ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
         cdf = filter_logits(logits, self.params).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
+        if cdf.device.type != "cpu":
+            cdf = cdf.cummax(-1).values  # parallel sums need not increase, and a step back would draw what was filtered
         # Rounded to the logits' precision a uniform may become 1, beyond every token.
         below_one = 1 - torch.finfo(cdf.dtype).eps / 2
         u = self.uniforms[:, :, step, head].to(cdf.dtype).clamp(max=below_one)  # [B, S]

@@ -24,17 +24,19 @@ from torch import Tensor
 
 from kronos.inference.packed import (
     KeyValues,
+    Linear,
     Rotations,
     Stack,
     attend,
     cross_projections,
     linear,
+    pack,
     rms,
     rotate_neighbours,
 )
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.model import CALENDAR_SIZES, CROSS_HEADS
-from kronos.nn.tokenizer import signs_of
+from kronos.nn.quantizer import signs
 
 
 class Chooser(Protocol):
@@ -94,31 +96,32 @@ class ModelDecoder:
 
     @torch.no_grad()
     def __init__(self, model: Kronos, dtype: torch.dtype) -> None:
-        def pack(x: Tensor) -> Tensor:
-            return x.detach().to(dtype).contiguous()
-
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        self.dtype, self.wide_dtype = dtype, wide
+        self.device = model.norm.weight.device
         self.stack = Stack(model.transformer, dtype)
         embedding, d = model.embedding, model.norm.weight.shape[0]
         fusion = embedding.fusion_proj.weight * embedding.scale
-        self.table1 = pack(embedding.emb_s1.weight @ fusion[:, :d].T + embedding.fusion_proj.bias)  # [V1, d]
-        self.table2 = pack(embedding.emb_s2.weight @ fusion[:, d:].T)  # [V2, d]
+        self.table1 = pack(embedding.emb_s1.weight @ fusion[:, :d].T + embedding.fusion_proj.bias, dtype)  # [V1, d]
+        self.table2 = pack(embedding.emb_s2.weight @ fusion[:, d:].T, dtype)  # [V2, d]
         tables = (model.time_emb.get_submodule(f"{name}_embed") for name in CALENDAR_SIZES)
-        self.calendar = [pack(next(table.parameters())) for table in tables]
-        self.norm = pack(model.norm.weight)
+        self.calendar = [pack(next(table.parameters()), dtype) for table in tables]
+        self.norm = pack(model.norm.weight, dtype)
         cross = model.dep_layer.cross_attn
         self.rotations = Rotations(cross.rotary, dtype) if model.s2_attention == "causal" else None
         packed = cross_projections(cross, self.rotations is not None)
-        self.cross_kv, self.cross_kv_bias = pack(packed.kv), pack(packed.kv_bias)
-        self.queries = pack(F.linear(embedding.emb_s1.weight, packed.q, packed.q_bias))  # [V1, d]
-        self.cross_out, self.cross_out_bias = pack(cross.out_proj.weight), pack(cross.out_proj.bias)
-        self.head1, self.head1_bias = pack(model.head.proj_s1.weight), pack(model.head.proj_s1.bias)
-        self.head2 = pack(model.head.proj_s2.weight * model.dep_layer.norm.weight)
-        self.head2_bias = pack(model.head.proj_s2.bias)
+        self.cross_kv, self.cross_kv_bias = pack(packed.kv, dtype), pack(packed.kv_bias, dtype)
+        self.queries = pack(F.linear(embedding.emb_s1.weight, packed.q, packed.q_bias), dtype)  # [V1, d]
+        self.cross_out, self.cross_out_bias = pack(cross.out_proj.weight, dtype), pack(cross.out_proj.bias, dtype)
+        # Logits are always wide: rounded to bfloat16, a large one would be off by several percent of its probability.
+        self.head1, self.head1_bias = pack(model.head.proj_s1.weight, wide), pack(model.head.proj_s1.bias, wide)
+        self.head2 = pack(model.head.proj_s2.weight * model.dep_layer.norm.weight, wide)
+        self.head2_bias = pack(model.head.proj_s2.bias, wide)
 
     @property
-    def wide_dtype(self) -> torch.dtype:
-        """What logits are given in: float32 at least."""
-        return torch.float64 if self.norm.dtype == torch.float64 else torch.float32
+    def row_bytes(self) -> int:
+        """Bytes of keys and values that one row of a window takes: in every layer, and for the s2 attention."""
+        return 2 * (len(self.stack.layers) + 1) * self.norm.numel() * self.norm.element_size()
 
     def embed(self, tokens: Tokens, calendar: Tensor) -> Tensor:
         """Rows ``[..., d]`` of tokens ``[...]``, given their embedded calendar features ``[..., d]``."""
@@ -135,7 +138,7 @@ class ModelDecoder:
 
     def s1_logits(self, state: Tensor) -> Tensor:
         """``[B, S, d]`` to ``[B, S, V1]``, float32 at least."""
-        return linear(state, self.head1, self.head1_bias).to(self.wide_dtype)
+        return linear(state.to(self.wide_dtype), self.head1, self.head1_bias)
 
     def s2_logits(self, view: View, s1: Tensor) -> Tensor:
         """Logits ``[B, S, V2]``, float32 at least, given the coarse tokens chosen ``[B, S]``."""
@@ -146,22 +149,22 @@ class ModelDecoder:
         own = view.own or KeyValues(*(view.shared.keys.new_empty(*q.shape[:3], 0, q.shape[-1]) for _ in range(2)))
         mixed = attend(q, view.shared, own, view.mask).squeeze(3).transpose(1, 2).flatten(-2)  # [B, S, d]
         hidden = view.state + linear(mixed, self.cross_out, self.cross_out_bias)
-        return linear(rms(hidden), self.head2, self.head2_bias).to(self.wide_dtype)
+        return linear(rms(hidden.to(self.wide_dtype)), self.head2, self.head2_bias)
 
-    def cross_keys(self, states: Tensor, first: Tensor) -> KeyValues:
+    def cross_keys(self, states: Tensor, first: Tensor, last: int) -> KeyValues:
         """Keys and values ``[B, 4, S, t, e]`` of the s2 attention.
 
         Args:
             states: ``[B, S, t, d]``.
             first: Position of the first of the t rows, ``[B]``.
+            last: The largest position, to tabulate rotations to.
         """
         heads = linear(states, self.cross_kv, self.cross_kv_bias).view(*states.shape[:-1], 2 * CROSS_HEADS, -1)
         keys, values = heads.chunk(2, dim=-2)  # [B, S, t, 4, e]
         if self.rotations is not None:
             t = states.shape[2]
             positions = first[:, None] + torch.arange(t, device=first.device)
-            table = self.rotations(int(first.max()) + t)
-            keys = rotate_neighbours(keys, table[positions][:, None, :, None])
+            keys = rotate_neighbours(keys, self.rotations(last + 1)[positions][:, None, :, None])
         return KeyValues(keys.permute(0, 3, 1, 2, 4), values.permute(0, 3, 1, 2, 4))
 
 
@@ -234,7 +237,7 @@ class Rollout:
         x, shared = decoder.stack.prefill(self.history)
         states = decoder.states(x)
         zeros = torch.zeros_like(self.lengths)
-        cross = _unsample(decoder.cross_keys(states[:, None], zeros))
+        cross = _unsample(decoder.cross_keys(states[:, None], zeros, self.rows - 1))
         state = states[torch.arange(B, device=x.device), self.lengths - 1][:, None]
         yield View(state, cross, None, self.lengths - 1, self.rows - 1, self.mask)
         own = decoder.stack.own_caches(B, self.samples, self.cached - 1)
@@ -244,7 +247,7 @@ class Rollout:
             row = self._embed_own(chosen, slice(step, step + 1))
             x = decoder.stack.extend(row, shared, own, self.lengths, step, self.mask)
             states = decoder.states(x)  # [B, S, 1, d]
-            added = decoder.cross_keys(states, self.lengths + step)
+            added = decoder.cross_keys(states, self.lengths + step, self.rows + step)
             mine.keys[:, :, :, step : step + 1] = added.keys
             mine.values[:, :, :, step : step + 1] = added.values
             filled = KeyValues(mine.keys[:, :, :, : step + 1], mine.values[:, :, :, : step + 1])
@@ -257,34 +260,42 @@ class Rollout:
         x, shared = decoder.stack.prefill(self.history[:, self.rows - kept :])
         states = decoder.states(x)
         start = torch.full_like(self.lengths, kept)
-        cross = _unsample(decoder.cross_keys(states[:, None], torch.zeros_like(start)))
         last = self.context - 1
+        cross = _unsample(decoder.cross_keys(states[:, None], torch.zeros_like(start), last))
         if step == 0:
             return View(states[:, -1:], cross, None, start - 1, last, None)
         own = decoder.stack.own_caches(B, self.samples, step)
         x = decoder.stack.extend(self._embed_own(chosen, slice(0, step)), shared, own, start, 0)
         states = decoder.states(x)  # [B, S, step, d]
-        return View(states[:, :, -1], cross, decoder.cross_keys(states, start), start + step - 1, last, None)
+        return View(states[:, :, -1], cross, decoder.cross_keys(states, start, last), start + step - 1, last, None)
 
 
 class TokenizerDecoder:
     """A `KronosTokenizer`, packed: candles to tokens, and generated tokens to candles.
 
+    It computes in the network's own dtype, never in less: codes are decided by signs.
+
     Args:
-        tokenizer: The network, on any device.
-        dtype: What to compute in; the float32 of the weights, since codes are decided by signs.
+        tokenizer: The network, on any device. The packed copy doesn't follow its later changes.
     """
 
     @torch.no_grad()
-    def __init__(self, tokenizer: KronosTokenizer, dtype: torch.dtype) -> None:
-        self.tokenizer = tokenizer
-        self.dtype = dtype
-        self.encoder, self.decoder = Stack(tokenizer.encoder, dtype), Stack(tokenizer.decoder, dtype)
+    def __init__(self, tokenizer: KronosTokenizer) -> None:
+        dtype = tokenizer.head.weight.dtype
+        self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self.quantizer = tokenizer.quantizer
+        self.s1_bits, self.s2_bits = tokenizer.s1_bits, tokenizer.s2_bits
+        self.encoder, self.decoder = Stack(tokenizer.encoder, self.dtype), Stack(tokenizer.decoder, self.dtype)
+        names = ("embed", "quant_embed", "post_quant_embed", "head")
+        layers = [tokenizer.get_submodule(name) for name in names]
+        self.embed, self.quant_embed, self.post_quant_embed, self.head = (
+            Linear(*(pack(p, self.dtype) for p in layer.parameters())) for layer in layers
+        )
 
     def encode(self, x: Tensor) -> Tokens:
         """Tokens ``[B, T]`` of normalised candles ``[B, T, 6]``; padding belongs at the right."""
-        hidden, _ = self.encoder.prefill(self.tokenizer.embed(x.to(self.dtype)))
-        return Tokens(*self.tokenizer.quantizer.ids(signs_of(self.tokenizer.quant_embed(hidden))))
+        hidden, _ = self.encoder.prefill(self.embed(x.to(self.dtype)))
+        return Tokens(*self.quantizer.ids(signs(self.quant_embed(hidden))))
 
     def decode(self, history: Tokens, lengths: Tensor, own: Tokens) -> tuple[Tensor, Tensor]:
         """Normalised candles, of the history once for all samples and of every sample's steps.
@@ -301,14 +312,14 @@ class TokenizerDecoder:
         rows = history.s1.shape[1]
         ragged = bool((lengths != rows).any())
         mask = _padding_mask(lengths, rows, self.dtype) if ragged else None
-        past, shared = self.decoder.prefill(self._embed(history))
+        past, shared = self.decoder.prefill(self._embed_tokens(history))
         caches = self.decoder.own_caches(B, S, H)
-        x = self.decoder.extend(self._embed(own), shared, caches, lengths, 0, mask)
-        return self.tokenizer.head(past), self.tokenizer.head(x)
+        x = self.decoder.extend(self._embed_tokens(own), shared, caches, lengths, 0, mask)
+        return self.head(past), self.head(x)
 
-    def _embed(self, tokens: Tokens) -> Tensor:
-        bits = self.tokenizer.indices_to_bits((tokens.s1, tokens.s2), half=True)
-        return self.tokenizer.post_quant_embed(bits)  # type: ignore[no-any-return]
+    def _embed_tokens(self, tokens: Tokens) -> Tensor:
+        parts = self.quantizer.code(tokens.s1, self.s1_bits), self.quantizer.code(tokens.s2, self.s2_bits)
+        return self.post_quant_embed(torch.cat(parts, dim=-1).to(self.dtype))
 
 
 def _unsample(caches: KeyValues) -> KeyValues:

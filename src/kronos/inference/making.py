@@ -13,6 +13,7 @@ from kronos.candles import Candles
 from kronos.forecasts import Made
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.zoo import Located
 
 if TYPE_CHECKING:
     from kronos.inference.predictor import KronosPredictor
@@ -68,6 +69,7 @@ def describe_made(
         "tokenizer": _weights(predictor.tokenizer),
         "max_context": predictor.max_context,
         "precision": predictor.precision,
+        "dtype": str(predictor.decoders().model.dtype).removeprefix("torch."),
         "device": str(predictor.device),
         "versions": _versions(),
         "created": provenance.now_utc(),
@@ -86,16 +88,22 @@ def _title(model: Kronos) -> str:
     located = model.located
     if located is None:
         return "kronos (unsaved)"
+    return _ref(located) if model.unchanged else f"{_ref(located)} (changed)"
+
+
+def _ref(located: Located) -> str:
     return located.entry.name if located.entry else Path(located.ref).name
 
 
 def _weights(network: Kronos | KronosTokenizer) -> dict[str, Any]:
-    """Where a network's weights come from; unsaved ones have no hash."""
+    """Where a network's weights come from; those that were never saved, or changed since, have no file's hash."""
     located = network.located
     if located is None:
         return {"ref": None}
+    ref = _ref(located)
+    if not network.unchanged:
+        return {"ref": ref, "revision": located.revision, "changed": True, "sha256": None}
     file = located.folder / "model.safetensors"
-    ref = located.entry.name if located.entry else Path(located.ref).name
     stat = file.stat() if file.exists() else None
     digest = _digest(file, stat.st_mtime_ns, stat.st_size) if stat else None
     return {"ref": ref, "revision": located.revision, "sha256": digest}

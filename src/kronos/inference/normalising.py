@@ -8,7 +8,7 @@ Notable here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ EPSILON = 1e-5  # added to every standard deviation
 STAMP_COLUMNS = ("minute", "hour", "weekday", "day", "month")
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
+ScaleRule = Callable[[Floats, Floats], Floats]
 Timestamps = pd.Series | pd.DatetimeIndex | NDArray[Any] | Sequence[Any]
 
 
@@ -35,7 +36,7 @@ class Prepared:
         x_stamp: Calendar features of the history ``[T, 5]`` int64: minute, hour, weekday, day, month.
         y_stamp: Of the future ``[H, 5]``.
         mean: Of each column, ``[6]``.
-        std: Population standard deviation of each column, ``[6]``.
+        scale: What was divided by, ``[6]``: the population standard deviation of each column, and a little more.
         y_timestamp: The future times.
     """
 
@@ -43,20 +44,40 @@ class Prepared:
     x_stamp: NDArray[np.int64]
     y_stamp: NDArray[np.int64]
     mean: Floats
-    std: Floats
+    scale: Floats
     y_timestamp: pd.DatetimeIndex
 
     def restore(self, values: Floats) -> Floats:
         """Undo the normalisation of ``[..., 6]``."""
-        restored: Floats = values * (self.std + EPSILON) + self.mean
+        restored: Floats = values * self.scale + self.mean
         return restored
 
 
-def normalise(values: Floats, clip: float) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """Normalise candles ``[T, 6]`` by their own mean and spread, and clip: ``(x, mean, std)``."""
-    mean, std = values.mean(axis=0), values.std(axis=0)
-    x = np.clip((values - mean) / (std + EPSILON), -clip, clip)
-    return x.astype(np.float32), mean, std
+def published_scale(std: Floats, mean: Floats) -> Floats:  # noqa: ARG001 (one signature for both scales)
+    """The published scale: the standard deviation plus 1e-5, whatever the unit of price."""
+    scale: Floats = std + EPSILON
+    return scale
+
+
+def unit_free_scale(std: Floats, mean: Floats) -> Floats:
+    """The published scale where a column's spread is 0.01 or more, and its like for smaller ones.
+
+    A constant added to the spread of a coin worth 1e-6 would make it look flat, and its forecasts a hundred times too
+    wide. So the addition shrinks with the spread, and a column that never moves keeps a scale small beside its mean.
+    """
+    moving = std + np.minimum(EPSILON, 1e-3 * std)
+    still = np.minimum(EPSILON, 1e-9 * np.abs(mean))
+    return np.maximum(np.where(std > 1e-9 * np.abs(mean), moving, still), np.finfo(np.float32).tiny)
+
+
+def normalise(
+    values: Floats, clip: float, scale_of: ScaleRule = unit_free_scale
+) -> tuple[NDArray[np.float32], Floats, Floats]:
+    """Normalise candles ``[T, 6]`` by their own mean and spread, and clip: ``(x, mean, scale)``."""
+    mean = values.mean(axis=0)
+    scale = scale_of(values.std(axis=0), mean)
+    x = np.clip((values - mean) / scale, -clip, clip)
+    return x.astype(np.float32), mean, scale
 
 
 def as_index(timestamps: Timestamps, what: str) -> pd.DatetimeIndex:
@@ -69,6 +90,8 @@ def as_index(timestamps: Timestamps, what: str) -> pd.DatetimeIndex:
     Raises:
         DataError: If something in them is no time.
     """
+    if pd.api.types.is_numeric_dtype(pd.Index(timestamps).dtype):
+        raise DataError(f"{what} holds numbers; turn them into times first, as in pd.to_datetime(…, unit='ms').")
     try:
         index = pd.DatetimeIndex(pd.to_datetime(timestamps))
     except (ValueError, TypeError) as error:
@@ -103,16 +126,16 @@ def published_values(frame: pd.DataFrame) -> NDArray[np.float32]:
         raise DataError(f"The frame has no column {', '.join(missing)}; it needs open, high, low and close.")
     if len(frame) < 2:
         raise DataError(f"The history has {len(frame)} rows, but a forecast needs at least 2.")
-    full = frame.loc[:, [name for name in COLUMNS if name in frame.columns]].copy()
+    try:
+        full = frame.loc[:, [name for name in COLUMNS if name in frame.columns]].astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"The frame holds something that is no number: {error}.") from error
     if "volume" not in full.columns:
         full["volume"] = 0.0
         full["amount"] = 0.0
     elif "amount" not in full.columns:
         full["amount"] = full["volume"] * full[list(PRICES)].mean(axis=1)
-    try:
-        values = full[list(COLUMNS)].to_numpy(dtype=np.float32)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"The frame holds something that is no number: {error}.") from error
+    values = full[list(COLUMNS)].to_numpy(dtype=np.float32)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]
@@ -134,5 +157,9 @@ def prepare_published(
     values = published_values(frame)
     if len(x_timestamp) != len(values):
         raise ParameterError(f"x_timestamp has {len(x_timestamp)} times for {len(values)} rows; give one for each.")
-    x, mean, std = normalise(values, clip)
-    return Prepared(x, stamp_features(x_timestamp), stamp_features(y_timestamp), mean, std, y_timestamp)
+    if (x_timestamp.tz is None) != (y_timestamp.tz is None):
+        raise ParameterError("x_timestamp and y_timestamp must both have a timezone, or neither.")
+    if x_timestamp.tz is not None:
+        y_timestamp = y_timestamp.tz_convert(x_timestamp.tz)  # features are read from one wall clock
+    x, mean, scale = normalise(values, clip, published_scale)
+    return Prepared(x, stamp_features(x_timestamp), stamp_features(y_timestamp), mean, scale, y_timestamp)

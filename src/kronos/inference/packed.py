@@ -62,6 +62,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product[:, :rows].t().contiguous().view(*x.shape[:-1], -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A packed linear layer: ``weight [out, in]``, ``bias [out]``."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        return linear(x, self.weight, self.bias)
+
+
 def rms(x: Tensor) -> Tensor:
     """``x · rsqrt(mean(x²) + ε)`` over the last axis, in float32 at least."""
     wide = x if x.dtype == torch.float64 else x.float()
@@ -102,6 +114,11 @@ def rotate_neighbours(x: Tensor, turn: Tensor) -> Tensor:
     return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
+def pack(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy that doesn't follow the network's weights."""
+    return x.detach().to(dtype, copy=True).contiguous()
+
+
 def pack_layer(block: TransformerBlock, dtype: torch.dtype) -> PackedLayer:
     """Fuse one block's weights."""
     attention = block.self_attn
@@ -112,7 +129,7 @@ def pack_layer(block: TransformerBlock, dtype: torch.dtype) -> PackedLayer:
     bias = torch.cat((q.bias[order] * scale, k.bias[order], v.bias))
     gates = torch.cat((block.ffn.w1.weight, block.ffn.w3.weight)) * block.norm2.weight
     tensors = (qkv, bias, attention.out_proj.weight, attention.out_proj.bias, gates, block.ffn.w2.weight)
-    return PackedLayer(*(t.detach().to(dtype).contiguous() for t in tensors))
+    return PackedLayer(*(pack(t, dtype) for t in tensors))
 
 
 class Stack:

@@ -4,7 +4,7 @@ Notable here:
 - `predict`, `predict_batch` and `generate` are the published methods: same signatures, same draws, averaged paths;
 - `forecast` and `forecast_many` are what users want: every path kept, reproducible by seed whatever the batch, valid
   candles, timestamps from the calendar, and all that made the result travelling with it;
-- networks are packed for decoding when first used, and again after their weights have changed.
+- networks are packed for decoding, and again before the next forecast after their weights have changed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from kronos.calendars import FutureTimes, future_times
 from kronos.candles import COLUMNS, Candles, infer_interval
-from kronos.errors import DataError, ParameterError
+from kronos.errors import CheckpointError, DataError, ParameterError
 from kronos.forecasts import Forecast, mend
 from kronos.inference.blocks import Job, decode_blocks
 from kronos.inference.devices import Precision, compute_dtype, pick_device
-from kronos.inference.inputs import Series, as_candles, as_series, future, history_index
+from kronos.inference.inputs import NamedCandles, as_candles, as_series, history_index, resolve_future
 from kronos.inference.making import Recipe, describe_made
 from kronos.inference.normalising import (
     Prepared,
@@ -34,11 +34,11 @@ from kronos.inference.normalising import (
     prepare_published,
     stamp_features,
 )
-from kronos.inference.progress import Progress, watched
-from kronos.inference.published import Batch, Decoders, check_horizon, generate_paths
+from kronos.inference.progress import Progress, progress_bar
+from kronos.inference.published import Decoders, check_horizon, generate_paths, make_batch
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.zoo import DEFAULT_MODEL
+from kronos.zoo import DEFAULT_MODEL, find
 
 
 class KronosPredictor:
@@ -73,6 +73,7 @@ class KronosPredictor:
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context, self.clip, self.precision = max_context, clip, precision
+        _check_pairing(self.model, self.tokenizer)
         self._packed: tuple[tuple[object, ...], Decoders] | None = None
         self.decoders()
 
@@ -85,6 +86,7 @@ class KronosPredictor:
         device: str | torch.device | None = None,
         revision: str | None = None,
         precision: Precision = "exact",
+        cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> KronosPredictor:
         """Load a model with the tokenizer and the context that belong to it.
@@ -95,27 +97,37 @@ class KronosPredictor:
             device: As for the constructor.
             revision: Branch, tag or commit of the model on the hub.
             precision: As for the constructor.
+            cache_dir: Where downloads are kept; the hub's own cache by default.
             local_files_only: Whether to stay offline.
 
         Raises:
             CheckpointError: If the weights can't be had, or nothing says which tokenizer belongs to them.
         """
-        model = Kronos.from_pretrained(ref, revision=revision, local_files_only=local_files_only)
+        model = Kronos.from_pretrained(ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         assert model.pairing is not None  # from_pretrained sets it on every model
         chosen = tokenizer or model.pairing.tokenizer
         if chosen is None:
-            raise ParameterError(f"Nothing says which tokenizer belongs to {ref}; give it as tokenizer=.")
-        coder = KronosTokenizer.from_pretrained(chosen, local_files_only=local_files_only)
+            raise CheckpointError(f"Nothing says which tokenizer belongs to {ref}; give it as tokenizer=.")
+        coder = KronosTokenizer.from_pretrained(chosen, cache_dir=cache_dir, local_files_only=local_files_only)
         return cls(model, coder, device, model.pairing.context, precision=precision)
 
     def decoders(self) -> Decoders:
         """The networks packed for decoding, as their weights are now."""
-        parameters = (*self.model.parameters(), *self.tokenizer.parameters())
-        state = (self.precision, *((id(p), p._version, p.dtype) for p in parameters))
+        tensors = [t for net in (self.model, self.tokenizer) for t in (*net.parameters(), *net.buffers())]
+        # Inference tensors count no versions; they can't be trained on either.
+        state: tuple[object, ...] = (
+            self.precision,
+            self.model.s2_attention,
+            *((t.data_ptr(), t.device, t.dtype, 0 if t.is_inference() else t._version) for t in tensors),
+        )
         if self._packed is None or self._packed[0] != state:
             dtype = compute_dtype(self.precision, self.device, self.model.norm.weight.dtype)
             self._packed = state, Decoders.pack(self.model, self.tokenizer, dtype)
         return self._packed[1]
+
+    def repack(self) -> None:
+        """Pack the networks again at the next forecast: needed after writes through ``.data``, which leave no trace."""
+        self._packed = None
 
     # What users want -------------------------------------------------------
 
@@ -158,7 +170,7 @@ class KronosPredictor:
 
     def forecast_many(
         self,
-        series: Series,
+        series: NamedCandles,
         horizon: int = 24,
         *,
         samples: int | None = None,
@@ -206,8 +218,8 @@ class KronosPredictor:
     ) -> list[Forecast]:
         check_horizon(recipe.horizon, self.max_context)
         seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
-        used = [self._used(candles, recipe) for _, candles in named]
-        times = [future(history, recipe.horizon, given.get(name)) for name, history in named]
+        used = [self._used(name, candles, recipe) for name, candles in named]
+        times = [resolve_future(name, history, recipe.horizon, given.get(name)) for name, history in named]
         jobs = [Job(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
         paths = decode_blocks(self.decoders(), jobs, recipe.sampling, seed, progress)
         forecasts = []
@@ -219,19 +231,18 @@ class KronosPredictor:
             forecasts.append(Forecast(valid, time.times, history, made, mended))
         return forecasts
 
-    def _used(self, candles: Candles, recipe: Recipe) -> Candles:
+    def _used(self, name: str, candles: Candles, recipe: Recipe) -> Candles:
         """The end of the history that fits the context together with the horizon."""
         if len(candles) < 2:
-            name = candles.symbol or "The history"
-            raise DataError(f"{name} has {len(candles)} candles, but a forecast needs at least 2.")
+            raise DataError(f"{name or 'The history'} has {len(candles)} candles, but a forecast needs at least 2.")
         if recipe.lookback is not None and recipe.lookback < 2:
             raise ParameterError(f"lookback is {recipe.lookback}, but must be at least 2 candles.")
         most = self.max_context - recipe.horizon
         return candles.tail(max(2, most if recipe.lookback is None else min(most, recipe.lookback)))
 
     def _prepare(self, history: Candles, time: FutureTimes) -> Prepared:
-        x, mean, std = normalise(history.frame[list(COLUMNS)].to_numpy(dtype=np.float64), self.clip)
-        return Prepared(x, stamp_features(history.index), stamp_features(time.times), mean, std, time.times)
+        x, mean, scale = normalise(history.frame[list(COLUMNS)].to_numpy(dtype=np.float64), self.clip)
+        return Prepared(x, stamp_features(history.index), stamp_features(time.times), mean, scale, time.times)
 
     # As the published system has it ----------------------------------------
 
@@ -377,14 +388,10 @@ class KronosPredictor:
         Raises:
             ParameterError: If a parameter is out of its range.
         """
-        dtype = self.tokenizer.head.weight.dtype
-        batch = Batch(
-            torch.as_tensor(x, dtype=dtype, device=self.device).clamp(-self.clip, self.clip),
-            torch.as_tensor(x_stamp, dtype=torch.long, device=self.device),
-            torch.as_tensor(y_stamp, dtype=torch.long, device=self.device)[:, :pred_len],
-        )
+        past, stamps, future = (torch.as_tensor(array, device=self.device) for array in (x, x_stamp, y_stamp))
+        batch = make_batch(past, stamps, future, pred_len, self.clip)
         params = SamplingParams(T, top_k, top_p, sample_count)
-        with watched(verbose, "forecast") as progress:
+        with progress_bar(verbose, "forecast") as progress:
             _, own = generate_paths(self.decoders(), batch, params, self.max_context, progress)
         averaged: NDArray[np.float32] = own.mean(dim=1).float().cpu().numpy()
         return averaged
@@ -403,6 +410,14 @@ class KronosPredictor:
             values = self.generate(x, x_stamp, y_stamp, horizon, *sampling, verbose)
             frames |= {i: self.postprocess(v, prepared[i]) for i, v in zip(members, values, strict=True)}
         return [frames[i] for i in range(len(prepared))]
+
+
+def _check_pairing(model: Kronos, tokenizer: KronosTokenizer) -> None:
+    """Refuse the tokenizer of another published model: its tokens have as many bits, but mean other candles."""
+    expected = find(model.pairing.tokenizer) if model.pairing and model.pairing.tokenizer else None
+    found = tokenizer.located.entry if tokenizer.located else None
+    if expected and found and expected.name != found.name and model.pairing and model.pairing.basis != "guessed":
+        raise ParameterError(f"This model was trained with {expected.title}, not with {found.title}; load that one.")
 
 
 def _published_params(T: float, top_k: int, top_p: float, samples: int, strategy: str | None) -> SamplingParams:

@@ -11,26 +11,22 @@ from torch import Tensor
 Progress = Callable[[int, int], None]
 
 
-class _Counted:
-    """A chooser that reports each finished step."""
+class Counted:
+    """A chooser that calls ``progress(steps done, total)`` after every step."""
 
     def __init__(self, choose: Callable[[int, int, Tensor], Tensor], total: int, progress: Progress) -> None:
         self.choose, self.total, self.progress = choose, total, progress
 
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
+        """Choose as the chooser inside does."""
         chosen = self.choose(step, head, logits)
         if head == 1:
             self.progress(step + 1, self.total)
         return chosen
 
 
-def counted(choose: Callable[[int, int, Tensor], Tensor], total: int, progress: Progress) -> _Counted:
-    """Wrap a chooser so that ``progress(steps done, total)`` is called after every step."""
-    return _Counted(choose, total, progress)
-
-
 @contextmanager
-def watched(wanted: bool, title: str) -> Iterator[Progress | None]:
+def progress_bar(wanted: bool, title: str) -> Iterator[Progress | None]:
     """A progress bar on stderr for the block, if it is wanted and stderr is a terminal; else None."""
     if not (wanted and sys.stderr.isatty()):
         yield None

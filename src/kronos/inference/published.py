@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kronos.errors import DeviceError, ParameterError
+from kronos.errors import DataError, DeviceError, ParameterError
+from kronos.inference.devices import is_out_of_memory
 from kronos.inference.drawing import GlobalDraws
 from kronos.inference.engine import Chooser, ModelDecoder, Prompt, Rollout, TokenizerDecoder, Tokens
-from kronos.inference.progress import counted
+from kronos.inference.progress import Counted, Progress, progress_bar
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.nn.model import CALENDAR_SIZES
 
-Progress = Callable[[int, int], None]
+CHANNELS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ class Decoders:
                 f"This tokenizer makes tokens of {tokenizer.s1_bits} + {tokenizer.s2_bits} bits, but the model reads "
                 f"{model.s1_bits} + {model.s2_bits}; load the tokenizer that belongs to the model."
             )
-        return cls(ModelDecoder(model, dtype), TokenizerDecoder(tokenizer, tokenizer.head.weight.dtype))
+        if tokenizer.d_in != CHANNELS:
+            raise ParameterError(f"This tokenizer reads {tokenizer.d_in} channels, but a candle has {CHANNELS}.")
+        return cls(ModelDecoder(model, dtype), TokenizerDecoder(tokenizer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,31 @@ class Batch:
     x: Tensor
     x_stamp: Tensor
     y_stamp: Tensor
+
+    def __post_init__(self) -> None:
+        B, T = self.x.shape[:2]
+        H = self.y_stamp.shape[1]
+        for name, value, shape in (
+            ("x", self.x, (B, T, CHANNELS)),
+            ("x_stamp", self.x_stamp, (B, T, len(CALENDAR_SIZES))),
+            ("y_stamp", self.y_stamp, (B, H, len(CALENDAR_SIZES))),
+        ):
+            if tuple(value.shape) != shape:
+                raise ParameterError(f"{name} has the shape {tuple(value.shape)}, but should have {shape}.")
+        if not bool(self.x.isfinite().all()):
+            raise DataError("x holds values that are no numbers; fill or drop such rows first.")
+
+
+def make_batch(x: Tensor, x_stamp: Tensor, y_stamp: Tensor, horizon: int, clip: float) -> Batch:
+    """A batch of those arrays, clipped, its future cut to ``horizon`` steps.
+
+    Raises:
+        DataError: If ``x`` holds NaN or infinities.
+        ParameterError: If shapes contradict each other, or the future has too few stamps.
+    """
+    if y_stamp.shape[1] < horizon:
+        raise ParameterError(f"y_stamp has {y_stamp.shape[1]} rows for pred_len {horizon}; give one for each candle.")
+    return Batch(x.clamp(-clip, clip), x_stamp.long(), y_stamp.long()[:, :horizon])
 
 
 @torch.inference_mode()
@@ -77,7 +105,7 @@ def generate_paths(
     check_horizon(H, context)
     choose: Chooser = GlobalDraws(params)
     if progress is not None:
-        choose = counted(choose, H, progress)
+        choose = Counted(choose, H, progress)
     try:
         tokens = decoders.tokenizer.encode(batch.x)
         lengths = torch.full((B,), T, device=batch.x.device)
@@ -86,7 +114,9 @@ def generate_paths(
         kept = min(T, context - H)
         window = Tokens(tokens.s1[:, T - kept :], tokens.s2[:, T - kept :])
         return decoders.tokenizer.decode(window, torch.full_like(lengths, kept), own)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             f"Memory ran out with {B} series of {params.samples} samples; ask for fewer at once."
         ) from error
@@ -145,17 +175,11 @@ def auto_regressive_inference(
     Raises:
         ParameterError: If the horizon leaves no room for history or a parameter is out of its range.
     """
-    from kronos.inference.progress import watched
-
     decoders = Decoders.pack(model, tokenizer, model.norm.weight.dtype)
     device = model.norm.weight.device
-    batch = Batch(
-        x.to(device, tokenizer.head.weight.dtype).clamp(-clip, clip),
-        x_stamp.to(device).long(),
-        y_stamp.to(device).long()[:, :pred_len],
-    )
+    batch = make_batch(x.to(device), x_stamp.to(device), y_stamp.to(device), pred_len, clip)
     params = SamplingParams(T, top_k, top_p, sample_count)
-    with watched(verbose, "forecast") as progress:
+    with progress_bar(verbose, "forecast") as progress:
         past, own = generate_paths(decoders, batch, params, max_context, progress)
     return torch.cat((past, own.mean(dim=1)), dim=1).float().cpu().numpy()
 

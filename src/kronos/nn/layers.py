@@ -61,8 +61,9 @@ class Rotary(nn.Module):
 
     def table(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of positions 0 … length − 1, each ``[length, head_dim]``."""
-        positions = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)
-        angles = torch.outer(positions, self.inv_freq)
+        # Half precision counts exactly to 256 only.
+        frequencies = self.inv_freq if self.inv_freq.dtype == torch.float64 else self.inv_freq.float()
+        angles = torch.outer(torch.arange(length, device=frequencies.device, dtype=frequencies.dtype), frequencies)
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos(), angles.sin()
 
@@ -114,7 +115,7 @@ class Attention(nn.Module):
     def attend_unrotated(self, query: Tensor, context: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """One query over all rows of the context, without positions: ``[B, 1, d_model]`` (no dropout)."""
         q, k, v = self.split(self.q_proj(query)), self.split(self.k_proj(context)), self.split(self.v_proj(context))
-        mask = None if padding_mask is None else padding_mask[:, None, None, :]
+        mask = None if padding_mask is None else padding_mask.bool()[:, None, None, :]
         return self.merge(F.scaled_dot_product_attention(q, k, v, mask))
 
     def split(self, x: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class Attention(nn.Module):
 
 def _causal_and_real(real: Tensor) -> Tensor:
     """The attention mask ``[B, 1, T, T]`` (True = may look) of a padding mask ``[B, T]``."""
-    length = real.shape[1]
+    real, length = real.bool(), real.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
     itself = torch.eye(length, dtype=torch.bool, device=real.device)
     return (causal & real[:, None, :] | itself)[:, None]

@@ -128,8 +128,9 @@ class DualHead(nn.Module):
             padding_mask: ``[B, T]`` bool, True where the position is real; None where all are.
         """
         if padding_mask is not None:
-            s1_logits, s2_logits = s1_logits[padding_mask], s2_logits[padding_mask]
-            s1_targets, s2_targets = s1_targets[padding_mask], s2_targets[padding_mask]
+            real = padding_mask.bool()
+            s1_logits, s2_logits = s1_logits[real], s2_logits[real]
+            s1_targets, s2_targets = s1_targets[real], s2_targets[real]
         s1 = F.cross_entropy(s1_logits.flatten(0, -2), s1_targets.flatten())
         s2 = F.cross_entropy(s2_logits.flatten(0, -2), s2_targets.flatten())
         return (s1 + s2) / 2, s1, s2
@@ -260,16 +261,18 @@ class Kronos(Pretrained):
         Returns:
             ``[B, T, 2^s2_bits]``. With one token only the last row is meaningful; the others hold the same
             attention added to their own state, as the published system has it.
+
+        Raises:
+            ParameterError: If there are neither one nor T tokens.
         """
+        rows, asked = context.shape[1], s1_ids.shape[1]
+        if asked not in (1, rows):
+            raise ParameterError(f"s1_ids has {asked} tokens for {rows} rows; give one, or one for each.")
         query = self.embedding.emb_s1(s1_ids)
-        if s1_ids.shape[1] == context.shape[1]:
-            if self.s2_attention == "published" and s1_ids.shape[1] == 1:
-                return self.head.cond_forward(self.dep_layer.infer(context, query, padding_mask))
-            return self.head.cond_forward(self.dep_layer(context, query, padding_mask))
-        if self.s2_attention == "published":
-            return self.head.cond_forward(self.dep_layer.infer(context, query, padding_mask))
-        # The training form for one token: the same query on every row; row T − 1 is the one that was asked for.
-        return self.head.cond_forward(self.dep_layer(context, query.expand_as(context), padding_mask))
+        if asked == rows or self.s2_attention == "causal":
+            # One token in the training form: the same query on every row, of which the last was asked for.
+            return self.head.cond_forward(self.dep_layer(context, query.expand_as(context), padding_mask))
+        return self.head.cond_forward(self.dep_layer.infer(context, query, padding_mask))
 
 
 def _init_all_but_fixed(module: nn.Module) -> None:

@@ -33,6 +33,7 @@ class Pretrained(nn.Module):
         config: The constructor's arguments, as ``config.json`` holds them.
         located: Where the weights came from; None for a network constructed anew.
         pairing: The context, tokenizer and s2 attention that belong to the weights; None for one constructed anew.
+        unchanged: Whether the parameters are still those that were loaded.
     """
 
     kind: ClassVar[Literal["model", "tokenizer"]]
@@ -42,6 +43,15 @@ class Pretrained(nn.Module):
         self.config: dict[str, Any] = {}
         self.located: Located | None = None
         self.pairing: Pairing | None = None
+        self._loaded: tuple[int, ...] | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the parameters are still those that were loaded (writes through ``.data`` go unnoticed)."""
+        return self._loaded is not None and self._loaded == self._versions()
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(-1 if p.is_inference() else p._version for p in self.parameters())
 
     def _remember(self, arguments: dict[str, Any]) -> None:
         """Keep the constructor's arguments as the configuration."""
@@ -50,7 +60,7 @@ class Pretrained(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        ref: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
@@ -61,7 +71,8 @@ class Pretrained(nn.Module):
         """Load a checkpoint, ready for inference.
 
         Args:
-            ref: A zoo name (``kronos-small``), a hub id (``NeoQuasar/Kronos-small``), or a folder.
+            pretrained_model_name_or_path: A zoo name (``kronos-small``), a hub id (``NeoQuasar/Kronos-small``), or a
+                folder.
             revision: A branch, tag or commit of the hub repository; the zoo's pinned one by default.
             cache_dir: Where downloads are kept; the hub's own cache by default.
             force_download: Whether to download again what is cached.
@@ -75,7 +86,7 @@ class Pretrained(nn.Module):
             CheckpointError: If the weights can't be had, are damaged, or belong to another architecture.
         """
         located = locate(
-            ref,
+            pretrained_model_name_or_path,
             kind=cls.kind,
             revision=revision,
             cache_dir=cache_dir,
@@ -96,7 +107,7 @@ class Pretrained(nn.Module):
             path = located.folder / "config.json"
             raise CheckpointError(f"{path} is no {cls.kind}'s configuration: {error}") from error
         network._fill(located.folder / "model.safetensors")
-        network.located, network.pairing = located, pairing
+        network.located, network.pairing, network._loaded = located, pairing, network._versions()
         return network.eval()
 
     def _fill(self, file: Path) -> None:
@@ -113,12 +124,15 @@ class Pretrained(nn.Module):
         if wrong:
             shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
             raise CheckpointError(f"{file} does not fit its config.json: {shown} missing, left over or misshapen.")
+        broken = next((n for n, v in found.items() if v.is_floating_point() and not v.isfinite().all()), None)
+        if broken is not None:
+            raise CheckpointError(f"{file} holds values that are no numbers in {broken}; download or train it again.")
         wide = {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
         self.load_state_dict(wide, strict=True, assign=True)
 
     def save_pretrained(
         self,
-        folder: str | Path,
+        save_directory: str | Path,
         *,
         context: int | None = None,
         tokenizer: str | None = None,
@@ -127,16 +141,16 @@ class Pretrained(nn.Module):
         """Write ``config.json``, ``model.safetensors`` and ``kronos.json``, each whole or not at all.
 
         Args:
-            folder: Created where missing.
+            save_directory: Created where missing.
             context: The longest window the network was trained for, in candles; kept from loading by default.
-            tokenizer: The tokenizer that belongs to a model: a zoo name, a hub id, or a path relative to ``folder``.
+            tokenizer: The tokenizer that belongs to a model: a zoo name, a hub id, or a path relative to the folder.
             dtype: What to store floating-point parameters as, for example ``torch.float16``; as they are by default.
                 Buffers keep their type.
 
         Returns:
             The folder.
         """
-        folder = Path(folder)
+        folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         parameters = {name for name, _ in self.named_parameters()}
         state = {
@@ -152,10 +166,13 @@ class Pretrained(nn.Module):
         return folder
 
     def _pairing(self, context: int | None, tokenizer: str | None) -> dict[str, Any]:
-        known = self.pairing
+        """What ``kronos.json`` records: what is said, else what is known; no guess, no path of this machine."""
+        known = self.pairing if self.pairing and self.pairing.basis != "guessed" else None
+        if tokenizer is None and known and known.tokenizer and not Path(known.tokenizer).is_absolute():
+            tokenizer = known.tokenizer
         sheet = {
             "context": context or (known.context if known else None),
-            "tokenizer": tokenizer or (known.tokenizer if known else None),
+            "tokenizer": tokenizer,
             "s2_attention": getattr(self, "s2_attention", None),
         }
         return {name: value for name, value in sheet.items() if value is not None}

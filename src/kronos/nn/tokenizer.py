@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kronos.errors import ParameterError
 from kronos.nn.layers import TransformerBlock, init_weights
 from kronos.nn.pretrained import Pretrained
-from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss, QuantizerWeights
+from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss, QuantizerWeights, signs
 
 
 class TokenizerLoss(NamedTuple):
@@ -123,17 +123,20 @@ class KronosTokenizer(Pretrained):
             ``((coarse, full), loss, quantized, ids)``: the reconstructions ``[B, T, d_in]`` from the coarse token and
             from both, the quantiser loss (scalar), the codes ``[B, T, bits]`` and the full ids ``[B, T]``.
         """
-        code, loss = self.quantizer(self.embed_codes(x))
-        coarse = self._decode(self.post_quant_embed_pre(code[..., : self.s1_bits]))
-        full = self._decode(self.post_quant_embed(code))
+        coarse, full, loss, code = self._reconstruct(x)
         return (coarse, full), loss.total, code, self.quantizer.full_id(code)
 
     def compute_loss(self, x: Tensor) -> TokenizerLoss:
         """The published training loss, ``(mse(coarse) + mse(full) + quantiser)/2``, of candles ``[B, T, d_in]``."""
-        code, quantizer = self.quantizer(self.embed_codes(x))
-        coarse = F.mse_loss(self._decode(self.post_quant_embed_pre(code[..., : self.s1_bits])), x)
-        full = F.mse_loss(self._decode(self.post_quant_embed(code)), x)
+        *parts, quantizer, _ = self._reconstruct(x)
+        coarse, full = (F.mse_loss(part, x) for part in parts)
         return TokenizerLoss((coarse + full + quantizer.total) / 2, coarse, full, quantizer)
+
+    def _reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, QuantizerLoss, Tensor]:
+        """Coarse and full reconstruction, the quantiser's loss, and the codes."""
+        code, loss = self.quantizer(self.embed_codes(x))
+        coarse = self._decode(self.post_quant_embed_pre(code[..., : self.s1_bits]))
+        return coarse, self._decode(self.post_quant_embed(code)), loss, code
 
     def embed_codes(self, x: Tensor) -> Tensor:
         """What the quantiser takes the signs of: ``[B, T, d_in]`` to ``[B, T, bits]``, not yet normalised."""
@@ -152,7 +155,7 @@ class KronosTokenizer(Pretrained):
         Returns:
             Full ids ``[B, T]`` int64, or ``[s1, s2]``, each ``[B, T]``, where ``half``.
         """
-        codes = signs_of(self.embed_codes(x))
+        codes = signs(self.embed_codes(x))
         return list(self.quantizer.ids(codes)) if half else self.quantizer.full_id(codes)
 
     def indices_to_bits(self, ids: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
@@ -178,8 +181,3 @@ class KronosTokenizer(Pretrained):
         for block in self.decoder:
             hidden = block(hidden)
         return self.head(hidden)  # type: ignore[no-any-return]
-
-
-def signs_of(z: Tensor) -> Tensor:
-    """Codes with the signs of ``z``: zero counts as negative, as in training."""
-    return torch.where(z > 0, 1.0, -1.0)
