@@ -75,9 +75,7 @@ SHARE = Market(
 )
 
 
-def simulate_minutes(
-    market: Market, shape: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def simulate_minutes(market: Market, shape: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw consecutive minutes.
 
     Args:
@@ -158,9 +156,7 @@ def share_times() -> pd.DatetimeIndex:
 
 def write(frame: pd.DataFrame, times: pd.DatetimeIndex, *paths: Path) -> None:
     """Write candles with their timestamps to each of the files."""
-    text = frame.set_axis(times.rename("timestamps")).to_csv(
-        date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n"
-    )
+    text = frame.set_axis(times.rename("timestamps")).to_csv(date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n")
     for path in paths:
         write_text(path, text)
         print(f"{path.relative_to(ROOT)}: {len(frame)} rows")

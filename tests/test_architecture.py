@@ -1,7 +1,6 @@
 """The rules of the house: who imports whom, what loads when, what is pinned."""
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
@@ -54,7 +53,6 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_by("import kronos.zoo; kronos.zoo.catalogue()") == set()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("kronos.cli") is None, reason="no command line yet")
 def test_help_loads_neither_torch_nor_pandas():
     program = """
 import sys

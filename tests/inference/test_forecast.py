@@ -456,7 +456,7 @@ def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_sentences_name_the_series(predictor: KronosPredictor) -> None:
     bad = candles(1, 40).frame.drop(columns="low")
-    with pytest.raises(DataError, match="^ETH: "):
+    with pytest.raises(DataError, match=r"^ETH: "):
         predictor.forecast_many({"BTC": candles(1, 40), "ETH": bad}, 4)
     with pytest.raises(DataError, match="ETH has 1 candles"):
         predictor.forecast_many({"BTC": candles(1, 40), "ETH": candles(1, 40).tail(1)}, 4)

@@ -12,6 +12,7 @@ Attribute names are the state-dict prefixes of published checkpoints, hence fixe
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,8 +57,9 @@ class Rotary(nn.Module):
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
-        exponents = torch.arange(0, head_dim, 2).float() / head_dim
-        self.register_buffer("inv_freq", 1.0 / ROTARY_BASE**exponents)  # in the checkpoints, hence persistent
+        # Tables are computed in numpy: arithmetic on the meta device would import torch's compiler, a second's work.
+        exponents = np.arange(0, head_dim, 2, dtype=np.float32) / head_dim
+        self.register_buffer("inv_freq", torch.tensor(1.0 / ROTARY_BASE**exponents))  # in checkpoints, so persistent
 
     def table(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of positions 0 … length − 1, each ``[length, head_dim]``."""
@@ -160,11 +162,20 @@ class TransformerBlock(nn.Module):
         return x + self.ffn(self.norm2(x))  # type: ignore[no-any-return]
 
 
+class Embedding(nn.Embedding):
+    """An embedding table that `init_weights` fills; torch's own first filling would be thrown away."""
+
+    def reset_parameters(self) -> None:
+        """Leave the table as it is."""
+
+
 def init_weights(module: nn.Module) -> None:
     """Initialise as the published system does: Xavier-normal matrices, zero biases, N(0, 1/d) embeddings.
 
-    For ``module.apply``. Norms start at one by construction.
+    For ``module.apply``. Norms start at one by construction; networks on torch's meta device have no values to set.
     """
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return
     if isinstance(module, nn.Linear):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:

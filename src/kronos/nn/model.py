@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kronos.errors import ParameterError
-from kronos.nn.layers import Attention, RMSNorm, TransformerBlock, init_weights
+from kronos.nn.layers import Attention, Embedding, RMSNorm, TransformerBlock, init_weights
 from kronos.nn.pretrained import Pretrained
 
 S2Attention = Literal["published", "causal"]
@@ -34,8 +35,8 @@ class HierarchicalEmbedding(nn.Module):
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int) -> None:
         super().__init__()
-        self.emb_s1 = nn.Embedding(2**s1_bits, d_model)
-        self.emb_s2 = nn.Embedding(2**s2_bits, d_model)
+        self.emb_s1 = Embedding(2**s1_bits, d_model)
+        self.emb_s2 = Embedding(2**s2_bits, d_model)
         self.fusion_proj = nn.Linear(2 * d_model, d_model)
         self.scale = math.sqrt(d_model)
 
@@ -50,11 +51,9 @@ class FixedEmbedding(nn.Module):
 
     def __init__(self, rows: int, d_model: int) -> None:
         super().__init__()
-        angles = torch.outer(
-            torch.arange(rows).float(), torch.exp(torch.arange(0, d_model, 2) * -(math.log(10_000.0) / d_model))
-        )
-        table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :d_model]
-        self.emb = nn.Embedding(rows, d_model, _weight=table, _freeze=True)
+        angles = np.outer(np.arange(rows), 10_000.0 ** -(np.arange(0, d_model, 2) / d_model))
+        table = np.stack((np.sin(angles), np.cos(angles)), axis=-1).reshape(rows, -1)[:, :d_model]
+        self.emb = nn.Embedding.from_pretrained(torch.tensor(table, dtype=torch.float32), freeze=True)  # type: ignore[no-untyped-call]
 
     def forward(self, index: Tensor) -> Tensor:
         """``[...]`` to ``[..., d_model]``."""
@@ -66,7 +65,7 @@ class TemporalEmbedding(nn.Module):
 
     def __init__(self, d_model: int, learn: bool) -> None:
         super().__init__()
-        table = nn.Embedding if learn else FixedEmbedding
+        table = Embedding if learn else FixedEmbedding
         for name, rows in CALENDAR_SIZES.items():
             self.add_module(f"{name}_embed", table(rows, d_model))
 

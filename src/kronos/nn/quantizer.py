@@ -58,8 +58,8 @@ class BinarySphericalQuantizer(nn.Module):
         self.bits = s1_bits + s2_bits
         self.weights = weights
         # Both buffers are part of published checkpoints. Ids here are computed from powers in the other order.
-        self.register_buffer("basis", 2 ** torch.arange(self.bits - 1, -1, -1))
-        self.register_buffer("group_basis", 2 ** torch.arange(group_size - 1, -1, -1))
+        self.register_buffer("basis", torch.tensor([2**i for i in reversed(range(self.bits))]))
+        self.register_buffer("group_basis", torch.tensor([2**i for i in reversed(range(group_size))]))
 
     def forward(self, z: Tensor) -> tuple[Tensor, QuantizerLoss]:
         """Quantise.

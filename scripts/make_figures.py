@@ -1,0 +1,28 @@
+"""Draw the README's picture: the demo's forecast of simulated candles by the bundled model.
+
+    python scripts/make_figures.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import kronos
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "src" / "kronos" / "samples" / "simulated_btc_1h.csv"
+
+
+def main() -> None:
+    """Forecast the sample and draw it."""
+    candles = replace(kronos.read_candles(SAMPLE, symbol="SIM-BTC"), simulated=True)
+    model = kronos.KronosPredictor.from_pretrained(device="cpu")
+    figure = ROOT / "docs" / "figures" / "forecast.png"
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    model.forecast(candles, horizon=24, samples=200, seed=7).plot(path=figure)
+    print(figure.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Where commands print: results on stdout, the way there on stderr and only while a person watches."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Progress = Callable[[int, int], None]
+
+_PIPED_WIDTH = 120  # where nobody says how wide a line may be
+
+
+def stdout() -> Console:
+    """The console for results; wide where it is no terminal."""
+    from rich.console import Console
+
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=False, width=None if narrow else _PIPED_WIDTH)
+
+
+def stderr() -> Console:
+    """The console for the way there."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit(console: Console, renderable: RenderableType) -> None:
+    """Print; where it is no terminal, without the spaces that only fill its lines."""
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as capture:
+        console.print(renderable)
+    for line in capture.get().splitlines():
+        console.out(line.rstrip())
+
+
+def watched() -> bool:
+    """Whether a person sees stderr."""
+    return sys.stderr.isatty()
+
+
+def print_json(document: Mapping[str, Any] | list[Any]) -> None:
+    """Print one JSON document on stdout; what is no number is null."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(dump_json(document, ascii_only=not unicode) + "\n")
+
+
+def dump_json(document: Mapping[str, Any] | list[Any], *, ascii_only: bool = False) -> str:
+    """A JSON text without NaN or Infinity, which JSON doesn't have."""
+    return json.dumps(_finite(document), indent=2, ensure_ascii=ascii_only, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that are not finite."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+@contextmanager
+def progress_bar(title: str, *, wanted: bool, size: bool = False) -> Iterator[Progress | None]:
+    """A progress bar on stderr for the block, or None where it is not wanted or nobody watches.
+
+    Args:
+        title: What is going on.
+        wanted: Whether to show it at all.
+        size: Whether bytes are counted.
+    """
+    if not (wanted and watched()):
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    text = TextColumn("{task.description}", markup=False)
+    measure = DownloadColumn() if size else TaskProgressColumn()
+    columns = (text, BarColumn(bar_width=32), measure, TimeElapsedColumn())
+    with Bars(*columns, console=stderr(), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def spinner(title: str, *, wanted: bool) -> Any:
+    """A spinner on stderr for a block, where a person watches."""
+    if not (wanted and watched()):
+        return nullcontext()
+    return stderr().status(title)

@@ -1,0 +1,122 @@
+"""From files to named candles: several at once, files of several instruments, the sample, the replay's cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+from kronos.candles import Candles, read_candles, read_many
+from kronos.candles.files import read_table
+from kronos.cli.requests import Reading
+from kronos.errors import DataError, ParameterError
+
+SAMPLE = "simulated_btc_1h.csv"
+_SIMULATED = "simulated"  # how names of files begin whose candles never traded
+
+
+@dataclass(frozen=True)
+class Task:
+    """One series to forecast.
+
+    Attributes:
+        name: Unique in this run; it keys the draws.
+        history: What is known.
+        actual: What came after, in a replay; else None.
+    """
+
+    name: str
+    history: Candles
+    actual: Candles | None = None
+
+
+def read(reading: Reading) -> list[Task]:
+    """Read everything that was asked for.
+
+    Raises:
+        DataError: If candles can't be used.
+        ParameterError: If an option is wrong, or a replay would have nothing to reveal.
+    """
+    if reading.demo:
+        series = [_sample(reading)]
+    else:
+        symbols = reading.symbols or (None,) * len(reading.files)
+        pairs = zip(reading.files, symbols, strict=True)
+        series = [candles for file, symbol in pairs for candles in _read_file(file, symbol, reading)]
+    names = _unique([str(candles.symbol) for candles in series])
+    named = [replace(candles, symbol=name) for name, candles in zip(names, series, strict=True)]
+    if reading.as_of is None:
+        return [Task(name, candles) for name, candles in zip(names, named, strict=True)]
+    return [_cut(candles, reading.as_of) for candles in named]
+
+
+def sample() -> Candles:
+    """The sample that ships: simulated candles, and labelled so."""
+    with resources.as_file(resources.files("kronos.samples") / SAMPLE) as path:
+        candles = read_candles(path, symbol="BTC simulated", timezone="UTC")
+    return replace(candles, simulated=True)
+
+
+def _sample(reading: Reading) -> Candles:
+    """The sample, with the name and the calendar asked for."""
+    if reading.timezone is not None or reading.interval is not None:
+        raise ParameterError("The sample has hourly candles in UTC; leave out --interval and --timezone with --demo.")
+    symbol = reading.symbols[0] if reading.symbols else "BTC simulated"
+    return replace(sample(), symbol=symbol, calendar=reading.calendar)
+
+
+def _read_file(file: Path, symbol: str | None, reading: Reading) -> list[Candles]:
+    """A file's candles: one instrument's, or those of each instrument in it."""
+    simulated = file.name.lower().startswith(_SIMULATED)
+    interval, timezone, calendar = reading.interval, reading.timezone, reading.calendar
+    try:
+        found = [read_candles(file, symbol=symbol, interval=interval, timezone=timezone, calendar=calendar)]
+    except DataError:
+        if symbol is not None or not _holds_several(file):
+            raise
+        found = list(read_many(file, interval=interval, timezone=timezone, calendar=calendar).values())
+    return [replace(c, symbol=c.symbol or _stem(file), simulated=c.simulated or simulated) for c in found]
+
+
+def _holds_several(file: Path) -> bool:
+    """Whether a file that can't be read as one instrument's holds several."""
+    table = read_table(file, None)
+    label = table.layout.symbol
+    return label is not None and table.frame[label].dropna().nunique() > 1
+
+
+def _stem(file: Path) -> str:
+    """A file's name without its endings, ``btc_1h`` for ``btc_1h.csv.gz``."""
+    name = file.name
+    while (suffix := Path(name).suffix.lower()) and suffix in _ENDINGS:
+        name = Path(name).stem
+    return name
+
+
+_ENDINGS = (".csv", ".txt", ".tsv", ".gz", ".zip", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names, later ones numbered where they are taken."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}-{number}"
+        taken.add(candidate)
+        result.append(candidate)
+    return result
+
+
+def _cut(candles: Candles, as_of: str) -> Task:
+    """Hide what came after a time."""
+    history = candles.until(as_of)
+    actual = candles.tail(len(candles) - len(history))
+    span = f"{candles.symbol} has candles from {candles.start} to {candles.end}"
+    if not len(history):
+        raise ParameterError(f"--as-of {as_of} leaves no history: {span}.")
+    if not len(actual):
+        raise ParameterError(f"--as-of {as_of} hides nothing: {span}; take an earlier time.")
+    return Task(str(candles.symbol), history, actual)

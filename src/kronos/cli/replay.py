@@ -1,0 +1,78 @@
+"""The score of a replay: a forecast and the baselines, against the candles that had been hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kronos.baselines import BASELINES
+from kronos.candles import Candles
+from kronos.errors import DataError
+from kronos.forecasts import Forecast
+from kronos.metrics import coverage, score
+
+_POINTS = ("last-value", "drift")  # their bands have no width
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one forecaster did.
+
+    Attributes:
+        name: Model or baseline.
+        scores: Of `kronos.metrics.score`, one row a horizon.
+        inside: Share of the known closes within the 80 % band; NaN for point forecasts.
+    """
+
+    name: str
+    scores: pd.DataFrame
+    inside: float
+
+
+def replayed(forecast: Forecast, actual: Candles) -> tuple[list[Line], int]:
+    """Score a forecast beside the baselines.
+
+    Returns:
+        One line a forecaster, the forecast first; and how many of its steps are known.
+
+    Raises:
+        DataError: If what came shares no time with the forecast.
+    """
+    known = int(actual.index.isin(forecast.timestamps).sum())
+    lines = [_line(forecast.made.model, forecast, actual)]
+    for name, baseline in BASELINES.items():
+        try:
+            other = baseline(forecast.history, forecast.horizon, samples=1000, seed=0, timestamps=forecast.timestamps)
+        except DataError:  # a history too short for this baseline
+            continue
+        lines.append(_line(name, other, actual))
+    return lines, known
+
+
+def horizons(forecast: Forecast) -> list[int]:
+    """The steps that are scored: 1, 8, 24 and the last."""
+    return sorted({h for h in (1, 8, 24) if h < forecast.horizon} | {forecast.horizon})
+
+
+def as_dict(lines: list[Line], known: int) -> dict[str, object]:
+    """The scores ready for JSON."""
+    return {
+        "known_steps": known,
+        "scores": {
+            line.name: {
+                "inside_80": line.inside,
+                "horizons": {str(h): dict(row) for h, row in line.scores.to_dict("index").items()},
+            }
+            for line in lines
+        },
+    }
+
+
+def _line(name: str, forecast: Forecast, actual: Candles) -> Line:
+    scores = score(forecast, actual, horizons(forecast))
+    closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy(dtype=np.float64)
+    band = forecast.range(0.8)
+    inside = float("nan") if name in _POINTS else coverage(band["low"], band["high"], closes)
+    return Line(name, scores, inside)

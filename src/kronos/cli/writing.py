@@ -1,0 +1,132 @@
+"""Files of a forecast: one table for all series, a picture for each; whole, or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from kronos.cli.console import dump_json
+from kronos.cli.requests import Format, Showing
+from kronos.storage import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from kronos.cli.running import Result, Run
+
+
+def write(run: Run, showing: Showing) -> dict[str, list[Path]]:
+    """Write what was asked for.
+
+    Returns:
+        The files by series; the table's under every series' name.
+
+    Raises:
+        StorageError: If the file system refuses.
+    """
+    written: dict[str, list[Path]] = {result.name: [] for result in run.results}
+    if showing.output is not None:
+        for name, path in _write_tables(run, showing.output, showing.format).items():
+            written[name].append(path)
+    if showing.plot is not None:
+        for result, path in zip(run.results, _targets(run, showing.plot, showing.plots_into_folder), strict=True):
+            _draw(result, path, showing)
+            written[result.name].append(path)
+    return written
+
+
+def document(run: Run, written: Mapping[str, list[Path]], format_: Format = "wide") -> dict[str, Any]:
+    """Everything about a run, ready for JSON."""
+    from kronos import __version__
+
+    return {
+        "kronos": __version__,
+        "seconds": round(run.seconds, 3),
+        "forecasts": [_entry(result, written.get(result.name, []), format_) for result in run.results],
+    }
+
+
+def table(run: Run, format_: Format) -> pd.DataFrame:
+    """One table of all series; every row says its series, model and origin, and whether it is simulated."""
+    frames = []
+    for result in run.results:
+        forecast = result.forecast
+        frame = forecast.to_frame(format_)
+        frame = frame.reset_index() if format_ == "wide" else frame
+        frame.insert(0, "unique_id", result.name)
+        name, simulated = forecast.made.name, forecast.simulated
+        frames.append(frame.assign(as_of=forecast.start, model=name, simulated=simulated))
+    joined = pd.concat(frames, ignore_index=True)
+    joined.attrs["kronos"] = {result.name: result.forecast.made.to_dict() for result in run.results}
+    return joined
+
+
+def _entry(result: Result, files: list[Path], format_: Format) -> dict[str, Any]:
+    """One forecast's part of the document."""
+    forecast, history = result.forecast, result.forecast.history
+    entry: dict[str, Any] = {"unique_id": result.name, **forecast.to_dict()}
+    entry["findings"] = [
+        {"severity": f.severity, "code": f.code, "count": f.count, "rows": list(f.rows), "message": f.message}
+        for f in history.findings
+    ]
+    if result.actual is not None:
+        from kronos.cli.replay import as_dict, replayed
+
+        entry["replay"] = as_dict(*replayed(forecast, result.actual))
+    if format_ == "long":
+        entry["paths"] = forecast.paths.tolist()  # [S, H, 6]
+    entry["files"] = [str(path) for path in files]
+    return entry
+
+
+def _write_tables(run: Run, path: Path, format_: Format) -> dict[str, Path]:
+    """Write the table; ``.npz`` holds one forecast, so several get a file each."""
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        targets = _targets(run, path, folder=False)
+        return {r.name: r.forecast.save(target) for r, target in zip(run.results, targets, strict=True)}
+    if ending == ".json":
+        write_text(path, dump_json(document(run, {}, format_)) + "\n")
+    else:
+        _write_frame(table(run, format_), path, ending)
+    return {result.name: path for result in run.results}
+
+
+def _write_frame(frame: pd.DataFrame, path: Path, ending: str) -> None:
+    with atomic_path(path) as temporary:
+        if ending == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def _targets(run: Run, path: Path, folder: bool) -> list[Path]:
+    """A file for each series: the one named, or names made from the series'."""
+    slugs = _slugs([result.name for result in run.results])
+    if folder:
+        return [path / f"{slug}.png" for slug in slugs]
+    if len(slugs) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{slug}{path.suffix}") for slug in slugs]
+
+
+def _slugs(names: list[str]) -> list[str]:
+    """Names that any file system takes, distinct as the series' are."""
+    slugs: list[str] = []
+    for name in names:
+        slug = re.sub(r"[^\w.+=@-]+", "-", name).strip("-.")[:80] or "series"
+        number = 1
+        candidate = slug
+        while candidate.lower() in (taken.lower() for taken in slugs):
+            number += 1
+            candidate = f"{slug}-{number}"
+        slugs.append(candidate)
+    return slugs
+
+
+def _draw(result: Result, path: Path, showing: Showing) -> None:
+    from kronos.plotting import plot_forecast
+
+    plot_forecast(result.forecast, path=path, actual=result.actual, theme=showing.theme, palette=showing.palette)

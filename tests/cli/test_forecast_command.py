@@ -1,0 +1,315 @@
+"""`kronos forecast`: what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kronos.cli import requests
+from kronos.cli.showing import steps_shown
+from kronos.forecasts import Forecast
+
+
+def test_the_terminal_tells_the_forecast(invoke, checkpoint, candles_csv):
+    done = invoke("forecast", candles_csv, "--model", checkpoint, "--horizon", 12, "--samples", 30, "--seed", 1)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr == ""
+    for words in ("coin_1h", "1h", "12 steps ahead", "30 paths", "random-tiny", "52 of 80 candles", "2024-03-04 07:00"):
+        assert words in done.stdout
+    for label in ("median", "50 %", "80 %", "95 %", "probability up", "expected range", "more volatile", "mended"):
+        assert label in done.stdout
+    rows = re.findall(r"^\s*(\d+)  03-04 \d\d:00", done.stdout, re.MULTILINE)
+    assert [int(row) for row in rows] == steps_shown(12)
+    assert "SIMULATED" not in done.stdout
+
+
+def test_numbers_are_those_of_the_python_interface(invoke, checkpoint, candles_csv):
+    import kronos
+
+    done = invoke("forecast", candles_csv, "--model", checkpoint, "--horizon", 5, "--samples", 8, "--seed", 3, "--json")
+    told = json.loads(done.stdout)["forecasts"][0]
+    candles = kronos.read_candles(candles_csv, symbol="coin_1h")
+    forecast = kronos.KronosPredictor.from_pretrained(checkpoint, device="cpu").forecast(candles, 5, samples=8, seed=3)
+    assert told["median"]["close"] == forecast.median()["close"].tolist()
+    assert told["upside_probability"]["value"] == float(forecast.upside_probability())
+    assert told["unique_id"] == "coin_1h"
+    assert told["made"]["details"]["seed"] == 3
+
+
+def test_json_is_one_document_and_nothing_else(spawn, checkpoint, candles_csv, tmp_path):
+    picture = tmp_path / "picture.png"
+    done = spawn("forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 3, "--json", "--plot", picture)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["forecasts"][0]["files"] == [str(picture)]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".json", ".npz"])
+def test_tables_in_every_format(invoke, checkpoint, candles_csv, tmp_path, ending):
+    path = tmp_path / f"table{ending}"
+    done = invoke(
+        "forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 6, "--seed", 1, "--output", path, "-q"
+    )
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    if ending == ".npz":
+        assert Forecast.load(path).paths.shape == (6, 4, 6)
+    elif ending == ".json":
+        assert json.loads(path.read_text("utf-8"))["forecasts"][0]["horizon"] == 4
+    else:
+        table = pd.read_parquet(path) if ending == ".parquet" else pd.read_csv(path)
+        assert len(table) == 4
+        assert {"unique_id", "timestamps", "close_median", "close_q10", "model", "simulated"} <= set(table.columns)
+        assert not table["simulated"].any()
+    assert [p.name for p in tmp_path.iterdir() if ".tmp" in p.name] == []
+
+
+def test_long_tables_hold_every_path(invoke, checkpoint, candles_csv, tmp_path):
+    path = tmp_path / "paths.parquet"
+    options = ("--model", checkpoint, "-n", 4, "--samples", 6, "--seed", 1, "--output", path, "--format", "long", "-q")
+    assert invoke("forecast", candles_csv, *options).exit_code == 0
+    table = pd.read_parquet(path)
+    assert len(table) == 24
+    assert table["sample_id"].nunique() == 6
+    assert table.attrs["kronos"]["coin_1h"]["details"]["seed"] == 1
+
+
+def test_several_files_at_once(invoke, checkpoint, tmp_path, candle_table):
+    for folder, rows in (("a", 70), ("b", 40)):
+        (tmp_path / folder).mkdir()
+        candle_table(rows, seed=rows).to_csv(tmp_path / folder / "coin.csv", index=False)
+    files = (tmp_path / "a" / "coin.csv", tmp_path / "b" / "coin.csv")
+    output, pictures = tmp_path / "all.csv", tmp_path / "pictures"
+    done = invoke(
+        *("forecast", *files, "--model", checkpoint, "-n", 4, "--samples", 5, "--output", output, "--plot", pictures)
+    )
+    assert done.exit_code == 0, done.stderr
+    assert pd.read_csv(output)["unique_id"].unique().tolist() == ["coin", "coin-2"]
+    assert sorted(path.name for path in pictures.iterdir()) == ["coin-2.png", "coin.png"]
+    picture = tmp_path / "one.svg"
+    assert invoke("forecast", *files, "--model", checkpoint, "-n", 4, "--samples", 5, "--plot", picture).exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("one*")) == ["one-coin-2.svg", "one-coin.svg"]
+
+
+def test_a_long_file_is_forecast_series_by_series(invoke, checkpoint, tmp_path, candle_table):
+    parts = [candle_table(50, seed=i).assign(symbol=name) for i, name in enumerate(("BTC/USD", "ETH/USD"))]
+    path = tmp_path / "long.csv"
+    pd.concat(parts).to_csv(path, index=False)
+    done = invoke("forecast", path, "--model", checkpoint, "-n", 3, "--samples", 4, "--seed", 1, "--json")
+    assert [f["unique_id"] for f in json.loads(done.stdout)["forecasts"]] == ["BTC/USD", "ETH/USD"]
+
+
+def test_symbols_may_be_given(invoke, checkpoint, candles_csv):
+    done = invoke("forecast", candles_csv, "--symbol", "ABC", "--model", checkpoint, "-n", 3, "--samples", 2, "--json")
+    assert json.loads(done.stdout)["forecasts"][0]["symbol"] == "ABC"
+
+
+def test_the_sample_says_that_it_is_simulated(invoke, checkpoint, tmp_path):
+    table = tmp_path / "t.csv"
+    shown = invoke("forecast", "--demo", "--model", checkpoint, "-n", 4, "--samples", 5, "--output", table)
+    assert shown.exit_code == 0, shown.stderr
+    assert "SIMULATED" in shown.stdout
+    assert pd.read_csv(table)["simulated"].all()
+    told = invoke("forecast", "--demo", "--model", checkpoint, "-n", 4, "--samples", 5, "--json")
+    assert json.loads(told.stdout)["forecasts"][0]["simulated"] is True
+
+
+def test_a_file_named_simulated_says_so(invoke, checkpoint, tmp_path, candle_table):
+    path = tmp_path / "simulated_share.csv"
+    candle_table().to_csv(path, index=False)
+    assert "SIMULATED" in invoke("forecast", path, "--model", checkpoint, "-n", 3, "--samples", 2).stdout
+
+
+def test_options_replace_what_the_preset_says(invoke, checkpoint, candles_csv):
+    options = ("--model", checkpoint, "-n", 3, "--preset", "conservative", "--top-p", "0.5", "--samples", 4, "--json")
+    details = json.loads(invoke("forecast", candles_csv, *options).stdout)["forecasts"][0]["made"]["details"]
+    assert details["sampling"] == {"temperature": 0.6, "top_p": 0.5, "top_k": 0}
+    assert details["samples"] == 4
+
+
+def test_lookback_calendar_and_timezone_reach_the_forecast(invoke, checkpoint, candles_csv):
+    options = ("--lookback", 33, "--calendar", "24/7", "--timezone", "Asia/Shanghai", "-n", 3, "--samples", 2, "--json")
+    told = json.loads(invoke("forecast", candles_csv, "--model", checkpoint, *options).stdout)["forecasts"][0]
+    assert told["made"]["details"]["lookback"] == 33
+    assert (told["made"]["calendar"], told["timezone"]) == ("24/7", "Asia/Shanghai")
+
+
+def test_the_environment_chooses_the_model_and_a_flag_wins(invoke, checkpoint, candles_csv, monkeypatch):
+    monkeypatch.setenv("KRONOS_MODEL", str(checkpoint))
+    done = invoke("forecast", candles_csv, "-n", 3, "--samples", 2)
+    assert done.exit_code == 0
+    assert "KRONOS_MODEL" in done.stderr
+    monkeypatch.setenv("KRONOS_MODEL", "/nowhere/at/all")
+    assert invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "--model", checkpoint).exit_code == 0
+
+
+def test_a_replay_reveals_and_scores(invoke, checkpoint, candles_csv, tmp_path):
+    picture = tmp_path / "replay.png"
+    options = ("--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1, "--as-of", "2024-03-03 08:00")
+    done = invoke("forecast", candles_csv, *options, "--plot", picture)
+    assert done.exit_code == 0, done.stderr
+    for words in ("What came", "last-value", "drift", "historical-volatility", "random-tiny", "CRPS, step 10"):
+        assert words in done.stdout
+    assert picture.stat().st_size > 10_000
+    replay = json.loads(invoke("forecast", candles_csv, *options, "--json").stdout)["forecasts"][0]
+    assert replay["as_of"].startswith("2024-03-03T08:00")
+    assert replay["replay"]["known_steps"] == 10
+    assert set(replay["replay"]["scores"]["drift"]["horizons"]) == {"1", "8", "10"}
+
+
+def test_a_replay_does_not_see_what_it_hides(invoke, checkpoint, candles_csv):
+    options = ("--model", checkpoint, "-n", 5, "--samples", 4, "--seed", 1, "--as-of", "2024-03-03 08:00", "--json")
+    before = json.loads(invoke("forecast", candles_csv, *options).stdout)["forecasts"][0]
+    table = pd.read_csv(candles_csv)
+    table.loc[table["timestamps"] > "2024-03-03 08:00:00", ["open", "high", "low", "close"]] *= 3
+    table.to_csv(candles_csv, index=False)
+    after = json.loads(invoke("forecast", candles_csv, *options).stdout)["forecasts"][0]
+    assert after["mean"] == before["mean"]
+    assert after["replay"] != before["replay"]
+
+
+def test_a_replay_near_the_end_scores_what_is_known(invoke, checkpoint, candles_csv):
+    options = ("--model", checkpoint, "-n", 10, "--samples", 5, "--as-of", "2024-03-04 04:00")
+    assert "step 3 of 10" in invoke("forecast", candles_csv, *options).stdout
+
+
+def test_findings_are_counted_and_listed(invoke, checkpoint, tmp_path, candle_table):
+    table = candle_table()
+    path = tmp_path / "dirty.csv"
+    pd.concat([table, table.iloc[[5]]]).to_csv(path, index=False)
+    options = ("--model", checkpoint, "-n", 3, "--samples", 2)
+    assert "-v lists them" in invoke("forecast", path, *options).stdout
+    shown = invoke("forecast", path, *options, "-v").stdout
+    assert "dirty.csv" in shown
+    assert "82" in shown  # the line of the duplicate
+    assert "seed" in shown
+
+
+def test_degenerate_input_is_forecast_with_a_note(invoke, checkpoint, tmp_path, candle_table):
+    path = tmp_path / "flat.csv"
+    table = candle_table(40)
+    table[["open", "high", "low", "close"]] = 5.0
+    table.drop(columns="volume").to_csv(path, index=False)
+    done = invoke("forecast", path, "--model", checkpoint, "-n", 1, "--samples", 1)
+    assert done.exit_code == 0, done.stderr
+    assert "never changes" in done.stdout
+
+
+def test_output_fits_the_terminal(invoke, checkpoint, candles_csv, monkeypatch):
+    for width in (60, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 24, "--samples", 30, "--seed", 1).stdout
+        assert max(map(len, shown.splitlines())) <= width
+        table = next(line for line in shown.splitlines() if "80 %" in line)
+        assert "median" in table
+        assert "…" not in shown
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 8, 9, 24, 48, 120, 487, 2000])
+def test_shown_steps_start_at_one_and_end_at_the_last(horizon):
+    steps = steps_shown(horizon)
+    assert steps[0] == 1
+    assert steps[-1] == horizon
+    assert steps == sorted(set(steps))
+    assert len(steps) <= 11
+
+
+def test_choices_are_those_of_the_rooms():
+    from kronos.inference import PRESETS, Precision
+    from kronos.plotting import Palette, Theme
+
+    assert tuple(PRESETS) == requests.PRESETS
+    assert get_args(requests.Theme) == get_args(Theme)
+    assert set(get_args(requests.Palette)) == set(get_args(Palette))
+    assert get_args(requests.Precision) == get_args(Precision)
+
+
+def test_threads_are_left_as_they_were(invoke, checkpoint, candles_csv):
+    import torch
+
+    before = torch.get_num_threads()
+    options = ("--model", checkpoint, "-n", 2, "--samples", 2, "--seed", 1, "--json")
+    one = json.loads(invoke("forecast", candles_csv, *options, "--threads", 1).stdout)
+    assert torch.get_num_threads() == before
+    many = json.loads(invoke("forecast", candles_csv, *options).stdout)
+    closes = [np.array(run["forecasts"][0]["mean"]["close"]) for run in (one, many)]
+    np.testing.assert_allclose(closes[0], closes[1], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_real_candles_of_five_markets(invoke, checkpoint, shared: Path, tmp_path):
+    folder = shared / "data" / "candles"
+    names = (
+        *("crypto/BTCUSD_bitfinex_1h", "fx/EURUSD_oanda_5m", "us_equity/AAPL_lean_1d"),
+        *("cn_ashare/SH600519_15m", "cn_futures/CZCE.AP_5m"),
+    )
+    files = [folder / f"{name}.parquet" for name in names]
+    done = invoke("forecast", *files, "--model", checkpoint, "-n", 20, "--samples", 20, "--plot", tmp_path, "--json")
+    assert done.exit_code == 0, done.stderr
+    calendars = [f["made"]["calendar"] for f in json.loads(done.stdout)["forecasts"]]
+    assert calendars[:4] == ["24/7", "FX", "XNYS", "XSHG"]
+    assert calendars[4].startswith("CN-FUTURES")
+    assert len(list(tmp_path.glob("*.png"))) == 5
+
+
+def test_without_a_model_the_bundled_one_is_used_and_named(invoke, bundled, candles_csv):
+    done = invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["forecasts"][0]["made"]["model"] == "kronos-nano"
+    assert done.stderr.startswith("Model: kronos-nano (bundled, ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "-q").stderr == ""
+
+
+def test_an_error_stands_alone(invoke, bundled, candles_csv):
+    done = invoke("forecast", candles_csv, "-n", 1000)
+    assert done.exit_code == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_zoo_name_is_downloaded_first(invoke, checkpoint, candles_csv, monkeypatch, tmp_path):
+    """What the loader is given after the download is the name, as the zoo finds it in the cache."""
+    asked = []
+    monkeypatch.setenv("KRONOS_OFFLINE", "0")
+    monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("kronos.cli.loading.download_shown", lambda ref, *, wanted: asked.append((ref, wanted)))
+    from kronos.inference import KronosPredictor
+
+    real = KronosPredictor.from_pretrained
+
+    def loaded(ref, **options):
+        asked.append(ref)
+        return real(checkpoint, **options)
+
+    monkeypatch.setattr(KronosPredictor, "from_pretrained", loaded)
+    done = invoke("forecast", candles_csv, "--model", "Kronos-mini", "-n", 2, "--samples", 2)
+    assert done.exit_code == 0, done.stderr
+    assert asked == [("Kronos-mini", True), "Kronos-mini"]
+    asked.clear()
+    assert invoke("forecast", candles_csv, "--model", checkpoint, "-n", 2, "--samples", 2).exit_code == 0
+    assert asked == [str(checkpoint)]
+
+
+def test_progress_is_shown_where_a_person_watches(invoke, checkpoint, candles_csv, monkeypatch):
+    monkeypatch.setattr("kronos.cli.console.watched", lambda: True)
+    done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 2, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["forecasts"]
+
+
+def test_a_terminal_without_unicode_breaks_nothing(spawn, checkpoint, candles_csv, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    chinese = candles_csv.rename(tmp_path / "比特币.csv")
+    options = ("--model", checkpoint, "-n", 2, "--samples", 2)
+    shown = spawn("forecast", chinese, *options)
+    assert shown.returncode == 0, shown.stderr
+    assert "median" in shown.stdout
+    told = spawn("forecast", chinese, *options, "--json")
+    assert json.loads(told.stdout)["forecasts"][0]["unique_id"] == "比特币"
