@@ -2,7 +2,8 @@
 
     python examples/prediction_batch_example.py
 
-A series' paths do not depend on the company it is forecast in. The data are simulated.
+A series' paths do not depend on the company it is forecast in. The data are simulated: files
+named so are labelled so, in every picture.
 """
 
 from dataclasses import replace
@@ -16,8 +17,7 @@ PICTURE = HERE / "output" / "prediction_batch_example.png"
 
 
 def read(name: str, timezone: str) -> kronos.Candles:
-    candles = kronos.read_candles(HERE / "data" / name, timezone=timezone)
-    return replace(candles, simulated=True)  # so that the picture says it
+    return kronos.read_candles(HERE / "data" / name, timezone=timezone)
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
     python examples/prediction_example.py
 
-The last 24 candles are hidden from the model. The data are simulated: they show how it works, not how well.
+The last 24 candles are hidden from the model. The data are simulated: they show how it works, not how well, and the
+picture says so because the file's name does.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import kronos
@@ -17,7 +17,6 @@ HORIZON = 24
 
 def main() -> None:
     candles = kronos.read_candles(HERE / "data" / "simulated_btc_1h.csv", symbol="BTC simulated", timezone="UTC")
-    candles = replace(candles, simulated=True)  # so that the picture says it
     history, hidden = candles.head(len(candles) - HORIZON), candles.tail(HORIZON)
 
     model = kronos.KronosPredictor.from_pretrained()  # the bundled one; or "kronos-small", a hub id, a folder

@@ -1,11 +1,12 @@
 """Draw the README's picture: the demo's forecast of simulated candles by the bundled model.
 
     python scripts/make_figures.py
+
+It writes docs/figures/forecast.png.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import kronos
@@ -16,7 +17,7 @@ SAMPLE = ROOT / "src" / "kronos" / "samples" / "simulated_btc_1h.csv"
 
 def main() -> None:
     """Forecast the sample and draw it."""
-    candles = replace(kronos.read_candles(SAMPLE, symbol="SIM-BTC"), simulated=True)
+    candles = kronos.read_candles(SAMPLE, symbol="SIM-BTC")
     model = kronos.KronosPredictor.from_pretrained(device="cpu")
     figure = ROOT / "docs" / "figures" / "forecast.png"
     figure.parent.mkdir(parents=True, exist_ok=True)

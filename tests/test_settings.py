@@ -48,9 +48,7 @@ def test_the_cache_may_lie_at_home(monkeypatch, tmp_path):
 )
 def test_values_that_cannot_be(monkeypatch, name, value):
     monkeypatch.setenv(f"KRONOS_{name}", value)
-    with pytest.raises(
-        ParameterError, match=rf"The setting KRONOS_{name} cannot be '{value}': .*\.$"
-    ) as caught:
+    with pytest.raises(ParameterError, match=rf"The setting KRONOS_{name} cannot be '{value}': .*\.$") as caught:
         get_settings()
     assert "\n" not in str(caught.value)
 

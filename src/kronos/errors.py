@@ -1,8 +1,9 @@
 """What can go wrong, said in one sentence.
 
 Every error that a user can cause, or can mend, is a `KronosError`: its message is one sentence which names
-the file, row, column or field, and the mend. The command line prints it and exits with status 2; nothing
-prints a traceback. Each class also derives from the built-in exception a Python programmer would catch.
+the file, row, column or field, and the mend. The command line prints it and exits with status 1 (weights, device
+or disk failed) or 2 (a file, an option or a setting is wrong); nothing prints a traceback. Each class also derives
+from the built-in exception a Python programmer would catch.
 """
 
 

@@ -45,9 +45,7 @@ class Settings(BaseSettings):
         precision: ``exact`` (float32) or ``fast`` (bfloat16 where the hardware gains).
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="KRONOS_", extra="forbid", frozen=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix="KRONOS_", extra="forbid", frozen=True, env_ignore_empty=True)
 
     model: OptionalText = None
     device: OptionalText = None

@@ -58,9 +58,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             final.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             if not temporary.exists():
-                raise StorageError(
-                    f"Nothing was written for {target}; the previous file, if any, is untouched."
-                )
+                raise StorageError(f"Nothing was written for {target}; the previous file, if any, is untouched.")
             _publish(temporary, final)
     finally:
         # Usually renamed already; what made the block fail must not be hidden by what removing it would say.

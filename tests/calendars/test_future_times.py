@@ -356,3 +356,44 @@ def test_rows_after_the_history_cannot_matter() -> None:
     one, two = (future_times(index[:200], Interval.parse("1h"), 24) for index in (whole, other))
     assert one.times.equals(two.times)
     assert one.calendar == two.calendar
+
+
+@pytest.mark.parametrize("last", ["2024-10-25", "2024-11-22"])
+def test_daily_stamps_in_utc_keep_the_exchanges_midnight_through_summer_time(last: str) -> None:
+    days = future_times(daily("2024-06-03", "2024-06-03"), Interval.parse("1d"), 400, "XNYS").times
+    real = days.tz_localize("America/New_York").tz_convert("UTC")
+    known = real[real <= pd.Timestamp(last, tz="UTC") + pd.Timedelta("12h")]
+    future = future_times(known, Interval.parse("1d"), 60)
+    assert future.calendar == "XNYS"
+    assert future.times.equals(real[len(known) : len(known) + 60].as_unit(future.times.unit))
+
+
+def test_an_unclosed_last_day_does_not_hide_the_exchange() -> None:
+    days = future_times(daily("2024-01-02", "2024-01-02"), Interval.parse("1d"), 60, "XNYS").times
+    real = days.tz_localize("America/New_York")
+    live = real[:-1].append(pd.DatetimeIndex([real[-1] + pd.Timedelta("15h32min10s")]))
+    future = future_times(live, Interval.parse("1d"), 2)
+    assert future.calendar == "XNYS"
+    assert [t.strftime("%m-%d %H:%M") for t in future.times] == ["04-01 00:00", "04-02 00:00"]
+
+
+@pytest.mark.parametrize("interval", ["1d", "1w", "1mo"])
+def test_periods_that_begin_at_midnight_utc_do_so_in_any_timezone(interval: str) -> None:
+    freq = {"1d": "D", "1w": "W-MON", "1mo": "MS"}[interval]
+    real = pd.date_range("2023-12-01", periods=120, freq=freq, tz="UTC").tz_convert("America/New_York")
+    future = future_times(real[:50], Interval.parse(interval), 70)
+    assert (future.times == real[50:]).all()
+
+
+def test_days_follow_the_last_change_of_clocks() -> None:
+    real = pd.date_range("2024-09-01", "2024-12-01", freq="D", tz="America/New_York").tz_convert("UTC")
+    known = real[real < pd.Timestamp("2024-11-06", tz="UTC")]
+    assert (future_times(known, Interval.parse("1d"), 10).times == real[len(known) : len(known) + 10]).all()
+
+
+def test_hours_that_an_exchange_does_not_keep_are_said_to_be_inferred() -> None:
+    history = bars(daily("2024-11-04", "2024-11-27"), *(f"{hour}:30" for hour in range(14, 21)))  # UTC, told as local
+    future = future_times(history.tz_localize("America/New_York"), Interval.parse("1h"), 8, "XNYS")
+    assert future.basis == "inferred"
+    assert "hours the history does not keep" in future.note
+    assert [t.strftime("%m-%d %H:%M") for t in future.times[[0, 7]]] == ["11-29 14:30", "12-02 14:30"]

@@ -145,7 +145,7 @@ def test_gaps_are_counted_and_not_filled() -> None:
     candles = read_candles(frame().drop(index=[10, 11, 12, 40]))
     gaps = finding(candles, "gaps")
     assert gaps.count == 2
-    assert "0 days 04:00:00" in gaps.message
+    assert "longest 04:00:00," in gaps.message
     assert len(candles) == 56
 
 

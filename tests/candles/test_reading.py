@@ -276,7 +276,7 @@ SENTENCES = {
     "spaces.csv": (b" \n\n", "empty"),
     "header.csv": (b"timestamps,open,high,low,close\n", "no rows"),
     "one.csv": (b"timestamps,open,high,low,close\n2024-01-01,1,1,1,1\n", "at least 2"),
-    "columns.csv": (b"timestamps,open,high,price\n2024-01-01,1,1,1\n", "low, close"),
+    "columns.csv": (b"timestamps,open,high,bid\n2024-01-01,1,1,1\n", "low, close"),
     "notime.csv": (b"open,high,low,close\n1,1,1,1\n2,2,2,2\n", "no time column"),
     "word.csv": (b"timestamps,open,high,low,close\n" + b"soon,1,1,1,1\n" * 9, "line 2"),
     "number.csv": (b"timestamps,open,high,low,close\n" + b"2024-01-01,x,1,1,1\n" * 9, "'x' in line 2"),
@@ -363,3 +363,125 @@ def test_interval_said_by_the_caller() -> None:
         read_candles(frame(), interval="1d")
     with pytest.raises(ParameterError, match="no interval"):
         read_candles(frame(), interval="often")
+
+
+@pytest.mark.parametrize("interval", ["5m", "20m"])
+def test_an_interval_much_shorter_than_every_difference_is_refused(interval: str) -> None:
+    with pytest.raises(ParameterError, match=f"interval={interval} contradicts DataFrame, .* mostly 1h apart"):
+        read_candles(frame(), interval=interval)
+
+
+def test_candles_without_trades_may_be_left_out() -> None:
+    minutes = [0, 3, 5, 6, 10, 13, 17, 19, 22, 25, 29, 33]
+    table = frame(len(minutes)).assign(timestamps=STAMPS[0] + pd.to_timedelta(minutes, unit="min"))
+    assert str(read_candles(table, interval="1m").interval) == "1m"
+
+
+@pytest.mark.parametrize(("name", "simulated"), [("Simulated_btc.csv", True), ("btc_simulated.csv", False)])
+def test_a_file_named_simulated_is_labelled(tmp_path: Path, name: str, simulated: bool) -> None:
+    path = csv(tmp_path, frame().assign(unique_id="A").to_csv(index=False), name)
+    assert read_candles(path).simulated is simulated
+    assert read_many(path)["A"].simulated is simulated
+
+
+def test_a_headless_dump_that_counts_trades_has_no_amount(tmp_path: Path) -> None:
+    rows = [f"{ns // 10**9},1000,1100,900,1000,5,{{last}}" for ns in EPOCH]
+    assert read_candles(csv(tmp_path, "\n".join(rows).format(last=5000))).frame["amount"].iloc[0] == 5000
+    trades = read_candles(csv(tmp_path, "\n".join(rows).format(last=7)))
+    assert not trades.has_amount
+    assert trades.frame["amount"].iloc[0] == 5 * 1000
+
+
+def test_joined_dumps_of_several_epoch_units(tmp_path: Path) -> None:
+    joined = [ns // (10**6 if i < 20 else 10**3) for i, ns in enumerate(EPOCH)]
+    candles = read_candles(csv(tmp_path, lines([str(n) for n in joined])))
+    assert (candles.index == STAMPS.tz_localize("UTC")).all()
+    assert any("(ms and us)" in f.message for f in candles.findings)
+
+
+def test_old_dates_in_seconds_are_not_taken_for_several_units(tmp_path: Path) -> None:
+    stamps = pd.date_range("1969-06-01 14:30", periods=3000, freq="D")
+    candles = read_candles(csv(tmp_path, lines([str(n) for n in stamps.as_unit("s").asi8])))
+    assert (candles.index == stamps.tz_localize("UTC")).all()
+
+
+YFINANCE = "Price,Close,High,Low,Open,Volume\nTicker,{a},{a},{a},{a},{b}\nDate,,,,,\n"
+
+
+def test_the_three_headers_of_yfinance(tmp_path: Path) -> None:
+    rows = "\n".join(f"2024-01-{day:02d},10,11,9,10,5" for day in range(1, 9))
+    text = YFINANCE.format(a="AAPL", b="AAPL") + rows
+    assert len(read_candles(csv(tmp_path, text))) == 8
+    broken = read_candles(csv(tmp_path, text.replace("2024-01-05,10", "2024-01-05,")))
+    assert next(f.rows for f in broken.findings if f.code == "missing-price") == (8,), "as the file counts its lines"
+    with pytest.raises(DataError, match="holds 2 instruments"):
+        read_candles(csv(tmp_path, YFINANCE.format(a="AAPL", b="MSFT") + rows))
+
+
+def test_an_address_above_the_header_and_volumes_named_by_currency(tmp_path: Path) -> None:
+    header = "unix,date,symbol,open,high,low,close,Volume BTC,Volume USDT,tradecount"
+    rows = [f"{ns // 10**6},{t},BTC/USDT,10,11,9,10,5,50,3" for ns, t in zip(EPOCH, STAMPS, strict=True)]
+    candles = read_candles(csv(tmp_path, "\n".join(["https://www.CryptoDataDownload.com", header, *rows])))
+    assert candles.frame[["volume", "amount"]].iloc[0].tolist() == [5, 50]
+    assert candles.symbol == "BTC/USDT"
+
+
+def test_the_tables_of_investing_com(tmp_path: Path) -> None:
+    header = '"Date","Price","Open","High","Low","Vol.","Change %"'
+    rows = [f'"01/{day}/2024","4,010.5","4,000","4,020","3,990","{day}.5M","0.12%"' for day in range(31, 15, -1)]
+    candles = read_candles(csv(tmp_path, "\n".join([header, *rows])))
+    assert candles.frame["close"].iloc[0] == 4010.5
+    assert candles.frame["volume"].iloc[0] == pytest.approx(16.5e6)
+
+
+@pytest.mark.parametrize(("cell", "value"), [("1.5K", 1.5e3), ("2B", 2e9), ("3.25万", 3.25e4), ("1亿", 1e8)])
+def test_volumes_written_short(tmp_path: Path, cell: str, value: float) -> None:
+    text = lines([str(t) for t in STAMPS]).replace(",5\n", f",{cell}\n")
+    assert read_candles(csv(tmp_path, text)).frame["volume"].iloc[0] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("traded", "expected"), [(0, 7), (3, 3)])
+def test_ticks_serve_where_nothing_counts_trades(tmp_path: Path, traded: int, expected: int) -> None:
+    header = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>"
+    rows = [f"{t:%Y.%m.%d}\t{t:%H:%M:%S}\t10\t11\t9\t10\t7\t{traded}\t2" for t in STAMPS]
+    candles = read_candles(csv(tmp_path, "\n".join([header, *rows])))
+    assert (candles.frame["volume"] == expected).all()
+    assert ("tick-volume" in codes(candles)) is (traded == 0)
+
+
+@pytest.mark.parametrize(
+    ("form", "offset"),
+    [
+        ("%a %b %d %Y %H:%M:%S GMT-0500", -5),
+        ("%a %b %d %Y %H:%M:%S GMT+0800 (China Standard Time)", 8),
+        ("%a, %d %b %Y %H:%M:%S GMT", 0),
+        ("%Y-%m-%d %H:%M:%S UTC+08:00", 8),
+        ("%Y-%m-%d %H:%M:%S GMT", 0),
+        ("%d.%m.%Y %H:%M:%S.000 GMT+0100", 1),
+    ],
+)
+def test_offsets_after_a_zones_name(tmp_path: Path, form: str, offset: int) -> None:
+    stamps = pd.date_range("2024-01-08", periods=40, freq="12h")
+    header = "timestamps;open;high;low;close;volume"
+    text = "\n".join([header, *(f"{stamp.strftime(form)};10;11;9;10;5" for stamp in stamps)])
+    candles = read_candles(csv(tmp_path, text))
+    assert (candles.index == (stamps - pd.Timedelta(hours=offset)).tz_localize("UTC")).all()
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%Y %H:%M:%S EST", "%b %d %Y %H:%M:%S IST"])
+def test_names_of_zones_that_mean_several_are_refused(tmp_path: Path, form: str) -> None:
+    with pytest.raises(DataError, match="no readable time"):
+        read_candles(csv(tmp_path, lines([(stamp + pd.Timedelta("20D")).strftime(form) for stamp in STAMPS])))
+
+
+def test_the_header_of_nasdaq_com(tmp_path: Path) -> None:
+    rows = [f"01/{day}/2024,$10.5,1000,$10,$11,$9" for day in range(31, 15, -1)]
+    candles = read_candles(csv(tmp_path, "\n".join(["Date,Close/Last,Volume,Open,High,Low", *rows])))
+    assert candles.frame["close"].iloc[0] == 10.5
+
+
+def test_several_instruments_are_not_mixed_under_a_name_given() -> None:
+    table = pd.concat([frame().assign(symbol="A"), frame().assign(symbol="B")])
+    with pytest.raises(DataError, match="holds 2 instruments"):
+        read_candles(table, symbol="A")
+    assert read_candles(frame().assign(symbol="A"), symbol="B").symbol == "B"

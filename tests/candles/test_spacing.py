@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.candles import infer_interval
+from kronos.candles import Candles, infer_interval
 from kronos.errors import DataError
 
 
@@ -78,3 +78,9 @@ def test_every_real_series_has_the_interval_its_source_says(shared: Path) -> Non
         index = pd.DatetimeIndex(pd.read_parquet(shared / "data/candles" / row.path)["timestamps"])
         assert str(infer_interval(index)) == row.freq, row.path
         assert str(infer_interval(index[-300:])) == row.freq, row.path
+
+
+def test_days_that_begin_on_sunday_evening_have_no_gaps() -> None:
+    evenings = (pd.bdate_range("2023-10-02", periods=298) - pd.Timedelta("3h")).tz_localize("UTC")
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=evenings)
+    assert "gaps" not in {finding.code for finding in Candles.from_frame(table).findings}

@@ -68,6 +68,14 @@ def test_wrong_formats_behind_right_names(invoke, checkpoint, tmp_path, name):
     assert done.exit_code == 2
 
 
+def test_a_name_for_a_file_that_names_several(invoke, checkpoint, tmp_path, candle_table):
+    path = tmp_path / "long.csv"
+    pd.concat([candle_table().assign(symbol=name) for name in ("A", "B")]).to_csv(path, index=False)
+    done = invoke("forecast", path, "--symbol", "A", "--model", checkpoint)
+    assert sentence(done) == "Error: long.csv names several instruments itself; leave out --symbol."
+    assert done.exit_code == 2
+
+
 def test_files_that_are_none(invoke, checkpoint, tmp_path):
     for path in (tmp_path / "missing.csv", tmp_path):
         done = invoke("forecast", path, "--model", checkpoint)

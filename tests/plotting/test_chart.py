@@ -175,9 +175,7 @@ def test_leaves_matplotlibs_settings_alone(tmp_path):
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize(
-    ("samples", "horizon", "rows"), [(1, 1, 3), (1, 30, 4), (300, 1, 100), (25, 120, 500)]
-)
+@pytest.mark.parametrize(("samples", "horizon", "rows"), [(1, 1, 3), (1, 30, 4), (300, 1, 100), (25, 120, 500)])
 def test_any_size_can_be_drawn(tmp_path, samples, horizon, rows):
     file = tmp_path / "f.png"
     plot_forecast(make(samples, horizon, rows), path=file)

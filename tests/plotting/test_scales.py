@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,8 +79,8 @@ def test_decimals_are_the_markets(prices, decimals):
 def test_numbers_are_grouped_and_shortened():
     assert format_price(67200, 0) == "67,200"
     assert format_price(1.08345, 5) == "1.08345"
-    assert [format_volume(v) for v in (0, 950, 12_500, 3.2e6, 4e9, 7e12)] == [
-        "0", "950", "12.5K", "3.2M", "4B", "7T",
+    assert [format_volume(v) for v in (0, 950, 12_500, 3.2e6, 4e9, 7e12, 999.7, 999_600, 2e15)] == [
+        "0", "950", "12.5K", "3.2M", "4B", "7T", "1K", "1M", "2,000T",
     ]  # fmt: skip
     assert tick_decimals(np.array([1.1, 1.15, 1.2]), 5) == 2
 
@@ -87,3 +90,8 @@ def test_labels_are_kept_apart_and_never_moved_down(wanted, gap):
     placed = spread_apart(wanted, gap)
     assert all(new >= old for new, old in zip(placed, wanted, strict=True))
     assert (np.diff(placed) >= gap - 1e-9).all()
+
+
+def test_formatting_numbers_loads_no_matplotlib():
+    code = "import sys, kronos.plotting.scales; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,9 +14,7 @@ def test_the_packaged_sample_is_the_examples():
     assert packaged.read_bytes() == (DATA / "simulated_btc_1h.csv").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "interval"), [("simulated_btc_1h.csv", "1h"), ("simulated_xshg_5m.csv", "5m")]
-)
+@pytest.mark.parametrize(("name", "interval"), [("simulated_btc_1h.csv", "1h"), ("simulated_xshg_5m.csv", "5m")])
 def test_the_samples_are_clean_candles(name, interval):
     candles = read_candles(DATA / name)
     assert len(candles) == 600

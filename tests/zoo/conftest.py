@@ -81,9 +81,7 @@ class Hub:
     def offer(self, repo: str, folder: Path, **how: Any) -> Repo:
         """Serve a folder's files as a repository."""
         files = {
-            str(path.relative_to(folder).as_posix()): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file()
+            str(path.relative_to(folder).as_posix()): path.read_bytes() for path in folder.rglob("*") if path.is_file()
         }
         self.repos[repo] = Repo(files, **how)
         return self.repos[repo]
@@ -226,9 +224,7 @@ class Client:
         return {**kept, **ours, **extra}
 
     def start(self, code: str, **extra: str) -> subprocess.Popen[str]:
-        program = "from kronos.errors import CheckpointError\nfrom kronos.zoo import *\n" + textwrap.dedent(
-            code
-        )
+        program = "from kronos.errors import CheckpointError\nfrom kronos.zoo import *\n" + textwrap.dedent(code)
         return subprocess.Popen(
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,

@@ -11,9 +11,7 @@ from kronos.errors import CheckpointError
 from kronos.zoo import DEFAULT_MODEL, Pairing, cached, describe, download, find, locate
 from kronos.zoo.entries import BUNDLED
 
-bundled = pytest.mark.skipif(
-    not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not there yet"
-)
+bundled = pytest.mark.skipif(not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not there yet")
 
 
 def refusal(ref, kind="model"):
@@ -73,9 +71,7 @@ def test_a_model_is_no_tokenizer():
     assert "its tokenizer is kronos-tokenizer-base" in refusal("kronos-small", "tokenizer")
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("pytorch_model.bin", "pickled"), ("model.safetensors", "is a file")]
-)
+@pytest.mark.parametrize(("name", "said"), [("pytorch_model.bin", "pickled"), ("model.safetensors", "is a file")])
 def test_a_file_instead_of_a_folder(tmp_path, name, said):
     (tmp_path / name).write_bytes(b"")
     assert said in refusal(tmp_path / name)

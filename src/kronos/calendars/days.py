@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from kronos.calendars.clocks import DAY, Clock, Stamps, fx_readings, own, weekday
+from kronos.calendars.clocks import DAY, Clock, Stamps, fx_readings, in_utc, own, weekday
 from kronos.calendars.clocks import readings as clock_readings
 from kronos.calendars.grids import Fit, measure
 from kronos.calendars.names import ALWAYS, FX, INFERRED
@@ -50,7 +50,8 @@ def _holidays_kept(reading: Reading, history: pd.DatetimeIndex) -> bool:
 
 def exchange_days(name: str, history: pd.DatetimeIndex, interval: Interval) -> Iterator[Reading]:
     """A daily history under an exchange's trading days, its stamps being dates or instants."""
-    for clock in (own(history), *clock_readings(history, zone_of(name, history))):
+    clocks = [own(history), *clock_readings(history, zone_of(name, history))]
+    for clock in steadiest_first(clocks, history):
         wall = clock.to_wall(history)
         plan = schedule(name, date_of(wall[0]), date_of(wall[-1]))
         low, high = np.searchsorted(plan.dates, [date_of(wall[0]), date_of(wall[-1] + DAY)])
@@ -74,10 +75,32 @@ def _fx_days(clock: Clock, history: pd.DatetimeIndex, interval: Interval) -> Rea
         week = (*week, 6) if 4 in seen else (0, 1, 2, 3, 6)
     midnight = np.arange(wall[0] // DAY, wall[-1] // DAY + 1, dtype=np.int64) * DAY
     fit = measure(np.unique(wall // DAY * DAY), midnight[np.isin(weekday(midnight), week)])
-    # Of two clocks the one is right by which bars keep their time of day through summer and winter.
-    steady = float(np.mean(wall % DAY == usual_clock(wall)))
     plan = DayPlan(None, interval.count, usual_clock(wall), week)
-    return Reading(FX, clock, plan, Fit(fit.on * steady, fit.filled, fit.days), clock.words)
+    return Reading(FX, clock, plan, Fit(fit.on * _steadiness(wall), fit.filled, fit.days), clock.words)
+
+
+def steadiest_first(clocks: Iterable[Clock], history: pd.DatetimeIndex) -> list[Clock]:
+    """Clocks that explain the same days, the steadiest first, and then one that shows midnight.
+
+    Days that begin at 04:00 UTC in summer and 05:00 UTC in winter begin at New York's midnight.
+    """
+
+    def order(clock: Clock) -> tuple[float, bool]:
+        wall = clock.to_wall(history)
+        return -_steadiness(wall), usual_clock(wall) != 0
+
+    return sorted(clocks, key=order)
+
+
+def own_or_utc(history: pd.DatetimeIndex) -> Clock:
+    """The history's own clock or UTC's: data that begin at UTC's midnight may be told in any timezone."""
+    clock = own(history)
+    return clock if history.tz is None else steadiest_first((clock, in_utc(clock)), history)[0]
+
+
+def _steadiness(wall: Stamps) -> float:
+    """Share of bars at the usual time of day; by the right clock bars keep it through summer and winter."""
+    return float(np.mean(wall % DAY == usual_clock(wall)))
 
 
 def weekdays_seen(history: pd.DatetimeIndex, interval: Interval) -> Reading:
@@ -101,14 +124,16 @@ def _weekdays(wall: Stamps) -> tuple[int, ...]:
 
 
 def usual_clock(wall: Stamps) -> int:
-    """The time of day most frequent of late, nanoseconds after midnight."""
+    """The time of day of late, nanoseconds after midnight: that of the last two bars, else the most frequent."""
+    if len(wall) > 1 and (wall[-1] - wall[-2]) % DAY == 0:
+        return int(wall[-1] % DAY)
     values, counts = np.unique(wall[-60:] % DAY, return_counts=True)
     return int(values[counts.argmax()])
 
 
 def periods(history: pd.DatetimeIndex, interval: Interval, name: str | None) -> Reading:
     """The anchor within the week or month that explains most stamps; an exchange adds first and last sessions."""
-    clock = own(history)
+    clock = own_or_utc(history)
     wall = clock.to_wall(history)[-260:]
     unit: Literal["w", "mo"] = "w" if interval.unit == "w" else "mo"
     calendars = [] if name == ALWAYS else [name] if name else exchanges(history)

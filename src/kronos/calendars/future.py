@@ -14,7 +14,7 @@ import pandas as pd
 from kronos.calendars.clocks import Clock, Stamps
 from kronos.calendars.guess import guess, read_as
 from kronos.calendars.names import ALWAYS, INFERRED, canonical_name
-from kronos.calendars.plans import Plan
+from kronos.calendars.plans import Plan, SessionPlan
 from kronos.calendars.readings import Reading
 from kronos.errors import CalendarError, DataError, ParameterError
 from kronos.intervals import Interval
@@ -31,8 +31,8 @@ class FutureTimes:
         times: Strictly increasing, after the last stamp of the history, in its timezone.
         calendar: The calendar's name, or ``inferred``.
         basis: ``calendar`` if published trading days and hours tell them; ``projected`` if some lie beyond
-            the published years; ``inferred`` if they repeat the history's own pattern; ``given`` if a
-            caller supplied them.
+            the published years; ``inferred`` if they repeat the history's own pattern, or its clock times on
+            a calendar's days; ``given`` if a caller supplied them.
         note: One sentence for people.
     """
 
@@ -113,6 +113,8 @@ def _strictly_after(clock: Clock, found: Stamps, end: pd.DatetimeIndex) -> pd.Da
 def _basis(reading: Reading, projected: bool) -> Basis:
     if reading.name == INFERRED or (reading.name == ALWAYS and reading.note):
         return "inferred"
+    if isinstance(reading.plan, SessionPlan) and reading.plan.grid.align == "observed":
+        return "inferred"  # the calendar's days, but not its hours: another timezone, or extended trading
     return "projected" if projected else "calendar"
 
 

@@ -40,7 +40,7 @@ class Grid:
     def words(self) -> str:
         """How a note says it."""
         if self.align == "observed":
-            return "bars at the clock times seen in the history"
+            return "whose hours the history does not keep, so bars come at the clock times seen there"
         return {"start": "bars stamped at their start", "end": "bars stamped at their end"}.get(
             self.side, "bars stamped at both ends of a session"
         )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars.clocks import DAY, Clock, own, weekday
-from kronos.calendars.days import exchange_days, fx_days, guess_daily, periods, usual_clock, weekdays_seen
+from kronos.calendars.days import exchange_days, fx_days, guess_daily, own_or_utc, periods, usual_clock, weekdays_seen
 from kronos.calendars.names import ALWAYS, FUTURES, FX, INFERRED, ZONE_EXCHANGE
 from kronos.calendars.plans import HOUR, WEEK, DayPlan, StepPlan, step_of
 from kronos.calendars.readings import (
@@ -127,9 +127,10 @@ def _always(history: pd.DatetimeIndex, interval: Interval) -> Reading:
     clock = own(history)
     if interval.unit in ("w", "mo"):
         return periods(history, interval, ALWAYS)
-    wall = clock.to_wall(history)
     if not interval.intraday:
-        return Reading(ALWAYS, clock, DayPlan(None, interval.count, usual_clock(wall)), PERFECT)
+        clock = own_or_utc(history)
+        return Reading(ALWAYS, clock, DayPlan(None, interval.count, usual_clock(clock.to_wall(history))), PERFECT)
+    wall = clock.to_wall(history)
     # Intraday steps are steps of absolute time, whatever summer time does to the wall clock.
     absolute = clock if history.tz is None else Clock(index_zone=history.tz, market="UTC")
     seen = bool((weekday(wall) == 5).any()) or wall[-1] - wall[0] > 7 * DAY

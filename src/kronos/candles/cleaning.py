@@ -19,6 +19,7 @@ from kronos.errors import DataError
 
 BAD_SHARE = 0.05
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
+_MULTIPLES = {"K": "e3", "M": "e6", "B": "e9", "万": "e4", "亿": "e8"}
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 
 
@@ -71,6 +72,12 @@ def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:
                     f"mend it and the {len(unreadable) - 1} like it."
                 )
             book.note("unreadable-number", "warning", message, unreadable)
+    ticks = table.layout.ticks
+    if ticks is not None and not (out[:, 4] > 0).any():
+        # MetaTrader exports both, and markets without an exchange have no traded volume.
+        out[:, 4], _ = _floats(table.frame[ticks], table.decimal_comma)
+        message = f"Column {shown(table.layout.prices['volume'])} of {table.rows.name} is 0 throughout; "
+        book.note("tick-volume", "info", f"{message}the volume is that of {shown(ticks)}.")
     return out
 
 
@@ -94,8 +101,10 @@ def _all_text(raw: pd.Series) -> bool:
 
 
 def _decorated(text: pd.Series, decimal_comma: bool) -> pd.Series:
-    """Numbers as people write them, without currency signs, spaces and thousands separators."""
+    """Numbers as people write them, without currency signs, spaces and thousands separators; 1.2M as 1.2e6."""
     plain = text.str.replace(r"[\s_$€£¥￥]|USDT?$|元$", "", regex=True)
+    for sign, power in _MULTIPLES.items():
+        plain = plain.str.replace(rf"(?<=[\d.]){sign}$", power, regex=True)
     if decimal_comma:
         return plain.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     grouped = plain.str.fullmatch(_THOUSANDS).fillna(False)

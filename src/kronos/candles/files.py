@@ -227,20 +227,42 @@ def _read_csv(data: bytes, name: str, columns: Mapping[str, str] | None) -> Tabl
     _check_rows(lines - 1, name)
     skipped = len(text) - len(text.lstrip("\r\n \ufeff"))
     first = 1 + text[:skipped].count("\n")
-    header = text[skipped:].split("\n", 1)[0].strip("\r")
-    if header.lstrip()[:1] in ("{", "[") and "," in header + text[:2000]:
+    text, above = _one_header(text[skipped:], name)
+    first += above
+    header = text.split("\n", 1)[0].strip("\r")
+    if header.lstrip()[:1] in ("{", "[") and "," in text[:2000]:
         raise DataError(f"{name} is JSON, not CSV; turn it into a table first.")
     if header.lower().startswith("sep=") or "<html" in header.lower():
         raise DataError(f"{name} starts with '{shown(header)}', not with a header of columns; remove that line.")
     delimiter = max(",;\t|", key=header.count)
     cells = [cell.strip().strip('"') for cell in header.split(delimiter)]
     headless = not any(re.search(r"[^\W\d_]", c) for c in cells) and bool(re.fullmatch(r"[\d.:/\- ]{8,}", cells[0]))
-    frame = _parse(text[skipped:], delimiter, _labels(cells, headless, name), first - 1, name)
+    frame = _parse(text, delimiter, _labels(cells, headless, name), first - 1, name)
+    if headless:
+        frame = _without_trade_counts(frame)
     if frame.empty:
         raise DataError(f"{name} has a header but no rows; it needs at least 2 candles.")
     layout = find_layout(list(frame.columns), columns, name)
     rows = Rows(name, "line", first + (0 if headless else 1))
     return Table(frame[[*layout.wanted]], layout, rows, headless, delimiter == ";")
+
+
+def _one_header(text: str, name: str) -> tuple[str, int]:
+    """The text with one header line, and how many lines were taken off.
+
+    CryptoDataDownload writes its address above the header; yfinance writes three headers, Price, Ticker and Date.
+    """
+    if re.match(r"https?://\S+\s*\n", text):
+        return text.split("\n", 1)[1], 1
+    top = text.split("\n", 3)
+    if len(top) < 4 or not (top[0].startswith("Price,") and top[1].startswith("Ticker,")):
+        return text, 0
+    tickers = sorted({cell.strip() for cell in top[1].split(",")[1:]})
+    if len(tickers) > 1:
+        several = f"{len(tickers)} instruments ({shown(tickers[0])}, {shown(tickers[1])} …)"
+        raise DataError(f"{name} holds {several} side by side; download one at a time.")
+    time = top[2].split(",")[0].strip()
+    return f"{time},{top[0].removeprefix('Price,')}\n{top[3]}", 2
 
 
 def _labels(cells: list[str], headless: bool, name: str) -> list[str] | None:
@@ -252,6 +274,16 @@ def _labels(cells: list[str], headless: bool, name: str) -> list[str] | None:
     if width not in _HEADLESS:
         raise DataError(f"{name} has no header line, and {width} columns don't say which is which; add a header.")
     return list(_HEADLESS[width])
+
+
+def _without_trade_counts(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without header whose last column counts trades, as Kraken's dumps do, has no amount."""
+    if "amount" not in frame.columns:
+        return frame
+    close, volume, amount = (pd.to_numeric(frame[c], errors="coerce") for c in ("close", "volume", "amount"))
+    # An amount is volume × price, or a hundred times that where volume is in lots.
+    share = (amount / (close * volume).where(volume > 0)).median()
+    return frame if 0.05 < share < 200 or pd.isna(share) else frame.rename(columns={"amount": "trades"})
 
 
 def _parse(text: str, delimiter: str, labels: list[str] | None, skipped: int, name: str) -> pd.DataFrame:

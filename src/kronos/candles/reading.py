@@ -29,7 +29,8 @@ def read_candles(
     """Read and clean one instrument's candles.
 
     Args:
-        source: A CSV (also in gzip or zip), Feather or Parquet file, told by its content; or a DataFrame.
+        source: A CSV (also in gzip or zip), Feather or Parquet file, told by its content; or a DataFrame. Candles of a
+            file whose name begins with ``simulated`` are labelled as simulated.
         symbol: The instrument's name; else a symbol column's only value.
         interval: Such as ``"1h"``; else inferred.
         timezone: IANA name. Naive stamps are its wall clock; epoch numbers and stamps with an offset are converted

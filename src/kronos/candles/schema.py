@@ -1,6 +1,6 @@
 """Which column is which: canonical names, what the world calls them, and how a file's names are matched.
 
-A mapping given by the caller always wins. Otherwise names are compared without case, spaces, underscores or byte-order
+A mapping given by the caller always wins. Otherwise names are compared without case, spaces, punctuation or byte-order
 marks against a list of aliases; where several match, the earlier alias wins, and a true tie is an error.
 """
 
@@ -27,7 +27,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "open": ("open", "o", "openprice", "priceopen", "开盘", "开盘价", "今开"),
     "high": ("high", "h", "highprice", "pricehigh", "max", "最高", "最高价"),
     "low": ("low", "l", "lowprice", "pricelow", "min", "最低", "最低价"),
-    "close": ("close", "c", "closeprice", "priceclose", "closelast", "last", "收盘", "收盘价"),
+    "close": ("close", "c", "closeprice", "priceclose", "closelast", "last", "收盘", "收盘价", "price"),
     "volume": ("volume", "vol", "v", "volumetraded", "basevolume", "tickvolume", "tickvol", "成交量", "总手"),
     "amount": (
         "amount", "amt", "turnover", "quotevolume", "quoteassetvolume", "money", "value", "totalturnover",
@@ -36,13 +36,14 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _DATES = ("date", "tradedate", "tradingday", "day", "日期", "交易日期")
 _CLOCKS = ("time", "tradetime", "clock", "hour", "时间", "交易时间")
+_TICKS = ("tickvolume", "tickvol")
 _SYMBOLS = ("uniqueid", "symbol", "ticker", "code", "tscode", "instrument", "代码", "股票代码", "证券代码")
 
 
 def key(name: object) -> str:
-    """A column's name as it is compared: lower case, without spaces, underscores, brackets or byte-order mark."""
+    """A column's name as it is compared: lower case, without spaces, byte-order mark and the signs ``_ < > . / -``."""
     text = str(name).replace("\ufeff", "").strip().lower()
-    return re.sub(r"[\s_<>\-]+", "", text)
+    return re.sub(r"[\s_<>./\-]+", "", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,20 @@ class Layout:
         time: Label of the time column; None if the index holds the time.
         clock: Label of a column holding the time of day when ``time`` holds only the date.
         symbol: Label of a column that names the instrument, if there is one.
+        ticks: Label of a column that counts ticks, beside one of traded volume; it serves if the latter is all zero.
     """
 
     prices: Mapping[str, Hashable]
     time: Hashable | None
     clock: Hashable | None = None
     symbol: Hashable | None = None
+    ticks: Hashable | None = None
     labels: tuple[Hashable, ...] = field(default=())
 
     @property
     def wanted(self) -> list[Hashable]:
         """Every label that has to be read."""
-        extra = [label for label in (self.time, self.clock, self.symbol) if label is not None]
+        extra = [label for label in (self.time, self.clock, self.symbol, self.ticks) if label is not None]
         return list(dict.fromkeys([*extra, *self.prices.values()]))
 
 
@@ -96,14 +99,21 @@ def find_layout(labels: Sequence[Hashable], columns: Mapping[str, str] | None, n
         if label is not None:
             found[canonical] = label
     _require_prices(found, labels, name)
+    if "volume" not in found:
+        # CryptoDataDownload says both by currency: Volume BTC, Volume USDT.
+        pair = [label for k, same in free.items() if re.fullmatch("volume[a-z]{3,5}", k) for label in same]
+        if len(pair) == 2:
+            found["volume"], found["amount"] = pair
     symbol = _first(_SYMBOLS, free, name)
+    ticks = None if "volume" in given else _first(_TICKS, free, name)
+    ticks = None if ticks == found.get("volume") else ticks
     if TIME in given:
-        return Layout(found, given[TIME], symbol=symbol, labels=tuple(labels))
+        return Layout(found, given[TIME], symbol=symbol, ticks=ticks, labels=tuple(labels))
     date, clock = _first(_DATES, free, name), _first(_CLOCKS, free, name)
     time = _first(_ALIASES[TIME], free, name)
     if date is None or clock is None or key(time) not in (*_DATES, *_CLOCKS):
-        return Layout(found, time, symbol=symbol, labels=tuple(labels))
-    return Layout(found, date, clock, symbol, tuple(labels))
+        return Layout(found, time, symbol=symbol, ticks=ticks, labels=tuple(labels))
+    return Layout(found, date, clock, symbol, ticks, tuple(labels))
 
 
 def _first(aliases: Sequence[str], free: Mapping[str, list[Hashable]], name: str) -> Hashable | None:

@@ -17,6 +17,7 @@ from kronos.errors import DataError
 from kronos.intervals import Interval
 
 DAY = 86_400
+_HANDFUL = 8  # differences among which one is the interval itself, even where idle candles are left out
 _SHORT = 0.2  # share of differences that may be shorter than the interval (a session's last bar often is)
 _MEND = "say it with interval=, or give one series with one interval"
 
@@ -78,7 +79,7 @@ def _months(steps: npt.NDArray[np.float64]) -> Interval:
 def _verify(steps: npt.NDArray[np.float64], mode: float) -> None:
     if mode < 1 or abs(mode - round(mode)) > 1e-3:
         raise DataError(f"The times are {mode:g} seconds apart, but candles last whole seconds; {_MEND}.")
-    spread = f"(from {_words(steps.min())} to {_words(steps.max())} apart, most often {_words(mode)})"
+    spread = f"(from {spacing_text(steps.min())} to {spacing_text(steps.max())} apart, most often {spacing_text(mode)})"
     whole = DAY % round(mode) == 0 or round(mode) % DAY == 0
     short = float(np.mean(steps < mode * 0.999))
     if not whole or short > _SHORT or np.mean(np.abs(steps - mode) < 1e-3) < 0.15:
@@ -90,19 +91,23 @@ def _verify(steps: npt.NDArray[np.float64], mode: float) -> None:
     )
     other = [m for m in modes if abs(m - mode) > 1e-3]
     if len(other) > len(modes) / 4:
-        raise DataError(f"The times mix intervals, {_words(mode)} and {_words(other[0])}; {_MEND}.")
+        raise DataError(f"The times mix intervals, {spacing_text(mode)} and {spacing_text(other[0])}; {_MEND}.")
 
 
-def _words(seconds: float) -> str:
+def spacing_text(seconds: float) -> str:
+    """``1h``: how far apart times are, as intervals are written."""
     return str(Interval.from_seconds(round(seconds))) if seconds >= 1 else f"{seconds:g}s"
 
 
 def agrees(index: pd.DatetimeIndex, interval: Interval) -> bool:
-    """Whether most times can be candles of this interval: hardly any two are closer than it."""
+    """Whether times can be candles of this interval: few are closer than it, and some are as close as it."""
     if len(index) < 2:
         return True
+    steps = _seconds(wall(index))
     # Session ends cut bars short and months vary, so an interval is contradicted only by a majority of closer times.
-    return float(np.mean(_seconds(wall(index)) < 0.85 * interval.seconds)) <= 0.5
+    if float(np.mean(steps < 0.85 * interval.seconds)) > 0.5:
+        return False
+    return len(steps) < _HANDFUL or bool(steps.min() < 1.5 * interval.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,8 @@ def _habitual(index: pd.DatetimeIndex, broken: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 def _weekends(index: pd.DatetimeIndex) -> bool:
-    return bool(np.mean(np.asarray(index.day_of_week) >= 5) > 0.2)
+    # Saturdays tell: days of the FX week, and those of the Gulf's exchanges, may begin on Sundays.
+    return bool(np.mean(np.asarray(index.day_of_week) == 5) > 0.1)
 
 
 def _missing_days(index: pd.DatetimeIndex, interval: Interval) -> npt.NDArray[np.int64]:

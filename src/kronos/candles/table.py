@@ -12,10 +12,12 @@ from kronos.candles.cleaning import clean
 from kronos.candles.files import Table, frame_table
 from kronos.candles.findings import Finding
 from kronos.candles.schema import COLUMNS, PRICES
-from kronos.candles.spacing import agrees, find_gaps, infer_interval
+from kronos.candles.spacing import agrees, find_gaps, infer_interval, spacing_text
 from kronos.candles.times import check_timezone
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
+
+SIMULATED = "simulated"  # how names of files begin whose candles never traded
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class Candles:
         calendar: Trading calendar asked for, such as ``XNYS``; None leaves it to be guessed.
         findings: What cleaning noticed and mended.
         source: Where the candles come from: a file's name, or a description.
-        simulated: Whether these are invented candles, which every output has to say.
+        simulated: Whether these are invented candles, which every output has to say; true of files whose names begin
+            with ``simulated``.
         has_volume: Whether the source tells volume (a column that is not all zero).
         has_amount: Whether the source tells amount; otherwise it is volume × mean price, or 0.
     """
@@ -169,7 +172,8 @@ def build(table: Table, options: Options, source: str) -> Candles:
     if options.timezone is not None:
         check_timezone(options.timezone)
     given = None if options.interval is None else Interval.parse(options.interval).normalized()
-    symbol = options.symbol or _only_symbol(table)
+    only = _only_symbol(table)
+    symbol = options.symbol or only
     frame, findings = clean(table, options.timezone)
     index = frame.index
     assert isinstance(index, pd.DatetimeIndex)
@@ -184,6 +188,7 @@ def build(table: Table, options: Options, source: str) -> Candles:
         calendar=options.calendar,
         findings=tuple(findings),
         source=source,
+        simulated=source.lower().startswith(SIMULATED),
         has_volume=has_volume,
         has_amount="volume" in table.layout.prices and "amount" in table.layout.prices,
     )
@@ -209,7 +214,7 @@ def _interval(index: pd.DatetimeIndex, given: Interval | None, name: str) -> Int
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
     if not agrees(index, given):
-        seen = pd.Series(index).diff().median()
+        seen = spacing_text(pd.Series(index).diff().median().total_seconds())
         raise ParameterError(
             f"interval={given} contradicts {name}, whose times are mostly {seen} apart; correct or drop it."
         )
@@ -220,7 +225,7 @@ def _gaps(index: pd.DatetimeIndex, interval: Interval) -> list[Finding]:
     gaps = find_gaps(index, interval)
     if not len(gaps.positions):
         return []
-    longest = pd.Timedelta(seconds=gaps.longest)
+    longest = str(pd.Timedelta(seconds=gaps.longest)).removeprefix("0 days ")
     after = index[int(gaps.positions[0])]
     message = (
         f"{len(gaps.positions)} gap(s) in time, the longest {longest}, the first before {after}; nothing was filled in."

@@ -29,12 +29,13 @@ _EPOCH = (
 _CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
 _OLDEST, _NEWEST = pd.Timestamp("1800-01-01").value, pd.Timestamp("2200-01-01").value
 
-_NUMBER = r"\d{5,19}(?:\.\d*)?"
+_NUMBER = r"-?\d{5,19}(?:\.\d*)?"
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?"  # the usual case, which is read at once
 _YEAR_FIRST = re.compile(r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(.*)$")
 _YEAR_LAST = re.compile(r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(.*)$")
 _CLOCK = re.compile(r"^[T ,]*(\d{1,2})(?::|时)(\d{2})(?:(?::|分)(\d{2})?秒?([.,]\d+)?)?分?\s*([AaPp][Mm])?\s*(.*)$")
-_OFFSET = re.compile(r"^(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$", re.IGNORECASE)
+_OFFSET = re.compile(r"^(?:Z|(?:UTC|GMT)?(?:[+-]\d{2}(?::?\d{2})?)?)$", re.IGNORECASE)
+_MONTH = r"(?i)(?:^|[^a-z])(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +132,42 @@ def _from_numbers(numbers: npt.NDArray[np.float64] | npt.NDArray[np.int64], time
     calendar = _calendar_numbers(numbers, finite)
     if calendar is not None:
         return _in_zone(calendar, timezone)
+    several = _several_units(numbers, finite)
+    if several is not None:
+        return _as_epoch(*several, timezone, name)
     typical = float(np.median(np.abs(numbers[finite].astype(np.float64))))
     for low, high, unit, factor in _EPOCH:
         if low <= typical < high:
-            stamps = _epoch(numbers, finite, factor).tz_localize("UTC")
-            note = ("epoch-times", f"The times of {name} are epoch numbers ({unit}) and were read as UTC.")
-            return Times(stamps.tz_convert(timezone) if timezone else stamps, (note,))
+            return _as_epoch(_epoch(numbers, finite, factor), unit, timezone, name)
     serial = " (a spreadsheet's day numbers? format them as dates)" if 20_000 < typical < 80_000 else ""
     raise DataError(
         f"The time column of {name} holds numbers like {numbers[finite][0]:.12g} that are no times{serial}; "
         "use ISO dates such as 2024-01-31 09:30, or epoch milliseconds."
     )
+
+
+def _as_epoch(utc: pd.DatetimeIndex, unit: str, timezone: str | None, name: str) -> Times:
+    stamps = utc.tz_localize("UTC")
+    note = ("epoch-times", f"The times of {name} are epoch numbers ({unit}) and were read as UTC.")
+    return Times(stamps.tz_convert(timezone) if timezone else stamps, (note,))
+
+
+def _several_units(
+    numbers: npt.NDArray[np.float64] | npt.NDArray[np.int64], finite: npt.NDArray[np.bool_]
+) -> tuple[pd.DatetimeIndex, str] | None:
+    """Stamps and units if every number is a time of this century in a unit of its own, and there are several.
+
+    Binance's dumps, for one, went from milliseconds to microseconds in 2025: joined, they hold both.
+    """
+    stamps, units = np.full(len(numbers), "NaT", dtype="M8[ns]"), []
+    for low, high, unit, factor in _EPOCH:
+        own = finite & (numbers >= low) & (numbers < high)
+        if own.any():
+            stamps[own] = _epoch(numbers, own, factor)[own]
+            units.append(unit)
+    index = pd.DatetimeIndex(stamps)
+    this_century = (index.year >= 2000) & (index.year < 2100)
+    return (index, " and ".join(units)) if len(units) > 1 and bool(this_century[finite].all()) else None
 
 
 def _calendar_numbers(numbers: npt.NDArray[np.generic], finite: npt.NDArray[np.bool_]) -> pd.DatetimeIndex | None:
@@ -185,7 +211,9 @@ def _from_text(text: pd.Series, timezone: str | None, name: str) -> Times:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas warns of per-element parsing; that is what is wanted here
         parsed = pd.to_datetime(clean, format="ISO8601", errors="coerce", utc=aware)
-        rest = parsed.isna() & clean.notna() & clean.str.contains(r"[A-Za-z]{3}", regex=True).fillna(False)
+        # Dates with a month's name: digits alone would be guessed to be month-first. Names of zones mean several.
+        month = clean.str.contains(_MONTH, regex=True) & ~clean.str.contains(r"[A-Za-z]{3,}$", regex=True)
+        rest = parsed.isna() & month.fillna(False)
         if bool(rest.any()):
             named = pd.to_datetime(clean[rest], format="mixed", errors="coerce", utc=aware)
             if isinstance(named.dtype, np.dtype | pd.DatetimeTZDtype) and named.dtype.kind == "M":
@@ -244,9 +272,16 @@ def _canonical(value: str, order: str) -> str:
         first, second, year, rest = match.groups()
         day, month = (first, second) if order == "dm" else (second, first)
     else:
-        return value
+        return _plain_offset(value)
     clock = _canonical_clock(rest.strip())
     return value if clock is None else f"{year}-{int(month):02d}-{int(day):02d}{clock}"
+
+
+def _plain_offset(value: str) -> str:
+    """``Jan 08 2024 00:00:00 GMT-0500 (…)``, as JavaScript prints it, with the bare offset: POSIX flips its sign."""
+    value = re.sub(r"\s*\([^()]*\)$", "", value)
+    value = re.sub(r"\s*(?:GMT|UTC)(?=[+-]\d)", "", value, flags=re.IGNORECASE)
+    return re.sub(r"(?<=\d)\s*(?:GMT|UTC)$", "+00:00", value, flags=re.IGNORECASE)
 
 
 def _canonical_clock(rest: str) -> str | None:
@@ -261,7 +296,8 @@ def _canonical_clock(rest: str) -> str | None:
         hours = hours % 12 + (12 if half.lower() == "pm" else 0)
     if offset and not _OFFSET.match(offset):
         return None
-    zone = "+00:00" if offset and offset.upper() in ("Z", "UTC", "GMT") else offset
+    zone = re.sub(r"^(?:UTC|GMT)", "", offset, flags=re.IGNORECASE) or ("+00:00" if offset else "")
+    zone = {"Z": "+00:00", "z": "+00:00"}.get(zone, zone)
     zone = zone + ":00" if len(zone) == 3 else zone
     return f"T{hours:02d}:{minute}:{second or '00'}{(fraction or '').replace(',', '.')[:10]}{zone}"
 

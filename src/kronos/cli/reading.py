@@ -12,7 +12,6 @@ from kronos.cli.requests import Reading
 from kronos.errors import DataError, ParameterError
 
 SAMPLE = "simulated_btc_1h.csv"
-_SIMULATED = "simulated"  # how names of files begin whose candles never traded
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,9 @@ def read(reading: Reading) -> list[Task]:
 
 
 def sample() -> Candles:
-    """The sample that ships: simulated candles, and labelled so."""
+    """The sample that ships: simulated candles, labelled so as its name is."""
     with resources.as_file(resources.files("kronos.samples") / SAMPLE) as path:
-        candles = read_candles(path, symbol="BTC simulated", timezone="UTC")
-    return replace(candles, simulated=True)
+        return read_candles(path, symbol="BTC simulated", timezone="UTC")
 
 
 def _sample(reading: Reading) -> Candles:
@@ -67,15 +65,16 @@ def _sample(reading: Reading) -> Candles:
 
 def _read_file(file: Path, symbol: str | None, reading: Reading) -> list[Candles]:
     """A file's candles: one instrument's, or those of each instrument in it."""
-    simulated = file.name.lower().startswith(_SIMULATED)
     interval, timezone, calendar = reading.interval, reading.timezone, reading.calendar
     try:
         found = [read_candles(file, symbol=symbol, interval=interval, timezone=timezone, calendar=calendar)]
     except DataError:
-        if symbol is not None or not _holds_several(file):
+        if not _holds_several(file):
             raise
+        if symbol is not None:
+            raise ParameterError(f"{file.name} names several instruments itself; leave out --symbol.") from None
         found = list(read_many(file, interval=interval, timezone=timezone, calendar=calendar).values())
-    return [replace(c, symbol=c.symbol or _stem(file), simulated=c.simulated or simulated) for c in found]
+    return [replace(c, symbol=c.symbol or _stem(file)) for c in found]
 
 
 def _holds_several(file: Path) -> bool:

@@ -35,14 +35,14 @@ def _outcome(forecast: Forecast, actual: Candles) -> Text:
     closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy()
     step = int(np.flatnonzero(~np.isnan(closes))[-1])  # the last one known
     time, close = forecast.timestamps[step], float(closes[step])
-    below = float(forecast.probability_below(close, step))
+    below = forecast.probability_below(close, step).count
     decimals = decimals_of(forecast)
     text = Text("close ")
     text.append(format_price(close, decimals), style="bold")
     text.append(f" at {time_text(time, forecast.interval.intraday)}, step {step + 1} of {forecast.horizon}, ").append(
         percent(close / forecast.last_close - 1)
     )
-    return text.append(f"; {100 * below:.0f} % of the paths ended below it")
+    return text.append(f"; {below} of {forecast.samples} paths ended below it")
 
 
 def _scores(forecast: Forecast, lines: list[Line]) -> Table:

@@ -41,6 +41,7 @@ ReturnKind = Literal["simple", "log"]
 
 _CHANNEL = {name: i for i, name in enumerate(COLUMNS)}
 _FEW_PATHS = 20  # below it a picture shows the paths themselves and no bands
+_ENOUGH_PATHS = 39  # for the widest band shown, 95 %; see `sample_quantiles`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,9 +68,7 @@ class Forecast:
     def __post_init__(self) -> None:
         paths = np.array(self.paths, dtype=np.float64)
         if paths.ndim != 3 or paths.shape[2] != len(COLUMNS) or paths.size == 0:
-            raise ParameterError(
-                f"Sample paths need the shape [samples, steps, {len(COLUMNS)}], not {paths.shape}."
-            )
+            raise ParameterError(f"Sample paths need the shape [samples, steps, {len(COLUMNS)}], not {paths.shape}.")
         times = pd.DatetimeIndex(self.timestamps, name="timestamps")
         if len(times) != paths.shape[1]:
             raise ParameterError(f"{paths.shape[1]} steps need as many timestamps, not {len(times)}.")
@@ -78,9 +77,7 @@ class Forecast:
         if (times.tz is None) != (self.history.timezone is None):
             raise ParameterError("The timestamps need a timezone just if the history has one.")
         if not valid_candles(paths).all():
-            raise ParameterError(
-                "The paths hold invalid candles; pass them through kronos.forecasts.mend first."
-            )
+            raise ParameterError("The paths hold invalid candles; pass them through kronos.forecasts.mend first.")
         paths.setflags(write=False)
         object.__setattr__(self, "timestamps", times)
         object.__setattr__(self, "paths", paths)
@@ -125,11 +122,13 @@ class Forecast:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences a reader must know: those of its making, and what few paths cannot tell."""
-        if self.samples >= _FEW_PATHS:
+        if self.samples >= _ENOUGH_PATHS:
             return self.made.notes
         count = "1 path" if self.samples == 1 else f"{self.samples} paths"
-        few = f"Only {count}: quantiles and probabilities are rough."
-        return (*self.made.notes, few)
+        if self.samples < _FEW_PATHS:
+            return (*self.made.notes, f"Only {count}: quantiles and probabilities are rough.")
+        covered = 100 * (self.samples - 1) / (self.samples + 1)
+        return (*self.made.notes, f"Only {count}: the 95 % band is their whole range, which covers {covered:.0f} %.")
 
     def channel(self, column: str) -> Array:
         """All paths of one channel, `[S, H]`.

@@ -46,9 +46,7 @@ class Made:
 
     def describe(self) -> str:
         """One line: the model, whether it is a baseline, raw or calibrated, its seed and calendar."""
-        calendar = (
-            self.calendar if self.calendar_basis == "calendar" else f"{self.calendar} ({self.calendar_basis})"
-        )
+        calendar = self.calendar if self.calendar_basis == "calendar" else f"{self.calendar} ({self.calendar_basis})"
         parts = [
             self.name,
             self.state,

@@ -55,9 +55,7 @@ def mend(paths: ArrayLike) -> tuple[NDArray[np.float64], float]:
     """
     raw = np.array(paths, dtype=np.float64)
     if raw.ndim != 3 or raw.shape[2] != len(COLUMNS) or raw.size == 0:
-        raise ParameterError(
-            f"Sample paths need the shape [samples, steps, {len(COLUMNS)}], not {raw.shape}."
-        )
+        raise ParameterError(f"Sample paths need the shape [samples, steps, {len(COLUMNS)}], not {raw.shape}.")
     mended = raw.copy()
     _fill(mended)
     prices = mended[..., :_VOLUME]

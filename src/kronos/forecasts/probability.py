@@ -75,7 +75,9 @@ class Probability(float):
         return Probability, (self.count, self.paths)
 
     def __str__(self) -> str:
-        return f"{_percent(self)} ({100 * self.low:.0f}–{100 * self.high:.0f} %, {self.paths} paths)"
+        low, high = _rounded(self.low), _rounded(self.high)
+        dash = "–" if (low + high).isdigit() else " – "  # not 96–> 99
+        return f"{_rounded(self)} % ({low}{dash}{high} %, {self.paths} paths)"
 
     def __repr__(self) -> str:
         return f"Probability({float(self):.4g}, low={self.low:.4g}, high={self.high:.4g}, paths={self.paths})"
@@ -91,10 +93,10 @@ def _wilson(count: int, paths: int) -> tuple[float, float]:
     return low, high
 
 
-def _percent(value: float) -> str:
-    """A percentage that rounding never turns into 0 or 100."""
+def _rounded(value: float) -> str:
+    """A percentage that never reads 0 or 100."""
     if value < 0.01:
-        return "< 1 %"
+        return "< 1"
     if value > 0.99:
-        return "> 99 %"
-    return f"{100 * value:.0f} %"
+        return "> 99"
+    return f"{100 * value:.0f}"

@@ -62,9 +62,7 @@ def load(path: Path) -> Forecast:
         raise _damaged(path) from error
 
 
-def _assemble(
-    kind: type[Forecast], meta: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]
-) -> Forecast:
+def _assemble(kind: type[Forecast], meta: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> Forecast:
     fields = meta["history"]
     frame = pd.DataFrame(
         arrays["history"],
@@ -118,9 +116,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     except (ValueError, KeyError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise _damaged(path) from error
     if meta.get("format") != FORMAT:
-        raise DataError(
-            f"{path.name} has forecast format {meta.get('format')}, not {FORMAT}; use a newer kronos."
-        )
+        raise DataError(f"{path.name} has forecast format {meta.get('format')}, not {FORMAT}; use a newer kronos.")
     return meta, arrays
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from kronos import provenance
 from kronos.calendars import FutureTimes
@@ -14,9 +16,6 @@ from kronos.forecasts import Made
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.zoo import Located
-
-if TYPE_CHECKING:
-    from kronos.inference.predictor import KronosPredictor
 
 _SHORT = 32  # candles of history below which a forecast says that it has little to go by
 
@@ -30,8 +29,20 @@ class Recipe:
     lookback: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What a forecast is made with: both networks, the context in candles, and how they compute."""
+
+    model: Kronos
+    tokenizer: KronosTokenizer
+    max_context: int
+    precision: str
+    dtype: torch.dtype
+    device: torch.device
+
+
 def describe_made(
-    predictor: KronosPredictor,
+    machinery: Machinery,
     recipe: Recipe,
     series: tuple[str, Candles],
     used: int,
@@ -41,7 +52,7 @@ def describe_made(
     """How one forecast was made.
 
     Args:
-        predictor: The networks, their device and precision.
+        machinery: The networks and how they compute.
         recipe: What was asked for.
         series: The name that keyed the draws, and the history as given.
         used: How many of its last candles were used.
@@ -65,17 +76,17 @@ def describe_made(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        "model": _weights(predictor.model),
-        "tokenizer": _weights(predictor.tokenizer),
-        "max_context": predictor.max_context,
-        "precision": predictor.precision,
-        "dtype": str(predictor.decoders().model.dtype).removeprefix("torch."),
-        "device": str(predictor.device),
+        "model": _weights(machinery.model),
+        "tokenizer": _weights(machinery.tokenizer),
+        "max_context": machinery.max_context,
+        "precision": machinery.precision,
+        "dtype": str(machinery.dtype).removeprefix("torch."),
+        "device": str(machinery.device),
         "versions": _versions(),
         "created": provenance.now_utc(),
     }
     return Made(
-        model=_title(predictor.model),
+        model=_title(machinery.model),
         details=details,
         calendar=time.calendar,
         calendar_basis=time.basis,
@@ -123,7 +134,7 @@ def _notes(history: Candles, used: int, recipe: Recipe, time: FutureTimes) -> tu
     notes = []
     asked = min(len(history), recipe.lookback or len(history))
     if used < asked:
-        notes.append(f"Used the last {used} of {asked} candles: history and horizon share the context.")
+        notes.append(f"Used the last {used:,} of {asked:,} candles: history and horizon share the context.")
     if used < _SHORT:
         notes.append(f"Only {used} candles of history: the forecast has little to go by.")
     if time.basis in ("projected", "inferred"):

@@ -25,7 +25,7 @@ from kronos.forecasts import Forecast, mend
 from kronos.inference.blocks import Job, decode_blocks
 from kronos.inference.devices import Precision, compute_dtype, pick_device
 from kronos.inference.inputs import NamedCandles, as_candles, as_series, history_index, resolve_future
-from kronos.inference.making import Recipe, describe_made
+from kronos.inference.making import Machinery, Recipe, describe_made
 from kronos.inference.normalising import (
     Prepared,
     Timestamps,
@@ -221,13 +221,17 @@ class KronosPredictor:
         used = [self._used(name, candles, recipe) for name, candles in named]
         times = [resolve_future(name, history, recipe.horizon, given.get(name)) for name, history in named]
         jobs = [Job(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
-        paths = decode_blocks(self.decoders(), jobs, recipe.sampling, seed, progress)
+        decoders = self.decoders()
+        machinery = Machinery(
+            self.model, self.tokenizer, self.max_context, self.precision, decoders.model.dtype, self.device
+        )
+        paths = decode_blocks(decoders, jobs, recipe.sampling, seed, progress)
         forecasts = []
         for (name, history), rows, time, values in zip(named, used, times, paths, strict=True):
             if not rows.has_volume:
                 values[..., 4:] = 0.0
             valid, mended = mend(values)
-            made = describe_made(self, recipe, (name, history), len(rows), time, seed)
+            made = describe_made(machinery, recipe, (name, history), len(rows), time, seed)
             forecasts.append(Forecast(valid, time.times, history, made, mended))
         return forecasts
 

@@ -52,9 +52,7 @@ def score(
     """
     chosen = [h for h in horizons if 1 <= h <= forecast.horizon]
     if not chosen or min(horizons) < 1:
-        raise ParameterError(
-            f"Horizons lie between 1 and the forecast's {forecast.horizon}, not {list(horizons)}."
-        )
+        raise ParameterError(f"Horizons lie between 1 and the forecast's {forecast.horizon}, not {list(horizons)}.")
     happened = np.log(_closes_at(forecast, actual) / forecast.last_close)  # [H]
     predicted = forecast.returns(cumulative=True)  # [S, H]
     unit = _sigma(forecast)
@@ -84,14 +82,10 @@ def _closes_at(forecast: Forecast, actual: Candles | pd.DataFrame) -> Array:
     if "close" not in frame.columns or not isinstance(frame.index, pd.DatetimeIndex):
         raise DataError("What happened needs a column 'close' and an index of times.")
     if (frame.index.tz is None) != (forecast.timestamps.tz is None):
-        raise DataError(
-            "The forecast's times and those of what happened must both have a timezone, or neither."
-        )
+        raise DataError("The forecast's times and those of what happened must both have a timezone, or neither.")
     closes: Array = frame["close"].reindex(forecast.timestamps).to_numpy(dtype=np.float64)
     if np.isnan(closes).all():
-        raise DataError(
-            "What happened has no candle at any of the forecast's times; compare their first rows."
-        )
+        raise DataError("What happened has no candle at any of the forecast's times; compare their first rows.")
     return closes
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from kronos import storage
@@ -157,8 +157,8 @@ class Pretrained(nn.Module):
             name: (value.to(dtype) if dtype is not None and name in parameters else value).detach().cpu().contiguous()
             for name, value in self.state_dict().items()
         }
-        with storage.atomic_path(folder / "model.safetensors") as temporary:
-            save_file(state, temporary, metadata={"format": "pt"})
+        # Through bytes: safetensors' own files can be read by their owner alone.
+        storage.write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
         storage.write_text(folder / "config.json", json.dumps(self.config, indent=2) + "\n")
         sheet = self._pairing(context, tokenizer)
         if sheet:

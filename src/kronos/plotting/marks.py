@@ -25,9 +25,7 @@ _BODY = 0.34  # half a candle's width, of the distance between two
 _BAND_ALPHA = {0.95: 0.13, 0.8: 0.17, 0.5: 0.24}  # they lie on each other: darker inside
 
 
-def draw_candles(
-    axes: Axes, at: NDArray[Any], candles: Array, style: Style, *, forecast: bool = False
-) -> None:
+def draw_candles(axes: Axes, at: NDArray[Any], candles: Array, style: Style, *, forecast: bool = False) -> None:
     """Candlesticks `[N, ≥ 4]`: history coloured by direction, a forecast in its hue with rises hollow."""
     known = np.isfinite(candles[:, :4]).all(axis=1)
     at, candles = np.asarray(at, dtype=np.float64)[known], candles[known]
@@ -45,14 +43,10 @@ def draw_candles(
         [(x - _BODY, b), (x + _BODY, b), (x + _BODY, t), (x - _BODY, t)]
         for x, b, t in zip(at, bottoms, tops, strict=True)
     ]
-    axes.add_collection(
-        PolyCollection(bodies, facecolors=faces, edgecolors=colors, linewidths=0.9, zorder=order + 0.1)
-    )
+    axes.add_collection(PolyCollection(bodies, facecolors=faces, edgecolors=colors, linewidths=0.9, zorder=order + 0.1))
 
 
-def draw_volume(
-    axes: Axes, at: NDArray[Any], candles: Array, style: Style, *, forecast: bool = False
-) -> None:
+def draw_volume(axes: Axes, at: NDArray[Any], candles: Array, style: Style, *, forecast: bool = False) -> None:
     """Volume bars of candles `[N, 6]`, muted, coloured as the candles are."""
     rising = candles[:, 3] >= candles[:, 0]
     colors = [style.forecast if forecast else style.up if up else style.down for up in rising]
@@ -71,16 +65,12 @@ def draw_fan(axes: Axes, scene: Scene, style: Style) -> None:
     """Nested bands from the last close on, or the paths themselves where there are few; the median dashed."""
     steps = np.arange(scene.horizon + 1)
     for level, low, high in scene.bands:
-        axes.fill_between(
-            steps, low, high, color=style.forecast, alpha=_BAND_ALPHA[level], linewidth=0, zorder=2
-        )
+        axes.fill_between(steps, low, high, color=style.forecast, alpha=_BAND_ALPHA[level], linewidth=0, zorder=2)
         for edge in (low, high):
             axes.plot(steps, edge, color=style.forecast, alpha=0.35, linewidth=0.6, zorder=2.1)
     if not scene.bands and not scene.is_point:
         lines = [np.column_stack([steps, path]) for path in scene.closes]
-        axes.add_collection(
-            LineCollection(lines, colors=style.forecast, alpha=0.55, linewidths=0.9, zorder=2)
-        )
+        axes.add_collection(LineCollection(lines, colors=style.forecast, alpha=0.55, linewidths=0.9, zorder=2))
     if scene.forecast.samples == 1:
         return  # its candles say it all
     halo = [Stroke(linewidth=3.4, foreground=style.ground, alpha=0.75), Normal()]  # apart from the candles

@@ -72,9 +72,7 @@ def _starts(local: pd.DatetimeIndex, most: int) -> tuple[list[int], str]:
     days = minutes // 1440
     weeks = (days + 3) // 7  # 1970-01-01 was a Thursday: weeks start on Mondays
     months = np.asarray(local.year * 12 + local.month - 1, dtype=np.int64)
-    sessions = np.cumsum(
-        np.diff(days, prepend=days[:1]) != 0
-    )  # days that have candles: every second is evenly apart
+    sessions = np.cumsum(np.diff(days, prepend=days[:1]) != 0)  # days that have candles: every second is evenly apart
     keys += [(days, _DAY), (sessions // 2, _DAY), (weeks, _DAY), (weeks // 2, _DAY)]
     keys += [(months // step, _MONTH) for step in (1, 2, 3, 6)]
     keys += [(months // 12 // step, _YEAR) for step in (1, 2, 5, 10, 20)]
@@ -112,8 +110,9 @@ def tick_decimals(ticks: Array, most: int) -> int:
 def format_volume(volume: float) -> str:
     """A volume in three digits and K, M, B or T: ``12.5K``."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if volume >= size:
-            return f"{volume / size:.3g}{letter}"
+        if volume >= 0.9995 * size:  # what rounds to 1,000 of a letter is 1 of the next
+            scaled = volume / size
+            return (f"{scaled:.3g}" if scaled < 999.5 else f"{scaled:,.0f}") + letter
     return f"{volume:.3g}"
 
 

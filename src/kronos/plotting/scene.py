@@ -132,12 +132,8 @@ def _at_times(actual: Candles | pd.DataFrame, forecast: Forecast) -> Array:
     missing = [name for name in ("open", "high", "low", "close") if name not in frame.columns]
     if missing:
         raise DataError(f"The actual candles have no column '{missing[0]}'.")
-    if not isinstance(frame.index, pd.DatetimeIndex) or (frame.index.tz is None) != (
-        forecast.timestamps.tz is None
-    ):
-        raise DataError(
-            "The actual candles need an index of times, with a timezone just if the forecast has one."
-        )
+    if not isinstance(frame.index, pd.DatetimeIndex) or (frame.index.tz is None) != (forecast.timestamps.tz is None):
+        raise DataError("The actual candles need an index of times, with a timezone just if the forecast has one.")
     wanted = frame.reindex(index=forecast.timestamps, columns=forecast.history.frame.columns)
     candles: Array = wanted.to_numpy(dtype=np.float64)
     if np.isnan(candles[:, :4]).all():

@@ -89,9 +89,7 @@ def make_style(theme: Theme, palette: Palette) -> Style:
     if theme not in get_args(Theme):
         raise ParameterError(f"There is no theme '{theme}'; choose one of {', '.join(get_args(Theme))}.")
     if palette not in get_args(Palette):
-        raise ParameterError(
-            f"There is no palette '{palette}'; choose one of {', '.join(get_args(Palette))}."
-        )
+        raise ParameterError(f"There is no palette '{palette}'; choose one of {', '.join(get_args(Palette))}.")
     pairs = {"green-up": (_GREEN, _RED), "red-up": (_RED, _GREEN), "colour-blind": ("#0173b2", "#de8f05")}
     up, down = pairs[palette]
     blind = palette == "colour-blind"

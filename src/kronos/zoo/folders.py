@@ -144,9 +144,7 @@ def read_header(path: Path) -> Mapping[str, Tensor]:
         reason = error.strerror or type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({reason}); check its rights.") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file: its header is damaged; download it again."
-        ) from error
+        raise CheckpointError(f"{path} is not a safetensors file: its header is damaged; download it again.") from error
     if size != 8 + length + end:
         what = "is truncated" if size < 8 + length + end else "is longer than it says"
         raise CheckpointError(

@@ -138,9 +138,7 @@ def _client_errors() -> tuple[type[Exception], ...]:
     """List what the hub's client raises: its own errors, and its transport's (httpx or httpx2)."""
     from huggingface_hub import errors
 
-    own = [
-        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)
-    ]
+    own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {base for error in own for base in error.__mro__ if base.__name__ == "HTTPError"}
     return (*own, *bases, OSError, ValueError, RuntimeError)
 
@@ -151,9 +149,7 @@ def _download(request: HubRequest, progress: Progress | None) -> Path:
 
     try:
         # One plain question first: it fails at once where the download would retry for half a minute.
-        info = HfApi(token=request.token).model_info(
-            request.repo, revision=request.revision, timeout=_TIMEOUT
-        )
+        info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=_TIMEOUT)
         _check_offered(request, [file.rfilename for file in info.siblings or ()])
         folder = snapshot_download(
             request.repo,

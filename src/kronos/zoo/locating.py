@@ -254,11 +254,7 @@ def _check_entry(entry: ZooEntry, text: str, kind: Kind | None) -> None:
         )
     has_both = entry.bundled and entry.kind == "model"
     if kind is not None and entry.kind != kind and not has_both:
-        mend = (
-            f"its tokenizer is {entry.tokenizer}"
-            if entry.tokenizer
-            else f"give a model such as {DEFAULT_MODEL}"
-        )
+        mend = f"its tokenizer is {entry.tokenizer}" if entry.tokenizer else f"give a model such as {DEFAULT_MODEL}"
         raise CheckpointError(f"{text} is a {entry.kind}, not a {kind}; {mend}.")
 
 
@@ -267,9 +263,7 @@ def _unknown(text: str, is_path: bool) -> str:
     if is_path or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
         return f"There is no folder {text}; give a folder that holds config.json and model.safetensors."
     if text.lower() == DEFAULT_MODEL:
-        return (
-            f"{DEFAULT_MODEL} should ship with this package, but its files are missing; install kronos again."
-        )
+        return f"{DEFAULT_MODEL} should ship with this package, but its files are missing; install kronos again."
     near = nearest(text)
     mend = f"did you mean {near}?" if near else f"{_choices()}."
     return f"No checkpoint is called '{text}'; {mend}"
@@ -315,11 +309,7 @@ def _of_shape(config: Config) -> ZooEntry | None:
     """Find the published model of the same shape, so that fine-tuned copies get its tokenizer and context."""
     shape = ("s1_bits", "s2_bits", "n_layers", "d_model", "n_heads", "ff_dim")
     for entry in catalogue():
-        if (
-            entry.kind == "model"
-            and not entry.bundled
-            and all(entry.config[key] == config[key] for key in shape)
-        ):
+        if entry.kind == "model" and not entry.bundled and all(entry.config[key] == config[key] for key in shape):
             return entry
     return None
 
@@ -329,9 +319,7 @@ def _recorded_tokenizer(path: Path, value: object, otherwise: str | None) -> str
     if value is None:
         return otherwise
     if not isinstance(value, str) or not value.strip():
-        raise CheckpointError(
-            f"{path} has tokenizer = {value!r}, which must be a folder or a name; correct it."
-        )
+        raise CheckpointError(f"{path} has tokenizer = {value!r}, which must be a folder or a name; correct it.")
     folder = path.parent / value
     if folder.is_dir():
         return str(folder.resolve())
@@ -344,9 +332,7 @@ def _recorded_tokenizer(path: Path, value: object, otherwise: str | None) -> str
 
 def _recorded_context(path: Path, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 2:
-        raise CheckpointError(
-            f"{path} has context = {value!r}, which must be a whole number above 1; correct it."
-        )
+        raise CheckpointError(f"{path} has context = {value!r}, which must be a whole number above 1; correct it.")
     return value
 
 
@@ -355,9 +341,7 @@ def _recorded_form(path: Path, value: object) -> S2Attention:
         return "published"
     if value == "causal":
         return "causal"
-    raise CheckpointError(
-        f"{path} has s2_attention = {value!r}, which must be published or causal; correct it."
-    )
+    raise CheckpointError(f"{path} has s2_attention = {value!r}, which must be published or causal; correct it.")
 
 
 def _size(folder: Path) -> int:
