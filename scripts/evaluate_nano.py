@@ -73,7 +73,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     means = rows.groupby(["group", "horizon", "model"])[["crps", "coverage_80"]].mean()
     overall = means.groupby(["horizon", "model"]).mean()
     overall.index = pd.MultiIndex.from_tuples([("all", *key) for key in overall.index], names=means.index.names)
-    return pd.concat([means, overall])
+    return pd.concat([means, overall]).sort_index()
 
 
 def skill(rows: pd.DataFrame, against: str, draws: int = 1000) -> dict[int, tuple[float, float, float]]:
@@ -103,7 +103,8 @@ def table(summary: pd.DataFrame, rows: pd.DataFrame) -> str:
         f"| market | origins | h | {' | '.join(f'CRPS {m}' for m in models)} | 80 % covers: kronos | hist. vol. |",
         "|" + "---|" * (len(models) + 5),
     ]
-    for group in dict.fromkeys(summary.index.get_level_values("group")):
+    groups = dict.fromkeys(summary.index.get_level_values("group"))
+    for group in sorted(groups, key=lambda name: (name == "all", name)):
         for horizon in STEPS:
             at = summary.loc[(group, horizon)]
             scores = " | ".join(f"{at.loc[m, 'crps']:.3f}" for m in models)

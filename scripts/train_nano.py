@@ -1,7 +1,7 @@
 """Train kronos-nano, the bundled model, from scratch: first its tokenizer, then the model.
 
-    python scripts/train_nano.py tokenizer --data ../shared/data --out runs/nano --minutes 25
-    python scripts/train_nano.py model     --data ../shared/data --out runs/nano --minutes 60
+    python scripts/train_nano.py tokenizer --data ../shared/data --out runs/nano --minutes 25 --peak 2e-3
+    python scripts/train_nano.py model     --data ../shared/data --out runs/nano --minutes 36 --peak 2e-3
 
 Notable here:
 - windows are normalised with the statistics of a random first part only, and the model's loss is taken after that
