@@ -167,7 +167,7 @@ def model_loss(model: Kronos, tokens: list[Tensor], stamps: Tensor, known: int) 
 
 
 class Clock:
-    """Training time used, over all sessions of a run, and the learning rate that follows from it."""
+    """Training time used, over all stretches of a run, and the learning rate that follows from it."""
 
     def __init__(self, minutes: float, peak: float) -> None:
         self.total, self.peak = minutes * 60, peak

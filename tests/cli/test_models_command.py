@@ -87,3 +87,9 @@ def test_a_download_shows_its_progress_where_a_person_watches(invoke, checkpoint
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == [str(checkpoint / "model"), str(checkpoint / "tokenizer")]
     assert "kronos-mini is here." in done.stderr
+
+
+def test_show_prints_the_bundled_models_card(invoke):
+    shown = invoke("models", "show", "kronos-nano").stdout
+    assert "does not beat the baseline" in " ".join(shown.split())
+    assert "license: mit" not in shown  # what hubs read, people need not

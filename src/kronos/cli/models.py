@@ -89,7 +89,7 @@ def show(name: Name, json: Json = False) -> None:
     if facts["card"] and facts["status"] == "bundled":
         from rich.markdown import Markdown
 
-        parts += [Text(), Markdown(Path(facts["card"]).read_text("utf-8"))]
+        parts += [Text(), Markdown(_without_front_matter(Path(facts["card"]).read_text("utf-8")))]
     emit(stdout(), Padding(Group(*parts), 1))
 
 
@@ -156,6 +156,12 @@ def _facts(entry: ZooEntry) -> dict[str, Any]:
         "sha256": entry.sha256,
         "s2_attention": entry.s2_attention if entry.kind == "model" else None,
     }
+
+
+def _without_front_matter(card: str) -> str:
+    """A card without the metadata that hubs keep between two rules at its start."""
+    start, rule, rest = card.partition("\n---\n")
+    return rest if rule and start.startswith("---") else card
 
 
 def _card(folder: Path) -> Path | None:
