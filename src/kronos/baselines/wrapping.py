@@ -69,7 +69,7 @@ def wrap(
     made = Made(
         model=name,
         kind="baseline",
-        details={**details, "samples": paths.shape[0], "data": _data(candles)},
+        details={**details, "samples": paths.shape[0], "history": _history(candles)},
         calendar=future.calendar,
         calendar_basis=future.basis,
         simulated=candles.simulated,
@@ -85,7 +85,7 @@ def _future(candles: Candles, timestamps: pd.DatetimeIndex | None, horizon: int)
     return future_times(times, candles.interval, horizon, candles.calendar)
 
 
-def _data(candles: Candles) -> dict[str, Any]:
+def _history(candles: Candles) -> dict[str, Any]:
     return {
         "source": candles.source,
         "rows": len(candles),
