@@ -276,6 +276,7 @@ def test_a_full_stdout(checkpoint, candles_csv):
 def test_interrupting_is_quiet(tmp_path):
     program = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 import kronos.cli.reading
 def interrupted(reading):
     os.kill(os.getpid(), signal.SIGINT)
