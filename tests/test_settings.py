@@ -63,3 +63,28 @@ def test_unknown_names_get_the_nearest():
 def test_a_wrong_argument_is_named_as_it_was_given():
     with pytest.raises(ParameterError, match="The setting threads cannot be 0"):
         get_settings({"threads": 0})
+
+
+def test_how_to_reach_a_source_is_a_nested_setting(monkeypatch):
+    monkeypatch.setenv("KRONOS_SOURCES__OKX__BASE_URL", "http://127.0.0.1:8080")
+    monkeypatch.setenv("KRONOS_SOURCES__OKX__TIMEOUT", "3")
+    okx = get_settings().sources["okx"]
+    assert (okx.base_url, okx.timeout, okx.proxy) == ("http://127.0.0.1:8080", 3.0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("TIMEOUT", "-1", "KRONOS_SOURCES__OKX__TIMEOUT cannot be '-1': input should be greater than 0"),
+        ("BASEURL", "http://x", "There is no setting KRONOS_SOURCES__OKX__BASEURL; did you mean 'base_url'"),
+    ],
+)
+def test_a_nested_setting_is_named_in_full(monkeypatch, name, value, sentence):
+    monkeypatch.setenv(f"KRONOS_SOURCES__OKX__{name}", value)
+    with pytest.raises(ParameterError, match=sentence):
+        get_settings()
+
+
+def test_keys_are_not_shown(monkeypatch):
+    monkeypatch.setenv("KRONOS_SOURCES__OKX__API_KEY", "very-secret")
+    assert "very-secret" not in repr(get_settings())

@@ -1,9 +1,9 @@
 """What can go wrong, said in one sentence.
 
 Every error that a user can cause, or can mend, is a `KronosError`: its message is one sentence which names
-the file, row, column or field, and the mend. The command line prints it and exits with status 1 (weights, device
-or disk failed) or 2 (a file, an option or a setting is wrong); nothing prints a traceback. Each class also derives
-from the built-in exception a Python programmer would catch.
+the file, row, column or field, and the mend. The command line prints it and exits with status 1 (weights, device,
+disk or a source of candles failed) or 2 (a file, an option or a setting is wrong); nothing prints a traceback.
+Each class also derives from the built-in exception a Python programmer would catch.
 """
 
 
@@ -33,3 +33,7 @@ class DeviceError(KronosError, RuntimeError):
 
 class StorageError(KronosError, OSError):
     """A file cannot be written: no space, no permission, no such place."""
+
+
+class SourceError(KronosError, OSError):
+    """A source of candles is unreachable, refuses to answer, or answers what cannot be candles."""

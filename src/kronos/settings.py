@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kronos.errors import ParameterError
@@ -33,6 +33,36 @@ OptionalPath = Annotated[
 ]
 
 
+class SourceSettings(BaseModel):
+    """How to reach one source of candles: ``KRONOS_SOURCES__OKX__PROXY=http://127.0.0.1:8080``.
+
+    Attributes:
+        base_url: Scheme and host to use instead of the source's own (a mirror, a gateway, a test server).
+        proxy: HTTP or SOCKS proxy, as a URL; None uses the usual ``HTTPS_PROXY`` variables.
+        timeout: Seconds to wait for one answer.
+        attempts: How often one request is tried before giving up.
+        patience: Seconds after which one request is given up, whatever the attempts left.
+        market: The kind of market that a bare symbol means where an exchange has several.
+        plan: CoinGecko's plan, which decides on its host and on hourly OHLC.
+        api_key: Used when set, never needed; the source's usual variable (``OKX_API_KEY``) serves too.
+        api_secret: As ``api_key``.
+        api_passphrase: As ``api_key``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: OptionalText = None
+    proxy: OptionalText = None
+    timeout: Annotated[float, Field(gt=0)] = 20.0
+    attempts: Annotated[int, Field(ge=1)] = 8
+    patience: Annotated[float, Field(gt=0)] = 300.0
+    market: Literal["spot", "swap"] = "spot"
+    plan: Literal["demo", "pro"] = "demo"
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    api_passphrase: SecretStr | None = None
+
+
 class Settings(BaseSettings):
     """What may be set once for every command and session.
 
@@ -43,9 +73,13 @@ class Settings(BaseSettings):
         offline: Never use the network.
         threads: CPU threads to use; None leaves it to torch.
         precision: ``exact`` (float32) or ``fast`` (bfloat16 where the hardware gains).
+        store_dir: Where downloaded candles are kept; None means ``data/candles`` in the working folder.
+        sources: How to reach sources of candles, by their name.
     """
 
-    model_config = SettingsConfigDict(env_prefix="KRONOS_", extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KRONOS_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
 
     model: OptionalText = None
     device: OptionalText = None
@@ -53,6 +87,8 @@ class Settings(BaseSettings):
     offline: bool = False
     threads: OptionalCount = None
     precision: Literal["exact", "fast"] = "exact"
+    store_dir: OptionalPath = None
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
 
 def get_settings(overrides: Mapping[str, object] | None = None) -> Settings:
@@ -87,7 +123,11 @@ def _unknown(name: str) -> str:
 def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
     """Say the first thing that is wrong, by the name under which the user set it."""
     first = error.errors()[0]
-    field = str(first["loc"][0]) if first["loc"] else "settings"
-    name = field if field in given else f"KRONOS_{field.upper()}"
+    loc = [str(part) for part in first["loc"]] or ["settings"]
+    name = ".".join(loc) if loc[0] in given else f"KRONOS_{'__'.join(loc).upper()}"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(loc[-1], SourceSettings.model_fields, n=1)
+        mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(SourceSettings.model_fields)}."
+        return f"There is no setting {name}; {mend}"
     expected = first["msg"][0].lower() + first["msg"][1:]
     return f"The setting {name} cannot be {first['input']!r}: {expected}."

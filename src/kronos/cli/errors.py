@@ -1,6 +1,6 @@
 """What a command that went wrong prints and returns: one sentence, and a status.
 
-Status 1 says that it failed although it was asked rightly (weights, device, disk), 2 that it was misused.
+Status 1 says that it failed although it was asked rightly (weights, device, disk, a source), 2 that it was misused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from kronos.errors import CheckpointError, DeviceError, KronosError, StorageError
+from kronos.errors import CheckpointError, DeviceError, KronosError, SourceError, StorageError
 
 FAILED, MISUSED = 1, 2
 
@@ -41,7 +41,7 @@ class Commands(TyperGroup):
 
 def status_of(error: KronosError) -> int:
     """The exit status of an error: 1 if the machine or the network failed, 2 if the command was misused."""
-    return FAILED if isinstance(error, CheckpointError | DeviceError | StorageError) else MISUSED
+    return FAILED if isinstance(error, CheckpointError | DeviceError | SourceError | StorageError) else MISUSED
 
 
 def _end(sentence: str, status: int) -> typer.Exit:

@@ -1,0 +1,237 @@
+"""The local store: what was downloaded once is never asked for again.
+
+- One Parquet file a source, symbol and interval: ``<store>/binance/BTC%2FUSDT/1h.parquet``; any reader of Parquet
+  can open it. Columns ``timestamps`` (UTC opening times), open, high, low, close, volume, amount (NaN where the source
+  doesn't tell).
+- The file's metadata say which spans of time are known, so that a hole in the market is told from one in the download,
+  and the digest of its rows, which every reading checks.
+- A file is replaced whole: a reader never sees half of one, a crash leaves the old one. Writers take turns by a lock
+  beside it, which the system frees when its holder dies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from kronos.candles import COLUMNS
+from kronos.errors import DataError, StorageError
+from kronos.intervals import Interval
+from kronos.provenance import frame_digest
+from kronos.sources.spans import Span
+from kronos.storage import atomic_path
+
+TIME = "timestamps"
+_FORMAT = 1
+_KEY = b"kronos"
+_LONGEST = 120  # characters of a symbol's folder
+
+log = logging.getLogger("kronos.sources")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What a stored series is called.
+
+    Attributes:
+        source: ``binance``.
+        symbol: The source's own name, ``BTC/USDT``.
+        interval: The candles' length.
+    """
+
+    source: str
+    symbol: str
+    interval: Interval
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.symbol} {self.interval}"
+
+
+def no_rows() -> pd.DataFrame:
+    """A frame of candles without a row."""
+    index = pd.DatetimeIndex(np.empty(0, "datetime64[us]"), tz="UTC", name=TIME)
+    return pd.DataFrame(np.empty((0, len(COLUMNS))), columns=list(COLUMNS), index=index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A series as it lies in the store.
+
+    Attributes:
+        frame: Float64 columns open … amount under strictly increasing UTC opening times in microseconds.
+        covered: Spans of opening times about which the source was asked.
+        begins: Microseconds; the source has nothing that opens before. None if that is not known.
+    """
+
+    frame: pd.DataFrame = field(default_factory=no_rows)
+    covered: tuple[Span, ...] = ()
+    begins: int | None = None
+
+
+class CandleStore:
+    """A folder of downloaded candles.
+
+    Attributes:
+        folder: Where it lies; made when first written to.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def path(self, key: SeriesKey) -> Path:
+        """Where a series lies, whether it exists or not."""
+        return self.folder / _safe(key.source) / _safe(key.symbol) / f"{key.interval}.parquet"
+
+    def read(self, key: SeriesKey) -> Stored:
+        """Read a series and check it; an empty one if there is none.
+
+        Raises:
+            DataError: If the file is damaged.
+            StorageError: If it cannot be read.
+        """
+        path = self.path(key)
+        try:
+            return _read(path, key)
+        except FileNotFoundError:
+            return Stored()
+        except PermissionError as error:
+            raise StorageError(f"Cannot read {path}: permission is denied; change its rights.") from error
+
+    def write(self, key: SeriesKey, stored: Stored) -> Path:
+        """Replace a series whole; call it under `lock`.
+
+        Raises:
+            StorageError: If the file system refuses.
+        """
+        path = self.path(key)
+        with atomic_path(path) as temporary:
+            _write(temporary, key, stored)
+        return path
+
+    def set_aside(self, key: SeriesKey) -> Path:
+        """Rename a damaged series' file, so that it can be downloaded afresh and still be looked at.
+
+        Returns:
+            The new name.
+        """
+        path = self.path(key)
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        return aside
+
+    @contextmanager
+    def lock(self, key: SeriesKey) -> Iterator[None]:
+        """Hold a series for writing; wait, and log that, while another process has it.
+
+        Raises:
+            StorageError: If the folder cannot be written to.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self.path(key).with_suffix(".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("Another process is downloading %s; waiting for it.", key)
+                lock.acquire()
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(
+                f"Cannot keep candles in {self.folder}: {reason}; choose another store folder."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def series(self) -> list[SeriesKey]:
+        """Everything that is stored, by name."""
+        found = []
+        for path in sorted(self.folder.glob("*/*/*.parquet")):
+            meta = _metadata(path)
+            if meta is not None:
+                found.append(SeriesKey(meta["source"], meta["symbol"], Interval.parse(meta["interval"])))
+        return found
+
+
+def _safe(name: str) -> str:
+    """A name as a folder, without anything a file system may take amiss; different names stay different."""
+    text = quote(name, safe="-_+=@ ").replace(".", "%2E", 1 if name.startswith(".") else 0)
+    if len(text) > _LONGEST:
+        raise DataError(f"The name '{name[:40]}…' is too long to be stored; use a shorter one.")
+    return text
+
+
+def _write(path: Path, key: SeriesKey, stored: Stored) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    times = pa.array(_index(stored.frame).asi8, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    columns = [pa.array(stored.frame[column].to_numpy(dtype=np.float64)) for column in COLUMNS]
+    meta = {
+        "format": _FORMAT,
+        "source": key.source,
+        "symbol": key.symbol,
+        "interval": str(key.interval),
+        "covered": stored.covered,
+        "begins": stored.begins,
+        "sha256": frame_digest(stored.frame),
+    }
+    table = pa.table([times, *columns], names=[TIME, *COLUMNS])
+    parquet.write_table(table.replace_schema_metadata({_KEY: json.dumps(meta).encode()}), path, compression="zstd")
+
+
+def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    index = frame.index
+    assert isinstance(index, pd.DatetimeIndex)
+    return index.as_unit("us")
+
+
+def _read(path: Path, key: SeriesKey) -> Stored:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    mend = "remove it and download again"
+    try:
+        table = parquet.read_table(path, memory_map=False)
+        meta = json.loads((table.schema.metadata or {})[_KEY])
+        values = np.column_stack([table[column].to_numpy() for column in COLUMNS])
+        index = pd.DatetimeIndex(table[TIME].to_numpy().astype("datetime64[us]"), tz="UTC", name=TIME)
+        frame = pd.DataFrame(values, columns=list(COLUMNS), index=index)
+        covered = tuple((int(start), int(end)) for start, end in meta["covered"])
+        begins = None if meta["begins"] is None else int(meta["begins"])
+        named = (meta["source"], meta["symbol"], meta["interval"], meta["format"])
+        digest = meta["sha256"]
+    except (pa.ArrowException, KeyError, ValueError, TypeError, EOFError) as error:
+        raise DataError(f"The stored candles {path} are damaged and cannot be read; {mend}.") from error
+    if named != (key.source, key.symbol, str(key.interval), _FORMAT):
+        raise DataError(f"{path} holds {named[0]} {named[1]} {named[2]}, not {key}; {mend}.")
+    if digest != frame_digest(frame) or not (index.is_monotonic_increasing and index.is_unique):
+        raise DataError(f"The stored candles {path} are damaged: their digest does not fit; {mend}.")
+    return Stored(frame, covered, begins)
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """A stored file's own account of itself; None if it isn't one."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        meta: dict[str, Any] = json.loads((parquet.read_schema(path).metadata or {})[_KEY])
+        return meta if {"source", "symbol", "interval"} <= set(meta) else None
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,247 @@
+"""What downloads make of pages: complete, in order, closed only, kept, and resumed."""
+
+import logging
+import multiprocessing
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kronos.errors import DataError, ParameterError, SourceError
+from kronos.intervals import Interval
+from kronos.provenance import frame_digest
+from kronos.sources.downloads import Downloads
+from kronos.sources.store import CandleStore, SeriesKey, Stored
+from sources.markets import HOUR, Market, hours, rows
+
+KEY = SeriesKey("memory", "BTC/USDT", HOUR)
+FRAME = rows(hours("2024-01-01", 1_500))
+NOW = FRAME.index[1_000] + pd.Timedelta(minutes=20)  # row 1,000 is forming, row 999 is the last that has closed
+
+
+def downloads(folder, **changes):
+    market = Market(**({"frame": FRAME, "clock": NOW} | changes))
+    return Downloads(market, CandleStore(folder)), market
+
+
+def test_the_latest_closed_candles_come_complete_and_in_order(tmp_path):
+    source, market = downloads(tmp_path)
+    candles = source.candles("BTC-USDT", HOUR, records=500)
+    pd.testing.assert_frame_equal(candles.frame, FRAME.iloc[500:1_000], check_freq=False, check_index_type=False)
+    assert (candles.symbol, candles.source, candles.simulated) == ("BTC-USDT", "memory BTC/USDT", False)
+    assert market.pages == 5
+
+
+def test_a_candle_counts_two_seconds_after_it_closed(tmp_path):
+    closes = FRAME.index[1_001]
+    for i, (after, last) in enumerate([(1, 999), (2, 1_000), (3_599, 1_000)]):
+        source, _ = downloads(tmp_path / str(i), clock=closes + pd.Timedelta(seconds=after))
+        assert source.candles("BTC/USDT", HOUR, records=10).end == FRAME.index[last]
+
+
+def test_what_is_stored_is_not_asked_for_again(tmp_path):
+    downloads(tmp_path)[0].candles("BTC/USDT", HOUR, records=500)
+    again, market = downloads(tmp_path)
+    again.candles("BTC/USDT", HOUR, records=400)
+    assert market.pages == 0
+    later, market = downloads(tmp_path, clock=NOW + pd.Timedelta(hours=3))
+    assert later.candles("BTC/USDT", HOUR, records=500).end == FRAME.index[1_002]
+    assert market.pages == 1
+
+
+def test_an_interrupted_download_keeps_what_came_and_goes_on_there(tmp_path):
+    broken, _ = downloads(tmp_path, breaks_after=7)
+    with pytest.raises(SourceError, match="could not be reached"):
+        broken.candles("BTC/USDT", HOUR, records=1_000)
+    source, market = downloads(tmp_path)
+    candles = source.candles("BTC/USDT", HOUR, records=1_000)
+    assert market.pages == 3
+    assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[:1_000])
+
+
+@given(
+    size=st.integers(3, 400),
+    disorder=st.none() | st.integers(0, 99),
+    holes=st.sets(st.integers(0, 999), max_size=60),
+    asked=st.lists(st.integers(2, 1_000), min_size=1, max_size=3),
+    breaks_after=st.none() | st.integers(0, 5),
+)
+@settings(max_examples=60)
+def test_rows_do_not_depend_on_how_they_came(tmp_path_factory, size, disorder, holes, asked, breaks_after):
+    folder = tmp_path_factory.mktemp("store")
+    frame = FRAME.drop(FRAME.index[sorted(holes)])
+    broken, _ = downloads(folder, frame=frame, size=size, breaks_after=breaks_after)
+    try:
+        broken.candles("BTC/USDT", HOUR, records=700)
+    except SourceError:
+        assert breaks_after is not None
+    closed = frame[frame.index <= FRAME.index[999]]
+    for records in asked:
+        source, _ = downloads(folder, frame=frame, size=size, disorder=disorder)
+        candles = source.candles("BTC/USDT", HOUR, records=records)
+        np.testing.assert_array_equal(candles.frame.to_numpy(), closed.iloc[-records:].to_numpy())
+        assert (candles.index == closed.index[-records:]).all()
+
+
+def test_a_hole_in_the_market_is_asked_about_once(tmp_path):
+    frame = FRAME.drop(FRAME.index[600:650])
+    first, market = downloads(tmp_path, frame=frame)
+    candles = first.candles("BTC/USDT", HOUR, records=500)
+    assert len(candles) == 500
+    assert candles.start == FRAME.index[450]
+    assert "gaps" in {finding.code for finding in candles.findings}
+    again, market = downloads(tmp_path, frame=frame)
+    again.candles("BTC/USDT", HOUR, records=500)
+    assert market.pages == 0
+
+
+def test_silence_at_the_present_is_asked_about_again(tmp_path):
+    late, _ = downloads(tmp_path, frame=FRAME.iloc[:998])
+    assert late.candles("BTC/USDT", HOUR, records=100).end == FRAME.index[997]
+    source, _ = downloads(tmp_path)
+    assert source.candles("BTC/USDT", HOUR, records=100).end == FRAME.index[999]
+
+
+def test_a_history_shorter_than_asked_is_said_and_its_beginning_remembered(tmp_path):
+    source, _ = downloads(tmp_path)
+    candles = source.candles("BTC/USDT", HOUR, records=5_000)
+    assert len(candles) == 1_000
+    [finding] = [finding for finding in candles.findings if finding.code == "short-history"]
+    assert finding.severity == "warning"
+    assert "1,000 of the 5,000 1h candles asked for: its history of BTC/USDT begins 2024-01-01" in finding.message
+    again, market = downloads(tmp_path)
+    assert len(again.candles("BTC/USDT", HOUR, records=5_000)) == 1_000
+    assert market.pages == 0
+
+
+def test_everything_there_is(tmp_path):
+    source, _ = downloads(tmp_path)
+    assert len(source.candles("BTC/USDT", HOUR)) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "records", "first", "last"),
+    [
+        (100, 200, None, 100, 199),
+        (None, 200, 50, 150, 199),
+        (180, 200, 50, 180, 199),
+        (990, None, None, 990, 999),
+        (990, 1_400, None, 990, 999),
+    ],
+)
+def test_spans(tmp_path, start, end, records, first, last):
+    source, _ = downloads(tmp_path)
+    times = [None if at is None else FRAME.index[at] for at in (start, end)]
+    candles = source.candles("BTC/USDT", HOUR, start=times[0], end=times[1], records=records)
+    assert (candles.start, candles.end) == (FRAME.index[first], FRAME.index[last])
+
+
+def test_nothing_from_after_the_present_is_ever_seen(tmp_path):
+    digests = set()
+    for name, factor in (("a", 1.0), ("b", 7.0)):
+        frame = FRAME.copy()
+        frame.iloc[1_000:] *= factor
+        digests.add(frame_digest(downloads(tmp_path / name, frame=frame)[0].candles("BTC/USDT", HOUR).frame))
+    assert len(digests) == 1
+
+
+def test_unknown_things_are_said(tmp_path):
+    source, _ = downloads(tmp_path)
+    with pytest.raises(ParameterError, match="did you mean BTC/USDT"):
+        source.candles("XYZ", HOUR, records=10)
+    with pytest.raises(ParameterError, match="no 5m candles of BTC/USDT; it has 1h"):
+        source.candles("BTC/USDT", Interval(5, "m"), records=10)
+    with pytest.raises(ParameterError, match="At least 2 records"):
+        source.candles("BTC/USDT", HOUR, records=1)
+    with pytest.raises(ParameterError, match="not after the start"):
+        source.candles("BTC/USDT", HOUR, start=NOW, end=NOW)
+    with pytest.raises(DataError, match="no closed candles"):
+        source.candles("BTC/USDT", HOUR, end=FRAME.index[0], records=10)
+
+
+def test_a_damaged_file_is_set_aside_and_fetched_afresh(tmp_path):
+    source, _ = downloads(tmp_path)
+    source.candles("BTC/USDT", HOUR, records=500)
+    path = source.store.path(KEY)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        source.store.read(KEY)
+    candles = source.candles("BTC/USDT", HOUR, records=500)
+    assert candles.findings[0].code == "damaged-store"
+    assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[500:1_000])
+    assert path.with_suffix(".damaged").is_file()
+
+
+def _download(folder, records, queue):
+    source, market = downloads(folder, size=10)
+    queue.put((frame_digest(source.candles("BTC/USDT", HOUR, records=records).frame), market.pages))
+
+
+def test_processes_take_turns(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=_download, args=(tmp_path, 800, queue)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    results = [queue.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert {digest for digest, _ in results} == {frame_digest(FRAME.iloc[200:1_000])}
+    assert sorted(pages for _, pages in results) == [0, 0, 80]
+
+
+def test_waiting_for_another_process_is_said(tmp_path, caplog):
+    import threading
+
+    store = CandleStore(tmp_path)
+    caplog.set_level(logging.INFO, "kronos.sources")
+    held = threading.Event()
+
+    def hold():
+        with CandleStore(tmp_path).lock(KEY):
+            held.set()
+            while "waiting for it" not in caplog.text:
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with store.lock(KEY):
+        assert "Another process is downloading memory BTC/USDT 1h" in caplog.text
+    thread.join()
+
+
+def test_any_reader_of_parquet_opens_the_store(tmp_path):
+    source, _ = downloads(tmp_path)
+    candles = source.candles("BTC/USDT", HOUR, records=50)
+    frame = pd.read_parquet(source.store.path(KEY)).set_index("timestamps")
+    pd.testing.assert_frame_equal(frame.iloc[-50:], candles.frame, check_freq=False, check_index_type=False)
+    assert source.store.series() == [KEY]
+
+
+@pytest.mark.parametrize(
+    "symbol", ["BTC/USDT:USDT", "../../etc", "..", ".hidden", "a b", "con", "日经", "%2F", "x" * 40]
+)
+def test_names_stay_in_the_store_and_apart(tmp_path, symbol):
+    store = CandleStore(tmp_path)
+    key = SeriesKey("memory", symbol, HOUR)
+    path = store.write(key, Stored(FRAME.iloc[:3]))
+    assert path.resolve().is_relative_to(tmp_path.resolve())
+    assert len(path.relative_to(tmp_path).parts) == 3
+    assert store.series() == [key]
+    assert len(store.read(key).frame) == 3
+
+
+def test_a_file_under_another_name_is_refused(tmp_path):
+    store = CandleStore(tmp_path)
+    other = SeriesKey("memory", "ETH/USDT", HOUR)
+    store.write(KEY, Stored(FRAME.iloc[:3])).rename(tmp_path / "moved")
+    store.path(other).parent.mkdir(parents=True)
+    (tmp_path / "moved").rename(store.path(other))
+    with pytest.raises(DataError, match="holds memory BTC/USDT 1h, not memory ETH/USDT 1h"):
+        store.read(other)

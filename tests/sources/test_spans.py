@@ -1,0 +1,26 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kronos.sources.spans import add, missing
+
+POINTS = st.integers(0, 40)
+SPANS = st.lists(st.tuples(POINTS, POINTS), max_size=8)
+
+
+def cells(spans):
+    return {point for start, end in spans for point in range(start, end)}
+
+
+@given(SPANS, st.tuples(POINTS, POINTS))
+def test_spans_behave_like_sets_of_points(given_spans, wanted):
+    known = ()
+    for span in given_spans:
+        known = add(known, span)
+    assert cells(known) == cells(given_spans)
+    assert all(a < b for a, b in known)
+    assert all(first[1] < second[0] for first, second in pairwise(known))
+    gaps = missing(known, wanted)
+    assert cells(gaps) == cells([wanted]) - cells(known)
+    assert all(a < b for a, b in gaps)
