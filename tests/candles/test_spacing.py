@@ -84,3 +84,19 @@ def test_days_that_begin_on_sunday_evening_have_no_gaps() -> None:
     evenings = (pd.bdate_range("2023-10-02", periods=298) - pd.Timedelta("3h")).tz_localize("UTC")
     table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=evenings)
     assert "gaps" not in {finding.code for finding in Candles.from_frame(table).findings}
+
+
+@pytest.mark.parametrize(("freq", "hour"), [("h", 4), ("15min", 23)])
+def test_holes_at_one_time_of_day_are_gaps_where_the_market_never_closes(freq: str, hour: int) -> None:
+    index = pd.date_range("2024-01-01", periods=60 * (24 if freq == "h" else 96), freq=freq)
+    holes = [index.get_loc(pd.Timestamp("2024-01-01") + pd.Timedelta(days=d, hours=hour)) for d in (9, 20, 41)]
+    whole = index.delete(holes)
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=whole)
+    (gaps,) = [finding for finding in Candles.from_frame(table).findings if finding.code == "gaps"]
+    assert gaps.count == 3
+
+
+def test_a_daily_pause_is_a_habit() -> None:
+    index = pd.date_range("2024-01-01", periods=24 * 60, freq="h")
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=index[index.hour != 21])
+    assert "gaps" not in {finding.code for finding in Candles.from_frame(table).findings}

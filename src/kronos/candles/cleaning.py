@@ -23,7 +23,7 @@ _MULTIPLES = {"K": "e3", "M": "e6", "B": "e9", "万": "e4", "亿": "e8"}
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 
 
-def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Finding]]:
+def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], pd.DatetimeIndex]:
     """Read, mend and order a table.
 
     Args:
@@ -31,7 +31,8 @@ def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Findin
         timezone: IANA name for naive stamps, or to convert to.
 
     Returns:
-        The frame of six float64 columns under a strictly increasing DatetimeIndex, and what was found.
+        The frame of six float64 columns under a strictly increasing DatetimeIndex, what was found, and the times at
+        which rows were dropped and none is left.
 
     Raises:
         DataError: If times or numbers cannot be read, or too many rows would have to be dropped.
@@ -48,11 +49,13 @@ def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Findin
     for code, message in times.notes:
         book.note(code, "warning" if code == "several-offsets" else "info", message)
     keep = _usable(table, times.index, values, book)
+    dropped = times.index[~keep & np.asarray(times.index.notna())].unique().sort_values()
     frame = pd.DataFrame(values[keep], columns=list(COLUMNS), index=times.index[keep].rename(TIME))
     frame, positions = _order(frame, np.flatnonzero(keep), book)
     _mend_prices(frame, positions, book)
     _fill_volume(frame, positions, table, book)
-    return frame, book.findings
+    assert isinstance(frame.index, pd.DatetimeIndex)
+    return frame, book.findings, dropped[~dropped.isin(frame.index)]
 
 
 def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:

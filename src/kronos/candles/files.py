@@ -25,6 +25,7 @@ from kronos.candles.schema import Layout, find_layout
 from kronos.errors import DataError
 
 MAX_BYTES = 1 << 30
+LABEL = b"kronos:simulated"  # the key in a Parquet or Feather file's metadata that says that its candles never traded
 MAX_ROWS = 5_000_000
 _SMALLER = "split it, or read the part you need with pandas and hand over the DataFrame"
 
@@ -60,13 +61,14 @@ _HEADLESS = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a source holds before cleaning: the frame, which column is which, and how its rows are counted."""
+    """What a source holds before cleaning: the frame, which column is which, how its rows are counted, its label."""
 
     frame: pd.DataFrame
     layout: Layout
     rows: Rows
     headless: bool = False
     decimal_comma: bool = False
+    simulated: bool = False
 
 
 def read_table(path: Path, columns: Mapping[str, str] | None) -> Table:
@@ -179,6 +181,7 @@ def _read_arrow(data: bytes, kind: str, name: str, columns: Mapping[str, str] | 
             _check_rows(table.num_rows, name)
             layout = find_layout(_unique(table.column_names, name), columns, name)
             table = table.select([str(label) for label in layout.wanted])
+        simulated = (table.schema.metadata or {}).get(LABEL) is not None
         table.validate(full=True)
         frame = table.to_pandas(ignore_metadata=True)
     except DataError:
@@ -194,7 +197,7 @@ def _read_arrow(data: bytes, kind: str, name: str, columns: Mapping[str, str] | 
     ) as error:
         why = shown(error, 120).rstrip(". ")
         raise DataError(f"{name} is a broken {kind} file ({why}); write or download it again.") from None
-    return Table(frame, layout, Rows(name, "row", 1))
+    return Table(frame, layout, Rows(name, "row", 1), simulated=simulated)
 
 
 def _unique(names: list[str], name: str) -> list[str]:

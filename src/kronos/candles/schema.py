@@ -40,6 +40,10 @@ _TICKS = ("tickvolume", "tickvol")
 _SYMBOLS = ("uniqueid", "symbol", "ticker", "code", "tscode", "instrument", "代码", "股票代码", "证券代码")
 
 
+class NoCandlesError(DataError):
+    """A table that has at most one of the four price columns: it holds something else than candles."""
+
+
 def key(name: object) -> str:
     """A column's name as it is compared: lower case, without spaces, byte-order mark and the signs ``_ < > . / -``."""
     text = str(name).replace("\ufeff", "").strip().lower()
@@ -144,7 +148,8 @@ def _require_prices(found: Mapping[str, Hashable], labels: Sequence[Hashable], n
     missing = [p for p in PRICES if p not in found]
     if missing:
         word = "column" if len(missing) == 1 else "columns"
-        raise DataError(
+        error = NoCandlesError if len(missing) >= len(PRICES) - 1 else DataError
+        raise error(
             f"{name} has no {word} for {', '.join(missing)}; it has {_listed(labels)}: rename them, "
             f"or say which is which with columns={{'{missing[0]}': '…'}}."
         )

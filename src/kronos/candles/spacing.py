@@ -19,6 +19,8 @@ from kronos.intervals import Interval
 DAY = 86_400
 _HANDFUL = 8  # differences among which one is the interval itself, even where idle candles are left out
 _SHORT = 0.2  # share of differences that may be shorter than the interval (a session's last bar often is)
+_USUALLY = 0.9  # share of days with a candle at some clock time, from which on its absence is no habit
+_LONGEST_CLOSING = 11 * DAY  # of exchanges in holidays, such as those of the Spring Festival
 _MEND = "say it with interval=, or give one series with one interval"
 
 
@@ -122,11 +124,13 @@ def find_gaps(index: pd.DatetimeIndex, interval: Interval) -> Gaps:
     """Breaks that don't recur: neither nights, lunch breaks nor weekends.
 
     Within a day a break is a habit when the same two clock times bound a break on at least one day in
-    fifty, and twice; between days weekends are habits, and so are holidays of up to three weekdays.
+    fifty, and twice, unless candles are there at all its times on nine days in ten; between days weekends are
+    habits, and so are holidays of up to three weekdays.
     """
     steps = _seconds(wall(index))
     if interval.intraday:
-        odd = (steps > interval.seconds * 1.001) & ~_habitual(index, steps > interval.seconds * 1.001)
+        broken = steps > interval.seconds * 1.001
+        odd = broken & ~_habitual(index, broken, interval.seconds)
     elif interval.unit == "d":
         odd = _missing_days(index, interval) > (0 if _weekends(index) else 3)
     else:
@@ -135,15 +139,48 @@ def find_gaps(index: pd.DatetimeIndex, interval: Interval) -> Gaps:
     return Gaps(positions, float(steps[odd].max()) if odd.any() else 0.0)
 
 
-def _habitual(index: pd.DatetimeIndex, broken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    clock = (wall(index).asi8 // 10**9) % DAY
+def _habitual(index: pd.DatetimeIndex, broken: npt.NDArray[np.bool_], length: int) -> npt.NDArray[np.bool_]:
+    """Of the breaks, those that recur and hold a time at which the market is usually closed."""
+    stamps = wall(index).asi8 // 10**9
+    clock = stamps % DAY
     pair = clock[:-1] * DAY + clock[1:]
-    values, inverse, counts = np.unique(pair[broken], return_inverse=True, return_counts=True)
-    days = len(np.unique(wall(index).asi8 // (DAY * 10**9)))
     habit = np.zeros(len(pair), dtype=np.bool_)
-    if len(values):
-        habit[broken] = (counts >= max(2, 0.02 * days))[inverse]
+    if not broken.any():
+        return habit
+    values, inverse, counts = np.unique(pair[broken], return_inverse=True, return_counts=True)
+    days = len(np.unique(stamps // DAY))
+    recurs = counts >= max(2, 0.02 * days)
+    shortest = np.full(len(values), np.iinfo(np.int64).max)
+    np.minimum.at(shortest, inverse, np.diff(stamps)[broken])
+    times, present = np.unique(clock, return_counts=True)
+    open_times = times[present >= _USUALLY * days]
+    for i in np.flatnonzero(recurs & (shortest < DAY)):
+        inside = np.arange(values[i] // DAY + length, values[i] // DAY + shortest[i], length) % DAY
+        recurs[i] = not np.isin(inside, open_times).all()
+    habit[broken] = recurs[inverse]
     return habit
+
+
+def find_holes(index: pd.DatetimeIndex, interval: Interval) -> npt.NDArray[np.int64]:
+    """Gaps at which prices are missing: those of `find_gaps` that cannot be closings of the market.
+
+    A gap of up to eleven days is taken for a closing (a holiday, a half day, a late opening) where it begins or ends as
+    the market's usual breaks on that weekday do; between days, where the market keeps weekends. A market that never
+    closes has no closings. What is missing at the very edge of a session can't be told from a closing.
+
+    Returns:
+        Positions of the candles after the holes.
+    """
+    steps = _seconds(wall(index))
+    positions = find_gaps(index, interval).positions
+    brief = steps[positions - 1] - interval.seconds <= _LONGEST_CLOSING
+    if interval.intraday:
+        usual = steps > interval.seconds * 1.001
+        usual[positions - 1] = False
+        week = (wall(index).asi8 // 10**9) % (7 * DAY)
+        at_edge = np.isin(week[positions - 1], week[:-1][usual]) | np.isin(week[positions], week[1:][usual])
+        return positions[~(brief & at_edge)]
+    return positions[~brief] if interval.unit != "d" or not _weekends(index) else positions
 
 
 def _weekends(index: pd.DatetimeIndex) -> bool:

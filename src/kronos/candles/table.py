@@ -34,9 +34,11 @@ class Candles:
         findings: What cleaning noticed and mended.
         source: Where the candles come from: a file's name, or a description.
         simulated: Whether these are invented candles, which every output has to say; true of files whose names begin
-            with ``simulated``.
+            with ``simulated``, and of Parquet and Feather files whose metadata say so.
         has_volume: Whether the source tells volume (a column that is not all zero).
         has_amount: Whether the source tells amount; otherwise it is volume × mean price, or 0.
+        dropped: Times of rows that cleaning dropped because their prices say nothing, in the index's own terms; where
+            the frame passes over one of them, prices are missing.
     """
 
     frame: pd.DataFrame
@@ -49,6 +51,7 @@ class Candles:
     simulated: bool = False
     has_volume: bool = True
     has_amount: bool = True
+    dropped: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
 
     def __post_init__(self) -> None:
         index = self.frame.index
@@ -174,7 +177,7 @@ def build(table: Table, options: Options, source: str) -> Candles:
     given = None if options.interval is None else Interval.parse(options.interval).normalized()
     only = _only_symbol(table)
     symbol = options.symbol or only
-    frame, findings = clean(table, options.timezone)
+    frame, findings, dropped = clean(table, options.timezone)
     index = frame.index
     assert isinstance(index, pd.DatetimeIndex)
     interval = _interval(index, given, table.rows.name)
@@ -188,9 +191,10 @@ def build(table: Table, options: Options, source: str) -> Candles:
         calendar=options.calendar,
         findings=tuple(findings),
         source=source,
-        simulated=source.lower().startswith(SIMULATED),
+        simulated=table.simulated or source.lower().startswith(SIMULATED),
         has_volume=has_volume,
         has_amount="volume" in table.layout.prices and "amount" in table.layout.prices,
+        dropped=dropped,
     )
 
 
