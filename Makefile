@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 #   PYTHON=python3.12       which Python (3.11 or newer) makes the environment
 #   VENV=.venv              where it lies
+#   QLIB_PYTHON=python3.12  which Python (3.11 or 3.12) makes the environment of make test-qlib; its own is .venv-qlib
 #   TORCH_INDEX=address     a package index to take torch from: on Linux, PyTorch's CPU index (README, "Install")
 # pip's own variables and configuration files are respected; where they name a source of packages, it is the only one.
 
@@ -10,8 +11,10 @@ PIP := $(BIN)/python -m pip
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 TORCH_INDEX ?=
+QLIB_VENV := .venv-qlib
+QLIB_PYTHON ?= $(BIN)/python
 
-.PHONY: demo test lint format types imports bench check install install-dev clean help
+.PHONY: demo test test-qlib lint format types imports bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -22,6 +25,13 @@ demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
 
 test: install-dev  ## Set up and run every test
 	$(BIN)/python -m pytest
+
+test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
+	@case "$$($(QLIB_PYTHON) -c 'import sys; print(sys.version_info < (3, 13))')" in \
+	True) $(MAKE) --no-print-directory $(QLIB_VENV)/.installed && \
+		KRONOS_QLIB_PYTHON="$(CURDIR)/$(QLIB_VENV)/bin/python" $(BIN)/python -m pytest -m qlib ;; \
+	False) echo "Qlib has no wheel for Python 3.13 and newer: skipped; say make test-qlib QLIB_PYTHON=python3.12" ;; \
+	*) exit 2 ;; esac
 
 lint: install-dev  ## Style
 	$(BIN)/ruff check .
@@ -37,8 +47,9 @@ types: install-dev  ## Strict types
 imports: install-dev  ## Who may import whom
 	$(BIN)/lint-imports
 
-bench: install-dev  ## Measure, and write docs/performance.md
+bench: install-dev  ## Measure, and write docs/performance.md and docs/performance-data.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.data
 
 check: lint types imports test  ## Everything that must hold
 
@@ -47,7 +58,7 @@ install: $(VENV)/.installed  ## Set up what forecasting needs
 install-dev: $(VENV)/.installed-dev  ## Set up what development needs
 
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(QLIB_VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Kronos needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -62,4 +73,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# pyqlib declares 190 packages; those pinned here are what it imports, so pip is told not to look for the others.
+$(QLIB_VENV)/.installed: constraints-qlib.txt
+	$(QLIB_PYTHON) -m venv $(QLIB_VENV)
+	$(QLIB_VENV)/bin/python -m pip install --quiet --no-deps --requirement constraints-qlib.txt
 	@touch $@

@@ -96,8 +96,10 @@ def constraints() -> dict[str, Version]:
 
 
 def requirements() -> list[Requirement]:
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    texts = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    """What ``make test`` installs: not Qlib, which has an environment of its own, nor the vendors' libraries."""
+    extras = PROJECT["project"]["optional-dependencies"].items()
+    texts = [text for name, extra in extras if name not in ("qlib", "equities") for text in extra]
+    texts += PROJECT["project"]["dependencies"]
     return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos"]
 
 
@@ -107,6 +109,14 @@ def test_constraints_pin_every_dependency_within_its_bounds():
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert name in pins, f"{name} is not pinned"
         assert pins[name] in requirement.specifier, f"{name} is pinned below its floor"
+
+
+def test_qlibs_constraints_are_plain_pins_within_their_bounds():
+    lines = (ROOT / "constraints-qlib.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in pins.values())
+    [qlib] = map(Requirement, PROJECT["project"]["optional-dependencies"]["qlib"])
+    assert Version(pins["pyqlib"]) in qlib.specifier
 
 
 def test_constraints_are_closed():

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kronos.errors import KronosError, StorageError
-from kronos.storage import atomic_path, write_bytes, write_text
+from kronos.storage import atomic_folder, atomic_path, write_bytes, write_text
 
 
 def names(folder):
@@ -123,3 +123,47 @@ def test_other_peoples_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         read_something_else()
     assert not isinstance(caught.value, KronosError)
+
+
+def fill(target, text, **options):
+    with atomic_folder(target, **options) as folder:
+        (folder / "a.txt").write_text(text)
+        if text == "half":
+            raise RuntimeError("stop")
+
+
+def test_a_folder_appears_whole(tmp_path):
+    fill(tmp_path / "deep" / "data", "new")
+    assert (tmp_path / "deep" / "data" / "a.txt").read_text() == "new"
+    assert names(tmp_path / "deep") == ["data"]
+
+
+def test_a_failing_block_leaves_the_old_folder_and_nothing_else(tmp_path):
+    fill(tmp_path / "data", "old")
+    with pytest.raises(RuntimeError, match="stop"):
+        fill(tmp_path / "data", "half", replace=True)
+    assert (tmp_path / "data" / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["data"]
+
+
+def test_a_folder_is_replaced_only_when_asked(tmp_path):
+    fill(tmp_path / "data", "old")
+    with pytest.raises(StorageError, match="something of that name exists"):
+        fill(tmp_path / "data", "new")
+    assert (tmp_path / "data" / "a.txt").read_text() == "old"
+    fill(tmp_path / "data", "new", replace=True)
+    assert (tmp_path / "data" / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["data"]
+
+
+def test_a_file_in_the_way_of_a_folder_stays(tmp_path):
+    write_text(tmp_path / "data", "mine")
+    with pytest.raises(StorageError, match="choose another folder"):
+        fill(tmp_path / "data", "new", replace=True)
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_an_empty_folder_is_no_obstacle(tmp_path):
+    (tmp_path / "data").mkdir()
+    fill(tmp_path / "data", "new")
+    assert (tmp_path / "data" / "a.txt").read_text() == "new"

@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kronos.errors import ParameterError
@@ -42,6 +50,7 @@ class SourceSettings(BaseModel):
         timeout: Seconds to wait for one answer.
         attempts: How often one request is tried before giving up.
         patience: Seconds after which one request is given up, whatever the attempts left.
+        backoff: Seconds before a request that failed is first repeated; later repetitions wait longer.
         market: The kind of market that a bare symbol means where an exchange has several.
         plan: CoinGecko's plan, which decides on its host and on hourly OHLC.
         api_key: Used when set, never needed; the source's usual variable (``OKX_API_KEY``) serves too.
@@ -56,6 +65,7 @@ class SourceSettings(BaseModel):
     timeout: Annotated[float, Field(gt=0)] = 20.0
     attempts: Annotated[int, Field(ge=1)] = 8
     patience: Annotated[float, Field(gt=0)] = 300.0
+    backoff: Annotated[float, Field(ge=0)] = 0.5
     market: Literal["spot", "swap"] = "spot"
     plan: Literal["demo", "pro"] = "demo"
     api_key: SecretStr | None = None
@@ -73,7 +83,12 @@ class Settings(BaseSettings):
         offline: Never use the network.
         threads: CPU threads to use; None leaves it to torch.
         precision: ``exact`` (float32) or ``fast`` (bfloat16 where the hardware gains).
+        source: Where candles come from: ``okx``, ``binance``, ``files:FOLDER``, ``simulated`` …; None leaves it to the
+            command.
         store_dir: Where downloaded candles are kept; None means ``data/candles`` in the working folder.
+        output_dir: The folder in which each prepared dataset gets its own.
+        timeframes: Timeframes of datasets, ``4H,1D``.
+        records_per_tf: Candles of each symbol and timeframe of a dataset.
         sources: How to reach sources of candles, by their name.
     """
 
@@ -87,7 +102,11 @@ class Settings(BaseSettings):
     offline: bool = False
     threads: OptionalCount = None
     precision: Literal["exact", "fast"] = "exact"
+    source: OptionalText = None
     store_dir: OptionalPath = None
+    output_dir: OptionalPath = None
+    timeframes: OptionalText = None
+    records_per_tf: OptionalCount = None
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
 

@@ -66,6 +66,48 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def atomic_folder(target: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to fill, and rename it to the target once the block has succeeded.
+
+    Args:
+        target: The folder to make; an empty one may be there.
+        replace: Whether one with something in it may be replaced; it goes only once the new one is whole.
+
+    Yields:
+        An empty folder beside the target.
+
+    Raises:
+        StorageError: If the file system refuses, or something is in the way.
+    """
+    final = Path(os.path.realpath(target))
+    building = final.with_name(f".{secrets.token_hex(4)}.tmp-{final.name}")
+    try:
+        with _refusals(target, building, final):
+            building.mkdir(parents=True)
+            yield building
+            _publish_folder(building, final, target, replace=replace)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _publish_folder(building: Path, final: Path, target: str | Path, *, replace: bool) -> None:
+    """Rename a folder into its place; what it replaces is put back if that fails."""
+    if not final.exists():
+        building.rename(final)
+        return
+    if not final.is_dir() or (any(final.iterdir()) and not replace):
+        raise StorageError(f"Cannot write {target}: something of that name exists; choose another folder.")
+    old = final.with_name(f".{secrets.token_hex(4)}.old-{final.name}")
+    final.rename(old)
+    try:
+        building.rename(final)
+    except OSError:
+        old.rename(final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def write_bytes(target: str | Path, data: bytes) -> None:
     """Write a whole file, or nothing.
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kronos.candles import read_candles
+from scripts import make_sample_data
 
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 
@@ -12,6 +13,14 @@ DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 def test_the_packaged_sample_is_the_examples():
     packaged = resources.files("kronos") / "samples" / "simulated_btc_1h.csv"
     assert packaged.read_bytes() == (DATA / "simulated_btc_1h.csv").read_bytes()
+
+
+def test_the_samples_are_what_the_simulator_makes():
+    for name, make in (
+        (make_sample_data.COIN, make_sample_data.coin),
+        (make_sample_data.SHARE, make_sample_data.share),
+    ):
+        assert (DATA / name).read_text("utf-8") == make_sample_data.text(make())
 
 
 @pytest.mark.parametrize(("name", "interval"), [("simulated_btc_1h.csv", "1h"), ("simulated_xshg_5m.csv", "5m")])
@@ -24,7 +33,8 @@ def test_the_samples_are_clean_candles(name, interval):
     assert (frame["low"] <= frame[["open", "close"]].min(axis=1)).all()
     assert (frame["high"] >= frame[["open", "close"]].max(axis=1)).all()
     assert (frame["volume"] > 0).all()
-    assert (frame["low"] * frame["volume"] <= frame["amount"] * 1.0001).all()
+    assert (frame["low"] * frame["volume"] <= frame["amount"] + 0.01).all()
+    assert (frame["high"] * frame["volume"] >= frame["amount"] - 0.01).all()
 
 
 def test_the_share_has_lunch_breaks():

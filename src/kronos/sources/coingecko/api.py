@@ -1,0 +1,157 @@
+"""Requests to CoinGecko: its hosts and keys, its clock, and its refusals in plain words."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from kronos.errors import ParameterError
+from kronos.sources.retrying import AttemptError, broken, refused, retrying, unreachable, variable
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from kronos.settings import SourceSettings
+
+_HOSTS = {"demo": "https://api.coingecko.com", "pro": "https://pro-api.coingecko.com"}
+_KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
+_KEY = "COINGECKO_API_KEY"
+_ROOT = "/api/v3"
+
+# What its numbers of errors mean; the others are told as they come.
+_BAD_KEY = (10002, 10010, 10011)
+_NOT_IN_PLAN = (10005, 10012)
+
+
+class Api:
+    """CoinGecko's interface as JSON.
+
+    Attributes:
+        plan: ``demo`` or ``pro``.
+    """
+
+    def __init__(self, settings: SourceSettings, wait: float) -> None:
+        """Prepare to ask; see `kronos.sources.coingecko.CoinGecko`."""
+        key = settings.api_key.get_secret_value() if settings.api_key else os.environ.get(_KEY, "").strip()
+        if settings.plan == "pro" and not key and settings.base_url is None:
+            raise ParameterError(f"CoinGecko's pro plan needs a key; set {_KEY}, or take the demo plan.")
+        self.plan = settings.plan
+        self._settings = settings
+        self._wait = wait
+        self._headers = {_KEY_HEADERS[settings.plan]: key} if key else {}
+        base = (settings.base_url or _HOSTS[settings.plan]).rstrip("/")
+        self._base = base if base.endswith(_ROOT) else base + _ROOT
+        self._client: httpx2.Client | None = None
+        self._seen: tuple[pd.Timestamp, float] | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether an answer has told the time."""
+        return self._seen is not None
+
+    def now(self) -> pd.Timestamp:
+        """The time by the clock of the latest answer, else of this machine; UTC."""
+        if self._seen is None:
+            return pd.Timestamp.now(tz="UTC")
+        at, tick = self._seen
+        return at + pd.Timedelta(seconds=time.monotonic() - tick)
+
+    def get(self, path: str, params: Mapping[str, object] | None = None) -> Any:
+        """Ask, and ask again where that may help.
+
+        Raises:
+            SourceError: If it cannot be reached in time, or refuses.
+            ParameterError: If it does not know the coin or the currency.
+        """
+        one = self._settings
+        return retrying(
+            lambda: self._ask(path, {name: str(value) for name, value in (params or {}).items()}),
+            name="CoinGecko",
+            attempts=one.attempts,
+            patience=one.patience,
+            wait=self._wait,
+        )
+
+    def _ask(self, path: str, params: dict[str, str]) -> Any:
+        import httpx2
+
+        try:
+            answer = self._open().get(self._base + path, params=params, headers=self._headers)
+        except httpx2.TimeoutException as error:
+            raise unreachable(f"no answer within {self._settings.timeout:g} s", name="coingecko") from error
+        except httpx2.TransportError as error:
+            raise unreachable(str(error) or type(error).__name__, name="coingecko") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise broken(f"sent what cannot be read ({error})") from error
+        self._note_clock(answer)
+        body = _json(answer)
+        code, text = _told(body)
+        if answer.status_code != 200 or code or text:
+            raise self._refusal(answer, code, text)
+        if body is None:
+            raise broken("sent something other than JSON")
+        return body
+
+    def _open(self) -> httpx2.Client:
+        if self._client is None:
+            import httpx2
+
+            try:
+                self._client = httpx2.Client(proxy=self._settings.proxy, timeout=self._settings.timeout)
+            except (ValueError, ImportError) as error:
+                raise ParameterError(
+                    f"The proxy '{self._settings.proxy}' cannot be used ({error}); see to "
+                    f"{variable('coingecko', 'proxy')}."
+                ) from error
+        return self._client
+
+    def _note_clock(self, answer: httpx2.Response) -> None:
+        try:
+            at = pd.Timestamp(parsedate_to_datetime(answer.headers["date"]))
+        except (KeyError, ValueError):
+            return
+        self._seen = (at.tz_localize("UTC") if at.tz is None else at.tz_convert("UTC"), time.monotonic())
+
+    def _refusal(self, answer: httpx2.Response, code: int | None, text: str) -> Exception:
+        """What to raise for an answer that is not the one asked for."""
+        status = 429 if code == 429 else answer.status_code
+        if code in _BAD_KEY:
+            mend = f"see to {_KEY} and {variable('coingecko', 'plan')}"
+            return AttemptError(f"does not take the key for its {self.plan} plan ({code}: {text})", mend, status=status)
+        if code in _NOT_IN_PLAN:
+            mend = "ask for something later or coarser, or take the pro plan"
+            return AttemptError(f"does not serve this on its {self.plan} plan ({code}: {text})", mend, status=status)
+        if "vs_currency" in text:
+            return ParameterError("CoinGecko has no prices in that currency; take one such as usd, eur or btc.")
+        if "coin not found" in text.lower() or "could not find coin" in text.lower():
+            return ParameterError("CoinGecko has no coin of that id; look the id up on the coin's page.")
+        if status < 400:
+            return AttemptError(f"refuses the request ({text or status})", "check what was asked for", status=status)
+        fault = refused(status, name="coingecko", retry_after=answer.headers.get("retry-after"))
+        if status == 429 and not self._headers:
+            fault.mend = f"wait a minute, or set {_KEY} for a share of your own"
+        return fault
+
+
+def _json(answer: httpx2.Response) -> Any:
+    """The answer's JSON; None if it is none."""
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _told(body: object) -> tuple[int | None, str]:
+    """CoinGecko's number and words of an error, in any of the three shapes it uses; (None, "") if it is none."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, str):
+        return None, error
+    status = error.get("status") if isinstance(error, dict) else body.get("status") if isinstance(body, dict) else None
+    if not isinstance(status, dict) or not isinstance(status.get("error_code"), int):
+        return None, ""
+    return status["error_code"], str(status.get("error_message", ""))

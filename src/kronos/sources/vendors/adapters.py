@@ -1,0 +1,336 @@
+"""Vendors of equity data, through the libraries that people use for them: thin, and only as reliable as these are.
+
+`Yahoo` (yfinance), `Baostock` and `AkShare` are `PageSource`s of shares. All need ``pip install 'kronos[equities]'``.
+Prices are not adjusted for dividends: what a candle says does not change later, except that Yahoo rewrites the past
+when shares are split. The clock is this machine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from kronos.errors import KronosError, ParameterError
+from kronos.intervals import Interval
+from kronos.sources.protocol import Page
+from kronos.sources.retrying import AttemptError, retrying, variable
+from kronos.sources.vendors.rows import akshare_rows, baostock_rows, chinese_code, yahoo_rows
+
+if TYPE_CHECKING:
+    from kronos.settings import SourceSettings
+
+_YAHOO_SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^&]{0,24}")
+_YAHOO_CHINA = {"sh": "SS", "sz": "SZ"}
+_YAHOO = {"1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "1d": "1d", "1w": "1wk", "1mo": "1mo"}
+_YAHOO_KEEPS = {"1m": 29, "5m": 59, "15m": 59, "30m": 59, "1h": 729}  # days
+_YAHOO_MINUTES_AT_ONCE = pd.Timedelta(days=7)
+_BAOSTOCK = {"5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "d", "1w": "w", "1mo": "m"}
+_AKSHARE = {"5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "daily", "1w": "weekly", "1mo": "monthly"}
+_LIBRARY_FAULTS = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # how they say that an answer was odd
+_ONE_AT_A_TIME = threading.Lock()  # their settings and sessions are the whole process's
+
+
+class _Vendor:
+    """What the vendors have in common.
+
+    Attributes:
+        name: What it is called: ``yahoo``.
+    """
+
+    name: str
+    _library: str
+    _words: dict[str, str]
+    _way: str = ""  # what else to do where the network is the fault
+
+    def __init__(self, settings: SourceSettings | None = None, *, wait: float = 0.5) -> None:
+        """Prepare to ask.
+
+        Args:
+            settings: Timeout, attempts and patience (and for Yahoo the proxy); None reads the environment.
+            wait: Seconds before the first repetition of a request that failed.
+
+        Raises:
+            ParameterError: If the library is not installed.
+        """
+        if importlib.util.find_spec(self._library) is None:
+            raise ParameterError(self._missing())
+        self._settings = settings if settings is not None else _settings(self.name)
+        self._wait = wait
+
+    def now(self) -> pd.Timestamp:
+        """The time on this machine's clock; UTC."""
+        return pd.Timestamp.now(tz="UTC")
+
+    def intervals(self, symbol: str) -> tuple[Interval, ...]:  # noqa: ARG002 - the protocol's argument
+        """What the vendor serves, ascending."""
+        return tuple(Interval.parse(one) for one in self._words)
+
+    def _missing(self) -> str:
+        return f"{type(self).__name__} needs {self._library}; install it with pip install 'kronos[equities]'."
+
+    def _import(self) -> Any:
+        try:
+            return importlib.import_module(self._library)
+        except ImportError as error:
+            raise ParameterError(self._missing()) from error
+
+    def _unreachable(self, error: Exception) -> AttemptError:
+        return AttemptError(f"could not be reached ({_line(error)})", f"check the network{self._way}", again=True)
+
+    def _word(self, symbol: str, interval: Interval) -> str:
+        served = self.intervals(symbol)
+        if interval not in served:
+            listed = ", ".join(str(one) for one in served)
+            raise ParameterError(f"{type(self).__name__} has no {interval} candles of {symbol}, only {listed}.")
+        return self._words[str(interval)]
+
+    def _ask(self, call: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A library's table; asked for again where that may help, and its exceptions in words."""
+
+        def once() -> pd.DataFrame:
+            try:
+                with _ONE_AT_A_TIME:
+                    return call()
+            except KronosError:
+                raise
+            except OSError as error:
+                raise self._unreachable(error) from error
+            except _LIBRARY_FAULTS as error:
+                reason = f"answered what {self._library} cannot read ({_line(error)})"
+                mend = f"see to the symbol, or update {self._library}"
+                raise AttemptError(reason, mend, again=isinstance(error, ValueError)) from error
+
+        one = self._settings
+        name = type(self).__name__
+        return retrying(once, name=name, attempts=one.attempts, patience=one.patience, wait=self._wait)
+
+
+class Yahoo(_Vendor):
+    """Yahoo Finance through yfinance: shares, indices, funds, currencies of the whole world.
+
+    Prices are not adjusted for dividends (``auto_adjust=False``), but for splits, as Yahoo does. There is no amount,
+    and no volume of currencies. Minute bars reach back 30 days (1m), 60 days (5m to 30m) or 730 days (1h), no further.
+    """
+
+    name = "yahoo"
+    _library = "yfinance"
+    _words = _YAHOO
+    _way = f", or set a proxy with {variable('yahoo', 'proxy')}"
+
+    def resolve(self, symbol: str) -> str:
+        """Yahoo's symbol: ``AAPL``, ``^GSPC``, ``0700.HK``; ``600000.SS`` for sh.600000, SH600000 or 600000.
+
+        Raises:
+            ParameterError: If it cannot be one.
+        """
+        exchange, digits = chinese_code(symbol) or ("", "")
+        if exchange in _YAHOO_CHINA:
+            return f"{digits}.{_YAHOO_CHINA[exchange]}"
+        plain = symbol.strip().upper()
+        if exchange or _YAHOO_SYMBOL.fullmatch(plain) is None:
+            raise ParameterError(f"Yahoo has no '{symbol}'; write its own symbol, such as AAPL, ^GSPC or 600000.SS.")
+        return plain
+
+    def page(self, symbol: str, interval: Interval, start: pd.Timestamp, end: pd.Timestamp) -> Page:
+        """See `PageSource`; one call of the library for [start, end), minute by minute at most 7 days of it."""
+        word = self._word(symbol, interval)
+        first, until = start, end
+        if word in _YAHOO_KEEPS:
+            first = max(start, self.now() - pd.Timedelta(days=_YAHOO_KEEPS[word]))
+            until = end if first >= end or word != "1m" else min(end, first + _YAHOO_MINUTES_AT_ONCE)
+        if first >= end:
+            return Page(yahoo_rows(pd.DataFrame(), interval), end)
+        rows = yahoo_rows(self._ask(lambda: self._history(symbol, word, *_asked(first, until, interval))), interval)
+        if symbol.endswith("=X"):
+            rows["volume"] = float("nan")
+        return _page(rows, start, until)
+
+    def _history(self, symbol: str, word: str, first: Any, last: Any) -> pd.DataFrame:
+        library = self._import()
+        faults = library.exceptions
+        try:
+            with _outspoken(library, self._settings.proxy):
+                table = library.Ticker(symbol).history(
+                    start=first, end=last, interval=word, auto_adjust=False, actions=False,
+                    timeout=self._settings.timeout,
+                )  # fmt: skip
+        except (faults.YFTzMissingError, OSError) as error:
+            answer = getattr(error, "response", None)
+            if isinstance(error, OSError) and getattr(answer, "status_code", None) != 404:
+                raise
+            raise ParameterError(f"Yahoo has no '{symbol}'; look its symbol up on finance.yahoo.com.") from error
+        except faults.YFPricesMissingError as error:
+            if "status_code" in str(error):
+                raise self._unreachable(error) from error
+            return pd.DataFrame()  # nothing was traded in that time
+        except faults.YFRateLimitError as error:
+            raise AttemptError("takes no more requests for now", "wait a few minutes", again=True) from error
+        except faults.YFException as error:
+            raise self._unreachable(error) from error
+        return table if isinstance(table, pd.DataFrame) else pd.DataFrame()
+
+
+class Baostock(_Vendor):
+    """Baostock: shares and indices of Shanghai and Shenzhen, not adjusted, volume in shares, amount in yuan.
+
+    Minute bars are those of shares only; Baostock stamps them with their end, here they are told by their opening.
+    """
+
+    name = "baostock"
+    _library = "baostock"
+    _words = _BAOSTOCK
+
+    def resolve(self, symbol: str) -> str:
+        """Baostock's code: ``sh.600000`` for SH600000, 600000.SS, 600000.XSHG or 600000.
+
+        Raises:
+            ParameterError: If it cannot be one.
+        """
+        code = chinese_code(symbol)
+        if code is None or code[0] == "bj":
+            raise ParameterError(f"Baostock has no '{symbol}'; write a code such as sh.600000 or 000001.SZ.")
+        return ".".join(code)
+
+    def intervals(self, symbol: str) -> tuple[Interval, ...]:
+        """What it serves, ascending; of an index nothing shorter than days."""
+        every = super().intervals(symbol)
+        return tuple(one for one in every if not (one.intraday and symbol.startswith(("sh.000", "sz.399"))))
+
+    def page(self, symbol: str, interval: Interval, start: pd.Timestamp, end: pd.Timestamp) -> Page:
+        """See `PageSource`; one query for the whole of [start, end)."""
+        word = self._word(symbol, interval)
+        first, last = _trading_dates(start, end, interval)
+        fields = "date,open,high,low,close,volume,amount"
+        fields += ",time" if interval.intraday else ",tradestatus" if word == "d" else ""
+        table = self._ask(lambda: self._query(symbol, fields, f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}", word))
+        return _page(baostock_rows(table, interval), start, end)
+
+    def _query(self, symbol: str, fields: str, first: str, last: str, word: str) -> pd.DataFrame:
+        library = self._import()
+        with contextlib.redirect_stdout(io.StringIO()), _session(library, self._settings.timeout):
+            answer = library.query_history_k_data_plus(symbol, fields, first, last, word, "3")
+            rows = []
+            while answer is not None and answer.error_code == "0" and answer.next():
+                rows.append(answer.get_row_data())
+            _check(answer)
+            return pd.DataFrame(rows, columns=answer.fields, dtype=str)
+
+
+class AkShare(_Vendor):
+    """AkShare: shares of Shanghai, Shenzhen and Beijing as Eastmoney tells them; not adjusted, amount in yuan.
+
+    Volumes are in shares (Eastmoney counts lots of 100). Minute bars reach back some weeks; Eastmoney stamps them with
+    their end, here they are told by their opening.
+    """
+
+    name = "akshare"
+    _library = "akshare"
+    _words = _AKSHARE
+    _way = ", or set a proxy with HTTPS_PROXY"
+
+    def resolve(self, symbol: str) -> str:
+        """Exchange and code: ``sh600000`` for sh.600000, 600000.SS or 600000.
+
+        Raises:
+            ParameterError: If it cannot be a share's.
+        """
+        code = chinese_code(symbol)
+        if code is None or (code[0] == "sh" and code[1][0] != "6"):
+            raise ParameterError(f"AkShare has no share '{symbol}'; write a code such as sh600000 or 000001.SZ.")
+        return "".join(code)
+
+    def page(self, symbol: str, interval: Interval, start: pd.Timestamp, end: pd.Timestamp) -> Page:
+        """See `PageSource`; one call of the library for the whole of [start, end)."""
+        word = self._word(symbol, interval)
+        first, last = _trading_dates(start, end, interval)
+        table = self._ask(lambda: self._history(symbol[2:], word, first, last))
+        return _page(akshare_rows(table, interval), start, end)
+
+    def _history(self, digits: str, word: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+        library = self._import()
+        if word.isdecimal():
+            table = library.stock_zh_a_hist_min_em(
+                symbol=digits, start_date=f"{first:%Y-%m-%d} 00:00:00", end_date=f"{last:%Y-%m-%d} 23:59:59",
+                period=word, adjust="",
+            )  # fmt: skip
+        else:
+            table = library.stock_zh_a_hist(
+                symbol=digits, period=word, start_date=f"{first:%Y%m%d}", end_date=f"{last:%Y%m%d}", adjust="",
+                timeout=self._settings.timeout,
+            )  # fmt: skip
+        return table if isinstance(table, pd.DataFrame) else pd.DataFrame()
+
+
+def _asked(start: pd.Timestamp, end: pd.Timestamp, interval: Interval) -> tuple[Any, Any]:
+    """What to ask Yahoo for: moments for minute bars, for the others dates, the last one not included."""
+    if interval.intraday:
+        return start.to_pydatetime(), end.to_pydatetime()
+    first, last = _trading_dates(start, end, interval)
+    return first.date(), (last + pd.Timedelta(days=1)).date()
+
+
+def _trading_dates(start: pd.Timestamp, end: pd.Timestamp, interval: Interval) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """The first and last date whose rows may open in [start, end), both included; whole weeks and months."""
+    if interval.intraday:
+        return start.tz_convert("Asia/Shanghai"), end.tz_convert("Asia/Shanghai")
+    first, last = start.floor("D"), end.floor("D")
+    if interval.unit == "w":
+        return first - pd.Timedelta(days=first.weekday()), last + pd.Timedelta(days=6)
+    if interval.unit == "mo":
+        return first.replace(day=1), last + pd.offsets.MonthEnd(0)
+    return first, last
+
+
+def _page(rows: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> Page:
+    return Page(rows[(rows.index >= start) & (rows.index < until)], until)
+
+
+@contextlib.contextmanager
+def _outspoken(library: Any, proxy: str | None) -> Iterator[None]:
+    """Let yfinance raise what goes wrong, which it hides otherwise, and use the proxy."""
+    debug, network = library.config.debug, library.config.network
+    before = debug.hide_exceptions, network.proxy
+    debug.hide_exceptions, network.proxy = False, proxy or before[1]
+    try:
+        yield
+    finally:
+        debug.hide_exceptions, network.proxy = before
+
+
+@contextlib.contextmanager
+def _session(library: Any, timeout: float) -> Iterator[None]:
+    """A session with Baostock, whose server may be silent no longer than the timeout."""
+    _check(library.login())
+    line = getattr(library.common.context, "default_socket", None)
+    if line is not None:
+        line.settimeout(timeout)
+    try:
+        yield
+    finally:
+        library.logout()
+
+
+def _check(answer: Any) -> None:
+    """Refuse what Baostock says went wrong."""
+    if answer is None or answer.error_code != "0":
+        told = "nothing" if answer is None else f"{answer.error_code}: {answer.error_msg}"
+        raise AttemptError(f"refuses the request ({told})", "see to the code, or try again later", again=True)
+
+
+def _line(error: Exception) -> str:
+    """An exception's message on one line."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _settings(name: str) -> SourceSettings:
+    from kronos.settings import SourceSettings, get_settings
+
+    return get_settings().sources.get(name, SourceSettings())

@@ -1,0 +1,639 @@
+"""Exchanges through ccxt, against servers on loopback that answer as Binance and OKX do, and misbehave as they do."""
+
+import logging
+import math
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from kronos.errors import ParameterError, SourceError
+from kronos.intervals import Interval
+from kronos.settings import SourceSettings
+from kronos.sources import Page, PageSource
+from kronos.sources.exchanges import Exchange
+from kronos.sources.exchanges.client import Client
+from sources.binance_wire import binance
+from sources.okx_wire import okx
+from sources.wire import Answer, Faults, Handler, Request, Server, World, free_port, serve, utc, walk
+
+NOW = "2024-03-01 12:30"
+CANDLES = {
+    "BTC/USDT": walk("2024-01-01", 1500, seed=1),
+    "ETH/USDT": walk("2024-02-20", 300, seed=2),
+    "BTC/USDT:USDT": walk("2024-01-05", 1400, seed=3),
+    "BTC/USD:BTC": walk("2024-01-05", 1400, seed=4),
+}
+BOTH = pytest.mark.parametrize("name", ["binance", "okx"])
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of this machine between a client and the servers here."""
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.lower(), raising=False)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(dict(CANDLES), NOW)
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[Server]:
+    with serve(world) as running:
+        yield running
+
+
+def reach(name: str, server: Server, wait: float = 0.005, **more: object) -> Exchange:
+    """An exchange that asks a server on loopback."""
+    return Exchange(name, SourceSettings.model_validate({"base_url": server.url, **more}), wait=wait)
+
+
+def pages(source: PageSource, symbol: str, interval: str, start: str, end: str) -> Iterator[Page]:
+    """All pages of a span, each of which must bring it on."""
+    cursor, stop = utc(start), utc(end)
+    while cursor < stop:
+        page = source.page(symbol, Interval.parse(interval), cursor, stop)
+        assert cursor < page.until <= stop
+        inside = (page.frame.index >= cursor) & (page.frame.index < page.until)
+        yield Page(page.frame[inside], page.until)
+        cursor = page.until
+
+
+def collect(source: PageSource, symbol: str, interval: str, start: str, end: str) -> pd.DataFrame:
+    """What all pages bring, in order, each time once."""
+    frame = pd.concat([page.frame for page in pages(source, symbol, interval, start, end)])
+    return frame[~frame.index.duplicated()].sort_index()
+
+
+def between(frame: pd.DataFrame, start: str, end: str) -> pd.DataFrame:
+    return frame[(frame.index >= utc(start)) & (frame.index < utc(end))]
+
+
+def same(got: pd.DataFrame, expected: pd.DataFrame) -> None:
+    assert_frame_equal(got, expected, check_freq=False, check_index_type=False, check_exact=False, rtol=1e-9)
+    assert (got.index == expected.index).all()
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"])
+def test_pages_joined_are_what_the_exchange_has(name, symbol, world, server):
+    source = reach(name, server)
+    for interval in ("1h", "6h", "1d", "1w", "1mo"):
+        start, end = "2024-01-20" if interval == "1h" else "2023-12-20", NOW
+        expected = between(world.shows(symbol, interval), start, end)
+        if (name, symbol) == ("binance", "BTC/USD:BTC"):
+            expected = expected.assign(amount=math.nan)  # COIN-M candles do not tell it
+        same(collect(source, symbol, interval, start, end), expected)
+
+
+@BOTH
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(-40, 1600), st.integers(1, 400), st.integers(0, 3_599_999_999))
+@example(0, 1, 1)
+@example(100, 300, 0)
+def test_any_span_is_answered_exactly(name, world, server, first, hours, micros):
+    start = utc("2024-01-01") + pd.Timedelta(hours=first, microseconds=micros)
+    end = start + pd.Timedelta(hours=hours, microseconds=micros // 2)
+    got = collect(reach(name, server), "BTC/USDT", "1h", str(start), str(end))
+    same(got, between(world.shows("BTC/USDT", "1h"), str(start), str(end)))
+
+
+@BOTH
+def test_the_forming_candle_is_there_and_the_clock_tells_it(name, world, server):
+    source = reach(name, server)
+    got = collect(source, "BTC/USDT", "4h", "2024-02-28", NOW)
+    assert got.index[-1] == utc("2024-03-01 12:00")
+    closed = got[got.index + pd.Timedelta(hours=4) <= source.now()]
+    same(closed, between(world.closed("BTC/USDT", "4h"), "2024-02-28", NOW))
+
+
+@BOTH
+def test_halts_lose_nothing_around_them(name, server, world):
+    frame = CANDLES["BTC/USDT"]
+    for halt in ("2024-01-02 05", "2024-01-10", "2024-01-13 11"):
+        away = pd.date_range(halt, periods=400 if halt == "2024-01-13 11" else 7, freq="h", tz="UTC")
+        frame = frame[~frame.index.isin(away)]
+    world.candles["BTC/USDT"] = frame
+    got = collect(reach(name, server), "BTC/USDT", "1h", "2024-01-01", NOW)
+    same(got, between(world.shows("BTC/USDT", "1h"), "2024-01-01", NOW))
+
+
+@BOTH
+def test_years_before_a_listing_take_few_requests(name, world, server):
+    source = reach(name, server)
+    source.resolve("ETH/USDT")
+    asked = len(server.requests)
+    same(collect(source, "ETH/USDT", "1h", "2020-01-01", NOW), world.shows("ETH/USDT", "1h"))
+    assert len(server.requests) - asked <= 16
+
+
+def test_a_market_that_has_ended_ends(server, world):
+    world.candles["ETH/USDT"] = CANDLES["ETH/USDT"].iloc[:50]
+    for name in ("binance", "okx"):
+        same(collect(reach(name, server), "ETH/USDT", "1h", "2024-02-20", NOW), world.candles["ETH/USDT"])
+
+
+def test_okx_history_that_comes_a_hundred_at_a_time_is_whole(world, server):
+    world.okx_history_cap = 100
+    world.now = "2024-12-01"  # so that everything is history
+    source = reach("okx", server)
+    page = source.page("BTC/USDT", Interval.parse("1h"), utc("2024-01-03"), utc("2024-02-20"))
+    assert len(page.frame) == 300
+    assert page.until == utc("2024-01-03") + pd.Timedelta(hours=300)
+    frame = CANDLES["BTC/USDT"]
+    same(collect(source, "BTC/USDT", "1h", "2024-02-20", "2024-03-20"), frame[frame.index >= utc("2024-02-20")])
+
+
+def test_okx_is_asked_for_days_that_begin_at_midnight_utc(server):
+    source = reach("okx", server)
+    for interval in ("1h", "6h", "12h", "1d", "1w", "1mo"):
+        source.page("BTC/USDT", Interval.parse(interval), utc("2024-02-01"), utc("2024-02-29"))
+    bars = [request.query["bar"] for request in server.asked("candles")]
+    assert bars == ["1H", "6Hutc", "12Hutc", "1Dutc", "1Wutc", "1Mutc"]
+
+
+def test_okx_history_and_recent_candles_are_told_apart_by_its_own_clock(world, server):
+    source = reach("okx", server)
+    source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-28"), utc(NOW))
+    world.now = "2026-01-01"
+    source = reach("okx", server)
+    source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-28"), utc(NOW))
+    paths = [request.path.rpartition("/")[2] for request in server.asked("candles")]
+    assert paths == ["candles", "history-candles"]
+
+
+def test_pages_are_as_large_as_the_exchange_allows_and_no_larger_than_needed(server):
+    for name, symbol, most in (("binance", "BTC/USDT", 1000), ("okx", "BTC/USDT", 300)):
+        source = reach(name, server)
+        source.page(symbol, Interval.parse("1h"), utc("2024-01-01"), utc(NOW))
+        source.page(symbol, Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-01 05:00"))
+        path = "klines" if name == "binance" else "candles"
+        assert [int(request.query["limit"]) for request in server.asked(path)] == [most, 5]
+
+
+# --- symbols, intervals, the clock -----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_one_market_in_every_notation(name, server):
+    source = reach(name, server)
+    for text in ("BTC/USDT", "BTC-USDT", "BTCUSDT", "btc_usdt", "btc", "Btc/Usdt"):
+        assert source.resolve(text) == "BTC/USDT"
+
+
+@BOTH
+def test_perpetuals_are_named_as_such(name, server):
+    source = reach(name, server)
+    for text in ("BTC-USDT-SWAP", "BTC/USDT:USDT", "btcusdt.p"):
+        assert source.resolve(text) == "BTC/USDT:USDT"
+    for text in ("BTC/USD:BTC", "BTC-USD-SWAP"):
+        assert source.resolve(text) == "BTC/USD:BTC"
+    assert source.resolve("BTCUSDT") == "BTC/USDT"  # which markets are known does not change what a symbol means
+
+
+@BOTH
+def test_the_settings_say_which_market_an_ambiguous_symbol_is(name, world, server):
+    source = reach(name, server, market="swap")
+    assert source.resolve("BTCUSDT") == "BTC/USDT:USDT"
+    got = collect(source, source.resolve("btc"), "1h", "2024-02-01", "2024-02-03")
+    same(got, between(world.shows("BTC/USDT:USDT", "1h"), "2024-02-01", "2024-02-03"))
+    with pytest.raises(ParameterError, match=f"{name} has no perpetual 'ETHUSDT'"):
+        source.resolve("ETHUSDT")
+
+
+@BOTH
+def test_an_unknown_symbol_is_told_with_the_nearest(name, server):
+    with pytest.raises(ParameterError, match=rf"{name} has no spot market 'BTC/USDTT'; did you mean BTC/USDT\?"):
+        reach(name, server).resolve("BTC/USDTT")
+
+
+def test_only_markets_that_a_symbol_needs_are_loaded(server):
+    source = reach("binance", server)
+    for _ in range(3):
+        source.resolve("BTCUSDT")
+    assert [request.path for request in server.requests] == ["/api/v3/exchangeInfo"]
+    source.resolve("BTC-USDT-SWAP")
+    assert [request.path for request in server.requests[1:]] == ["/fapi/v1/exchangeInfo"]
+    source = reach("okx", server)
+    source.resolve("BTC-USDT")
+    source.resolve("BTC-USDT-SWAP")
+    source.resolve("BTC-USD-SWAP")
+    assert [request.query for request in server.requests[2:]] == [{"instType": "SPOT"}, {"instType": "SWAP"}]
+
+
+@BOTH
+def test_a_page_needs_no_resolving_before_it(name, server):
+    page = reach(name, server).page("BTC/USDT:USDT", Interval.parse("1d"), utc("2024-02-01"), utc("2024-02-04"))
+    assert len(page.frame) == 3
+
+
+def test_intervals_are_the_exchanges_own():
+    source = Exchange("binance")
+    served = source.intervals("BTC/USDT")
+    assert [str(one) for one in served][:3] == ["1s", "1m", "3m"]
+    assert str(served[-1]) == "1mo"
+    assert [one.seconds for one in served] == sorted(one.seconds for one in served)
+    assert "1s" not in [str(one) for one in source.intervals("BTC/USDT:USDT")]
+    assert {"1h", "6h", "1d", "3mo"} <= {str(one) for one in Exchange("okx").intervals("BTC/USDT")}
+
+
+def test_an_interval_it_does_not_serve_is_refused(server):
+    with pytest.raises(ParameterError, match="okx has no 7h candles; it has 1m, 3m"):
+        reach("okx", server).page("BTC/USDT", Interval.parse("7h"), utc("2024-02-01"), utc("2024-02-04"))
+
+
+@BOTH
+def test_the_exchanges_clock_decides(name, world, server):
+    source = reach(name, server)
+    first = source.now()
+    assert utc(NOW) <= first < utc(NOW) + pd.Timedelta(minutes=5)
+    assert source.now() >= first
+    assert len(server.asked("time")) == 1  # asked once, then carried on
+
+
+def test_where_an_exchange_tells_no_time_this_machines_does():
+    before = pd.Timestamp.now(tz="UTC")
+    assert before <= Exchange("cryptocom").now() <= pd.Timestamp.now(tz="UTC")
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+FAULTS = [
+    *(("binance", fault) for fault in ("418", "429", "500", "502", "503", "504", "reset")),
+    *((name, fault) for fault in ("cut", "truncated", "html", "doubled", "shuffled") for name in ("binance", "okx")),
+    *(("okx", fault) for fault in ("429", "502")),
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS)
+def test_a_fault_on_the_way_changes_nothing(name, fault, world, server):
+    world.faults = Faults(script=["", fault, fault])
+    start = "2024-01-01" if name == "binance" else "2024-02-10"  # two pages
+    got = collect(reach(name, server), "BTC/USDT", "1h", start, NOW)
+    same(got, between(world.shows("BTC/USDT", "1h"), start, NOW))
+    assert not world.faults.script
+
+
+@BOTH
+def test_a_slow_answer_is_asked_for_again(name, world, server):
+    source = reach(name, server, timeout=0.3)
+    source.resolve("BTC/USDT")
+    world.faults = Faults(script=["timeout"], stall=0.6)
+    same(collect(source, "BTC/USDT", "1d", "2024-01-01", NOW), world.shows("BTC/USDT", "1d"))
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bad_line_brings_the_same_candles_as_a_good_one(name, seed, world, server):
+    kinds = ["429", "418", "503", "cut", "reset", "truncated", "html", "doubled", "shuffled"]
+    world.faults = Faults(rate=0.6, kinds=kinds, seed=seed, in_a_row=4, retry_after="0")
+    got = collect(reach(name, server), "BTC/USDT:USDT", "1h", "2024-02-01", NOW)
+    same(got, between(world.shows("BTC/USDT:USDT", "1h"), "2024-02-01", NOW))
+
+
+@pytest.mark.parametrize(
+    ("fault", "tries", "words"),
+    [
+        ("451", 1, "answered 451 (unavailable from this location); reach it from elsewhere: set a proxy with KRONOS"),
+        ("403", 1, "answered 403 (forbidden); reach it from elsewhere: set a proxy with KRONOS_SOURCES__"),
+        ("401", 1, "answered 401 (unauthorized); check the keys"),
+        ("400", 1, "refuses the request (refused with 400); check the symbol"),
+        ("404", 1, "answered 404 (not found); check what was asked for"),
+        ("429", 3, "answered 429 (too many requests), 3 times within 1 s; wait a little, and ask for less at once."),
+        ("503", 3, "answered 503 (service unavailable), 3 times within 1 s; try again later."),
+        (
+            "reset",
+            3,
+            "could not be reached (the connection was cut), 3 times within 1 s; check the network, or set a pr",
+        ),
+        ("cut", 3, "sent half an answer, 3 times within 1 s; try again later"),
+        ("html", 3, "sent an answer that is no JSON, 3 times within 1 s; try again later"),
+    ],
+)
+@BOTH
+def test_what_does_not_pass_is_said_in_one_sentence(name, fault, tries, words, world, server):
+    source = reach(name, server, attempts=3)
+    source.resolve("BTC/USDT")
+    asked = len(server.requests)
+    world.faults = Faults(script=[fault] * 9, only="/candles" if name == "okx" else "/klines")
+    source.now()
+    with pytest.raises(SourceError) as caught:
+        source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-04"))
+    assert str(caught.value).startswith(f"{name} {words}"), str(caught.value)
+    assert len([r for r in server.requests[asked:] if "time" not in r.path]) == tries
+
+
+def test_an_exchange_that_is_not_there_is_said_with_the_mend():
+    settings = SourceSettings(base_url=f"http://127.0.0.1:{free_port()}", attempts=2)
+    with pytest.raises(SourceError) as caught:
+        Exchange("binance", settings, wait=0.005).resolve("BTC/USDT")
+    assert str(caught.value) == (
+        "binance could not be reached (connection refused), 2 times within 1 s; "
+        "check the network, or set a proxy with KRONOS_SOURCES__BINANCE__PROXY."
+    )
+
+
+def test_a_ban_longer_than_the_patience_is_not_waited_for(world, server):
+    world.faults = Faults(script=["418"] * 3, retry_after="7200")
+    with pytest.raises(SourceError, match=r"banned for a while\), and asks to wait 7200 s; wait a little"):
+        reach("binance", server).resolve("BTC/USDT")
+    assert len(server.requests) == 1
+
+
+def test_a_wait_asked_for_is_waited_and_logged(world, server, caplog):
+    caplog.set_level(logging.INFO, "kronos.sources")
+    world.faults = Faults(script=["429"], retry_after="0.2")
+    reach("okx", server).resolve("BTC/USDT")
+    assert caplog.messages == ["okx answered 429 (too many requests); asking again in 0.2 s (try 2 of 8)."]
+
+
+@BOTH
+def test_a_symbol_that_has_gone_is_refused_at_once(name, world, server):
+    source = reach(name, server)
+    source.resolve("BTC/USDT")
+    world.candles = {"ETH/USDT": CANDLES["ETH/USDT"]}
+    with pytest.raises(SourceError, match=rf"{name} refuses the request \(I.*\); check the symbol"):
+        source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-04"))
+
+
+# --- nonsense --------------------------------------------------------------------------------------------------------
+
+
+def answering(rows: object) -> Handler:
+    """Binance, but with these candles."""
+
+    def handler(world: World, request: Request) -> Answer | None:
+        return Answer(rows) if request.path.endswith("/klines") else binance(world, request)
+
+    return handler
+
+
+def row(time: object, price: object = "1.0") -> list[object]:
+    return [time, price, price, price, price, "5.0", 0, "5.0", 1, "0", "0", "0"]
+
+
+HOUR = 3_600_000
+MIDNIGHT = 1_704_067_200_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row(-5), row(MIDNIGHT)], "a candle without a time"),
+        ([row("soon")], "a candle without a time"),
+        ([row(None)], "a candle without a time"),
+        ([row(MIDNIGHT // 1000)], "a candle without a time"),
+        ([row(MIDNIGHT * 1000)], "a candle without a time"),
+        ([row(MIDNIGHT, "dear")], "prices cannot be read"),
+        ([row(MIDNIGHT)[:4]], "prices cannot be read"),
+        ([[MIDNIGHT, "1", "1", None, "1", "5"]], "prices cannot be read"),
+        ([5, 6], "answered"),
+        ({"surprise": True}, "answered"),
+        ([row(MIDNIGHT + n * HOUR // 4) for n in range(8)], "not 1h apart"),
+    ],
+)
+def test_nonsense_is_refused(rows, words, world):
+    with serve(world, [answering(rows)]) as server:
+        source = reach("binance", server)
+        with pytest.raises(SourceError, match=words):
+            source.page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
+        assert len(server.asked("klines")) == 1
+
+
+def test_idle_candles_without_prices_are_left_out_and_stray_ones_kept(world):
+    rows = [row(MIDNIGHT + n * HOUR) for n in range(4)] + [[MIDNIGHT + 4 * HOUR, *[None] * 5]]
+    rows.append(row(MIDNIGHT + 5 * HOUR + 894_789))  # as Binance has them after an outage in 2018
+    with serve(world, [answering(rows)]) as server:
+        page = reach("binance", server).page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
+    assert len(page.frame) == 5
+    assert page.frame["close"].notna().all()
+
+
+def test_a_clock_without_a_time_is_refused(world):
+    def handler(world: World, request: Request) -> Answer | None:
+        return Answer({"serverTime": None}) if request.path.endswith("/time") else None
+
+    with serve(world, [handler]) as server, pytest.raises(SourceError, match="no time"):
+        reach("binance", server).now()
+
+
+# --- where it is reached ---------------------------------------------------------------------------------------------
+
+
+def test_a_base_url_may_have_a_path(world):
+    def gateway(world: World, request: Request) -> Answer | None:
+        if not request.path.startswith("/gate/way/"):
+            return None
+        return okx(world, Request(request.path.removeprefix("/gate/way"), request.query))
+
+    with serve(world, [gateway]) as server:
+        settings = SourceSettings(base_url=server.url + "/gate/way/")
+        assert Exchange("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+
+
+def test_a_proxy_is_used_where_the_settings_name_one(server):
+    settings = SourceSettings(base_url="http://exchange.invalid", proxy=server.url)
+    assert Exchange("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+    assert server.requests[0].headers["Host"] == "exchange.invalid"
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    settings = SourceSettings(base_url="http://exchange.invalid")
+    assert Exchange("binance", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+
+
+def test_a_proxy_that_is_not_there_is_said():
+    settings = SourceSettings(proxy=f"http://user:secret@127.0.0.1:{free_port()}", attempts=1)
+    with pytest.raises(SourceError, match=r"through the proxy \(.*\); check KRONOS_SOURCES__OKX__PROXY") as caught:
+        Exchange("okx", settings, wait=0.005).resolve("btc")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate, with its key, for Binance's hosts, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    hosts = x509.SubjectAlternativeName([x509.DNSName(host) for host in ("*.binance.com", "*.binance.vision")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        builder.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    )
+    signed = builder.add_extension(hosts, critical=False).sign(key, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def outside(certificate: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A proxy behind which Binance's true hosts are, the usual one refusing its location."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def refusing(world: World, request: Request) -> Answer | None:
+        usual = request.headers["Host"] in ("api.binance.com", "fapi.binance.com")
+        return Answer({"code": 0, "msg": "Service unavailable from a restricted location"}, 451) if usual else None
+
+    with serve(world, [refusing, binance], tls=context) as running:
+        yield running
+
+
+def hosts(server: Server) -> list[str]:
+    return [request.headers["Host"] for request in server.requests]
+
+
+@pytest.mark.parametrize("fault", ["", "reset"])
+def test_binance_is_reached_at_its_data_host_where_the_usual_one_refuses(fault, outside, world):
+    world.faults = Faults(script=[fault])
+    source = Exchange("binance", SourceSettings(proxy=outside.url), wait=0.005)
+    assert source.resolve("BTCUSDT") == "BTC/USDT"
+    same(
+        collect(source, "BTC/USDT", "1d", "2024-02-01", "2024-02-20"),
+        between(world.shows("BTC/USDT", "1d"), "2024-02-01", "2024-02-20"),
+    )
+    assert hosts(outside) == ["api.binance.com", "data-api.binance.vision", "data-api.binance.vision"]
+
+
+def test_futures_have_no_spare_host(outside):
+    source = Exchange("binance", SourceSettings(proxy=outside.url), wait=0.005)
+    with pytest.raises(SourceError, match="binance answered 451"):
+        source.resolve("BTC-USDT-SWAP")
+    assert source.resolve("BTC-USDT") == "BTC/USDT"
+    assert hosts(outside) == ["fapi.binance.com", "api.binance.com", "data-api.binance.vision"]
+
+
+def test_an_untrusted_certificate_is_said_and_not_asked_again(outside, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    with pytest.raises(SourceError, match="its certificate cannot be verified"):
+        Exchange("okx", SourceSettings(proxy=outside.url), wait=0.005).resolve("btc")
+    assert outside.requests == []
+
+
+# --- what the settings and the environment say -----------------------------------------------------------------------
+
+
+def test_an_unknown_exchange_is_told_with_the_nearest():
+    with pytest.raises(ParameterError, match=r"no exchange 'binanse'; did you mean binance\?"):
+        Exchange("binanse")
+    with pytest.raises(ParameterError, match="no exchange 'qqqqqqqq'; take one"):
+        Exchange("qqqqqqqq")
+
+
+def test_an_exchange_without_candles_is_refused():
+    with pytest.raises(ParameterError, match="serves no candles"):
+        Exchange("blockchaincom")
+
+
+@pytest.mark.parametrize("url", ["exchange.example", "ftp://host", "http://", "http://host:99999", "http://h/?a=1"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__BASE_URL is no address"):
+        Exchange("okx", SourceSettings(base_url=url))
+
+
+@pytest.mark.parametrize("url", ["proxy.example:8080", "gopher://user:secret@host", "http://"])
+def test_a_proxy_that_is_none_is_refused(url):
+    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__PROXY is no proxy") as caught:
+        Exchange("okx", SourceSettings(proxy=url))
+    assert "secret" not in str(caught.value)
+
+
+def test_keys_are_taken_from_settings_or_environment_and_travel_nowhere(server, world, monkeypatch):
+    monkeypatch.setenv("BINANCE_API_SECRET", "from-the-environment")
+    given = SourceSettings.model_validate({"base_url": server.url, "api_key": "from-the-settings", "attempts": 1})
+    client = Client("binance", given, 0.005)
+    assert (client.api.apiKey, client.api.secret) == ("from-the-settings", "from-the-environment")
+    source = Exchange("binance", given, wait=0.005)
+    collect(source, "BTC/USDT", "1d", "2024-02-01", "2024-02-20")
+    assert "from-the" not in repr(server.requests)
+    world.faults = Faults(script=["401"])
+    with pytest.raises(SourceError) as caught:
+        source.page("BTC/USDT", Interval.parse("1d"), utc("2024-02-01"), utc("2024-02-20"))
+    assert "from-the" not in str(caught.value) + repr(source) + repr(given)
+
+
+# Raw candles as ccxt's source shows them for each exchange; the last column is the amount that must be found.
+SAMPLES = [
+    ("bybit", ["1672324800000", "16649.5", "16677", "16608", "16677", "2.081", "34666.4005"], 34666.4005),
+    ("bitget", ["1645911960000", "39406", "39407", "39374.5", "39379", "35.526", "1399132.341"], 1399132.341),
+    ("whitebit", [1591488000, "0.025025", "0.025025", "0.025029", "0.025023", "6.181", "0.154686629"], 0.154686629),
+    ("bingx", [1691402580000, 29093.61, 29093.93, 29087.73, 29093.24, 0.592, 1691402639999, 17221.07], 17221.07),
+    ("kucoin", ["1545904980", "0.0523", "0.0525", "0.0526", "0.0522", "0.018", "0.000945"], 0.000945),
+    (
+        "gate",
+        ["1660957920", "6227.0701", "0.0000133485", "0.0000133615", "0.0000133347", "0.0000133468", "466641934.99"],
+        6227.0701,
+    ),
+    (
+        "htx",
+        {"amount": 1.2082, "open": 0.025096, "close": 0.025095, "high": 0.025096, "id": 1591515300, "low": 0.025,
+         "vol": 0.0303205097},
+        0.0303205097,
+    ),
+    (
+        "hitbtc",
+        {"timestamp": "2015-08-20T19:01:00.000Z", "open": "0.006", "close": "0.006", "min": "0.006", "max": "0.006",
+         "volume": "0.003", "volume_quote": "0.000018"},
+        0.000018,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "raw", "amount"), SAMPLES)
+def test_the_amount_is_where_each_exchange_tells_it(name, raw, amount):
+    spot = {"spot": True, "type": "spot", "symbol": "A/B"}
+    _, _, high, low, _, volume, told = Client(name, SourceSettings(), 0.005).api.parse_ohlcv(raw, spot)
+    assert told == amount
+    assert low * 0.99 <= told / volume <= high * 1.01
+
+
+def test_an_amount_that_no_one_vouches_for_is_not_told():
+    raw = [1591475640, "0.02500", "0.02500", "0.02500", "0.02500", "0.02500", "9.12201000", 5]
+    told = Client("kraken", SourceSettings(), 0.005).api.parse_ohlcv(raw, {"spot": True, "type": "spot"})
+    assert np.isnan(told[6])
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_ccxt_is_imported_only_where_it_is_used_and_may_be_absent():
+    assert run("import sys, kronos.sources.exchanges.exchange; print('ccxt' in sys.modules)") == "False"
+    program = """
+import sys
+sys.modules["ccxt"] = None
+from kronos.errors import ParameterError
+from kronos.sources.exchanges import Exchange
+try:
+    Exchange("binance")
+except ParameterError as error:
+    print(error)
+"""
+    assert run(program) == "The source binance needs ccxt; install it with pip install 'kronos[exchange]'."

@@ -1,0 +1,401 @@
+"""Vendors of equity data: their notations and tables, and how the adapters use their libraries."""
+
+import importlib
+import inspect
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kronos.candles import COLUMNS
+from kronos.errors import ParameterError, SourceError
+from kronos.intervals import Interval
+from kronos.settings import SourceSettings
+from kronos.sources.vendors.adapters import AkShare, Baostock, Yahoo
+from kronos.sources.vendors.rows import akshare_rows, baostock_rows, chinese_code, yahoo_rows
+
+M1, M5, H1, D1, W1, MO1 = (Interval.parse(one) for one in ("1m", "5m", "1h", "1d", "1w", "1mo"))
+VENDORS = [(Yahoo, "yfinance"), (Baostock, "baostock"), (AkShare, "akshare")]
+
+
+def utc(time):
+    return pd.Timestamp(time, tz="UTC")
+
+
+def yahoo_table(times, zone="America/New_York"):
+    index = pd.DatetimeIndex(times).tz_localize(zone).rename("Datetime")
+    values = np.arange(len(index), dtype=float)
+    table = {"Open": 10 + values, "High": 12 + values, "Low": 9 + values, "Close": 11 + values}
+    return pd.DataFrame({**table, "Adj Close": 8 + values, "Volume": (100 * (1 + values)).astype(int)}, index=index)
+
+
+def baostock_table(rows, *, minutes):
+    fields = ["date", "open", "high", "low", "close", "volume", "amount", "time" if minutes else "tradestatus"]
+    return pd.DataFrame(rows, columns=fields, dtype=str)
+
+
+DAYS = baostock_table(
+    [
+        ["2024-01-02", "6.6300", "6.6800", "6.6200", "6.6200", "21653416", "143860700.2900", "1"],
+        ["2024-01-03", "6.6200", "6.6200", "6.6200", "6.6200", "", "", "0"],
+        ["2024-01-04", "6.6400", "6.6600", "6.5700", "6.6100", "23457843", "155017832.1200", "1"],
+    ],
+    minutes=False,
+)
+HOURS = baostock_table(
+    [
+        ["2024-01-02", "6.63", "6.66", "6.62", "6.65", "9000000", "59000000", "20240102103000000"],
+        ["2024-01-02", "6.65", "6.66", "6.62", "6.63", "4000000", "26000000", "20240102113000000"],
+        ["2024-01-02", "6.63", "6.64", "6.62", "6.62", "3000000", "20000000", "20240102140000000"],
+        ["2024-01-02", "6.62", "6.63", "6.62", "6.62", "5653416", "38860700", "20240102150000000"],
+    ],
+    minutes=True,
+)
+EASTMONEY = ["开盘", "收盘", "最高", "最低", "成交量", "成交额", "振幅", "涨跌幅", "涨跌额", "换手率"]
+
+
+def akshare_table(stamps, *, minutes):
+    rows = [[10.0, 11.0, 12.0, 9.0, 2165, 143860700.0, 0.9, 0.1, 0.01, 0.07]] * len(stamps)
+    table = pd.DataFrame(rows, columns=EASTMONEY)
+    if minutes:
+        return table.assign(时间=stamps)
+    return table.assign(日期=pd.to_datetime(pd.Series(stamps)).dt.date, 股票代码="600000")
+
+
+def test_yahoos_minutes_open_when_they_say_and_its_row_of_the_moment_is_left_out():
+    table = yahoo_table(["2024-01-02 09:30", "2024-01-02 10:30", "2024-01-02 11:17:42"])
+    rows = yahoo_rows(table, H1)
+    assert rows.index.tolist() == [utc("2024-01-02 14:30"), utc("2024-01-02 15:30")]
+    assert list(rows.columns) == list(COLUMNS)
+    assert rows.iloc[1].tolist()[:5] == [11.0, 13.0, 10.0, 12.0, 200.0]  # not the adjusted close
+    assert rows["amount"].isna().all()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Pacific/Auckland", "UTC", "Europe/London"])
+def test_yahoos_days_are_dates_whatever_the_zone(zone):
+    rows = yahoo_rows(yahoo_table(["2024-03-28", "2024-04-01"], zone), D1)
+    assert rows.index.tolist() == [utc("2024-03-28"), utc("2024-04-01")]
+
+
+def test_weeks_and_months_are_told_by_their_first_day():
+    assert yahoo_rows(yahoo_table(["2024-01-01", "2024-01-08"]), W1).index.tolist() == [
+        utc("2024-01-01"),
+        utc("2024-01-08"),
+    ]
+    # Chinese vendors stamp them with their last trading day
+    assert akshare_rows(akshare_table(["2024-01-05", "2024-01-11"], minutes=False), W1).index.tolist() == [
+        utc("2024-01-01"),
+        utc("2024-01-08"),
+    ]
+    months = baostock_rows(
+        DAYS.assign(date=["2024-01-31", "2024-02-28", "2024-03-29"]).drop(columns="tradestatus"), MO1
+    )
+    assert months.index.tolist() == [utc("2024-01-01"), utc("2024-02-01"), utc("2024-03-01")]
+
+
+def test_baostocks_hours_are_told_by_their_opening():
+    rows = baostock_rows(HOURS, H1)
+    local = ["09:30", "10:30", "13:00", "14:00"]
+    assert rows.index.tz_convert("Asia/Shanghai").strftime("%H:%M").tolist() == local
+    assert rows.index[0] == utc("2024-01-02 01:30")
+    assert rows["volume"].sum() == 21653416
+
+
+def test_baostocks_days_leave_out_those_without_trading():
+    rows = baostock_rows(DAYS, D1)
+    assert rows.index.tolist() == [utc("2024-01-02"), utc("2024-01-04")]
+    assert rows.iloc[0].tolist() == [6.63, 6.68, 6.62, 6.62, 21653416.0, 143860700.29]
+
+
+def test_akshares_lots_become_shares_and_ends_become_openings():
+    days = akshare_rows(akshare_table(["2024-01-02"], minutes=False), D1)
+    assert days.iloc[0].tolist() == [10.0, 12.0, 9.0, 11.0, 216500.0, 143860700.0]
+    stamps = ["2024-01-02 09:35:00", "2024-01-02 13:05:00"]
+    assert akshare_rows(akshare_table(stamps, minutes=True), M5).index.tolist() == [
+        utc("2024-01-02 01:30"),
+        utc("2024-01-02 05:00"),
+    ]
+
+
+@pytest.mark.parametrize("convert", [yahoo_rows, baostock_rows, akshare_rows])
+def test_an_empty_table_is_an_empty_page(convert):
+    rows = convert(pd.DataFrame(), D1)
+    assert (len(rows), list(rows.columns), str(rows.index.tz)) == (0, list(COLUMNS), "UTC")
+
+
+def test_a_table_of_another_shape_is_refused():
+    with pytest.raises(SourceError, match="no column 'Close'; its library may have changed: update it"):
+        yahoo_rows(yahoo_table(["2024-01-02"]).drop(columns="Close"), D1)
+
+
+@given(st.sampled_from(["sh", "sz", "bj"]), st.integers(0, 999_999), st.sampled_from("lu"))
+def test_every_notation_of_a_chinese_code_means_the_same(exchange, number, case):
+    digits = f"{number:06d}"
+    after = {"sh": ["ss", "sh", "xshg"], "sz": ["sz", "xshe"], "bj": ["bj"]}[exchange]
+    written = [f"{exchange}.{digits}", f"{exchange}{digits}", *(f"{digits}.{one}" for one in after), digits + after[0]]
+    for one in written:
+        assert chinese_code(one.upper() if case == "u" else one) == (exchange, digits)
+
+
+@given(st.text(max_size=12))
+def test_other_text_is_no_chinese_code(text):
+    code = chinese_code(text)
+    assert code is None or (code[0] in ("sh", "sz", "bj") and code[1] in text)
+
+
+@pytest.mark.parametrize(
+    ("plain", "exchange"),
+    [("600000", "sh"), ("688001", "sh"), ("000001", "sz"), ("300750", "sz"), ("430047", "bj"), ("920001", "bj")],
+)
+def test_a_bare_code_belongs_to_the_exchange_of_its_first_digits(plain, exchange):
+    assert chinese_code(plain) == (exchange, plain)
+
+
+@pytest.mark.parametrize(("vendor", "library"), VENDORS)
+def test_a_missing_library_is_named_with_how_to_install_it(vendor, library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ParameterError, match=rf"needs {library}; install it with pip install 'kronos\[equities\]'\."):
+        vendor()
+
+
+class Failures:
+    """The exceptions of a yfinance that is not there."""
+
+    class YFException(Exception):  # noqa: N818 - its own name
+        pass
+
+    YFTzMissingError = type("YFTzMissingError", (YFException,), {})
+    YFPricesMissingError = type("YFPricesMissingError", (YFException,), {})
+    YFRateLimitError = type("YFRateLimitError", (YFException,), {})
+
+
+class FakeYahoo(ModuleType):
+    """As much of yfinance as is used; `answers` are tables or exceptions, in order."""
+
+    def __init__(self, *answers):
+        super().__init__("yfinance")
+        self.__spec__ = importlib.machinery.ModuleSpec("yfinance", None)
+        self.answers, self.asked = list(answers), []
+        self.exceptions = Failures
+        self.config = SimpleNamespace(
+            debug=SimpleNamespace(hide_exceptions=True), network=SimpleNamespace(proxy="before")
+        )
+
+    def Ticker(self, symbol):  # noqa: N802 - its own name
+        return SimpleNamespace(history=lambda **options: self.history(symbol, options))
+
+    def history(self, symbol, options):
+        config = self.config
+        self.asked.append({"symbol": symbol, **options, "proxy": config.network.proxy})
+        assert config.debug.hide_exceptions is False
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def yahoo(monkeypatch):
+    def make(*answers, **changes):
+        library = FakeYahoo(*answers)
+        monkeypatch.setitem(sys.modules, "yfinance", library)
+        return Yahoo(SourceSettings(**{"attempts": 3, **changes}), wait=0.001), library
+
+    return make
+
+
+def test_yahoo_is_asked_for_whole_dates_and_gives_what_opens_in_the_span(yahoo):
+    source, library = yahoo(yahoo_table(["2024-01-02", "2024-01-03", "2024-01-04"]), proxy="http://127.0.0.1:9")
+    page = source.page("AAPL", D1, utc("2024-01-02 12:00"), utc("2024-01-03 00:00:01"))
+    assert page.frame.index.tolist() == [utc("2024-01-03")]
+    assert page.until == utc("2024-01-03 00:00:01")
+    asked = library.asked[0]
+    assert (str(asked["start"]), str(asked["end"])) == ("2024-01-02", "2024-01-04")
+    assert (asked["interval"], asked["auto_adjust"], asked["proxy"]) == ("1d", False, "http://127.0.0.1:9")
+    assert (library.config.debug.hide_exceptions, library.config.network.proxy) == (True, "before")
+
+
+def test_yahoo_is_not_asked_for_minutes_that_it_has_no_more(yahoo):
+    source, library = yahoo(yahoo_table([]), yahoo_table([]))
+    old = source.page("AAPL", H1, utc("2020-01-01"), utc("2020-02-01"))
+    assert (len(old.frame), old.until, library.asked) == (0, utc("2020-02-01"), [])
+    now = source.now()
+    assert source.page("AAPL", H1, utc("2020-01-01"), now).until == now
+    assert library.asked[0]["start"] > (now - pd.Timedelta(days=730)).to_pydatetime()
+    assert source.page("AAPL", M1, now - pd.Timedelta(days=20), now).until == now - pd.Timedelta(days=13)
+
+
+def test_yahoo_has_no_volume_of_currencies(yahoo):
+    source, _ = yahoo(yahoo_table(["2024-01-02"], "Europe/London"))
+    assert source.page("EURUSD=X", D1, utc("2024-01-01"), utc("2024-01-05")).frame["volume"].isna().all()
+
+
+def test_what_goes_wrong_at_yahoo_is_said(yahoo):
+    span = (D1, utc("2024-01-01"), utc("2024-01-05"))
+    unknown = OSError("HTTP Error 404")
+    unknown.response = SimpleNamespace(status_code=404)
+    source, _ = yahoo(Failures.YFTzMissingError("$NOPE: possibly delisted; no timezone found"), unknown)
+    for _ in range(2):
+        with pytest.raises(ParameterError, match=r"Yahoo has no 'NOPE'; look its symbol up"):
+            source.page("NOPE", *span)
+    source, _ = yahoo(Failures.YFPricesMissingError("$AAPL: possibly delisted; no price data found (1d …)"))
+    assert len(source.page("AAPL", *span).frame) == 0
+    source, _ = yahoo(*[Failures.YFRateLimitError("Too Many Requests.")] * 3)
+    with pytest.raises(SourceError, match=r"Yahoo takes no more requests for now, 3 times .*; wait a few minutes"):
+        source.page("AAPL", *span)
+    source, _ = yahoo(
+        ConnectionError("refused"),
+        Failures.YFPricesMissingError("$AAPL: (Yahoo status_code = 503)"),
+        yahoo_table(["2024-01-02"]),
+    )
+    assert len(source.page("AAPL", *span).frame) == 1
+    source, _ = yahoo(KeyError("chart"))
+    with pytest.raises(SourceError, match=r"Yahoo answered what yfinance cannot read \('chart'\); see to the symbol"):
+        source.page("AAPL", *span)
+
+
+class FakeBaostock(ModuleType):
+    """As much of baostock as is used: sessions, and results row by row."""
+
+    def __init__(self, table, refused=()):
+        super().__init__("baostock")
+        self.__spec__ = importlib.machinery.ModuleSpec("baostock", None)
+        self.table, self.refused, self.asked, self.log = table, list(refused), [], []
+        self.timeouts = []
+        line = SimpleNamespace(settimeout=self.timeouts.append)
+        self.common = SimpleNamespace(context=SimpleNamespace(default_socket=line))
+
+    def login(self):
+        print("login success!")  # noqa: T201 - it does
+        self.log.append("login")
+        code = self.refused.pop(0) if self.refused else "0"
+        return SimpleNamespace(error_code=code, error_msg="网络接收错误。")
+
+    def logout(self):
+        self.log.append("logout")
+
+    def query_history_k_data_plus(self, code, fields, start_date=None, end_date=None, frequency="d", adjustflag="3"):
+        self.asked.append((code, fields, start_date, end_date, frequency, adjustflag))
+        rows = iter(self.table[fields.split(",")].values.tolist())
+        left = [len(self.table)]
+
+        def following():
+            left[0] -= 1
+            return left[0] >= 0
+
+        return SimpleNamespace(
+            error_code="0", error_msg="success", fields=fields.split(","), next=following,
+            get_row_data=lambda: next(rows),
+        )  # fmt: skip
+
+
+def test_baostock_is_asked_within_a_session_and_prints_nothing(monkeypatch, capsys):
+    library = FakeBaostock(HOURS, refused=["10002007"])
+    monkeypatch.setitem(sys.modules, "baostock", library)
+    source = Baostock(SourceSettings(timeout=7), wait=0.001)
+    page = source.page("sh.600000", H1, utc("2024-01-02 02:00"), utc("2024-01-02 06:00"))
+    assert page.frame.index.tolist() == [utc("2024-01-02 02:30"), utc("2024-01-02 05:00")]
+    fields = "date,open,high,low,close,volume,amount,time"
+    assert library.asked == [("sh.600000", fields, "2024-01-02", "2024-01-02", "60", "3")]
+    assert library.log == ["login", "login", "logout"]
+    assert library.timeouts == [7]
+    assert capsys.readouterr().out == ""
+
+
+def test_baostock_that_refuses_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "baostock", FakeBaostock(DAYS, refused=["10002007"] * 2))
+    source = Baostock(SourceSettings(attempts=2), wait=0.001)
+    with pytest.raises(SourceError, match=r"Baostock refuses the request \(10002007: .*\), 2 times"):
+        source.page("sh.600000", D1, utc("2024-01-01"), utc("2024-01-05"))
+    page = source.page("sh.600000", D1, utc("2024-01-01"), utc("2024-01-05"))
+    assert len(page.frame) == 2
+
+
+def test_akshare_is_asked_for_whole_weeks_and_in_its_own_words(monkeypatch):
+    asked = []
+    library = ModuleType("akshare")
+    library.__spec__ = importlib.machinery.ModuleSpec("akshare", None)
+    library.stock_zh_a_hist = lambda **options: (
+        asked.append(options) or akshare_table(["2024-01-05", "2024-01-12"], minutes=False)
+    )
+    library.stock_zh_a_hist_min_em = lambda **options: (
+        asked.append(options) or akshare_table(["2024-01-02 09:35:00"], minutes=True)
+    )
+    monkeypatch.setitem(sys.modules, "akshare", library)
+    source = AkShare(SourceSettings(), wait=0.001)
+    weeks = source.page(source.resolve("600000.SS"), W1, utc("2024-01-03"), utc("2024-01-09"))
+    assert weeks.frame.index.tolist() == [utc("2024-01-08")]
+    minutes = source.page("sh600000", M5, utc("2024-01-01"), utc("2024-01-03"))
+    assert minutes.frame.index.tolist() == [utc("2024-01-02 01:30")]
+    assert [(one["symbol"], one["period"], one["start_date"], one["end_date"]) for one in asked] == [
+        ("600000", "weekly", "20240101", "20240115"),
+        ("600000", "5", "2024-01-01 00:00:00", "2024-01-03 23:59:59"),
+    ]
+
+
+@pytest.fixture
+def all_there(monkeypatch):
+    for library in ("yfinance", "baostock", "akshare"):
+        module = ModuleType(library)
+        module.__spec__ = importlib.machinery.ModuleSpec(library, None)
+        monkeypatch.setitem(sys.modules, library, module)
+
+
+@pytest.mark.usefixtures("all_there")
+@pytest.mark.parametrize(
+    ("vendor", "symbol", "name"),
+    [
+        (Yahoo, "aapl", "AAPL"), (Yahoo, "^gspc", "^GSPC"), (Yahoo, "BRK-B", "BRK-B"), (Yahoo, "eurusd=x", "EURUSD=X"),
+        (Yahoo, "sh.600000", "600000.SS"), (Yahoo, "000001", "000001.SZ"), (Yahoo, "0700.HK", "0700.HK"),
+        (Baostock, "SH600000", "sh.600000"), (Baostock, "600000.XSHG", "sh.600000"),
+        (Baostock, "399001.SZ", "sz.399001"),
+        (AkShare, "sh.600000", "sh600000"), (AkShare, "000001", "sz000001"), (AkShare, "430047", "bj430047"),
+    ],
+)  # fmt: skip
+def test_instruments_go_by_the_vendors_notation(vendor, symbol, name):
+    assert vendor().resolve(symbol) == name
+
+
+@pytest.mark.usefixtures("all_there")
+@pytest.mark.parametrize(
+    ("vendor", "symbol"),
+    [(Yahoo, "A B"), (Yahoo, ""), (Yahoo, "bj430047"), (Baostock, "AAPL"), (Baostock, "bj.430047"), (Baostock, "70000"),
+     (AkShare, "AAPL"), (AkShare, "sh.000001"), (AkShare, "700000")],
+)  # fmt: skip
+def test_what_cannot_be_an_instrument_is_refused_with_an_example(vendor, symbol):
+    with pytest.raises(ParameterError, match=r"write .* such as "):
+        vendor().resolve(symbol)
+
+
+@pytest.mark.usefixtures("all_there")
+def test_intervals_ascend_and_others_are_refused():
+    for vendor, symbol in [(Yahoo, "AAPL"), (Baostock, "sh.600000"), (AkShare, "sh600000")]:
+        source = vendor()
+        served = source.intervals(symbol)
+        assert [one.seconds for one in served] == sorted(one.seconds for one in served)
+        assert {M5, H1, D1, W1, MO1} <= set(served)
+        with pytest.raises(ParameterError, match="no 2h candles of"):
+            source.page(symbol, Interval(2, "h"), utc("2024-01-01"), utc("2024-01-02"))
+    assert Baostock().intervals("sh.000001") == (D1, W1, MO1)
+
+
+@pytest.mark.parametrize(
+    ("library", "names", "wanted"),
+    [
+        ("yfinance", "Ticker.history", {"start", "end", "interval", "auto_adjust", "actions", "timeout"}),
+        ("yfinance", "exceptions.YFPricesMissingError", {"ticker"}),
+        ("baostock", "query_history_k_data_plus", {"code", "fields", "start_date", "end_date", "frequency"}),
+        ("akshare", "stock_zh_a_hist", {"symbol", "period", "start_date", "end_date", "adjust", "timeout"}),
+        ("akshare", "stock_zh_a_hist_min_em", {"symbol", "period", "start_date", "end_date", "adjust"}),
+    ],
+)
+def test_the_libraries_take_what_they_are_given(library, names, wanted):
+    found = pytest.importorskip(library)
+    for name in names.split("."):
+        found = getattr(found, name)
+    taken = inspect.signature(found).parameters
+    assert wanted <= set(taken) or any(one.kind is one.VAR_KEYWORD for one in taken.values())

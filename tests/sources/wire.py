@@ -1,0 +1,407 @@
+"""Exchanges on loopback: a real HTTP server that speaks their formats, keeps its own clock, and fails on demand.
+
+    world = World({"BTC/USDT": walk("2024-01-01", 2_000)}, now="2024-03-01 12:30")
+    with serve(world) as server:
+        ...  # ask server.url; server.asked("klines") tells what was asked; world.now = ... moves the clock
+
+- Symbols are written as ``BTC/USDT`` (spot) and ``BTC/USDT:USDT`` (perpetual); frames hold base candles, and longer
+  intervals are made of them on the UTC grid. A frame's first row is the listing; missing rows are halts.
+- What an exchange answers is a handler: ``(World, Request) -> Answer | None``. Binance and OKX are the usual ones
+  (`binance_wire`, `okx_wire`); any other may be given to `serve` and gets the clock, the faults and the log too.
+- ``serve_apart`` runs the same in a process of its own: ``python -m sources.wire --help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pandas as pd
+
+from sources.market_data import at, closed, millis, utc, visible, walk
+
+__all__ = [
+    "Answer", "Faults", "Handler", "Request", "Server", "World", "at", "closed", "free_port", "millis", "serve",
+    "serve_apart", "utc", "visible", "walk",
+]  # fmt: skip
+
+STATUSES = ("400", "401", "403", "404", "418", "429", "451", "500", "502", "503", "504")
+BREAKS = ("timeout", "reset", "cut", "truncated", "html")
+ROWS = ("doubled", "shuffled")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked: ``GET path?query``."""
+
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Answer:
+    """What a handler answers.
+
+    Attributes:
+        body: Anything JSON can say, or bytes.
+        rows: The list of candles within the body, so that faults can double or shuffle it in place.
+    """
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    rows: list[Any] | None = None
+
+
+@dataclass
+class Faults:
+    """What goes wrong.
+
+    Attributes:
+        script: Kinds for the next requests, in order, ``""`` for none: a status (``"429"``), ``timeout`` (no answer
+            within ``stall``), ``reset`` (closed without one), ``cut`` (a body shorter than announced), ``truncated``
+            (half a JSON text, well announced), ``html`` (a page instead of JSON, status 200), ``doubled`` rows,
+            ``shuffled`` rows.
+        rate: The share of the requests after those that fail with one of ``kinds``.
+        kinds: Kinds for ``rate``.
+        seed: Of everything drawn.
+        only: Only requests whose path holds this fail.
+        in_a_row: Never more failures in a row than this by ``rate``, so that a patient client gets through.
+        retry_after: The ``Retry-After`` that comes with 418, 429 and 503; None for none.
+        stall: Seconds that ``timeout`` keeps a client waiting.
+    """
+
+    script: list[str] = field(default_factory=list)
+    rate: float = 0.0
+    kinds: Sequence[str] = ("429", "502", "cut", "reset", "doubled", "shuffled")
+    seed: int = 0
+    only: str = ""
+    in_a_row: int = 3
+    retry_after: str | None = None
+    stall: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._row = 0
+
+    def next(self, path: str) -> str:
+        """The kind of fault for this request, ``""`` for none."""
+        if self.only not in path:
+            return ""
+        if self.script:
+            return self.script.pop(0)
+        if self._row >= self.in_a_row or self._random.random() >= self.rate:
+            self._row = 0
+            return ""
+        kind = self._random.choice(list(self.kinds))
+        self._row = 0 if kind in ROWS else self._row + 1
+        return kind
+
+    def disturb(self, rows: list[Any], kind: str) -> None:
+        """Double some rows, or shuffle them, in place."""
+        if kind == "doubled":
+            rows[:] = [row for row in rows for _ in range(1 + (self._random.random() < 0.3))]
+        else:
+            self._random.shuffle(rows)
+
+
+@dataclass
+class World:
+    """What there is to serve, and how.
+
+    Attributes:
+        candles: Base candles by unified symbol.
+        now: The time on the server's clock; it stands still until it is set.
+        faults: What goes wrong.
+        delay: Seconds before each answer.
+        okx_history_cap: Rows that OKX's history endpoint gives at most.
+    """
+
+    candles: dict[str, pd.DataFrame]
+    now: str | pd.Timestamp
+    faults: Faults = field(default_factory=Faults)
+    delay: float = 0.0
+    okx_history_cap: int = 300
+
+    @property
+    def time(self) -> pd.Timestamp:
+        """The time on the server's clock, UTC."""
+        return utc(self.now)
+
+    def shows(self, symbol: str, interval: str, *, shift_hours: int = 0) -> pd.DataFrame:
+        """The candles of an instrument as they look now, the forming one included."""
+        return _shown(Key(self.candles[symbol]), interval, self.time, shift_hours)
+
+    def closed(self, symbol: str, interval: str) -> pd.DataFrame:
+        """The closed candles of an instrument."""
+        return closed(self.candles[symbol], interval, self.time)
+
+
+class Key:
+    """A frame that a cache can tell from others, by identity."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and other.frame is self.frame
+
+    def __hash__(self) -> int:
+        return id(self.frame)
+
+
+@lru_cache(maxsize=64)
+def _shown(key: Key, interval: str, now: pd.Timestamp, shift_hours: int) -> pd.DataFrame:
+    return visible(key.frame, interval, now, shift_hours=shift_hours)
+
+
+Handler = Callable[[World, Request], Answer | None]
+
+
+@dataclass
+class Server:
+    """A running server.
+
+    Attributes:
+        url: ``http://127.0.0.1:PORT``.
+        world: What it serves; may be changed while it runs.
+        requests: Everything asked so far, in order.
+    """
+
+    url: str
+    world: World
+    requests: list[Request] = field(default_factory=list)
+
+    def asked(self, part: str = "") -> list[Request]:
+        """The requests so far whose path holds this."""
+        return [request for request in list(self.requests) if part in request.path]
+
+
+@contextmanager
+def serve(
+    world: World, handlers: Sequence[Handler] | None = None, *, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    """Serve a world until the block ends.
+
+    Args:
+        world: What to serve.
+        handlers: Who answers, in order; None for Binance and OKX.
+        port: Where to listen; 0 for any free port.
+        tls: With a certificate for hosts of the world outside, the server is an HTTP proxy that answers in their
+            stead: set it as a client's proxy, and tell hosts apart by ``request.headers["Host"]``.
+    """
+    listening = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+    listening.daemon_threads = True
+    server = Server(f"http://127.0.0.1:{listening.server_address[1]}", world)
+    listening.RequestHandlerClass = _speaker(server, handlers or usual_handlers(), tls)
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        listening.shutdown()
+        listening.server_close()
+        thread.join()
+
+
+def usual_handlers() -> tuple[Handler, ...]:
+    """Binance (spot, USDT-M and COIN-M futures) and OKX."""
+    from sources.binance_wire import binance
+    from sources.okx_wire import okx
+
+    return (binance, okx)
+
+
+def free_port() -> int:
+    """A port on loopback on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _speaker(server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | None) -> type[BaseHTTPRequestHandler]:
+    """The class that answers one connection's requests."""
+    lock = threading.Lock()
+
+    class Speaker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            request = Request(parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()))
+            with lock:
+                if not request.path.startswith("/wire/"):
+                    server.requests.append(request)
+                fault = "" if request.path.startswith("/wire/") else server.world.faults.next(request.path)
+            time.sleep(server.world.delay)
+            answer = spoilt(server.world.faults, fault, request, lambda: _answer(server, handlers, request))
+            self.send(answer, fault, server.world.faults.stall)
+
+        def do_CONNECT(self) -> None:
+            """Be the host that a client wants to reach through this proxy."""
+            if tls is None:
+                self.send_error(405)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.flush()
+            self.connection = tls.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
+            self.close_connection = False
+
+        def send(self, answer: Answer, fault: str, stall: float) -> None:
+            if fault in ("timeout", "reset"):
+                time.sleep(stall if fault == "timeout" else 0)
+                self.hang_up()
+                return
+            raw = isinstance(answer.body, bytes)
+            body = answer.body if raw else json.dumps(answer.body, separators=(",", ":")).encode()
+            body = body[: len(body) // 2] if fault == "truncated" else body
+            self.send_response(answer.status)
+            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+            if fault == "cut":
+                self.hang_up()
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError:  # the client has gone, or was cut off
+                self.close_connection = True
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            except OSError:
+                self.close_connection = True
+            self.connection.close()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the requests are in the server's log."""
+
+    return Speaker
+
+
+def _answer(server: Server, handlers: Sequence[Handler], request: Request) -> Answer:
+    if request.path == "/wire/requests":
+        return Answer([[one.path, one.query] for one in list(server.requests)])
+    if request.path == "/wire/now":
+        server.world.now = request.query["to"]
+        return Answer({"now": str(server.world.time)})
+    for handler in handlers:
+        answer = handler(server.world, request)
+        if answer is not None:
+            return answer
+    return Answer(b"<html><body>404 Not Found</body></html>", 404, {"Content-Type": "text/html"})
+
+
+def spoilt(faults: Faults, fault: str, request: Request, answer: Callable[[], Answer]) -> Answer:
+    """The answer to a request, or what a fault makes of it."""
+    if fault in STATUSES:
+        return _refusal(fault, request, faults.retry_after)
+    if fault == "html":
+        return Answer(b"<html><body>Checking your browser</body></html>", 200, {"Content-Type": "text/html"})
+    given = answer()
+    if fault in ROWS and given.rows is not None:
+        faults.disturb(given.rows, fault)
+    return given
+
+
+def _refusal(status: str, request: Request, retry_after: str | None) -> Answer:
+    """What exchanges and the gateways before them answer with a status."""
+    headers = {"Retry-After": retry_after} if retry_after is not None and status in ("418", "429", "503") else {}
+    if status.startswith("5"):
+        page = f"<html><head><title>{status}</title></head><body>{status} from the gateway</body></html>".encode()
+        return Answer(page, int(status), {"Content-Type": "text/html", **headers})
+    if request.path.startswith("/api/v5/"):
+        code = {"429": "50011", "401": "50111"}.get(status, "50000")
+        return Answer({"code": code, "msg": f"refused with {status}", "data": []}, int(status), headers)
+    words = "Service unavailable from a restricted location" if status == "451" else f"refused with {status}"
+    code = {"429": -1003, "418": -1003, "401": -2015, "400": -1100}.get(status, 0)
+    return Answer({"code": code, "msg": words}, int(status), headers)
+
+
+def main() -> None:
+    """Serve random walks until this process is killed; its address is the first line printed."""
+    options = _options()
+    count, step, start = options.count, options.step, options.start
+    candles = {
+        symbol: walk(start, count, step, seed=options.seed + number, price=100.0 * (number + 1))
+        for number, symbol in enumerate(options.symbols.split(","))
+    }
+    faults = Faults(
+        script=[one for one in options.script.split(",") if options.script],
+        rate=options.fault_rate,
+        kinds=options.faults.split(","),
+        seed=options.seed,
+        only=options.only,
+        retry_after=options.retry_after,
+    )
+    last = next(iter(candles.values())).index[-1]
+    world = World(candles, options.now or last, faults, options.delay)
+    with serve(world, port=options.port) as server:
+        print(server.url, flush=True)  # noqa: T201
+        threading.Event().wait()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--symbols", default="BTC/USDT,ETH/USDT", help="unified, separated by commas")
+    parser.add_argument("--start", default="2024-01-01", help="first candle, UTC")
+    parser.add_argument("--count", type=int, default=3_000, help="base candles of each symbol")
+    parser.add_argument("--step", default="1h", help="length of the base candles")
+    parser.add_argument("--now", help="time on the server's clock; the last candle's opening unless told")
+    parser.add_argument("--seed", type=int, default=0, help="of candles and faults; symbol number n uses seed + n")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--fault-rate", type=float, default=0.0)
+    parser.add_argument("--faults", default="429,502,cut,reset,doubled,shuffled", help="kinds for --fault-rate")
+    parser.add_argument("--script", default="", help="kinds for the first requests, in order")
+    parser.add_argument("--only", default="", help="only paths that hold this fail")
+    parser.add_argument("--retry-after", help="seconds, with 418, 429 and 503")
+    return parser.parse_args()
+
+
+@contextmanager
+def serve_apart(*options: str) -> Iterator[str]:
+    """Serve in a process of its own, with the options of ``python -m sources.wire``; gives its URL."""
+    tests = Path(__file__).resolve().parents[1]
+    code = f"import sys; sys.path.insert(0, {str(tests)!r}); from sources.wire import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url, "the server ended before it could say its address"
+        yield url
+    finally:
+        process.kill()
+        process.communicate()
+
+
+if __name__ == "__main__":
+    main()
