@@ -55,10 +55,11 @@ def measure_machine(plan: Plan) -> Machine:
     large = torch.ones(plan.read_mb * 10**6 // 4)
     read = large.nbytes / timed(large.sum, tries).best
     rates = (square(torch.float32), square(torch.bfloat16), layer(torch.float32), layer(torch.bfloat16))
-    return Machine(_processor(), _cores(), *rates, read)
+    return Machine(processor_name(), _cores(), *rates, read)
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """What the processor calls itself."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text("utf-8").splitlines():

@@ -102,3 +102,14 @@ def test_slid_windows_cost_the_engine_nearly_what_one_plain_sample_costs() -> No
     case, context = Case(600, 5, 1), 512
     plain = plain_rollout_flops(model, case, context, 5) + plain_coding_flops(tokenizer, case, context)
     assert 0.9 * plain < engine_flops(model, tokenizer, case, context) < plain
+
+
+def test_a_quick_run_of_the_data_benchmark_prints_its_page() -> None:
+    command = [sys.executable, "-m", "benchmarks.data", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines() if line.startswith("| ")][2:] == [
+        "| the store",
+        "| pandas",
+        "| pandas, zstd",
+    ]

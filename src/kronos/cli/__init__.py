@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import doctor, forecast, models
+from kronos.cli import data, doctor, forecast, models
 from kronos.cli.errors import Commands
 
 app = typer.Typer(
@@ -29,12 +29,15 @@ app = typer.Typer(
         "[bold]Examples[/bold]\n\n"
         "kronos forecast --demo --plot forecast.png\n\n"
         "kronos forecast btc_1h.csv --horizon 24 --model kronos-small\n\n"
+        "kronos data fetch BTC/USDT --source binance --interval 1h --output btc_1h.parquet\n\n"
+        "kronos data prepare --config model_a_4h\n\n"
         "kronos models list\n\n"
         "kronos doctor"
     ),
 )
 app.command("forecast", epilog=forecast.EPILOG)(forecast.forecast)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 

@@ -1,0 +1,216 @@
+"""``kronos data prepare``: from configurations to datasets, and what to see before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kronos.cli.errors import status_of
+from kronos.errors import KronosError, ParameterError
+
+if TYPE_CHECKING:
+    from kronos.datasets import DatasetConfig, Prepared
+    from kronos.settings import Settings
+
+EPILOG = (
+    "[bold]Examples[/bold]\n\n"
+    "kronos data prepare --list-configs\n\n"
+    "kronos data prepare --config model_a_4h --dry-run\n\n"
+    "kronos data prepare --config model_a_4h model_b_1d\n\n"
+    "kronos data prepare --config model_a_4h --timeframes 4H 1D --records-per-timeframe 3000 --force\n\n"
+    "kronos data prepare --config mine.yaml --source binance --output-dir /data/kronos\n\n"
+    "kronos data prepare --config model_a_4h --source replay:data/simulated   [dim](no network)[/dim]"
+)
+_WHAT, _WHERE, _OUT = "What", "Where", "Output"
+
+
+def _config_names(incomplete: str) -> list[str]:
+    """Names that complete ``--config``."""
+    from kronos.datasets import configurations
+
+    return [entry.name for entry in configurations() if entry.name.startswith(incomplete.lower())]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One dataset to prepare.
+
+    Attributes:
+        config: With what flags and environment say.
+        folder: Where it goes.
+    """
+
+    config: DatasetConfig
+    folder: Path
+
+
+def prepare(
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Name or path; several may follow.",
+            autocompletion=_config_names,
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    list_configs: Annotated[
+        bool, typer.Option("--list-configs", help="List the configurations that have a name, and end.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, without network or keys, and end.")
+    ] = False,
+    timeframes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For every symbol, such as 4H 1D (KRONOS_TIMEFRAMES).", rich_help_panel=_WHAT, show_default=False
+        ),
+    ] = None,
+    records_per_timeframe: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Latest closed candles of each series (KRONOS_RECORDS_PER_TF).",
+            show_default="the configuration's",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="okx, binance, any exchange of ccxt's, coingecko, files:FOLDER, qlib:FOLDER, replay:FOLDER, simulated "
+            "(KRONOS_SOURCE).",
+            show_default="the configuration's",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Each dataset gets its own folder in it (KRONOS_OUTPUT_DIR).",
+            show_default="data/kronos_datasets",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where downloads are kept (KRONOS_STORE_DIR).", show_default="data/candles", rich_help_panel=_WHERE
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a dataset that exists, once the new one is whole.", rich_help_panel=_WHERE
+        ),
+    ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="parquet, always; pkl also writes the published system's pickles.",
+            show_default="parquet",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=_OUT)
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell what happens, and list all findings.", rich_help_panel=_OUT)
+    ] = False,
+) -> None:
+    """Prepare training datasets from configurations: fetch, check, filter, split by time, store.
+
+    What is downloaded is kept, so that an interrupted run goes on where it was. Flags win over the environment, which
+    wins over the configuration. Public candles need no keys; OKX_API_KEY and its like are used when set.
+    """
+    from kronos.cli.data import prepare_view as view
+
+    if list_configs:
+        view.show_configs(json=json)
+        return
+    if not config:
+        raise ParameterError("Which configuration? Give --config NAME; --list-configs shows them.")
+    from kronos.settings import get_settings
+
+    settings = get_settings(
+        {"source": source, "output_dir": output_dir, "store_dir": store, "records_per_tf": records_per_timeframe}
+    )
+    jobs = _plan(config, timeframes, settings)
+    if dry_run:
+        view.show_plan(jobs, settings, force=force, json=json)
+        return
+    _run(jobs, settings, force=force, formats=tuple(format_ or ("parquet",)), json=json, verbose=verbose)
+
+
+def _plan(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[Job]:
+    """Read the configurations, and put over them what flags and environment say.
+
+    Raises:
+        ParameterError: If one does not exist or is wrong, or two would share a folder.
+    """
+    from kronos.datasets import load_config
+    from kronos.datasets.config import split_timeframes
+
+    wanted = timeframes or ([settings.timeframes] if settings.timeframes else None)
+    chosen = None if wanted is None else [one for text in wanted for one in split_timeframes(text)]
+    jobs: list[Job] = []
+    for name in dict.fromkeys(names):
+        config = load_config(name).changed(timeframes=chosen, records=settings.records_per_tf, source=settings.source)
+        job = Job(config, config.folder(settings.output_dir))
+        same = next((other for other in jobs if other.folder.resolve() == job.folder.resolve()), None)
+        if same is not None:
+            raise ParameterError(
+                f"{same.config.model_name} and {config.model_name} would share the folder {job.folder}; "
+                f"give one another model_name or dataset_path."
+            )
+        jobs.append(job)
+    return jobs
+
+
+def _run(
+    jobs: list[Job], settings: Settings, *, force: bool, formats: tuple[str, ...], json: bool, verbose: bool
+) -> None:
+    """Prepare one after another; one that fails does not stop the others, but the command then fails too."""
+    from kronos.cli.data import prepare_view as view
+    from kronos.cli.data.telling import telling
+    from kronos.datasets.preparing import check_formats, check_place
+
+    check_formats(formats)
+    for job in jobs:
+        check_place(job.folder, force=force)
+    done: list[Prepared] = []
+    failed: list[tuple[Job, KronosError]] = []
+    with telling(verbose=verbose):
+        for job in jobs:
+            try:
+                done.append(_prepare(job, settings, force=force, formats=formats, wanted=not json))
+            except KronosError as error:
+                if len(jobs) == 1:
+                    raise
+                failed.append((job, error))
+            else:
+                if not json:
+                    view.show_dataset(done[-1], verbose=verbose)
+    if json:
+        view.print_datasets(done, failed)
+    for job, reason in failed:
+        typer.echo(f"Error: {job.config.model_name}: {reason}", err=True)
+    if failed:
+        raise typer.Exit(max(status_of(reason) for _, reason in failed))
+
+
+def _prepare(job: Job, settings: Settings, *, force: bool, formats: tuple[str, ...], wanted: bool) -> Prepared:
+    from kronos.cli.console import progress_bar
+    from kronos.datasets import prepare as make
+    from kronos.sources import open_source
+
+    with progress_bar(job.config.model_name, wanted=wanted) as bar:
+        source = open_source(job.config.source, settings=settings, progress=bar)
+        return make(job.config, source, folder=job.folder, force=force, formats=formats)

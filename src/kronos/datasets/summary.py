@@ -1,0 +1,204 @@
+"""``data_summary.json``: what a dataset is, what it was made of, and what was left out, for people and programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from kronos.candles.quality import Quality
+from kronos.datasets.config import DatasetConfig
+from kronos.datasets.gathering import Series
+from kronos.datasets.splitting import PARTS, count_windows
+from kronos.provenance import frame_digest, now_utc, sha256_file, versions
+from kronos.sources import CandleSource
+
+if TYPE_CHECKING:
+    from kronos.datasets.preparing import Parts
+
+SUMMARY = "data_summary.json"
+_FORMAT = 1
+_REASONS = 20  # splits and left-out runs that are listed
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The content of ``data_summary.json``."""
+
+    document: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """As text; what is no number is null."""
+        return json.dumps(_finite(self.document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def describe(
+    config: DatasetConfig,
+    source: CandleSource,
+    series: Sequence[Series],
+    parts: Parts,
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    building: Path,
+    place: Path,
+) -> Summary:
+    """Say everything about a dataset.
+
+    Args:
+        config: What it was to be.
+        source: Where its candles came from.
+        series: What was gathered.
+        parts: How it was split.
+        frames: The parts.
+        building: The folder that holds its files now.
+        place: The folder that will.
+    """
+    splits = {name: _split(name, number, series, parts, frames, config) for number, name in enumerate(PARTS)}
+    entries = [_series(one, number, parts, config) for number, one in enumerate(series)]
+    return Summary(
+        {
+            "format": _FORMAT,
+            "model_name": config.model_name,
+            "description": config.description,
+            "timeframes": list(config.timeframes),
+            "records_per_timeframe": config.records_per_timeframe,
+            "output_directory": str(place),
+            "created_at": now_utc(),
+            "files": [_file(path) for path in sorted(building.iterdir())],
+            "source": source.name,
+            "simulated": any(one.candles.simulated for one in series),
+            "as_of": _iso(source.now()),
+            "splits": splits,
+            "warnings": _warnings(splits, entries, config),
+            "series": entries,
+            "config": config.model_dump(mode="json"),
+            "versions": versions(),
+        }
+    )
+
+
+def _file(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    size = round(stat.st_size / 1e6, 3)
+    return {"filename": path.name, "size_mb": size, "modified": modified, "sha256": sha256_file(path)}
+
+
+def _split(
+    name: str,
+    number: int,
+    series: Sequence[Series],
+    parts: Parts,
+    frames: Mapping[str, pd.DataFrame],
+    config: DatasetConfig,
+) -> dict[str, Any]:
+    """Rows, span, windows and hash of one part; for validation and test when they begin."""
+    frame = frames[name]
+    total = config.windows.total
+    windows = {
+        one.name: count_windows(one.segments[part == number], total)
+        for one, part in zip(series, parts.part, strict=True)
+    }
+    begins = {}
+    if number:
+        field = "validation" if number == 1 else "test"
+        begins = {"begins": {frame_: _iso(getattr(cuts, field)) for frame_, cuts in parts.cuts.items()}}
+    return {
+        "rows": len(frame),
+        "first": _iso(frame["timestamps"].min()),
+        "last": _iso(frame["timestamps"].max()),
+        **begins,
+        "windows": windows,
+        "sha256": frame_digest(frame),
+    }
+
+
+def _series(one: Series, number: int, parts: Parts, config: DatasetConfig) -> dict[str, Any]:
+    """What one series is, and where its candles went."""
+    candles, quality = one.candles, one.quality
+    part = parts.part[number]
+    return {
+        "unique_id": one.name,
+        "symbol": one.symbol,
+        "timeframe": one.timeframe,
+        "source": candles.source,
+        "resampled_from": None if one.resampled_from is None else str(one.resampled_from),
+        "simulated": candles.simulated,
+        "timezone": candles.timezone,
+        "candles": len(candles),
+        "asked": config.records_per_timeframe,
+        "first": _iso(candles.start),
+        "last": _iso(candles.end),
+        "sha256": frame_digest(candles.frame),
+        "has_volume": candles.has_volume,
+        "has_amount": candles.has_amount,
+        "segments": len(quality.segments) if quality is not None else 1,
+        "quality": None if quality is None else _quality(quality),
+        "rows": {name: int((part == i).sum()) for i, name in enumerate(PARTS)},
+        "left_out": {
+            "filters": int((one.segments < 0).sum()),
+            "embargo": int(((part < 0) & (one.segments >= 0)).sum()),
+        },
+        "findings": [
+            {"severity": f.severity, "code": f.code, "count": f.count, "message": f.message} for f in candles.findings
+        ],
+    }
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    """What the filters asked for, and what they found."""
+    rules = quality.rules
+    return {
+        "rules": {
+            "row": None if rules.row is None else str(rules.row),
+            "min_length": rules.min_length,
+            "price_jump": rules.price_jump,
+            "illiquid_run": rules.illiquid_run,
+            "stagnant_run": rules.stagnant_run,
+        },
+        "splits": {"gaps": quality.gaps, "jumps": quality.jumps},
+        "left_out": {"illiquid": quality.illiquid, "stagnant": quality.stagnant, "short": quality.short},
+        "reasons": [str(reason) for reason in quality.reasons[:_REASONS]],
+        "notes": list(quality.notes),
+    }
+
+
+def _warnings(
+    splits: Mapping[str, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], config: DatasetConfig
+) -> list[str]:
+    """What a person should know before training on it."""
+    total = config.windows.total
+    found = []
+    for name, split in splits.items():
+        for series, windows in split["windows"].items():
+            if not windows:
+                found.append(
+                    f"The {name} part of {series} is too short for one window of {total} candles; "
+                    f"ask for more records or a shorter window."
+                )
+    for entry in entries:
+        found += [f"{entry['unique_id']}: {f['message']}" for f in entry["findings"] if f["severity"] == "warning"]
+    return found
+
+
+def _iso(time: pd.Timestamp | Any) -> str | None:
+    if time is None or pd.isna(time):
+        return None
+    stamp = pd.Timestamp(time)
+    return stamp.isoformat().replace("+00:00", "Z")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,277 @@
+"""``kronos data`` prepare, fetch and simulate through the command line: flags, variables, priorities, folders."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kronos.candles import read_candles
+from kronos.datasets import open_dataset
+from kronos.provenance import sha256_file
+
+END = ("--end", "2026-01-01")
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory):
+    """Half a year of simulated hours of two instruments, recorded once."""
+    from typer.testing import CliRunner
+
+    from kronos.cli import app
+
+    folder = tmp_path_factory.mktemp("recording")
+    words = ["data", "simulate", "BTC-USDT-SWAP", "ETH-USDT-SWAP", "--records", "4400", *END, "--output", str(folder)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("LOG_LEVEL", "OKX_API_KEY", "OKX_API_SECRET", "OKX_API_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def prepare(invoke, recording, workplace):
+    """Prepare from the recording, and give the JSON that is printed."""
+
+    def run(*words, source=f"replay:{recording}"):
+        from_where = () if source is None else ("--source", source)
+        result = invoke("data", "prepare", *words, *from_where, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["datasets"]
+
+    return run
+
+
+def test_configurations_are_listed(invoke, workplace):
+    listed = json.loads(invoke("data", "prepare", "--list-configs", "--json").stdout)
+    assert [one["name"] for one in listed] == ["model_a_4h", "model_b_1d"]
+    assert all(Path(one["path"]).is_file() for one in listed)
+    text = invoke("data", "prepare", "--list-configs").stdout
+    assert "model_a_4h" in text
+    assert "windows 120 + 15" in text
+
+
+def test_a_dry_run_needs_nothing_and_changes_nothing(invoke, workplace):
+    result = invoke("data", "prepare", "--config", "model_a_4h", "model_b_1d", "--dry-run", "--json")
+    plans = json.loads(result.stdout)["datasets"]
+    assert [plan["model_name"] for plan in plans] == ["Model_A_4H", "Model_B_1D"]
+    assert [plan["source"] for plan in plans] == ["okx", "okx"]
+    assert plans[1]["series"][0] == {"symbol": "BTC-USDT-SWAP", "timeframe": "1d", "records": 3000, "days": 3000.0}
+    assert plans[0]["output_directory"] == "data/kronos_datasets/model_a_4h"
+    assert not list(workplace.iterdir())
+    shown = invoke("data", "prepare", "--config", "model_a_4h", "--dry-run")
+    assert "okx, kept in data/candles" in shown.stdout
+    assert "Nothing was fetched or written." in shown.stdout
+
+
+def test_a_dataset_from_beginning_to_end(prepare, invoke, workplace):
+    [summary] = prepare("--config", "model_a_4h", "--records-per-timeframe", "1000")
+    folder = workplace / "data" / "kronos_datasets" / "model_a_4h"
+    assert {path.name for path in folder.iterdir()} == {one["filename"] for one in summary["files"]} | {
+        "data_summary.json"
+    }
+    assert summary["simulated"] is True
+    assert summary["output_directory"] == "data/kronos_datasets/model_a_4h"
+    assert [series["resampled_from"] for series in summary["series"]] == ["1h", "1h"]
+    assert open_dataset("model_a_4h").summary == summary
+
+
+def test_what_is_shown(invoke, recording, workplace):
+    words = (
+        "data",
+        "prepare",
+        "-c",
+        "model_a_4h",
+        "--records-per-timeframe",
+        "1000",
+        "--source",
+        f"replay:{recording}",
+    )
+    result = invoke(*words)
+    assert "SIMULATED: these candles never traded" in result.stdout
+    assert "validation" in result.stdout
+    assert "→ data/kronos_datasets/model_a_4h" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 120
+    again = invoke(*words)
+    assert again.exit_code == 2
+    assert "exists; --force replaces it once the new dataset is whole" in again.stderr
+    verbose = invoke(*words, "--force", "-v")
+    assert verbose.exit_code == 0
+    assert "candles of 4h were made from" in verbose.stdout
+    assert "Model_A_4H: 1000 candles (4h) of BTC-USDT-SWAP." in verbose.stderr
+
+
+def test_several_configurations_have_each_their_own_folder(prepare, workplace):
+    base = ("--output-dir", "both", "--records-per-timeframe", "180")
+    changes = Path("configs")
+    changes.mkdir()
+    for name in ("first", "second"):
+        symbol = {"first": "BTC-USDT-SWAP_4H", "second": "ETH-USDT-SWAP_1D"}[name]
+        text = f"model_name: {name}\ntarget_symbols: [{symbol}]\nwindows: {{lookback: 10, predict: 2}}\n"
+        (changes / f"{name}.yaml").write_text(text)
+    prepare("--config", "first", *base)
+    before = {path: sha256_file(path) for path in Path("both/first").iterdir()}
+    prepare("--config", "second", *base)
+    assert {path: sha256_file(path) for path in Path("both/first").iterdir()} == before
+    assert {path.name for path in Path("both").iterdir()} == {"first", "second"}
+    first, second = prepare("--config", "first", "second", *base, "--force")
+    assert (first["timeframes"], second["timeframes"]) == (["4H"], ["1D"])
+
+
+PLAN = ("timeframes", "records_per_timeframe", "source", "output_directory")
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "expected"),
+    [
+        ({}, (), (["4H"], 2000, "okx", "data/kronos_datasets/model_a_4h")),
+        (
+            {"TIMEFRAMES": "1H,1D", "RECORDS_PER_TF": "70", "OUTPUT_DIR": "env", "SOURCE": "binance"},
+            (),
+            (["1H", "1D"], 70, "binance", "env/model_a_4h"),
+        ),
+        (
+            {"TIMEFRAMES": "1H,1D", "RECORDS_PER_TF": "70", "OUTPUT_DIR": "env", "SOURCE": "binance"},
+            (
+                "--timeframes",
+                "15m",
+                "1w",
+                "--records-per-timeframe",
+                "99",
+                "--output-dir",
+                "flag",
+                "--source",
+                "kraken",
+            ),
+            (["15m", "1W"], 99, "kraken", "flag/model_a_4h"),
+        ),
+        ({"TIMEFRAMES": ""}, ("--timeframes", "4H,1D"), (["4H", "1D"], 2000, "okx", "data/kronos_datasets/model_a_4h")),
+    ],
+)
+def test_flags_win_over_the_environment_which_wins_over_the_file(
+    invoke, workplace, monkeypatch, variables, flags, expected
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"KRONOS_{name}", value)
+    result = invoke("data", "prepare", "--config", "model_a_4h", "--dry-run", "--json", *flags)
+    [plan] = json.loads(result.stdout)["datasets"]
+    assert tuple(plan[key] for key in PLAN) == expected
+
+
+@pytest.mark.parametrize(("variable", "value"), [("LOG_LEVEL", "info"), ("KRONOS_LOG_LEVEL", "INFO")])
+def test_how_much_is_told(invoke, recording, workplace, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    words = ("data", "prepare", "-c", "model_a_4h", "--records-per-timeframe", "300", "--source", f"replay:{recording}")
+    assert "Model_A_4H: 300 candles (4h) of ETH-USDT-SWAP." in invoke(*words).stderr
+    monkeypatch.setenv(variable, "error")
+    assert invoke(*words, "--force").stderr == ""
+    monkeypatch.setenv(variable, "loud")
+    result = invoke(*words, "--force")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"Error: {variable} cannot be 'LOUD'; take DEBUG, INFO, WARNING, ERROR.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "Which configuration? Give --config NAME; --list-configs shows them."),
+        (("--config", "model_c"), "No configuration is called 'model_c'; did you mean model_"),
+        (("--config", "model_a_4h", "--timeframes", "4X"), "'4X' is no interval"),
+        (("--config", "model_a_4h", "--format", "csv"), "There is no format 'csv'; there are parquet and pkl."),
+        (("--config", "model_a_4h", "--source", "files"), "The source files needs a folder; write files:FOLDER."),
+        (("--config", "model_a_4h", "--source", "okx:x"), "The source okx takes nothing after its name"),
+    ],
+)
+def test_misuse_is_a_sentence(invoke, workplace, words, sentence):
+    result = invoke("data", "prepare", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(workplace.iterdir())
+
+
+def test_the_network_is_not_used_where_that_is_forbidden(invoke, workplace):
+    result = invoke("data", "prepare", "--config", "model_a_4h")
+    assert result.exit_code == 1
+    assert "KRONOS_OFFLINE is set, and okx needs the network" in result.stderr
+
+
+def test_two_that_would_share_a_folder_are_refused(invoke, workplace):
+    for name in ("one.yaml", "two.yaml"):
+        Path(name).write_text("model_name: Same\ntarget_symbols: [BTC_4H]\n")
+    result = invoke("data", "prepare", "--config", "one.yaml", "two.yaml", "--dry-run")
+    assert result.exit_code == 2
+    assert "Same and Same would share the folder data/kronos_datasets/same" in result.stderr
+
+
+def test_one_that_fails_does_not_stop_the_others(invoke, recording, workplace):
+    Path("bad.yaml").write_text("model_name: Bad\ntarget_symbols: [NOPE-USDT_4H]\n")
+    Path("good.yaml").write_text("model_name: Good\ntarget_symbols: [BTC-USDT-SWAP_4H]\nrecords_per_timeframe: 600\n")
+    words = ("data", "prepare", "--config", "bad.yaml", "good.yaml", "--source", f"replay:{recording}")
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: Bad: ")
+    assert "NOPE-USDT" in result.stderr
+    assert open_dataset("good").name == "Good"
+    assert not Path("data/kronos_datasets/bad").exists()
+
+
+def test_fetching_into_a_file_and_a_folder(invoke, recording, workplace):
+    words = ("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", "--records", "100")
+    result = invoke(*words, "--output", "simulated_btc.parquet", "--json")
+    [series] = json.loads(result.stdout)["series"]
+    assert (series["candles"], series["simulated"], series["file"]) == (100, True, "simulated_btc.parquet")
+    candles = read_candles("simulated_btc.parquet")
+    assert (len(candles), candles.simulated, candles.end) == (100, True, pd.Timestamp("2025-12-31 23:00", tz="UTC"))
+    shown = invoke(*words, "--output", "folder")
+    assert "SIMULATED" in shown.stdout
+    assert read_candles("folder/simulated_BTC-USDT-SWAP_1h.csv").frame.equals(candles.frame)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--output", "btc.csv"), "call it simulated_btc.csv instead"),
+        (("--output", "simulated_btc.xlsx"), "is neither a folder nor .csv, .parquet, .feather"),
+        (("--interval", "1q"), "'1q' is no interval"),
+        (("--start", "yesterdays"), "--start cannot be 'yesterdays'"),
+        (("--start", "2025-12-02", "--end", "2025-12-01"), "is not after the start"),
+        (("--interval", "5m"), "has no 5m candles of BTC-USDT-SWAP; it has 1h"),
+    ],
+)
+def test_what_cannot_be_fetched_is_said(invoke, recording, workplace, words, sentence):
+    result = invoke("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", *words)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(workplace.iterdir())
+
+
+def test_spans_of_time(invoke, recording, workplace):
+    words = ("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", "--json")
+    result = invoke(*words, "--start", "2025-12-01", "--end", "2025-12-02")
+    [series] = json.loads(result.stdout)["series"]
+    assert (series["candles"], series["first"]) == (24, "2025-12-01T00:00:00+00:00")
+
+
+def test_simulation_is_repeatable_and_labelled(invoke, workplace):
+    digests = []
+    for folder in ("a", "b"):
+        result = invoke("data", "simulate", "X", "--records", "50", *END, "--output", folder, "--json")
+        [series] = json.loads(result.stdout)["series"]
+        digests.append(series["sha256"])
+        assert series["file"] == f"{folder}/simulated_X_1h.csv"
+    assert digests[0] == digests[1]
+    assert read_candles("a/simulated_X_1h.csv").simulated
+    other = invoke("data", "simulate", "X", "--records", "50", *END, "--seed", "1", "--output", "c", "--json")
+    assert json.loads(other.stdout)["series"][0]["sha256"] != digests[0]
+    wrong = invoke("data", "simulate", "--market", "cryptoo")
+    assert wrong.exit_code == 2
+    assert "did you mean crypto" in wrong.stderr

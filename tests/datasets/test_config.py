@@ -1,0 +1,178 @@
+"""Configurations: by name or path, checked to the key, and overlaid by flags and environment."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kronos.datasets import DatasetConfig, configurations, load_config
+from kronos.datasets.config import split_timeframes
+from kronos.errors import ParameterError
+from kronos.intervals import Interval
+
+LEAST = {"model_name": "Mine", "target_symbols": ["BTC-USDT"]}
+
+
+def config(**changes):
+    return DatasetConfig.check(LEAST | changes, "mine.yaml")
+
+
+def pairs(one):
+    return [(symbol, str(interval)) for symbol, interval in one.series]
+
+
+def test_two_configurations_ship_with_the_published_recipes():
+    names = {entry.name for entry in configurations() if entry.shipped}
+    assert names == {"model_a_4h", "model_b_1d"}
+    a, b = load_config("model_a_4h"), load_config("Model_B_1D")
+    assert (a.timeframes, a.windows.lookback, a.windows.predict, a.records_per_timeframe) == (("4H",), 90, 10, 2000)
+    assert (a.training.batch_size, a.training.accumulation_steps, a.training.epochs) == (32, 2, 30)
+    assert (a.training.tokenizer_learning_rate, a.training.model_learning_rate) == (1.5e-4, 3e-5)
+    assert (b.timeframes, b.windows.lookback, b.windows.predict, b.records_per_timeframe) == (("1D",), 120, 15, 3000)
+    assert (b.training.batch_size, b.training.accumulation_steps, b.training.epochs) == (16, 4, 50)
+    assert (b.training.tokenizer_learning_rate, b.training.model_learning_rate) == (1e-4, 2e-5)
+    assert a.folder() == Path("data/kronos_datasets/model_a_4h")
+    assert (a.split.train, a.split.validation, a.split.test, a.embargo) == (0.7, 0.15, 0.15, 10)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "timeframe", "series"),
+    [
+        (["BTC-USDT-SWAP_4H", "ETH_1D"], "15m", [("BTC-USDT-SWAP", "4h"), ("ETH", "1d")]),
+        (["BTC-USDT-SWAP_4H", "ETH"], None, [("BTC-USDT-SWAP", "4h"), ("ETH", "4h")]),
+        (["BTC", "ETH"], "15m", [("BTC", "15m"), ("ETH", "15m")]),
+        (["BTC"], None, [("BTC", "1h"), ("BTC", "4h"), ("BTC", "1d")]),
+        (["BTC_4H", "BTC_4h", "BTC_240m"], None, [("BTC", "4h")]),
+        (["A_LONG_NAME", "X_1M"], None, [("A_LONG_NAME", "1mo"), ("X", "1mo")]),
+    ],
+)
+def test_timeframes_come_from_suffixes_then_the_timeframe_then_the_usual(symbols, timeframe, series):
+    assert pairs(config(target_symbols=symbols, timeframe=timeframe)) == series
+
+
+def test_what_flags_say_replaces_what_the_file_says():
+    changed = config(target_symbols=["BTC_4H", "ETH"]).changed(timeframes=["1d", "15m"], records=77, source="binance")
+    assert pairs(changed) == [("BTC", "1d"), ("BTC", "15m"), ("ETH", "1d"), ("ETH", "15m")]
+    assert (changed.records_per_timeframe, changed.source, changed.timeframes) == (77, "binance", ("1D", "15m"))
+    same = config(target_symbols=["BTC_4H"])
+    assert same.changed() == same
+
+
+def test_a_base_folder_wins_over_the_configured_one():
+    own = config(dataset_path="elsewhere/mine")
+    assert own.folder() == Path("elsewhere/mine")
+    assert own.folder(Path("base")) == Path("base/mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"record_per_timeframe": 5},
+            "mine.yaml has the unknown key 'record_per_timeframe'; did you mean 'records_per",
+        ),
+        ({"windows": {"lookbak": 5}}, "the unknown key 'windows.lookbak'; did you mean 'lookback'"),
+        ({"zzz": 1}, "unknown key 'zzz'; there are model_name"),
+        ({"target_symbols": []}, "'target_symbols' of mine.yaml cannot be"),
+        ({"records_per_timeframe": 1}, "'records_per_timeframe' of mine.yaml cannot be '1'"),
+        ({"timeframe": "4X"}, "'4X' is no interval"),
+        ({"model_name": "../../etc"}, "'model_name' of mine.yaml cannot be"),
+        ({"model_name": ".."}, "'model_name' of mine.yaml cannot be"),
+        ({"split": {"train": 0.9, "validation": 0.15, "test": 0.15}}, "have to add up to 1, not 1.2"),
+        ({"split": {"dates": "files"}}, "'split.dates' of mine.yaml cannot be 'files'"),
+        ({"training": {"epochs": 0}}, "'training.epochs' of mine.yaml cannot be '0'"),
+        ({"quality": "best"}, "'quality' of mine.yaml cannot be 'best'"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_full_name(changes, sentence):
+    with pytest.raises(ParameterError) as caught:
+        config(**changes)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(ParameterError, match=r"mine\.yaml lacks 'target_symbols'; add it"):
+        DatasetConfig.check({"model_name": "X"}, "mine.yaml")
+
+
+def test_a_file_by_its_path_and_one_in_the_working_folder_by_its_name(tmp_path, monkeypatch):
+    text = "model_name: Mine\ntarget_symbols: [ETH_1D]\ntraining: {model_learning_rate: 1e-4}\n"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.yaml").write_text(text)
+    (tmp_path / "configs" / "of_another_tool.yaml").write_text("a: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert [entry.name for entry in configurations()] == ["mine", "model_a_4h", "model_b_1d"]
+    for name in ("mine", "MINE.yaml", tmp_path / "configs" / "mine.yaml"):
+        assert load_config(name).training.model_learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("model_a_4", "No configuration is called 'model_a_4'; did you mean model_a_4h?"),
+        ("qqq", "there are model_a_4h, model_b_1d, or give a path"),
+        ("nowhere/mine.yaml", "There is no configuration file nowhere/mine.yaml"),
+    ],
+)
+def test_unknown_names(name, sentence):
+    with pytest.raises(ParameterError) as caught:
+        load_config(name)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"model_name: [", "no valid YAML"),
+        (b"a: 1\nb: 2\na: 3\n", "no valid YAML: the key 'a' is there twice"),
+        (b"- a\n- b\n", "holds no keys and values"),
+        (b"", "holds no keys and values"),
+        (b"a: \xff\xfe", "not UTF-8"),
+        (b"!!python/object/apply:os.system ['echo hi']", "no valid YAML"),
+        (b"? [a, b]\n: 1\n", "unhashable key in line 1"),
+        (b"1: 2\n", "holds no keys and values"),
+    ],
+)
+def test_broken_files(tmp_path, content, sentence):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParameterError) as caught:
+        load_config(path)
+    assert sentence in str(caught.value)
+    assert "bad.yaml" in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_in_a_sentence_or_read(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("yaml") / "any.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ParameterError):
+        load_config(path)
+
+
+KEYS = st.sampled_from([*DatasetConfig.model_fields, "nonsense", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=6))
+def test_any_values_make_a_configuration_or_a_sentence(values):
+    try:
+        made = DatasetConfig.check(LEAST | values, "mine.yaml")
+    except ParameterError:
+        return
+    assert made.series
+    assert DatasetConfig.check(made.model_dump(mode="json"), "again") == made
+
+
+@given(st.lists(st.sampled_from(["1m", "15m", "1H", "4h", "1D", "1W", "1MO"]), min_size=1, max_size=4))
+def test_timeframes_survive_being_written_and_read(texts):
+    made = config(target_symbols=["X"]).changed(timeframes=texts)
+    again = config(target_symbols=["X"]).changed(timeframes=split_timeframes(", ".join(made.timeframes)))
+    assert made.series == again.series
+    assert {interval for _, interval in made.series} == {Interval.parse(text).normalized() for text in texts}

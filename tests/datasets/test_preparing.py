@@ -1,0 +1,254 @@
+"""Datasets from a source to a folder: whole, split, labelled, reproducible, and never half there."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kronos.candles import Candles, read_many
+from kronos.datasets import DatasetConfig, open_dataset, prepare
+from kronos.errors import DataError, ParameterError, SourceError
+from kronos.intervals import Interval
+from kronos.provenance import frame_digest, sha256_file
+from kronos.sources.downloads import Downloads
+from kronos.sources.store import CandleStore
+from sources.markets import HOUR, Market, hours, rows
+
+FRAME = rows(hours("2023-01-01", 5_000))
+NOW = FRAME.index[-1] + pd.Timedelta(minutes=5)
+
+
+def config(**changes):
+    values = {
+        "model_name": "Mine",
+        "target_symbols": ["BTC-USDT_1H"],
+        "records_per_timeframe": 2_000,
+        "windows": {"lookback": 40, "predict": 8},
+        "split": {"embargo": 8},
+        "quality": "none",
+    }
+    return DatasetConfig.check(values | changes, "test")
+
+
+def source(folder, frame=FRAME, **changes):
+    return Downloads(Market(frame, NOW, **changes), CandleStore(folder / "store"))
+
+
+def parts(dataset):
+    return {name: dataset.read(name) for name in ("train", "val", "test")}
+
+
+def test_a_dataset_is_a_folder_of_three_parts_and_a_summary(tmp_path):
+    made = prepare(config(), source(tmp_path), folder=tmp_path / "mine")
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    assert names == {"train_data.parquet", "val_data.parquet", "test_data.parquet", "data_summary.json"}
+    dataset = open_dataset(tmp_path / "mine")
+    frames = parts(dataset)
+    assert {name: len(frame) for name, frame in frames.items()} == {"train": 1_400, "val": 292, "test": 292}
+    train = frames["train"]
+    assert list(train.columns) == [
+        "unique_id", "symbol", "timeframe", "timestamps", "open", "high", "low", "close", "volume", "amount", "segment",
+    ]  # fmt: skip
+    assert set(train["unique_id"]) == {"BTC-USDT_1H"}
+    assert str(train["timestamps"].dt.tz) == "UTC"
+    whole = FRAME.iloc[-2_001:-1]
+    np.testing.assert_array_equal(train[list(FRAME.columns)].to_numpy(), whole.iloc[:1_400].to_numpy())
+    assert frames["test"]["timestamps"].iloc[-1] == whole.index[-1]
+    assert dataset.summary == json.loads(json.dumps(made.summary))
+
+
+def test_the_summary_says_what_it_is(tmp_path):
+    summary = prepare(config(), source(tmp_path), folder=tmp_path / "mine").summary
+    assert (summary["model_name"], summary["timeframes"], summary["records_per_timeframe"]) == ("Mine", ["1H"], 2_000)
+    assert (summary["source"], summary["simulated"], summary["warnings"]) == ("memory", False, [])
+    for one in summary["files"]:
+        path = tmp_path / "mine" / one["filename"]
+        assert one["sha256"] == sha256_file(path)
+        assert one["size_mb"] == pytest.approx(path.stat().st_size / 1e6, abs=1e-3)
+    assert summary["splits"]["train"]["windows"] == {"BTC-USDT_1H": 1_400 - 47}
+    [series] = summary["series"]
+    assert (series["candles"], series["rows"]) == (2_000, {"train": 1_400, "val": 292, "test": 292})
+    assert series["left_out"] == {"filters": 0, "embargo": 16}
+    assert open_dataset(tmp_path / "mine").config == config()
+
+
+def test_the_same_candles_make_the_same_dataset(tmp_path):
+    digests = []
+    for name in ("a", "b"):
+        summary = prepare(config(), source(tmp_path / name), folder=tmp_path / name / "mine").summary
+        digests.append([one["sha256"] for one in summary["files"]])
+    assert digests[0] == digests[1]
+
+
+def test_training_does_not_see_what_comes_after_the_first_cut(tmp_path):
+    changed = FRAME.copy()
+    changed.iloc[-600:-1] *= 1.7
+    first = prepare(config(), source(tmp_path / "a"), folder=tmp_path / "a" / "mine")
+    second = prepare(config(), source(tmp_path / "b", changed), folder=tmp_path / "b" / "mine")
+    assert first.summary["splits"]["train"]["sha256"] == second.summary["splits"]["train"]["sha256"]
+    assert first.summary["splits"]["val"]["sha256"] != second.summary["splits"]["val"]["sha256"]
+
+
+def test_longer_timeframes_are_made_of_complete_shorter_candles(tmp_path):
+    frame = FRAME.drop(FRAME.index[[-500, -900]])
+    four = config(target_symbols=["BTC-USDT_4H"], records_per_timeframe=300)
+    made = prepare(four, source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = made.summary["series"]
+    assert (series["resampled_from"], series["candles"]) == ("1h", 300)
+    [told] = [finding["message"] for finding in series["findings"] if finding["code"] == "resampled"]
+    assert "2 " in told
+    train = open_dataset(tmp_path / "mine").read("train").set_index("timestamps")
+    hour = FRAME.loc[train.index[0] : train.index[0] + pd.Timedelta(hours=3)]
+    assert train["high"].iloc[0] == hour["high"].max()
+    assert train["volume"].iloc[0] == pytest.approx(hour["volume"].sum())
+
+
+def test_all_timeframes_share_their_dates_unless_said_otherwise(tmp_path):
+    both = config(target_symbols=["BTC-USDT_1H", "BTC-USDT_4H"], records_per_timeframe=1_000)
+    made = prepare(both, source(tmp_path), folder=tmp_path / "mine")
+    frames = parts(open_dataset(tmp_path / "mine"))
+    hour, four = Interval.parse("1h").delta, Interval.parse("4h").delta
+    length = frames["train"]["timeframe"].map({"1H": hour, "4H": four})
+    assert (frames["train"]["timestamps"] + length).max() <= frames["val"]["timestamps"].min()
+    assert len(set(made.summary["splits"]["val"]["begins"].values())) == 1
+    apart = config(**{"target_symbols": ["BTC-USDT_1H", "BTC-USDT_4H"], "split": {"dates": "timeframe"}})
+    made = prepare(apart, source(tmp_path), folder=tmp_path / "apart")
+    assert len(set(made.summary["splits"]["val"]["begins"].values())) == 2
+
+
+def test_a_part_too_short_for_a_window_is_a_warning(tmp_path):
+    made = prepare(config(records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
+    assert "The val part of BTC-USDT_1H is too short for one window of 48 candles" in made.summary["warnings"][0]
+
+
+def test_filters_split_and_leave_out_and_say_so(tmp_path):
+    frame = FRAME.copy()
+    frame.iloc[-1_500:, :4] *= 3.0
+    frame.iloc[-700:-600, 4:] = 0.0
+    made = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = made.summary["series"]
+    assert series["quality"]["splits"]["jumps"] == 1
+    assert series["quality"]["left_out"]["illiquid"] == 100
+    assert series["left_out"]["filters"] == 100
+    assert series["segments"] == 3
+    test = open_dataset(tmp_path / "mine").read("test")
+    assert set(test["segment"]) == {2}
+
+
+def test_missing_volume_is_zero_and_said(tmp_path):
+    frame = FRAME.copy()
+    frame["volume"] = np.nan
+    frame["amount"] = np.nan
+    made = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = made.summary["series"]
+    assert "no-volume" in {finding["code"] for finding in series["findings"]}
+    assert (open_dataset(tmp_path / "mine").read("train")[["volume", "amount"]] == 0).all(axis=None)
+
+
+def test_too_little_for_the_filters_is_said_with_the_mend(tmp_path):
+    with pytest.raises(DataError, match="The quality filters left nothing of BTC-USDT_1H, which has 200 candles"):
+        prepare(config(quality="paper", records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_dataset_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path):
+    place = tmp_path / "mine"
+    prepare(config(), source(tmp_path), folder=place)
+    before = sha256_file(place / "data_summary.json")
+    with pytest.raises(ParameterError, match="exists; --force replaces it"):
+        prepare(config(), source(tmp_path), folder=place)
+    with pytest.raises(SourceError):
+        prepare(config(records_per_timeframe=4_000), source(tmp_path, breaks_after=0), folder=place, force=True)
+    assert sha256_file(place / "data_summary.json") == before
+    prepare(config(records_per_timeframe=1_000), source(tmp_path), folder=place, force=True)
+    assert open_dataset(place).summary["series"][0]["candles"] == 1_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "store"]
+
+
+def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_bytes(b"x")
+    for force in (False, True):
+        with pytest.raises(ParameterError):
+            prepare(config(), source(tmp_path), folder=tmp_path / "photos", force=force)
+    assert (tmp_path / "photos" / "one.jpg").read_bytes() == b"x"
+
+
+def test_pickles_for_the_published_scripts(tmp_path):
+    prepare(config(), source(tmp_path), folder=tmp_path / "mine", formats=("parquet", "pkl"))
+    with (tmp_path / "mine" / "train_data.pkl").open("rb") as handle:
+        data = pickle.load(handle)  # noqa: S301  (we have just written it)
+    frame = data["BTC-USDT_1H"]
+    assert list(frame.columns) == ["open", "high", "low", "close", "vol", "amt"]
+    assert (frame.index.name, frame.index.tz, len(frame)) == ("datetime", None, 1_400)
+    assert frame.attrs == {"simulated": False}
+    with pytest.raises(ParameterError, match="no format 'csv'; there are parquet and pkl"):
+        prepare(config(), source(tmp_path), folder=tmp_path / "other", formats=("csv",))
+
+
+def test_parts_can_be_read_as_candles(tmp_path):
+    prepare(config(), source(tmp_path), folder=tmp_path / "mine")
+    [(name, candles)] = read_many(tmp_path / "mine" / "train_data.parquet").items()
+    assert (name, str(candles.interval), len(candles)) == ("BTC-USDT_1H", "1h", 1_400)
+
+
+def test_names_of_datasets(tmp_path):
+    prepare(config(), source(tmp_path), folder=tmp_path / "sets" / "mine")
+    assert open_dataset("MINE", tmp_path / "sets").name == "Mine"
+    with pytest.raises(ParameterError, match="no prepared dataset 'min'; did you mean mine"):
+        open_dataset("min", tmp_path / "sets")
+    (tmp_path / "sets" / "mine" / "data_summary.json").write_text("{")
+    with pytest.raises(DataError, match="prepare the dataset again"):
+        open_dataset("mine", tmp_path / "sets")
+
+
+class Naive:
+    """A local source whose stamps name the close of A-share candles, without a timezone."""
+
+    name = "naive"
+    simulated = True
+
+    def __init__(self, candles):
+        self._candles = candles
+
+    def now(self):
+        return pd.Timestamp("2026-01-01", tz="UTC")
+
+    def intervals(self, symbol):
+        return (self._candles.interval,)
+
+    def candles(self, symbol, interval, *, start=None, end=None, records=None):
+        return self._candles.tail(records)
+
+
+def test_stamps_that_name_the_close_are_understood(tmp_path):
+    days = pd.bdate_range("2025-03-03", "2025-06-30")
+    clock = [
+        *pd.timedelta_range("9h45min", "11h30min", freq="15min"),
+        *pd.timedelta_range("13h15min", "15h", freq="15min"),
+    ]
+    times = pd.DatetimeIndex([day + at for day in days for at in clock])
+    candles = Candles.from_frame(rows(times), symbol="SH600000", interval="15m", timezone="Asia/Shanghai")
+    made = prepare(
+        config(target_symbols=["SH600000_1H"], records_per_timeframe=300, quality="paper"),
+        Naive(candles),
+        folder=tmp_path / "mine",
+    )
+    [series] = made.summary["series"]
+    assert (series["resampled_from"], series["timezone"], made.summary["simulated"]) == ("15m", "Asia/Shanghai", False)
+    assert series["candles"] == 300
+
+
+def test_the_simulated_label_is_in_every_file(tmp_path):
+    from dataclasses import replace
+
+    candles = replace(Candles.from_frame(FRAME.iloc[:2_000], symbol="X", interval=HOUR), simulated=True)
+    made = prepare(config(target_symbols=["X_1H"]), Naive(candles), folder=tmp_path / "mine", formats=("pkl",))
+    assert made.summary["simulated"] is True
+    [(_, read)] = read_many(tmp_path / "mine" / "test_data.parquet").items()
+    assert read.simulated
+    with (tmp_path / "mine" / "val_data.pkl").open("rb") as handle:
+        assert all(frame.attrs["simulated"] for frame in pickle.load(handle).values())  # noqa: S301
+    assert frame_digest(candles.frame) == made.summary["series"][0]["sha256"]

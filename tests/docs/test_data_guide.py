@@ -1,0 +1,106 @@
+"""The data preparation guide: its walk-through runs as it stands, and its table of filters is the code's."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kronos.candles import read_candles
+from kronos.candles.quality import rules_for
+from kronos.datasets import open_dataset
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data-preparation.md"
+
+
+def walk_through():
+    text = GUIDE.read_text("utf-8").split("<!-- walk-through:")[1].split("<!-- end of walk-through -->")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.strip().splitlines()]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A shell in an empty folder, in which ``kronos`` and ``python`` are the ones under test, without a network."""
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("KRONOS_")}
+    environment = quiet | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "KRONOS_OFFLINE": "1",
+        "NO_COLOR": "1",
+    }
+
+    def run(line):
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_walk_through(shell, tmp_path, monkeypatch):
+    lines = walk_through()
+    assert len(lines) == 10
+    outputs = [shell(line).stdout for line in lines]
+    monkeypatch.chdir(tmp_path)
+    assert "model_b_1d" in outputs[1]
+    assert "Nothing was fetched or written." in outputs[2]
+    sets = Path("data/kronos_datasets")
+    assert [path.name for path in sets.iterdir()] == ["model_a_4h"]
+    other = open_dataset("model_a_4h", Path("data/other"))
+    assert (other.summary["timeframes"], other.summary["records_per_timeframe"]) == (["4H", "1D"], 1000)
+    third = open_dataset("model_a_4h", Path("data/third"))
+    assert third.summary["records_per_timeframe"] == 900
+    assert {path.name for path in Path("data/both").iterdir()} == {"model_a_4h", "model_b_1d"}
+    for dataset in (open_dataset("model_a_4h"), other, third):
+        assert dataset.simulated
+        assert [series["resampled_from"] for series in dataset.summary["series"]] == ["1h"] * len(
+            dataset.summary["series"]
+        )
+    assert "BTC-USDT-SWAP" in outputs[8]
+    assert "ETH-USDT-SWAP_4H" in outputs[9]
+
+
+@pytest.mark.slow
+def test_the_walk_through_on_real_candles(shell, tmp_path, monkeypatch, shared):
+    folder = shared / "data" / "candles" / "us_equity"
+    (tmp_path / "shares.yaml").write_text(
+        "model_name: Shares\n"
+        "target_symbols: [SPY_1H, AAPL_lean_1D, SPY_1D]\n"
+        "records_per_timeframe: 1500\n"
+        f"source: replay:{folder}\n"
+        "windows: {lookback: 90, predict: 10}\n"
+    )
+    shell("kronos data prepare --config shares.yaml --dry-run")
+    shell("kronos data prepare --config shares.yaml")
+    shell("kronos data prepare --config shares.yaml --force --records-per-timeframe 1000")
+    monkeypatch.chdir(tmp_path)
+    dataset = open_dataset("shares")
+    assert not dataset.simulated
+    assert dataset.summary["records_per_timeframe"] == 1000
+    assert {one["unique_id"]: one["candles"] for one in dataset.summary["series"]} == {
+        "SPY_1H": 1000, "AAPL_lean_1D": 1000, "SPY_1D": 1000,
+    }  # fmt: skip
+    train, test = dataset.read("train"), dataset.read("test")
+    assert train["timestamps"].max() < test["timestamps"].min()
+    [path] = folder.glob("AAPL_lean_1d*")
+    real = read_candles(path).frame
+    daily = train[train["unique_id"] == "AAPL_lean_1D"]
+    assert daily["close"].isin(real["close"]).all()
+
+
+def test_the_table_of_filters_is_that_of_the_code():
+    rows = re.findall(
+        r"^\| ([\dmhdw, ]+) \| (\d+) \| (\d+) % \| (\d+) \| (\d+) \|$", GUIDE.read_text("utf-8"), re.MULTILINE
+    )
+    assert len(rows) == 9
+    for intervals, least, jump, idle, still in rows:
+        for interval in intervals.split(", "):
+            rules = rules_for(interval)
+            assert (rules.min_length, rules.illiquid_run, rules.stagnant_run) == (int(least), int(idle), int(still))
+            assert rules.price_jump == pytest.approx(int(jump) / 100)
+            assert str(rules.row) in ("40m", "20m", interval)
