@@ -70,6 +70,22 @@ def test_forecast_is_valid_and_says_how_it_was_made(predictor: KronosPredictor) 
     assert forecast.history is history
 
 
+def test_how_far_the_tokenizer_misses_the_last_close_is_said(predictor: KronosPredictor) -> None:
+    """Against the tokenizer's own forward pass over the same window, in company of another length."""
+    horizon, series = 6, {"a": candles(1, 30), "b": candles(2, 100)}
+    forecasts = predictor.forecast_many(series, horizon, samples=3, seed=1)
+    for name, history in series.items():
+        used = history.tail(CONTEXT - horizon).frame.to_numpy()
+        mean, std = used.mean(axis=0), used.std(axis=0)
+        x = np.clip((used - mean) / (std + 1e-5), -5, 5)
+        with torch.inference_mode():
+            (_, full), *_ = predictor.tokenizer(torch.from_numpy(x).float()[None])
+        close = float(full[0, -1, 3]) * (std[3] + 1e-5) + mean[3]
+        error = forecasts[name].made.details["level_error"]
+        assert error == pytest.approx(np.log(close / used[-1, 3]), abs=1e-4)
+        assert abs(error) > 0
+
+
 def test_no_volume_stays_none(predictor: KronosPredictor) -> None:
     frame = candles(0, 60).frame[["open", "high", "low", "close"]]
     forecast = predictor.forecast(frame, 5, samples=4, seed=1)

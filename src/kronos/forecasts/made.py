@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["kronos", "baseline"]
@@ -16,8 +16,8 @@ class Made:
     Attributes:
         model: Name of the model or baseline, for example ``kronos-small``.
         kind: ``kronos`` for a model's forecast, ``baseline`` for a statistical one.
-        details: What else is needed to make it again: sampling, seed, tokenizer, hashes, versions. JSON
-            values only.
+        details: What else is needed to make it again: sampling, seed, tokenizer, hashes, versions; and of a model's
+            forecast ``level_error``, by how much its tokenizer misses the last known close, in logs. JSON values only.
         calendar: Name of the calendar its timestamps follow, for example ``XNYS``.
         calendar_basis: ``calendar``, ``projected``, ``inferred`` or ``given``.
         calibrated: Whether the paths were corrected on past forecasts; raw otherwise.
@@ -55,6 +55,10 @@ class Made:
             "SIMULATED" if self.simulated else "",
         ]
         return " · ".join(part for part in parts if part)
+
+    def with_details(self, **more: Any) -> Made:
+        """The same with more details, by name; JSON values only."""
+        return replace(self, details={**self.details, **more})
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, ready for JSON."""

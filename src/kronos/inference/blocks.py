@@ -87,9 +87,22 @@ def plan(lengths: Sequence[int], samples: int, horizon: int, row_bytes: int) -> 
     return blocks + [Block(tuple(current), paths) for paths in ranges]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """What was sampled for one job, in price units.
+
+    Attributes:
+        paths: ``[S, H, 6]``, not yet mended.
+        last: ``[6]``, the last candle of the history as the tokenizer gives it back.
+    """
+
+    paths: NDArray[np.float64]
+    last: NDArray[np.float64]
+
+
 def decode_blocks(
     decoders: Decoders, jobs: Sequence[Job], params: SamplingParams, seed: int, progress: Progress | None
-) -> list[NDArray[np.float64]]:
+) -> list[Sampled]:
     """Sample all jobs, which share one horizon.
 
     Args:
@@ -100,13 +113,13 @@ def decode_blocks(
         progress: Called with the row-steps done and their number.
 
     Returns:
-        For each job its paths in price units ``[S, H, 6]``, not yet mended.
+        What was sampled for each job.
 
     Raises:
         DeviceError: If a single row does not fit into memory.
     """
     horizon = len(jobs[0].prepared.y_stamp)
-    results = [np.empty((params.samples, horizon, 6)) for _ in jobs]
+    results = [Sampled(np.empty((params.samples, horizon, 6)), np.empty(6)) for _ in jobs]
     todo = plan([len(job.prepared.x) for job in jobs], params.samples, horizon, decoders.model.row_bytes)
     total, done = len(jobs) * params.samples * horizon, 0
     while todo:
@@ -115,7 +128,7 @@ def decode_blocks(
         draws = _draws(decoders, members, block.paths, params, seed)
         choose = draws if progress is None else Counted(draws, horizon, _share(progress, done, block.rows, total))
         try:
-            values = _decode(decoders, members, len(block.paths), choose)
+            last, values = _decode(decoders, members, len(block.paths), choose)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -124,8 +137,9 @@ def decode_blocks(
             _log.warning("Memory ran out on %d rows; halving the batch.", block.rows)
             todo = [*block.halves(), *todo]
             continue
-        for i, job, block_values in zip(block.jobs, members, values, strict=True):
-            results[i][block.paths.start : block.paths.stop] = job.prepared.restore(block_values)
+        for i, job, last_row, block_values in zip(block.jobs, members, last, values, strict=True):
+            results[i].paths[block.paths.start : block.paths.stop] = job.prepared.restore(block_values)
+            results[i].last[:] = job.prepared.restore(last_row)
         done += block.rows * horizon
     return results
 
@@ -142,8 +156,14 @@ def _draws(decoders: Decoders, jobs: Sequence[Job], paths: range, params: Sampli
 
 
 @torch.inference_mode()
-def _decode(decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser) -> NDArray[np.float64]:
-    """Normalised paths ``[B, S, H, 6]`` of one block."""
+def _decode(
+    decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Chooser
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normalised candles of one block: the histories' last ones as the tokenizer knows them ``[B, 6]``, and the paths.
+
+    Returns:
+        ``[B, 6]`` and ``[B, S, H, 6]``.
+    """
     device = decoders.model.device
     lengths = torch.tensor([len(job.prepared.x) for job in jobs])
     longest = int(lengths.max())
@@ -159,5 +179,6 @@ def _decode(decoders: Decoders, jobs: Sequence[Job], samples: int, choose: Choos
     future = torch.from_numpy(np.stack([job.prepared.y_stamp for job in jobs])).to(device)
     prompt = Prompt(tokens, lengths.to(device), stamps, future)
     own = Rollout(decoders.model, prompt, samples, longest + future.shape[1]).run(choose)
-    _, values = decoders.tokenizer.decode(tokens, prompt.lengths, own)
-    return values.cpu().double().numpy()
+    past, values = decoders.tokenizer.decode(tokens, prompt.lengths, own)
+    last = past[torch.arange(len(jobs), device=device), prompt.lengths - 1]
+    return last.cpu().double().numpy(), values.cpu().double().numpy()

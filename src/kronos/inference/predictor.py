@@ -9,6 +9,7 @@ Notable here:
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -225,13 +226,14 @@ class KronosPredictor:
         machinery = Machinery(
             self.model, self.tokenizer, self.max_context, self.precision, decoders.model.dtype, self.device
         )
-        paths = decode_blocks(decoders, jobs, recipe.sampling, seed, progress)
+        sampled = decode_blocks(decoders, jobs, recipe.sampling, seed, progress)
         forecasts = []
-        for (name, history), rows, time, values in zip(named, used, times, paths, strict=True):
+        for (name, history), rows, time, one in zip(named, used, times, sampled, strict=True):
             if not rows.has_volume:
-                values[..., 4:] = 0.0
-            valid, mended = mend(values)
+                one.paths[..., 4:] = 0.0
+            valid, mended = mend(one.paths)
             made = describe_made(machinery, recipe, (name, history), len(rows), time, seed)
+            made = made.with_details(level_error=_level_error(one.last, history))
             forecasts.append(Forecast(valid, time.times, history, made, mended))
         return forecasts
 
@@ -414,6 +416,12 @@ class KronosPredictor:
             values = self.generate(x, x_stamp, y_stamp, horizon, *sampling, verbose)
             frames |= {i: self.postprocess(v, prepared[i]) for i, v in zip(members, values, strict=True)}
         return [frames[i] for i in range(len(prepared))]
+
+
+def _level_error(last: NDArray[np.float64], history: Candles) -> float | None:
+    """Log of the last close as the tokenizer gives it back, over what it was; None if it gives back no price."""
+    close, known = float(last[COLUMNS.index("close")]), float(history.frame["close"].iloc[-1])
+    return math.log(close / known) if close > 0 else None
 
 
 def _check_pairing(model: Kronos, tokenizer: KronosTokenizer) -> None:
