@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +23,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kronos.errors import ParameterError
 
@@ -32,11 +33,16 @@ def _blank_is_unset(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _at_home(path: Path) -> Path:
+    """A path with the home folder for its ``~``; one of nobody's is left as it is, as shells leave it."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises where there is no such user)
+
+
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalCount = Annotated[int | None, Field(ge=1), BeforeValidator(_blank_is_unset)]
 OptionalPath = Annotated[
     Path | None,
-    AfterValidator(lambda path: path.expanduser() if path is not None else None),
+    AfterValidator(lambda path: _at_home(path) if path is not None else None),
     BeforeValidator(_blank_is_unset),
 ]
 
@@ -62,10 +68,10 @@ class SourceSettings(BaseModel):
 
     base_url: OptionalText = None
     proxy: OptionalText = None
-    timeout: Annotated[float, Field(gt=0)] = 20.0
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 20.0
     attempts: Annotated[int, Field(ge=1)] = 8
     patience: Annotated[float, Field(gt=0)] = 300.0
-    backoff: Annotated[float, Field(ge=0)] = 0.5
+    backoff: Annotated[float, Field(ge=0, le=86_400)] = 0.5
     market: Literal["spot", "swap"] = "spot"
     plan: Literal["demo", "pro"] = "demo"
     api_key: SecretStr | None = None
@@ -130,6 +136,9 @@ def get_settings(overrides: Mapping[str, object] | None = None) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise ParameterError(_sentence(error, given)) from error
+    except SettingsError as error:
+        mend = "it has to be JSON, or one variable for each, such as KRONOS_SOURCES__OKX__TIMEOUT"
+        raise ParameterError(f"The setting KRONOS_SOURCES cannot be read: {mend}.") from error
 
 
 def _unknown(name: str) -> str:
@@ -149,4 +158,5 @@ def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
         mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(SourceSettings.model_fields)}."
         return f"There is no setting {name}; {mend}"
     expected = first["msg"][0].lower() + first["msg"][1:]
-    return f"The setting {name} cannot be {first['input']!r}: {expected}."
+    given_as = "what it is" if any(part.startswith("api_") for part in loc) else repr(first["input"])
+    return f"The setting {name} cannot be {given_as}: {expected}."

@@ -32,6 +32,11 @@ _REASONS = {
 _OF_ANY_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder for its ``~``; one of nobody's is left as it is, as shells leave it."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises where there is no such user)
+
+
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it over the target once the block has succeeded.

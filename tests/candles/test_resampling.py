@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kronos.candles import COLUMNS, Candles, Finding, read_candles, resample
+from kronos.candles.resampling import divides
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 
@@ -238,12 +239,31 @@ def test_quarters_from_months() -> None:
         ("1h", "30m", "cannot be made"), ("1h", "90m", "cannot be made"), ("7D", "1mo", "cannot be made"),
         ("4h", "6h", "cannot be made"), ("1D", "1h", "cannot be made"), ("3D", "1mo", "cannot be made"),
         ("1h", "5h", "don't fit into days"), ("1h", "36h", "don't fit into days"), ("1h", "two", "no interval"),
+        ("1h", "99999999d", "longer than any history"), ("1D", "99999999mo", "longer than any history"),
     ],
 )  # fmt: skip
 def test_intervals_that_cannot_be_made(freq: str, target: str, words: str) -> None:
     source = series(pd.date_range("2024-01-01", periods=300, freq=freq))
     with pytest.raises(ParameterError, match=words):
         resample(source, target)
+
+
+@given(
+    st.sampled_from(("15m", "1h", "5h", "1d", "2d", "3d", "1w", "1mo")),
+    st.sampled_from(("1h", "4h", "10h", "1d", "6d", "1w", "1mo", "3mo")),
+)
+def test_which_can_be_made_is_known_beforehand(short: str, long: str) -> None:
+    source = Candles.from_frame(walk(pd.date_range("2024-01-01", periods=60, freq="D")), interval="1d")
+    made = replace(source, interval=Interval.parse(short).normalized())
+    try:
+        resample(made, long)
+    except ParameterError as error:
+        expected = not any(words in str(error) for words in ("cannot be made", "fit into days"))
+    except DataError:
+        expected = True
+    else:
+        expected = True
+    assert divides(Interval.parse(short), Interval.parse(long)) == expected
 
 
 def test_candles_across_the_edges_are_refused() -> None:

@@ -61,3 +61,11 @@ def test_other_endings_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         write_candles(candles(), tmp_path / "file" / "coin.csv")
+
+
+def test_a_home_is_meant_by_its_sign_and_that_of_nobody_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert write_candles(candles(), "~/a.csv") == tmp_path / "a.csv"
+    write_candles(candles(), "~nobody-of-that-name/a.csv")
+    assert (tmp_path / "~nobody-of-that-name" / "a.csv").is_file()

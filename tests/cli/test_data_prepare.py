@@ -1,10 +1,16 @@
 """``kronos data`` prepare, fetch and simulate through the command line: flags, variables, priorities, folders."""
 
+import contextlib
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.cells import cell_len
 
 from kronos.candles import read_candles
 from kronos.datasets import open_dataset
@@ -61,7 +67,7 @@ def test_a_dry_run_needs_nothing_and_changes_nothing(invoke, workplace):
     plans = json.loads(result.stdout)["datasets"]
     assert [plan["model_name"] for plan in plans] == ["Model_A_4H", "Model_B_1D"]
     assert [plan["source"] for plan in plans] == ["okx", "okx"]
-    assert plans[1]["series"][0] == {"symbol": "BTC-USDT-SWAP", "timeframe": "1d", "records": 3000, "days": 3000.0}
+    assert plans[1]["series"][0] == {"symbol": "BTC-USDT-SWAP", "timeframe": "1D", "records": 3000, "days": 3000.0}
     assert plans[0]["output_directory"] == "data/kronos_datasets/model_a_4h"
     assert not list(workplace.iterdir())
     shown = invoke("data", "prepare", "--config", "model_a_4h", "--dry-run")
@@ -123,6 +129,57 @@ def test_several_configurations_have_each_their_own_folder(prepare, workplace):
     assert (first["timeframes"], second["timeframes"]) == (["4H"], ["1D"])
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_nothing_is_cut_where_the_terminal_is_narrow(invoke, workplace, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "BTC-USDT-SWAP-OF-A-VERY-LONG-NAME"
+    Path("long.yaml").write_text(
+        f"model_name: Long\ntarget_symbols: [{name}_4H, 比特币/USDT_1D]\nsource: simulated:1\n"
+        "records_per_timeframe: 1500\n"
+    )
+    for words in (
+        ("prepare", "--config", "long.yaml", "--dry-run"),
+        ("prepare", "--config", "long.yaml"),
+        ("fetch", name, "比特币/USDT", "--source", "simulated:1", "--records", "1500"),
+    ):
+        shown = invoke("data", *words).stdout
+        assert max(map(cell_len, shown.splitlines())) <= width
+        assert "…" not in shown.replace("… and", "")
+        assert name in "".join(line.split()[0] for line in shown.splitlines() if line.strip())
+        assert "1,500" in shown
+
+
+def test_a_broken_configuration_does_not_hide_the_others(invoke, workplace):
+    Path("configs").mkdir()
+    Path("configs/mine.yaml").write_text("model_name: Mine\ntarget_symbols: [BTC_4H]\nwindws: {}\n")
+    sentence = "mine.yaml has the unknown key 'windws'; did you mean 'windows'?"
+    shown = invoke("data", "prepare", "--list-configs")
+    assert (shown.exit_code, sentence in shown.stdout, "model_b_1d" in shown.stdout) == (0, True, True)
+    mine, *others = json.loads(invoke("data", "prepare", "--list-configs", "--json").stdout)
+    assert mine == {"name": "mine", "path": "configs/mine.yaml", "shipped": False, "error": sentence}
+    assert [one["name"] for one in others] == ["model_a_4h", "model_b_1d"]
+
+
+def test_one_dataset_never_costs_another(invoke, recording, workplace):
+    for name, folder in (("outer", "sets"), ("inner", "sets/inner")):
+        Path(f"{name}.yaml").write_text(
+            f"model_name: {name}\ntarget_symbols: [BTC-USDT-SWAP_4H]\ndataset_path: {folder}\n"
+            f"source: replay:{recording}\nrecords_per_timeframe: 600\n"
+        )
+    both = invoke("data", "prepare", "--config", "outer.yaml", "inner.yaml", "--dry-run")
+    assert (both.exit_code, "inner would lie in the folder sets of outer" in both.stderr) == (2, True)
+    assert invoke("data", "prepare", "--config", "inner.yaml").exit_code == 0
+    for flags, sentence in (((), "exists; --force"), (("--force",), "holds no dataset")):
+        refused = invoke("data", "prepare", "--config", "outer.yaml", *flags)
+        assert (refused.exit_code, sentence in refused.stderr) == (2, True)
+        plan = invoke("data", "prepare", "--config", "outer.yaml", *flags, "--dry-run").stdout
+        assert "sets (would be refused)" in plan
+        assert f"! sets {sentence}" in plan
+    again = invoke("data", "prepare", "--config", "inner.yaml", "--force", "--dry-run").stdout
+    assert "sets/inner (exists, would be replaced)" in again
+    assert open_dataset("sets/inner").name == "inner"
+
+
 PLAN = ("timeframes", "records_per_timeframe", "source", "output_directory")
 
 
@@ -178,6 +235,30 @@ def test_how_much_is_told(invoke, recording, workplace, monkeypatch, variable, v
     )
 
 
+def test_what_is_told_stands_on_lines_of_its_own_above_the_progress(recording, workplace):
+    master, slave = os.openpty()
+    words = ("data", "prepare", "-c", "model_a_4h", "--records-per-timeframe", "300", "--source", f"replay:{recording}")
+    command = [sys.executable, "-m", "kronos", *words, "-v"]
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment) as process:
+        os.close(slave)
+        told = read_to_the_end(master)
+        assert process.wait() == 0
+        assert "Model_A_4H  from replay" in process.stdout.read().decode()
+    signs = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told)
+    assert re.search(r"[\r\n]Model_A_4H: 300 candles \(4h\) of BTC-USDT-SWAP\.", signs), told
+    assert "\x1b[?25h" in told
+
+
+def read_to_the_end(master):
+    parts = []
+    with contextlib.suppress(OSError):  # Linux: input/output error once nobody writes any more
+        while part := os.read(master, 65_536):
+            parts.append(part)
+    os.close(master)
+    return b"".join(parts).decode()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -187,6 +268,8 @@ def test_how_much_is_told(invoke, recording, workplace, monkeypatch, variable, v
         (("--config", "model_a_4h", "--format", "csv"), "There is no format 'csv'; there are parquet and pkl."),
         (("--config", "model_a_4h", "--source", "files"), "The source files needs a folder; write files:FOLDER."),
         (("--config", "model_a_4h", "--source", "okx:x"), "The source okx takes nothing after its name"),
+        (("--config", "model_a_4h", "--dry-run", "--source", "files:nowhere"), "There is no file or folder nowhere"),
+        (("--config", "model_a_4h", "--timeframes", "15M"), "'15M' would be 15 months; write 15m for minutes."),
     ],
 )
 def test_misuse_is_a_sentence(invoke, workplace, words, sentence):
@@ -235,6 +318,30 @@ def test_fetching_into_a_file_and_a_folder(invoke, recording, workplace):
     assert read_candles("folder/simulated_BTC-USDT-SWAP_1h.csv").frame.equals(candles.frame)
 
 
+def test_a_symbol_that_fails_does_not_stop_the_others(invoke, recording, workplace):
+    words = ("data", "fetch", "BTC-USDT-SWAP", "NOPE", "ETH-USDT-SWAP", "--source", f"files:{recording}")
+    shown = invoke(*words, "--records", "50", "--output", "out")
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith("Error: NOPE: ")
+    assert len(shown.stderr.splitlines()) == 1
+    assert {path.name for path in Path("out").iterdir()} == {
+        "simulated_BTC-USDT-SWAP_1h.csv", "simulated_ETH-USDT-SWAP_1h.csv",
+    }  # fmt: skip
+    told = json.loads(invoke(*words, "--json").stdout)
+    assert [one["symbol"] for one in told["series"]] == ["BTC-USDT-SWAP", "ETH-USDT-SWAP"]
+    assert [one["symbol"] for one in told["errors"]] == ["NOPE"]
+    neither = invoke("data", "fetch", "NOPE", "NEITHER", "--source", f"files:{recording}")
+    assert (neither.exit_code, neither.stdout, len(neither.stderr.splitlines())) == (2, "", 2)
+
+
+def test_two_symbols_never_share_a_file(invoke, workplace):
+    for pair in (("A/B", "A-B"), ("a", "A")):
+        result = invoke("data", "simulate", *pair, "--records", "5", "--output", "out")
+        assert result.exit_code == 2
+        assert f"{pair[0]} and {pair[1]} would both be written to out/simulated_" in result.stderr
+    assert not list(workplace.iterdir())
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -242,6 +349,7 @@ def test_fetching_into_a_file_and_a_folder(invoke, recording, workplace):
         (("--output", "simulated_btc.xlsx"), "is neither a folder nor .csv, .parquet, .feather"),
         (("--interval", "1q"), "'1q' is no interval"),
         (("--start", "yesterdays"), "--start cannot be 'yesterdays'"),
+        (("--start", "3000-01-01"), "--start cannot be '3000-01-01'"),
         (("--start", "2025-12-02", "--end", "2025-12-01"), "is not after the start"),
         (("--interval", "5m"), "has no 5m candles of BTC-USDT-SWAP; it has 1h"),
     ],

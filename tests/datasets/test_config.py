@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.datasets import DatasetConfig, configurations, load_config
-from kronos.datasets.config import split_timeframes
+from kronos.datasets.timeframes import split_timeframes
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
 
@@ -41,6 +41,7 @@ def test_two_configurations_ship_with_the_published_recipes():
     [
         (["BTC-USDT-SWAP_4H", "ETH_1D"], "15m", [("BTC-USDT-SWAP", "4h"), ("ETH", "1d")]),
         (["BTC-USDT-SWAP_4H", "ETH"], None, [("BTC-USDT-SWAP", "4h"), ("ETH", "4h")]),
+        (["BTC-USDT-SWAP_4H", "ETH"], "15m", [("BTC-USDT-SWAP", "4h"), ("ETH", "15m")]),
         (["BTC", "ETH"], "15m", [("BTC", "15m"), ("ETH", "15m")]),
         (["BTC"], None, [("BTC", "1h"), ("BTC", "4h"), ("BTC", "1d")]),
         (["BTC_4H", "BTC_4h", "BTC_240m"], None, [("BTC", "4h")]),
@@ -74,7 +75,7 @@ def test_a_base_folder_wins_over_the_configured_one():
         ),
         ({"windows": {"lookbak": 5}}, "the unknown key 'windows.lookbak'; did you mean 'lookback'"),
         ({"zzz": 1}, "unknown key 'zzz'; there are model_name"),
-        ({"target_symbols": []}, "'target_symbols' of mine.yaml cannot be"),
+        ({"target_symbols": []}, "'target_symbols' of mine.yaml is wrong: at least one is needed."),
         ({"records_per_timeframe": 1}, "'records_per_timeframe' of mine.yaml cannot be '1'"),
         ({"timeframe": "4X"}, "'4X' is no interval"),
         ({"model_name": "../../etc"}, "'model_name' of mine.yaml cannot be"),
@@ -83,6 +84,20 @@ def test_a_base_folder_wins_over_the_configured_one():
         ({"split": {"dates": "files"}}, "'split.dates' of mine.yaml cannot be 'files'"),
         ({"training": {"epochs": 0}}, "'training.epochs' of mine.yaml cannot be '0'"),
         ({"quality": "best"}, "'quality' of mine.yaml cannot be 'best'"),
+        ({"timeframe": "15M"}, "'15M' would be 15 months; write 15m for minutes"),
+        (
+            {"target_symbols": ["BTC_15M"]},
+            "'target_symbols.0' of mine.yaml cannot be 'BTC_15M': '15M' would be 15 months",
+        ),
+        ({"timeframe": "99999999D"}, "'99999999D' is longer than a year"),
+        ({"timeframe": "9" * 5_000 + "H"}, "is no interval"),
+        ({"source": " "}, "'source' of mine.yaml cannot be '': name a source, such as okx"),
+        ({"dataset_path": ""}, "'dataset_path' of mine.yaml cannot be '': name a folder of its own"),
+        ({"dataset_path": "a\0b"}, "'dataset_path' of mine.yaml cannot be 'a b': name a folder of its own"),
+        ({"windows": None}, "'windows' of mine.yaml is empty; give it a value, or leave it out"),
+        ({"windows": 5}, "'windows' of mine.yaml cannot be '5': keys and values are needed"),
+        ({"target_symbols": "BTC"}, "'target_symbols' of mine.yaml cannot be 'BTC': a list is needed"),
+        ({"model_name": ["a"]}, "'model_name' of mine.yaml is wrong: text is needed"),
     ],
 )
 def test_what_is_wrong_is_said_by_its_full_name(changes, sentence):
@@ -95,6 +110,38 @@ def test_what_is_wrong_is_said_by_its_full_name(changes, sentence):
 def test_missing_keys_are_named():
     with pytest.raises(ParameterError, match=r"mine\.yaml lacks 'target_symbols'; add it"):
         DatasetConfig.check({"model_name": "X"}, "mine.yaml")
+
+
+def test_a_misspelt_key_is_told_rather_than_the_one_that_lacks():
+    with pytest.raises(ParameterError, match="unknown key 'target_symbol'; did you mean 'target_symbols'"):
+        DatasetConfig.check({"model_name": "X", "target_symbol": ["BTC_4H"]}, "mine.yaml")
+
+
+def test_plain_values_are_the_text_that_was_written(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "model_name: 2024\ndescription: 2024-13-45\ntarget_symbols: [000001, NO, 600519_1D]\n"
+        "records_per_timeframe: 500\nsplit: {embargo: null}\ndataset_path:\n"
+    )
+    made = load_config(tmp_path / "mine.yaml")
+    assert pairs(made) == [("000001", "1d"), ("NO", "1d"), ("600519", "1d")]
+    assert (made.model_name, made.description, made.records_per_timeframe) == ("2024", "2024-13-45", 500)
+    assert (made.split.embargo, made.dataset_path) == (None, None)
+
+
+def test_a_broken_file_of_ones_own_is_not_passed_over_for_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/model_a_4h.yaml").write_text("target_symbols: [")
+    Path("configs/mine.yaml").write_text("a: [")
+    for name in ("model_a_4h", "mine"):
+        with pytest.raises(ParameterError, match=f"{name}.yaml is no valid YAML"):
+            load_config(name)
+    assert [(entry.name, entry.shipped) for entry in configurations()] == [("model_a_4h", False), ("model_b_1d", True)]
+
+
+def test_a_home_of_nobody_is_a_name_like_any_other():
+    assert config(dataset_path="~nobody-of-that-name/x").folder() == Path("~nobody-of-that-name/x")
+    assert config(dataset_path="~/x").folder() == Path.home() / "x"
 
 
 def test_a_file_by_its_path_and_one_in_the_working_folder_by_its_name(tmp_path, monkeypatch):
@@ -114,6 +161,8 @@ def test_a_file_by_its_path_and_one_in_the_working_folder_by_its_name(tmp_path, 
         ("model_a_4", "No configuration is called 'model_a_4'; did you mean model_a_4h?"),
         ("qqq", "there are model_a_4h, model_b_1d, or give a path"),
         ("nowhere/mine.yaml", "There is no configuration file nowhere/mine.yaml"),
+        ("~nobody-of-that-name/mine.yaml", "There is no configuration file ~nobody-of-that-name/mine.yaml"),
+        ("x" * 300, "No configuration is called 'xxx"),
     ],
 )
 def test_unknown_names(name, sentence):
@@ -132,7 +181,9 @@ def test_unknown_names(name, sentence):
         (b"a: \xff\xfe", "not UTF-8"),
         (b"!!python/object/apply:os.system ['echo hi']", "no valid YAML"),
         (b"? [a, b]\n: 1\n", "unhashable key in line 1"),
-        (b"1: 2\n", "holds no keys and values"),
+        (b"1: 2\n", "has the unknown key '1'"),
+        (b"a: !!int x\n", "no valid YAML"),
+        (b"a: " + b"[" * 3_000, "is nested too deeply"),
     ],
 )
 def test_broken_files(tmp_path, content, sentence):

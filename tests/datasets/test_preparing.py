@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from kronos.candles import Candles, read_many
 from kronos.datasets import DatasetConfig, open_dataset, prepare
+from kronos.datasets.gathering import base_interval
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest, sha256_file
@@ -105,6 +107,19 @@ def test_longer_timeframes_are_made_of_complete_shorter_candles(tmp_path):
     assert train["volume"].iloc[0] == pytest.approx(hour["volume"].sum())
 
 
+def test_the_longest_candles_that_fit_are_taken_for_longer_ones():
+    class Serves:
+        name = "several"
+
+        def intervals(self, symbol):
+            return tuple(map(Interval.parse, ("1h", "4h", "1d", "3d", "1w")))
+
+    for wanted, base in (("4h", "4h"), ("12h", "4h"), ("2d", "1d"), ("6d", "3d"), ("1mo", "1d")):
+        assert str(base_interval(Serves(), "X", Interval.parse(wanted))) == base
+    with pytest.raises(ParameterError, match="several has no 10h candles of X, nor shorter ones to make them of"):
+        base_interval(Serves(), "X", Interval.parse("10h"))
+
+
 def test_all_timeframes_share_their_dates_unless_said_otherwise(tmp_path):
     both = config(target_symbols=["BTC-USDT_1H", "BTC-USDT_4H"], records_per_timeframe=1_000)
     made = prepare(both, source(tmp_path), folder=tmp_path / "mine")
@@ -120,7 +135,51 @@ def test_all_timeframes_share_their_dates_unless_said_otherwise(tmp_path):
 
 def test_a_part_too_short_for_a_window_is_a_warning(tmp_path):
     made = prepare(config(records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
-    assert "The val part of BTC-USDT_1H is too short for one window of 48 candles" in made.summary["warnings"][0]
+    assert (
+        "The validation and test parts of BTC-USDT_1H are too short for one window of 48 candles"
+        in made.summary["warnings"][0]
+    )
+
+
+def test_series_that_clash_or_come_to_nothing_are_warnings(tmp_path):
+    class Several:
+        """Three series: twice the same instrument, once its times without a timezone, and one that stands still."""
+
+        name = "several"
+        simulated = False
+
+        def now(self):
+            return NOW
+
+        def intervals(self, symbol):
+            return (HOUR,)
+
+        def candles(self, symbol, interval, *, start=None, end=None, records=None):
+            frame = FRAME.iloc[-records:]
+            if symbol == "STILL":
+                frame = frame * 0 + 5.0
+            if symbol == "LOCAL":
+                frame = frame.tz_localize(None) * 1.5
+            return Candles.from_frame(frame, symbol=symbol, interval=HOUR)
+
+    symbols = ["BTC-USDT_1H", "btc/usdt_1H", "LOCAL_1H", "STILL_1H"]
+    made = prepare(config(target_symbols=symbols, quality="paper"), Several(), folder=tmp_path / "mine")
+    assert made.summary["warnings"] == [
+        "btc/usdt_1H holds the same candles as BTC-USDT_1H; drop one of them.",
+        "LOCAL_1H has times without a timezone, which count as UTC beside the others': its parts may overlap theirs by "
+        "some hours; give its times a timezone.",
+        "The quality filters left nothing of STILL_1H, which has 2,000 candles; ask for more records, or set quality "
+        "to none.",
+        "STILL_1H: All prices of DataFrame are the same; there is nothing to forecast from.",
+    ]
+
+
+def test_timeframes_that_differ_much_are_told_how_to_have_dates_of_their_own(tmp_path):
+    both = config(target_symbols=["BTC-USDT_1H", "BTC-USDT_1D"], records_per_timeframe=150)
+    warnings = prepare(both, source(tmp_path), folder=tmp_path / "mine").summary["warnings"]
+    assert any(
+        "of BTC-USDT_1D are too short" in one and one.endswith("or split: {dates: timeframe}.") for one in warnings
+    )
 
 
 def test_filters_split_and_leave_out_and_say_so(tmp_path):
@@ -176,6 +235,23 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path):
     assert (tmp_path / "photos" / "one.jpg").read_bytes() == b"x"
 
 
+def test_what_came_into_the_folder_meanwhile_is_not_lost(tmp_path):
+    place = tmp_path / "mine"
+    prepare(config(), source(tmp_path), folder=place)
+    slow = source(tmp_path)
+    fetch = slow.candles
+
+    def meanwhile(*args, **options):
+        (place / "notes.md").write_text("mine")
+        return fetch(*args, **options)
+
+    slow.candles = meanwhile
+    with pytest.raises(ParameterError, match=r"holds notes\.md besides its dataset"):
+        prepare(config(), slow, folder=place, force=True)
+    assert (place / "notes.md").read_text() == "mine"
+    assert open_dataset(place).name == "Mine"
+
+
 def test_pickles_for_the_published_scripts(tmp_path):
     prepare(config(), source(tmp_path), folder=tmp_path / "mine", formats=("parquet", "pkl"))
     with (tmp_path / "mine" / "train_data.pkl").open("rb") as handle:
@@ -202,6 +278,19 @@ def test_names_of_datasets(tmp_path):
     (tmp_path / "sets" / "mine" / "data_summary.json").write_text("{")
     with pytest.raises(DataError, match="prepare the dataset again"):
         open_dataset("mine", tmp_path / "sets")
+
+
+def test_a_dataset_is_found_where_its_configuration_or_the_environment_puts_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/recipe.yaml").write_text("model_name: Mine\ntarget_symbols: [BTC_1H]\ndataset_path: elsewhere/it\n")
+    prepare(config(), source(tmp_path), folder=Path("elsewhere/it"))
+    assert open_dataset("recipe").folder == Path("elsewhere/it")
+    prepare(config(), source(tmp_path), folder=Path("base/mine"))
+    with pytest.raises(ParameterError, match="no prepared dataset 'mine'; make one"):
+        open_dataset("mine")
+    monkeypatch.setenv("KRONOS_OUTPUT_DIR", "base")
+    assert open_dataset("mine").folder == Path("base/mine")
 
 
 class Naive:

@@ -1,5 +1,6 @@
 """The data preparation guide: its walk-through runs as it stands, and its table of filters is the code's."""
 
+import ast
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import kronos
 from kronos.candles import read_candles
 from kronos.candles.quality import rules_for
 from kronos.datasets import open_dataset
@@ -91,6 +93,22 @@ def test_the_walk_through_on_real_candles(shell, tmp_path, monkeypatch, shared):
     real = read_candles(path).frame
     daily = train[train["unique_id"] == "AAPL_lean_1D"]
     assert daily["close"].isin(real["close"]).all()
+
+
+def test_what_the_guide_quotes_is_what_is_said():
+    quoted = re.findall(
+        r"^\| `([^`]+)`", GUIDE.read_text("utf-8").split("## When something goes wrong")[1], re.MULTILINE
+    )
+    assert len(quoted) == 14
+    said = [
+        node.value
+        for path in Path(kronos.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    for sentence in quoted:
+        for part in re.split(r"…| 429| 1d|validation| is |'BTC-USDX'", sentence):
+            assert any(part.strip() in text for text in said), f"'{part}' of '{sentence}'"
 
 
 def test_the_table_of_filters_is_that_of_the_code():

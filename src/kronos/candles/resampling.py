@@ -28,6 +28,7 @@ Stamped = Literal["open", "close"]
 _SECOND = 10**9
 _MINUTE, _HOUR, _DAY = 60 * _SECOND, 3600 * _SECOND, DAY * _SECOND
 _MONDAY = 4 * _DAY  # 1970-01-05
+_LONGEST = 36_525 * DAY  # seconds of a century
 _NEVER_CLOSES = 0.9  # share of all times with a candle, from which on a market is taken never to close
 _ASKEW = 0.05  # share of candles that may lie across the grid; the long candles they touch are not complete
 
@@ -68,20 +69,33 @@ def resample(candles: Candles, interval: str | Interval, *, stamped: Stamped = "
     return replace(candles, frame=frame, interval=target, findings=(*candles.findings, finding))
 
 
-def _check_multiple(short: Interval, long: Interval) -> None:
+def divides(short: Interval, long: Interval) -> bool:
+    """Whether candles of one length can be made from candles of another, or are of it already."""
+    return _is_multiple(short, long) and _fits_days(long)
+
+
+def _is_multiple(short: Interval, long: Interval) -> bool:
+    if long.seconds < short.seconds:
+        return False
     if "mo" in (short.unit, long.unit):
-        fits = long.count % short.count == 0 if short.unit == "mo" else DAY % short.seconds == 0
-        fits = fits and long.unit == "mo"
-    else:
-        regular = DAY % short.seconds == 0 or short.seconds % DAY == 0
-        fits = regular and long.seconds % short.seconds == 0
-    if not fits or long.seconds < short.seconds:
+        return long.unit == "mo" and (long.count % short.count == 0 if short.unit == "mo" else DAY % short.seconds == 0)
+    return (DAY % short.seconds == 0 or short.seconds % DAY == 0) and long.seconds % short.seconds == 0
+
+
+def _fits_days(long: Interval) -> bool:
+    return (long.seconds % DAY if long.seconds > DAY else DAY % long.seconds) == 0
+
+
+def _check_multiple(short: Interval, long: Interval) -> None:
+    if not _is_multiple(short, long):
         raise ParameterError(
             f"Candles of {long} cannot be made from candles of {short}; ask for a longer interval that is a whole "
             "multiple of it."
         )
-    if long.seconds % DAY if long.seconds > DAY else DAY % long.seconds:
+    if not _fits_days(long):
         raise ParameterError(f"Candles of {long} don't fit into days; ask for an interval such as 1h, 4h, 12h or 1d.")
+    if long.seconds > _LONGEST:
+        raise ParameterError(f"Candles of {long} are longer than any history; ask for an interval such as 1d or 1mo.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from kronos.candles.files import LABEL
 from kronos.candles.schema import COLUMNS
 from kronos.candles.table import SIMULATED, Candles
 from kronos.errors import ParameterError
-from kronos.storage import atomic_path
+from kronos.storage import atomic_path, expanded
 
 ENDINGS = (".csv", ".parquet", ".feather")
 
@@ -33,7 +33,7 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
         ParameterError: If the ending is none of these, or simulated candles would lose their label.
         StorageError: If the file system refuses.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     check_target(target, simulated=candles.simulated)
     told = [*COLUMNS[:4], *(c for c, there in zip(COLUMNS[4:], _told(candles), strict=True) if there)]
     table = candles.frame[told].reset_index()

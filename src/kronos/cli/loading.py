@@ -10,6 +10,7 @@ from kronos.cli.console import progress_bar, spinner, stderr, watched
 from kronos.cli.requests import Machine
 from kronos.errors import ParameterError
 from kronos.settings import Settings, get_settings
+from kronos.storage import expanded
 from kronos.zoo import DEFAULT_MODEL, ZooEntry, cached, download, find, nearest
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_name(ref: str) -> None:
     Raises:
         ParameterError: With the nearest name.
     """
-    if Path(ref).expanduser().exists() or find(ref) is not None or "/" in ref or "\\" in ref:
+    if expanded(ref).exists() or find(ref) is not None or "/" in ref or "\\" in ref:
         return
     if ref.lower() == DEFAULT_MODEL:
         return  # known, but its files are missing; whoever opens it says so
@@ -120,7 +121,7 @@ def load(chosen: Chosen, *, wanted: bool) -> KronosPredictor:
 def _have(chosen: Chosen, *, wanted: bool) -> None:
     """Download what isn't here, with progress; leave folders and what is here to the loader."""
     entry = chosen.entry
-    if Path(chosen.ref).expanduser().is_dir() or (entry is not None and _is_here(entry)):
+    if expanded(chosen.ref).is_dir() or (entry is not None and _is_here(entry)):
         return
     if not chosen.settings.offline:
         download_shown(chosen.ref, wanted=wanted)

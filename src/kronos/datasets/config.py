@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,10 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kronos.candles.findings import shown
+from kronos.datasets.complaints import sentence
+from kronos.datasets.timeframes import DEFAULT_TIMEFRAMES, parse_timeframe, split_symbol, timeframe_text
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
+from kronos.storage import expanded
 
-DEFAULT_TIMEFRAMES = ("1H", "4H", "1D")
 DEFAULT_FOLDER = Path("data") / "kronos_datasets"
 
 Count = Annotated[int, Field(ge=1)]
@@ -26,20 +27,15 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
-def timeframe_text(interval: Interval) -> str:
-    """An interval as configurations and datasets write it: ``4H``, ``1D``, ``15m`` (a capital M would be a month)."""
-    text = str(interval)
-    return text if interval.unit in ("s", "m") else text.upper()
-
-
 def _timeframe(text: str) -> str:
-    return timeframe_text(Interval.parse(text).normalized())
+    return timeframe_text(parse_timeframe(text))
 
 
 def _symbol(text: str) -> str:
     symbol = text.strip()
     if not symbol or any(not sign.isprintable() for sign in symbol) or len(symbol) > 80:
         raise ValueError("a symbol is a short printable name, such as BTC-USDT-SWAP_4H")
+    split_symbol(symbol)
     return symbol
 
 
@@ -47,6 +43,18 @@ def _name(text: str) -> str:
     if not re.fullmatch(r"[\w][\w.+-]{0,79}", text):
         raise ValueError("letters, digits, '_', '-', '+' and '.' make a name that is also a folder's")
     return text
+
+
+def _source(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("name a source, such as okx or files:FOLDER")
+    return text.strip()
+
+
+def _folder(path: Path) -> Path:
+    if path == Path() or not str(path).isprintable():
+        raise ValueError("name a folder of its own, or leave the key out")
+    return path
 
 
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
@@ -137,12 +145,12 @@ class DatasetConfig(_Part):
     """
 
     model_name: Annotated[str, AfterValidator(_name)]
-    description: str = ""
-    source: str = "okx"
+    description: Annotated[str, AfterValidator(lambda text: shown(text, 300))] = ""
+    source: Annotated[str, AfterValidator(_source)] = "okx"
     timeframe: Timeframe | None = None
     target_symbols: Annotated[tuple[Symbol, ...], Field(min_length=1)]
     records_per_timeframe: Annotated[int, Field(ge=2)] = 2000
-    dataset_path: Path | None = None
+    dataset_path: Annotated[Path, AfterValidator(_folder)] | None = None
     windows: Windows = Windows()
     split: Split = Split()
     quality: Literal["paper", "none"] = "paper"
@@ -160,9 +168,9 @@ class DatasetConfig(_Part):
             ParameterError: If a key is unknown (the nearest is named), missing, or has a wrong value.
         """
         try:
-            return cls(**values)
+            return cls.model_validate(values)
         except ValidationError as error:
-            raise ParameterError(_sentence(error, origin)) from None
+            raise ParameterError(sentence(error, origin, cls)) from None
 
     @property
     def folder_name(self) -> str:
@@ -171,15 +179,22 @@ class DatasetConfig(_Part):
 
     @property
     def timeframes(self) -> tuple[str, ...]:
-        """Every timeframe it needs: of the symbols' suffixes, else ``timeframe``, else 1H, 4H and 1D."""
+        """Every timeframe it needs, in the order of the series."""
         return tuple(dict.fromkeys(timeframe_text(interval) for _, interval in self.series))
 
     @property
     def series(self) -> tuple[tuple[str, Interval], ...]:
-        """Symbols with their timeframes, without repetition, in the order of the file."""
-        split = [_suffix(text) for text in self.target_symbols]
+        """Symbols with their timeframes, without repetition, in the order of the file.
+
+        A symbol without a suffix takes ``timeframe``, else the suffixes of the others, else 1H, 4H and 1D.
+        """
+        split = [split_symbol(text) for text in self.target_symbols]
         own = list(dict.fromkeys(interval for _, interval in split if interval is not None))
-        usual = own or [Interval.parse(text) for text in ([self.timeframe] if self.timeframe else DEFAULT_TIMEFRAMES)]
+        usual = (
+            [parse_timeframe(self.timeframe)]
+            if self.timeframe
+            else own or list(map(parse_timeframe, DEFAULT_TIMEFRAMES))
+        )
         pairs = [(symbol, one) for symbol, interval in split for one in ([interval] if interval else usual)]
         return tuple(dict.fromkeys(pairs))
 
@@ -195,8 +210,8 @@ class DatasetConfig(_Part):
             base: A folder in which each dataset gets its own; it wins over ``dataset_path``.
         """
         if base is None and self.dataset_path is not None:
-            return self.dataset_path.expanduser()
-        return (DEFAULT_FOLDER if base is None else base.expanduser()) / self.folder_name
+            return expanded(self.dataset_path)
+        return (DEFAULT_FOLDER if base is None else expanded(base)) / self.folder_name
 
     def changed(
         self,
@@ -220,54 +235,10 @@ class DatasetConfig(_Part):
             wanted = [_timeframe(text) for text in timeframes]
             if not wanted:
                 raise ParameterError("No timeframes were given; write them like 4H,1D.")
-            symbols = dict.fromkeys(_suffix(text)[0] for text in self.target_symbols)
+            symbols = dict.fromkeys(split_symbol(text)[0] for text in self.target_symbols)
             values["target_symbols"] = [f"{symbol}_{one}" for symbol in symbols for one in dict.fromkeys(wanted)]
         if records is not None:
             values["records_per_timeframe"] = records
         if source is not None:
             values["source"] = source
-        return type(self).check(values, "the command")
-
-
-def _suffix(text: str) -> tuple[str, Interval | None]:
-    """A symbol and the timeframe behind its last underscore, if there is one."""
-    symbol, mark, suffix = text.rpartition("_")
-    if not mark or not symbol or not re.fullmatch(r"\d+[A-Za-z]+", suffix):
-        return text, None
-    try:
-        return symbol, Interval.parse(suffix).normalized()
-    except ParameterError:
-        return text, None
-
-
-def split_timeframes(text: str) -> list[str]:
-    """Timeframes as people list them: ``4H,1D`` or ``4H 1D``."""
-    return [part for part in re.split(r"[\s,;]+", text) if part]
-
-
-def _sentence(error: ValidationError, origin: str) -> str:
-    """Say the first thing that is wrong with a configuration."""
-    first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    name = ".".join(loc)
-    if first["type"] == "extra_forbidden":
-        known = _keys_beside(loc)
-        near = difflib.get_close_matches(loc[-1], known, n=1)
-        mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}."
-        return f"{origin} has the unknown key '{name}'; {mend}"
-    if first["type"] == "missing":
-        return f"{origin} lacks '{name}'; add it."
-    message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
-    reason = f"{message[0].lower()}{message[1:]}".rstrip(".")
-    subject = f"'{name}' of {origin}" if name else origin
-    return f"{subject} cannot be '{shown(first['input'])}': {reason}." if loc else f"{origin}: {reason}."
-
-
-def _keys_beside(loc: list[str]) -> list[str]:
-    """The keys that exist where an unknown one was written."""
-    model: type[BaseModel] = DatasetConfig
-    for part in loc[:-1]:
-        kind = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            model = kind
-    return list(model.model_fields)
+        return type(self).check(values, "the flags and variables given")

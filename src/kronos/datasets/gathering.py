@@ -12,8 +12,9 @@ import pandas as pd
 from kronos.calendars.stamping import stamped_at
 from kronos.candles import Candles, Finding
 from kronos.candles.quality import Quality, assess
-from kronos.candles.resampling import resample
-from kronos.datasets.config import DatasetConfig, timeframe_text
+from kronos.candles.resampling import Stamped, divides, resample
+from kronos.datasets.config import DatasetConfig
+from kronos.datasets.timeframes import timeframe_text
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
 from kronos.sources import CandleSource
@@ -29,6 +30,7 @@ class Series:
         symbol: As the configuration writes it.
         candles: What the source gave, oldest first.
         quality: What the quality filters say of it; None if they were not asked.
+        stamps: The candles' times as the source writes them, in UTC; those without a timezone are taken for it. [N]
         opens: When each candle opens, UTC. [N]
         segments: For each candle the number of its unbroken stretch, from 0, or -1 if the filters dropped it. [N]
         resampled_from: The interval of the source's candles it was made of; None if it has the right one itself.
@@ -37,6 +39,7 @@ class Series:
     symbol: str
     candles: Candles
     quality: Quality | None
+    stamps: pd.DatetimeIndex
     opens: pd.DatetimeIndex
     segments: npt.NDArray[np.int32]
     resampled_from: Interval | None
@@ -74,12 +77,14 @@ def gather(source: CandleSource, symbol: str, interval: Interval, config: Datase
     base = base_interval(source, symbol, interval)
     records = config.records_per_timeframe
     if base == interval:
-        candles = source.candles(symbol, interval, records=records)
+        candles, resampled = source.candles(symbol, interval, records=records), None
+        stamped: Stamped = stamped_at(candles.index, interval)
     else:
-        candles = _longer(source, symbol, base, interval, records)
+        (candles, stamped), resampled = _longer(source, symbol, base, interval, records), base
     quality = assess(candles) if config.quality == "paper" else None
-    resampled = None if base == interval else base
-    return Series(symbol, candles, quality, _opens(candles), _segments(candles, quality), resampled)
+    stamps = _utc(candles.index)
+    opens = stamps - interval.delta if stamped == "close" else stamps
+    return Series(symbol, candles, quality, stamps, opens, _segments(candles, quality), resampled)
 
 
 def base_interval(source: CandleSource, symbol: str, interval: Interval) -> Interval:
@@ -91,25 +96,28 @@ def base_interval(source: CandleSource, symbol: str, interval: Interval) -> Inte
     served = source.intervals(symbol)
     if served is None or interval in served:
         return interval
-    whole = [one for one in served if one.seconds < interval.seconds and interval.seconds % one.seconds == 0]
+    whole = [one for one in served if divides(one, interval)]
     if not whole:
         listed = ", ".join(str(one) for one in served)
         raise ParameterError(
-            f"{source.name} has no {interval} candles of {symbol}, nor any to make them of: it has {listed}."
+            f"{source.name} has no {interval} candles of {symbol}, nor shorter ones to make them of: it has {listed}."
         )
     return max(whole, key=lambda one: one.seconds)
 
 
-def _longer(source: CandleSource, symbol: str, base: Interval, interval: Interval, records: int) -> Candles:
-    """So many longer candles made of shorter ones; where some are incomplete, from further back."""
+def _longer(
+    source: CandleSource, symbol: str, base: Interval, interval: Interval, records: int
+) -> tuple[Candles, Stamped]:
+    """So many longer candles made of shorter ones, from further back where some are incomplete, and how stamped."""
     ratio = math.ceil(interval.seconds / base.seconds)
     wanted = (records + _SPARE) * ratio
     while True:
         shorter = source.candles(symbol, base, records=wanted)
-        whole = resample(shorter, interval, stamped=stamped_at(shorter.index, base))
+        stamped = stamped_at(shorter.index, base)
+        whole = resample(shorter, interval, stamped=stamped)
         lacking = records - len(whole)
         if lacking <= 0 or len(shorter) < wanted:
-            return _latest(whole, records)
+            return _latest(whole, records), stamped if interval.intraday else "open"
         wanted += (lacking + _SPARE) * ratio
 
 
@@ -123,13 +131,8 @@ def _latest(candles: Candles, records: int) -> Candles:
     return replace(candles.tail(records), findings=tuple(findings))
 
 
-def _opens(candles: Candles) -> pd.DatetimeIndex:
-    """When the candles open, UTC; naive stamps are taken as they are written."""
-    index = candles.index
-    utc = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
-    if stamped_at(index, candles.interval) == "close":
-        utc = utc - candles.interval.delta
-    return utc.as_unit("us")
+def _utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    return (index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")).as_unit("us")
 
 
 def _segments(candles: Candles, quality: Quality | None) -> npt.NDArray[np.int32]:

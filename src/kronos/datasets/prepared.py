@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from kronos.candles.findings import shown
 from kronos.datasets.config import DEFAULT_FOLDER, DatasetConfig
+from kronos.datasets.registry import load_config
 from kronos.datasets.splitting import PARTS
 from kronos.datasets.summary import SUMMARY
 from kronos.errors import DataError, ParameterError
+from kronos.storage import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,46 @@ def open_dataset(name: str | Path, base: Path | None = None) -> Dataset:
 
     Args:
         name: Its name in any case (``Model_A_4H``), or its folder.
-        base: Where named datasets lie; None for ``data/kronos_datasets``.
+        base: Where named datasets lie; None for where `kronos data prepare` puts them: ``KRONOS_OUTPUT_DIR``, else the
+            configuration's ``dataset_path``, else ``data/kronos_datasets``.
 
     Raises:
         ParameterError: If there is none, naming the nearest.
         DataError: If its summary is damaged.
     """
-    for folder in (Path(name).expanduser(), (base or DEFAULT_FOLDER) / str(name).lower()):
+    usual = _usual_folder() if base is None else expanded(base)
+    for folder in (expanded(name), *_homes(str(name), usual, base)):
         if (folder / SUMMARY).is_file():
             return Dataset(folder, _read(folder / SUMMARY))
-    there = sorted(path.parent.name for path in (base or DEFAULT_FOLDER).glob(f"*/{SUMMARY}"))
+    there = sorted(path.parent.name for path in usual.glob(f"*/{SUMMARY}"))
     near = difflib.get_close_matches(str(name).lower(), there, n=1)
     mend = f"did you mean {near[0]}?" if near else "make one with 'kronos data prepare'."
-    raise ParameterError(f"There is no prepared dataset '{name}'; {mend}")
+    raise ParameterError(f"There is no prepared dataset '{shown(name, 80)}'; {mend}")
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder holds a dataset that `prepare` made."""
+    try:
+        _read(folder / SUMMARY)
+    except DataError:
+        return False
+    return True
+
+
+def _usual_folder() -> Path:
+    from kronos.settings import get_settings
+
+    return get_settings().output_dir or DEFAULT_FOLDER
+
+
+def _homes(name: str, usual: Path, base: Path | None) -> Iterator[Path]:
+    """Where a dataset of that name may lie."""
+    yield usual / name.lower()
+    if base is not None:
+        return
+    with suppress(ParameterError):
+        yield load_config(name).folder()
+    yield DEFAULT_FOLDER / name.lower()
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ when that is asked for, and only then; the downloads themselves are kept in the 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from kronos.candles.writing import write_table
 from kronos.datasets.config import DatasetConfig
 from kronos.datasets.gathering import Series, gather
 from kronos.datasets.pickles import write_pickle
-from kronos.datasets.splitting import PARTS, Cuts, choose_cuts, closing_times, parts_of
+from kronos.datasets.places import check_place
+from kronos.datasets.splitting import PARTS, TITLES, Cuts, choose_cuts, closing_times, parts_of
 from kronos.datasets.summary import SUMMARY, describe
 from kronos.errors import DataError, ParameterError
 from kronos.sources import CandleSource
@@ -78,14 +80,15 @@ def prepare(
     frames = {name: _frame(series, parts, number) for number, name in enumerate(PARTS)}
     _check_parts(frames, config)
     simulated = any(one.candles.simulated for one in series)
+    check_place(place, force=force)  # again: a download takes its time, and something may have come there meanwhile
     with atomic_folder(place, replace=force) as building:
         for name, frame in frames.items():
             write_table(frame, building / f"{name}_data.parquet", simulated=simulated)
             if "pkl" in formats:
                 write_pickle(frame, building / f"{name}_data.pkl", simulated=simulated)
         summary = describe(config, source, series, parts, frames, building=building, place=place)
-        write_text(building / SUMMARY, summary.to_json())
-    return Prepared(place, summary.document)
+        write_text(building / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return Prepared(place, summary)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -97,24 +100,6 @@ def check_formats(formats: Sequence[str]) -> None:
     unknown = [one for one in formats if one not in FORMATS]
     if unknown:
         raise ParameterError(f"There is no format '{unknown[0]}'; there are {' and '.join(FORMATS)}.")
-
-
-def check_place(place: Path, *, force: bool) -> None:
-    """Refuse to replace what is there, unless that is asked for and what is there is a dataset.
-
-    Raises:
-        ParameterError: If a folder with something in it, or a file, is in the way.
-    """
-    if not place.exists():
-        return
-    if not place.is_dir():
-        raise ParameterError(f"{place} is a file; choose another folder.")
-    if not any(place.iterdir()):
-        return
-    if not force:
-        raise ParameterError(f"{place} exists; --force replaces it once the new dataset is whole.")
-    if not (place / SUMMARY).is_file():
-        raise ParameterError(f"{place} holds no dataset and is not replaced; choose another folder.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +141,7 @@ def _nothing_left(series: Sequence[Series]) -> str:
     rules = longest.quality.rules if longest.quality is not None else None
     least = f" (at least {rules.min_length} unbroken candles are needed at {longest.timeframe})" if rules else ""
     return (
-        f"The quality filters left nothing of {longest.name}, which has {len(longest.candles)} candles{least}; "
+        f"The quality filters left nothing of {longest.name}, which has {len(longest.candles):,} candles{least}; "
         f"ask for more records, or set quality to none."
     )
 
@@ -167,7 +152,7 @@ def _frame(series: Sequence[Series], parts: Parts, number: int) -> pd.DataFrame:
     for one, part in zip(series, parts.part, strict=True):
         where = part == number
         table = one.candles.frame[where].reset_index(drop=True)
-        table.insert(0, "timestamps", _utc(one.candles.index[where]))
+        table.insert(0, "timestamps", one.stamps[where])
         table.insert(0, "timeframe", one.timeframe)
         table.insert(0, "symbol", one.symbol)
         table.insert(0, "unique_id", one.name)
@@ -177,14 +162,9 @@ def _frame(series: Sequence[Series], parts: Parts, number: int) -> pd.DataFrame:
     return joined
 
 
-def _utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """Stamps as the source writes them, in UTC; naive ones as they are written."""
-    return (index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")).as_unit("us")
-
-
 def _check_parts(frames: Mapping[str, pd.DataFrame], config: DatasetConfig) -> None:
     for name, frame in frames.items():
         if frame.empty:
             raise DataError(
-                f"The {name} part is empty after its embargo of {config.embargo} candles; ask for more records."
+                f"The {TITLES[name]} part is empty after its embargo of {config.embargo} candles; ask for more records."
             )

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
+from kronos.candles.findings import shown
 from kronos.datasets.config import DatasetConfig
 from kronos.errors import ParameterError
+from kronos.storage import expanded
 
 _OWN = Path("configs")
 _ENDINGS = (".yaml", ".yml")
@@ -55,39 +57,57 @@ def load_config(name: str | Path) -> DatasetConfig:
 
 
 def _listed(folder: Path, *, shipped: bool) -> list[Entry]:
+    return [Entry(path.stem.lower(), path, shipped) for path in _files(folder) if _is_dataset(path)]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The YAML files of a folder; none if it isn't there."""
     if not folder.is_dir():
         return []
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
-    return [Entry(path.stem.lower(), path, shipped) for path in files if shipped or _is_dataset(path)]
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
 
 
 def _is_dataset(path: Path) -> bool:
-    """Whether a YAML file of the user's is about a dataset at all: other tools keep theirs in ``configs/`` too."""
+    """Whether a YAML file, be it broken, is about a dataset: other things are kept in ``configs/`` too."""
     try:
-        return "target_symbols" in _read(path)
-    except ParameterError:
+        return path.stat().st_size <= _MAX_BYTES and b"target_symbol" in path.read_bytes()
+    except OSError:
         return False
 
 
 def _find(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = expanded(name)
+    if _is_file(path):
         return path
-    found = {entry.name: entry.path for entry in configurations()}
     wanted = name.lower()
     for ending in _ENDINGS:
         wanted = wanted.removesuffix(ending)
+    listed = {entry.name: entry.path for entry in configurations()}
+    # Whatever is wrong with the user's own of that name, it has to be told, not another one taken.
+    found = listed | {one.stem.lower(): one for one in _files(_OWN)}
     if wanted in found:
         return found[wanted]
     if path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
-        raise ParameterError(f"There is no configuration file {name}; check the path, or see --list-configs.")
-    near = difflib.get_close_matches(wanted, found, n=1, cutoff=0.5)
-    mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(found)}, or give a path."
-    raise ParameterError(f"No configuration is called '{name}'; {mend}")
+        raise ParameterError(
+            f"There is no configuration file {shown(name, 80)}; check its path, or see --list-configs."
+        )
+    near = difflib.get_close_matches(wanted, listed, n=1, cutoff=0.5)
+    mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(listed)}, or give a path."
+    raise ParameterError(f"No configuration is called '{shown(name, 80)}'; {mend}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name, or in a folder that may not be looked into
+        return False
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without objects, and without keys that are written twice."""
+    """YAML without objects, in which plain values are text until a key wants a number.
+
+    So ``000001`` and ``NO`` are the symbols that a person means, not 1 and no; and no key can be there twice.
+    """
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -95,9 +115,18 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     twice = next((key for key in keys if isinstance(key, Hashable) and keys.count(key) > 1), None)
     if twice is not None:
         raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is there twice", node.start_mark)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+    return yaml.constructor.BaseConstructor.construct_mapping(loader, node, deep=True)
 
 
+_Loader.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.endswith((":str", ":seq", ":null"))
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0].endswith(":null")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
@@ -109,6 +138,8 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ParameterError(f"{path.name} is no valid YAML: {_where(error)}.") from None
+    except RecursionError:
+        raise ParameterError(f"{path.name} is nested too deeply; start from a shipped configuration.") from None
     except UnicodeDecodeError:
         raise ParameterError(f"{path.name} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:

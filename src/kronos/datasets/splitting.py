@@ -18,6 +18,7 @@ from kronos.errors import DataError
 from kronos.intervals import Interval
 
 PARTS = ("train", "val", "test")
+TITLES = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)

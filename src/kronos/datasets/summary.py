@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +12,7 @@ import pandas as pd
 from kronos.candles.quality import Quality
 from kronos.datasets.config import DatasetConfig
 from kronos.datasets.gathering import Series
-from kronos.datasets.splitting import PARTS, count_windows
+from kronos.datasets.splitting import PARTS, TITLES, count_windows
 from kronos.provenance import frame_digest, now_utc, sha256_file, versions
 from kronos.sources import CandleSource
 
@@ -27,17 +24,6 @@ _FORMAT = 1
 _REASONS = 20  # splits and left-out runs that are listed
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The content of ``data_summary.json``."""
-
-    document: Mapping[str, Any]
-
-    def to_json(self) -> str:
-        """As text; what is no number is null."""
-        return json.dumps(_finite(self.document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def describe(
     config: DatasetConfig,
     source: CandleSource,
@@ -47,8 +33,8 @@ def describe(
     *,
     building: Path,
     place: Path,
-) -> Summary:
-    """Say everything about a dataset.
+) -> dict[str, Any]:
+    """Say everything about a dataset, ready for JSON.
 
     Args:
         config: What it was to be.
@@ -61,26 +47,24 @@ def describe(
     """
     splits = {name: _split(name, number, series, parts, frames, config) for number, name in enumerate(PARTS)}
     entries = [_series(one, number, parts, config) for number, one in enumerate(series)]
-    return Summary(
-        {
-            "format": _FORMAT,
-            "model_name": config.model_name,
-            "description": config.description,
-            "timeframes": list(config.timeframes),
-            "records_per_timeframe": config.records_per_timeframe,
-            "output_directory": str(place),
-            "created_at": now_utc(),
-            "files": [_file(path) for path in sorted(building.iterdir())],
-            "source": source.name,
-            "simulated": any(one.candles.simulated for one in series),
-            "as_of": _iso(source.now()),
-            "splits": splits,
-            "warnings": _warnings(splits, entries, config),
-            "series": entries,
-            "config": config.model_dump(mode="json"),
-            "versions": versions(),
-        }
-    )
+    return {
+        "format": _FORMAT,
+        "model_name": config.model_name,
+        "description": config.description,
+        "timeframes": list(config.timeframes),
+        "records_per_timeframe": config.records_per_timeframe,
+        "output_directory": str(place),
+        "created_at": now_utc(),
+        "files": [_file(path) for path in sorted(building.iterdir())],
+        "source": source.name,
+        "simulated": any(one.candles.simulated for one in series),
+        "as_of": _iso(source.now()),
+        "splits": splits,
+        "warnings": [*_clashes(entries), *_shortages(splits, entries, config), *_findings(entries)],
+        "series": entries,
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+    }
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -151,8 +135,8 @@ def _series(one: Series, number: int, parts: Parts, config: DatasetConfig) -> di
     }
 
 
-def _quality(quality: Quality) -> dict[str, Any]:
-    """What the filters asked for, and what they found."""
+def quality_counts(quality: Quality) -> dict[str, Any]:
+    """What the filters asked for, and how much they split and left out."""
     rules = quality.rules
     return {
         "rules": {
@@ -164,41 +148,62 @@ def _quality(quality: Quality) -> dict[str, Any]:
         },
         "splits": {"gaps": quality.gaps, "jumps": quality.jumps},
         "left_out": {"illiquid": quality.illiquid, "stagnant": quality.stagnant, "short": quality.short},
-        "reasons": [str(reason) for reason in quality.reasons[:_REASONS]],
-        "notes": list(quality.notes),
     }
 
 
-def _warnings(
-    splits: Mapping[str, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], config: DatasetConfig
-) -> list[str]:
-    """What a person should know before training on it."""
-    total = config.windows.total
-    found = []
-    for name, split in splits.items():
-        for series, windows in split["windows"].items():
-            if not windows:
-                found.append(
-                    f"The {name} part of {series} is too short for one window of {total} candles; "
-                    f"ask for more records or a shorter window."
-                )
+def _quality(quality: Quality) -> dict[str, Any]:
+    reasons = [str(reason) for reason in quality.reasons[:_REASONS]]
+    return quality_counts(quality) | {"reasons": reasons, "notes": list(quality.notes)}
+
+
+def _clashes(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong between series: one instrument twice, and times that cannot be compared."""
+    seen: dict[tuple[str, str], str] = {}
     for entry in entries:
-        found += [f"{entry['unique_id']}: {f['message']}" for f in entry["findings"] if f["severity"] == "warning"]
-    return found
+        first = seen.setdefault((entry["timeframe"], entry["sha256"]), entry["unique_id"])
+        if first != entry["unique_id"]:
+            yield f"{entry['unique_id']} holds the same candles as {first}; drop one of them."
+    naive = [entry["unique_id"] for entry in entries if entry["timezone"] is None]
+    if naive and len(naive) < len(entries):
+        yield (
+            f"{naive[0]} has times without a timezone, which count as UTC beside the others': its parts may overlap "
+            f"theirs by some hours; give its times a timezone."
+        )
 
 
-def _iso(time: pd.Timestamp | Any) -> str | None:
+def _shortages(
+    splits: Mapping[str, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], config: DatasetConfig
+) -> Iterator[str]:
+    """Of which series the filters leave nothing, and which have parts without a single window."""
+    total = config.windows.total
+    mend = "ask for more records or a shorter window"
+    if config.split.dates == "common" and len(config.timeframes) > 1:
+        mend = "ask for more records, a shorter window, or split: {dates: timeframe}"
+    for entry in entries:
+        name = entry["unique_id"]
+        if entry["left_out"]["filters"] == entry["candles"]:
+            yield (
+                f"The quality filters left nothing of {name}, which has {entry['candles']:,} candles; ask for more "
+                f"records, or set quality to none."
+            )
+            continue
+        short = [TITLES[part] for part, split in splits.items() if not split["windows"][name]]
+        if short:
+            parts = f"part of {name} is" if len(short) == 1 else f"parts of {name} are"
+            yield f"The {_listed(short)} {parts} too short for one window of {total} candles; {mend}."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _findings(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        warnings = (finding for finding in entry["findings"] if finding["severity"] == "warning")
+        yield from (f"{entry['unique_id']}: {finding['message']}" for finding in warnings)
+
+
+def _iso(time: Any) -> str | None:
     if time is None or pd.isna(time):
         return None
-    stamp = pd.Timestamp(time)
-    return stamp.isoformat().replace("+00:00", "Z")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return pd.Timestamp(time).isoformat().replace("+00:00", "Z")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from kronos.errors import CheckpointError
+from kronos.storage import expanded
 from kronos.zoo.architecture import Config, Kind, kind_of
 from kronos.zoo.entries import DEFAULT_MODEL, S2Attention, ZooEntry, catalogue, find, nearest
 from kronos.zoo.folders import (
@@ -221,7 +222,7 @@ def _resolve(ref: str | Path, kind: Kind | None) -> tuple[ZooEntry | None, Path 
     text = str(ref).strip()
     if not text:
         raise CheckpointError(f"An empty name is no checkpoint; {_choices()}.")
-    path = Path(text).expanduser()
+    path = expanded(text)
     entry = find(text) if isinstance(ref, str) else None
     if path.exists() and (entry is None or is_checkpoint(path)):
         return None, _existing(path)
@@ -349,4 +350,4 @@ def _size(folder: Path) -> int:
 
 
 def _path(folder: str | Path | None) -> Path | None:
-    return None if folder is None else Path(folder).expanduser()
+    return None if folder is None else expanded(folder)

@@ -73,24 +73,17 @@ def _entry(one: Checked) -> dict[str, Any]:
 
 
 def _quality(one: Checked) -> dict[str, Any]:
+    from kronos.datasets.summary import quality_counts
+
     quality = one.quality
-    rules = quality.rules
     return {
-        "rules": {
-            "row": str(rules.row) if rules.row else None,
-            "min_length": rules.min_length,
-            "price_jump": rules.price_jump,
-            "illiquid_run": rules.illiquid_run,
-            "stagnant_run": rules.stagnant_run,
-        },
+        **quality_counts(quality),
         "kept": quality.kept,
         "kept_share": round(quality.kept_share, 6),
         "segments": [
             {"rows": [segment.start, segment.stop], "start": start.isoformat(), "end": end.isoformat()}
             for segment, (start, end) in zip(quality.segments, one.spans, strict=True)
         ],
-        "splits": {"gaps": quality.gaps, "jumps": quality.jumps},
-        "left_out": {"illiquid": quality.illiquid, "stagnant": quality.stagnant, "short": quality.short},
         "reasons": [_reason(reason) for reason in quality.reasons[:REASONS]],
         "reasons_in_all": len(quality.reasons),
         "notes": list(quality.notes),

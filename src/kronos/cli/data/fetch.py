@@ -49,10 +49,13 @@ def fetch(
 ) -> None:
     """Fetch closed candles by symbol: all that were asked for, in order, without gaps of our making.
 
+    A symbol that fails does not stop the others, but the command then fails too.
+
     Downloads are kept: asking again fetches only what is new, and an interrupted download goes on where it was.
     """
     from kronos.cli.console import progress_bar
-    from kronos.cli.data.series import Span, fetch_one, parse_time, show, targets
+    from kronos.cli.data.series import Span, fetch_all, parse_time, show, targets
+    from kronos.cli.data.telling import end as end_with
     from kronos.cli.data.telling import telling
     from kronos.intervals import Interval
     from kronos.settings import get_settings
@@ -66,5 +69,6 @@ def fetch(
     with telling(verbose=verbose), progress_bar("Fetching", wanted=not json) as bar:
         opened = open_source(settings.source or "binance", settings=settings, progress=bar)
         files = targets(names, span, output, simulated=opened.simulated)
-        fetched = [fetch_one(opened, name, span, file) for name, file in zip(names, files, strict=True)]
-    show(fetched, opened, json=json, verbose=verbose)
+        fetched, failed = fetch_all(opened, names, span, files)
+    show(fetched, opened, failed, json=json, verbose=verbose)
+    end_with(failed)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kronos.cli.errors import status_of
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
@@ -83,8 +82,8 @@ def prepare(
     source: Annotated[
         str | None,
         typer.Option(
-            help="okx, binance, any exchange of ccxt's, coingecko, files:FOLDER, qlib:FOLDER, replay:FOLDER, simulated "
-            "(KRONOS_SOURCE).",
+            help="okx, binance, any exchange of ccxt's, coingecko, yahoo, baostock, akshare, files:FOLDER, "
+            "qlib:FOLDER, replay:FOLDER, simulated (KRONOS_SOURCE).",
             show_default="the configuration's",
             rich_help_panel=_WHERE,
         ),
@@ -127,8 +126,11 @@ def prepare(
 ) -> None:
     """Prepare training datasets from configurations: fetch, check, filter, split by time, store.
 
-    What is downloaded is kept, so that an interrupted run goes on where it was. Flags win over the environment, which
-    wins over the configuration. Public candles need no keys; OKX_API_KEY and its like are used when set.
+    What is downloaded is kept, so that an interrupted run goes on where it was.
+
+    Flags win over the environment, which wins over the configuration.
+
+    Public candles need no keys; OKX_API_KEY and its like are used when set.
     """
     from kronos.cli.data import prepare_view as view
 
@@ -144,6 +146,7 @@ def prepare(
     )
     jobs = _plan(config, timeframes, settings)
     if dry_run:
+        _check_sources(jobs, settings)
         view.show_plan(jobs, settings, force=force, json=json)
         return
     _run(jobs, settings, force=force, formats=tuple(format_ or ("parquet",)), json=json, verbose=verbose)
@@ -156,22 +159,31 @@ def _plan(names: list[str], timeframes: list[str] | None, settings: Settings) ->
         ParameterError: If one does not exist or is wrong, or two would share a folder.
     """
     from kronos.datasets import load_config
-    from kronos.datasets.config import split_timeframes
+    from kronos.datasets.places import check_apart
+    from kronos.datasets.timeframes import split_timeframes
 
     wanted = timeframes or ([settings.timeframes] if settings.timeframes else None)
     chosen = None if wanted is None else [one for text in wanted for one in split_timeframes(text)]
-    jobs: list[Job] = []
+    jobs = []
     for name in dict.fromkeys(names):
         config = load_config(name).changed(timeframes=chosen, records=settings.records_per_tf, source=settings.source)
-        job = Job(config, config.folder(settings.output_dir))
-        same = next((other for other in jobs if other.folder.resolve() == job.folder.resolve()), None)
-        if same is not None:
-            raise ParameterError(
-                f"{same.config.model_name} and {config.model_name} would share the folder {job.folder}; "
-                f"give one another model_name or dataset_path."
-            )
-        jobs.append(job)
+        jobs.append(Job(config, config.folder(settings.output_dir)))
+    check_apart([(job.config.model_name, job.folder) for job in jobs])
     return jobs
+
+
+def _check_sources(jobs: list[Job], settings: Settings) -> None:
+    """Refuse sources on this machine that aren't there; whether others are would take the network.
+
+    Raises:
+        ParameterError: If what follows a source's name is wrong.
+        DataError: If there is no such file or folder.
+    """
+    from kronos.sources import is_local, open_source
+
+    for job in jobs:
+        if is_local(job.config.source):
+            open_source(job.config.source, settings=settings)
 
 
 def _run(
@@ -179,14 +191,15 @@ def _run(
 ) -> None:
     """Prepare one after another; one that fails does not stop the others, but the command then fails too."""
     from kronos.cli.data import prepare_view as view
-    from kronos.cli.data.telling import telling
-    from kronos.datasets.preparing import check_formats, check_place
+    from kronos.cli.data.telling import end, telling
+    from kronos.datasets.places import check_place
+    from kronos.datasets.preparing import check_formats
 
     check_formats(formats)
     for job in jobs:
         check_place(job.folder, force=force)
     done: list[Prepared] = []
-    failed: list[tuple[Job, KronosError]] = []
+    failed: list[tuple[str, KronosError]] = []
     with telling(verbose=verbose):
         for job in jobs:
             try:
@@ -194,16 +207,13 @@ def _run(
             except KronosError as error:
                 if len(jobs) == 1:
                     raise
-                failed.append((job, error))
+                failed.append((job.config.model_name, error))
             else:
                 if not json:
                     view.show_dataset(done[-1], verbose=verbose)
     if json:
         view.print_datasets(done, failed)
-    for job, reason in failed:
-        typer.echo(f"Error: {job.config.model_name}: {reason}", err=True)
-    if failed:
-        raise typer.Exit(max(status_of(reason) for _, reason in failed))
+    end(failed)
 
 
 def _prepare(job: Job, settings: Settings, *, force: bool, formats: tuple[str, ...], wanted: bool) -> Prepared:

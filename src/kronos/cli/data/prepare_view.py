@@ -7,56 +7,78 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kronos.cli.console import emit, print_json, stdout
+from kronos.cli.console import print_json
+from kronos.cli.data.tables import Column, page, table, width
+from kronos.errors import ParameterError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from kronos.cli.data.prepare import Job
-    from kronos.datasets import Prepared
+    from kronos.datasets import DatasetConfig, Prepared
+    from kronos.datasets.registry import Entry
     from kronos.errors import KronosError
     from kronos.settings import Settings
 
-_PARTS = {"train": "train", "val": "validation", "test": "test"}
 _SHOWN = 6  # warnings, where not all are asked for
+_ROOMY = 78  # columns from which on the table of parts has times of day
 
 
 def show_configs(*, json: bool) -> None:
-    """Print the configurations that have a name."""
-    from kronos.datasets import configurations, load_config
+    """Print the configurations that have a name; one that is broken says why, and does not hide the others."""
+    from kronos.datasets import configurations
 
-    entries = [(entry, load_config(entry.path)) for entry in configurations()]
+    read = [(entry, *_read(entry)) for entry in configurations()]
     if json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "model_name": config.model_name,
-                    "description": config.description,
-                    "timeframes": list(config.timeframes),
-                    "target_symbols": list(config.target_symbols),
-                    "records_per_timeframe": config.records_per_timeframe,
-                    "path": str(entry.path),
-                    "shipped": entry.shipped,
-                }
-                for entry, config in entries
-            ]
-        )
+        print_json([_listing(*one) for one in read])
         return
     from rich.text import Text
 
     lines: list[RenderableType] = []
-    for entry, config in entries:
-        title = Text.assemble((entry.name, "bold"), "  ", config.description)
-        facts = (
-            f"{', '.join(config.timeframes)} · {len({symbol for symbol, _ in config.series})} symbols · "
-            f"{config.records_per_timeframe:,} records · "
-            f"windows {config.windows.lookback} + {config.windows.predict} · {config.source}"
-        )
-        lines += [title, Text(f"  {facts}", style="dim"), Text(f"  {_short(entry.path)}", style="dim"), Text()]
+    for entry, config, problem in read:
+        lines += [*_summary(entry, config, problem), Text(f"  {_short(entry.path)}", style="dim"), Text()]
     lines.append(Text("kronos data prepare --config NAME --dry-run shows what one would do.", style="dim"))
-    _print(*lines)
+    page(*lines)
+
+
+def _read(entry: Entry) -> tuple[DatasetConfig | None, str]:
+    from kronos.datasets import load_config
+
+    try:
+        return load_config(entry.path), ""
+    except ParameterError as error:
+        return None, str(error)
+
+
+def _listing(entry: Entry, config: DatasetConfig | None, problem: str) -> dict[str, Any]:
+    """A configuration for machines."""
+    place = {"name": entry.name, "path": str(entry.path), "shipped": entry.shipped}
+    if config is None:
+        return place | {"error": problem}
+    return place | {
+        "model_name": config.model_name,
+        "description": config.description,
+        "timeframes": list(config.timeframes),
+        "target_symbols": list(config.target_symbols),
+        "records_per_timeframe": config.records_per_timeframe,
+    }
+
+
+def _summary(entry: Entry, config: DatasetConfig | None, problem: str) -> list[Text]:
+    """A configuration for people."""
+    from rich.text import Text
+
+    if config is None:
+        return [Text(entry.name, style="bold"), Text(f"  {problem}", style="yellow")]
+    count = len({symbol for symbol, _ in config.series})
+    facts = (
+        f"{', '.join(config.timeframes)} · {count} symbol{'' if count == 1 else 's'} · "
+        f"{config.records_per_timeframe:,} records · "
+        f"windows {config.windows.lookback} + {config.windows.predict} · {config.source}"
+    )
+    return [Text.assemble((entry.name, "bold"), "  ", config.description), Text(f"  {facts}", style="dim")]
 
 
 def show_plan(jobs: Sequence[Job], settings: Settings, *, force: bool, json: bool) -> None:
@@ -64,7 +86,7 @@ def show_plan(jobs: Sequence[Job], settings: Settings, *, force: bool, json: boo
     from kronos.sources import STORE, is_local
 
     store = settings.store_dir or STORE
-    plans = [_plan(job, store if not is_local(job.config.source) else None) for job in jobs]
+    plans = [_plan(job, None if is_local(job.config.source) else store, force=force) for job in jobs]
     if json:
         print_json({"dry_run": True, "datasets": plans})
         return
@@ -72,16 +94,16 @@ def show_plan(jobs: Sequence[Job], settings: Settings, *, force: bool, json: boo
 
     lines: list[RenderableType] = []
     for plan in plans:
-        lines += [
-            Text.assemble((plan["model_name"], "bold"), "  ", plan["description"]),
-            _facts(_plan_facts(plan, force)),
-        ]
+        lines += [Text.assemble((plan["model_name"], "bold"), "  ", plan["description"]), _facts(_plan_facts(plan))]
+        lines += [Text(f"! {plan['problem']}", style="yellow")] if plan["problem"] else []
         lines += [_series_table(plan["series"]), Text()]
     lines.append(Text("Nothing was fetched or written.", style="dim"))
-    _print(*lines)
+    page(*lines)
 
 
-def _plan(job: Job, store: Path | None) -> dict[str, Any]:
+def _plan(job: Job, store: Path | None, *, force: bool) -> dict[str, Any]:
+    from kronos.datasets.timeframes import timeframe_text
+
     config = job.config
     return {
         "model_name": config.model_name,
@@ -89,7 +111,8 @@ def _plan(job: Job, store: Path | None) -> dict[str, Any]:
         "source": config.source,
         "store": None if store is None else str(store),
         "output_directory": str(job.folder),
-        "exists": job.folder.exists() and any(job.folder.iterdir()) if job.folder.is_dir() else job.folder.exists(),
+        "exists": job.folder.exists(),
+        "problem": _problem(job.folder, force=force),
         "timeframes": list(config.timeframes),
         "records_per_timeframe": config.records_per_timeframe,
         "windows": config.windows.model_dump(),
@@ -98,7 +121,7 @@ def _plan(job: Job, store: Path | None) -> dict[str, Any]:
         "series": [
             {
                 "symbol": symbol,
-                "timeframe": str(interval),
+                "timeframe": timeframe_text(interval),
                 "records": config.records_per_timeframe,
                 "days": round(config.records_per_timeframe * interval.seconds / 86_400, 1),
             }
@@ -107,27 +130,43 @@ def _plan(job: Job, store: Path | None) -> dict[str, Any]:
     }
 
 
-def _plan_facts(plan: Mapping[str, Any], force: bool) -> list[tuple[str, str]]:
+def _problem(place: Path, *, force: bool) -> str | None:
+    """Why a dataset could not be put into its place, if so."""
+    from kronos.datasets.places import check_place
+
+    try:
+        check_place(place, force=force)
+    except ParameterError as error:
+        return str(error)
+    return None
+
+
+def _plan_facts(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     split, windows = plan["split"], plan["windows"]
     state = "new"
-    if plan["exists"]:
-        state = "exists, would be replaced" if force else "exists, would be refused without --force"
+    if plan["problem"]:
+        state = "would be refused"
+    elif plan["exists"]:
+        state = "exists, would be replaced"
     source = plan["source"] if plan["store"] is None else f"{plan['source']}, kept in {_short(plan['store'])}"
-    parts = " / ".join(f"{split[name]:.0%}" for name in ("train", "validation", "test"))
+    parts = " / ".join(f"{100 * split[name]:g}" for name in ("train", "validation", "test"))
     return [
         ("from", source),
         ("to", f"{_short(plan['output_directory'])} ({state})"),
-        ("split", f"{parts} by time, {split['dates']} dates, embargo of {split['embargo']} candles"),
+        ("split", f"{parts} % by time, {split['dates']} dates, embargo of {split['embargo']} candles"),
         ("windows", f"{windows['lookback']} + {windows['predict']} candles"),
         ("quality", "the paper's filters" if plan["quality"] == "paper" else "no filters"),
     ]
 
 
 def _series_table(series: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("symbol", "timeframe", ">records", ">at least back to")
-    for one in series:
-        table.add_row(one["symbol"], one["timeframe"], f"{one['records']:,}", f"{one['days']:,.0f} days")
-    return table
+    return table(
+        Column("symbol", [one["symbol"] for one in series]),
+        Column("timeframe", [one["timeframe"] for one in series]),
+        Column("records", [f"{one['records']:,}" for one in series], right=True),
+        Column("reaches back at least", [f"{one['days']:,.0f} days" for one in series], right=True, spare=1),
+        width=width(),
+    )
 
 
 def show_dataset(prepared: Prepared, *, verbose: bool) -> None:
@@ -156,7 +195,7 @@ def show_dataset(prepared: Prepared, *, verbose: bool) -> None:
         ]
     files = ", ".join(f"{one['filename']} {one['size_mb']:g} MB" for one in summary["files"])
     lines.append(Text.assemble(("→ ", "dim"), _short(prepared.folder), (f"  {files}, data_summary.json", "dim")))
-    _print(*lines)
+    page(*lines)
 
 
 def _told(series: Mapping[str, Any]) -> list[str]:
@@ -167,48 +206,40 @@ def _told(series: Mapping[str, Any]) -> list[str]:
 
 
 def _result_table(series: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("series", ">candles", "first", "last", "made of", ">segments", ">left out")
-    for one in series:
-        left = one["left_out"]["filters"]
-        table.add_row(
-            one["unique_id"],
-            f"{one['candles']:,}",
-            str(one["first"])[:10],
-            str(one["last"])[:10],
-            one["resampled_from"] or "",
-            str(one["segments"]),
-            f"{left:,}" if left else "",
-        )
-    return table
+    left = [one["left_out"]["filters"] for one in series]
+    return table(
+        Column("series", [one["unique_id"] for one in series]),
+        Column("candles", [f"{one['candles']:,}" for one in series], right=True),
+        Column("first", [str(one["first"])[:10] for one in series], spare=2),
+        Column("last", [str(one["last"])[:10] for one in series], spare=1),
+        Column("made of", [one["resampled_from"] or "" for one in series], spare=4),
+        Column("segments", [str(one["segments"]) for one in series], right=True, spare=3),
+        Column("left out", [f"{count:,}" if count else "" for count in left], right=True),
+        width=width(),
+    )
 
 
 def _parts_table(summary: Mapping[str, Any]) -> Table:
-    windows = summary["config"]["windows"]
-    table = _table("part", ">rows", "first", "last", f">windows of {windows['lookback']} + {windows['predict']}")
-    for name, split in summary["splits"].items():
-        count = sum(split["windows"].values())
-        table.add_row(_PARTS[name], f"{split['rows']:,}", _minute(split["first"]), _minute(split["last"]), f"{count:,}")
-    return table
+    from kronos.datasets.splitting import TITLES
+
+    windows, splits, room = summary["config"]["windows"], list(summary["splits"].values()), width()
+    size = f" of {windows['lookback']} + {windows['predict']}" if room >= _ROOMY else ""
+    length = len("2026-01-01 00:00" if room >= _ROOMY else "2026-01-01")
+    first, last = ([str(one[end])[:length].replace("T", " ") for one in splits] for end in ("first", "last"))
+    return table(
+        Column("part", [TITLES[name] for name in summary["splits"]]),
+        Column("rows", [f"{one['rows']:,}" for one in splits], right=True),
+        Column("first", first, spare=2),
+        Column("last", last, spare=1),
+        Column(f"windows{size}", [f"{sum(one['windows'].values()):,}" for one in splits], right=True),
+        width=room,
+    )
 
 
-def _minute(iso: str) -> str:
-    return iso[:16].replace("T", " ")
-
-
-def print_datasets(done: Sequence[Prepared], failed: Sequence[tuple[Job, KronosError]]) -> None:
+def print_datasets(done: Sequence[Prepared], failed: Sequence[tuple[str, KronosError]]) -> None:
     """Print what has become of all as one JSON document."""
-    errors = [{"model_name": job.config.model_name, "error": str(error)} for job, error in failed]
+    errors = [{"model_name": name, "error": str(error)} for name, error in failed]
     print_json({"datasets": [dict(one.summary) for one in done], "errors": errors})
-
-
-def _table(*columns: str) -> Table:
-    """A quiet table; a column whose name begins with ``>`` is of numbers."""
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
-    return table
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Table:
@@ -228,10 +259,3 @@ def _short(path: str | Path) -> str:
     text = os.fspath(path)
     relative = os.path.relpath(text)
     return text if relative.startswith("..") else relative
-
-
-def _print(*lines: RenderableType) -> None:
-    from rich.console import Group
-    from rich.padding import Padding
-
-    emit(stdout(), Padding(Group(*lines), 1))

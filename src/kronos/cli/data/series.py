@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kronos.candles.writing import ENDINGS, check_target, write_candles
-from kronos.cli.console import emit, print_json, stdout
-from kronos.errors import ParameterError
+from kronos.cli.console import print_json
+from kronos.cli.data.tables import Column, page, table, width
+from kronos.errors import DataError, KronosError, ParameterError, SourceError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import RenderableType
+    from rich.table import Table
 
     from kronos.candles import Candles
     from kronos.intervals import Interval
@@ -42,6 +46,34 @@ class Fetched:
     file: Path | None
 
 
+Failed = list[tuple[str, KronosError]]
+
+
+def fetch_all(
+    source: CandleSource, symbols: list[str], span: Span, files: list[Path | None]
+) -> tuple[list[Fetched], Failed]:
+    """Fetch series one after another; one of several that fails does not stop the others.
+
+    Returns:
+        What came, and which symbols failed for which reason; a source that cannot be reached is not asked again.
+
+    Raises:
+        KronosError: If the only one fails, or a file cannot be written.
+    """
+    fetched: list[Fetched] = []
+    failed: Failed = []
+    for symbol, file in zip(symbols, files, strict=True):
+        try:
+            fetched.append(fetch_one(source, symbol, span, file))
+        except (DataError, ParameterError, SourceError) as error:
+            if len(symbols) == 1:
+                raise
+            failed.append((symbol, error))
+            if isinstance(error, SourceError):
+                break
+    return fetched, failed
+
+
 def fetch_one(source: CandleSource, symbol: str, span: Span, file: Path | None) -> Fetched:
     """Fetch a series, and write it where it is wanted."""
     candles = source.candles(symbol, span.interval, start=span.start, end=span.end, records=span.records)
@@ -55,7 +87,7 @@ def parse_time(text: str | None, option: str) -> pd.Timestamp | None:
     import pandas as pd
 
     try:
-        time = pd.Timestamp(text)
+        time = pd.Timestamp(text).as_unit("ns")  # so that what is out of all range is refused here
         unreadable = pd.isna(time)
     except (ValueError, TypeError, OverflowError):
         unreadable = True
@@ -77,7 +109,13 @@ def targets(symbols: list[str], span: Span, output: Path | None, *, simulated: b
         raise ParameterError(
             f"--output {output.name} is neither a folder nor {', '.join(ENDINGS)}; correct its ending."
         )
-    return [output / _file_name(symbol, span.interval, simulated=simulated) for symbol in symbols]
+    files = [output / _file_name(symbol, span.interval, simulated=simulated) for symbol in symbols]
+    seen: dict[str, str] = {}
+    for symbol, file in zip(symbols, files, strict=True):
+        other = seen.setdefault(file.name.casefold(), symbol)  # some file systems don't tell cases apart
+        if other != symbol:
+            raise ParameterError(f"{other} and {symbol} would both be written to {file}; leave one of them out.")
+    return list(files)
 
 
 def _file_name(symbol: str, interval: Interval, *, simulated: bool) -> str:
@@ -86,24 +124,25 @@ def _file_name(symbol: str, interval: Interval, *, simulated: bool) -> str:
     return f"{'simulated_' if simulated else ''}{plain}_{interval}.csv"
 
 
-def show(fetched: list[Fetched], source: CandleSource, *, json: bool, verbose: bool) -> None:
-    """Print what came."""
+def show(
+    fetched: list[Fetched],
+    source: CandleSource,
+    failed: Sequence[tuple[str, KronosError]] = (),
+    *,
+    json: bool,
+    verbose: bool,
+) -> None:
+    """Print what came; what failed is part of the document for machines."""
     if json:
-        print_json({"source": source.name, "simulated": source.simulated, "series": [_entry(one) for one in fetched]})
+        errors = [{"symbol": symbol, "error": str(error)} for symbol, error in failed]
+        series = [_entry(one) for one in fetched]
+        print_json({"source": source.name, "simulated": source.simulated, "series": series, "errors": errors})
         return
-    from rich.console import Group, RenderableType
-    from rich.padding import Padding
-    from rich.table import Table
+    if not fetched:
+        return
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in ("symbol", "interval", "candles", "first", "last", "digest"):
-        table.add_column(name, justify="right" if name == "candles" else "left", no_wrap=True)
-    for one in fetched:
-        entry = _entry(one)
-        times = [str(entry[name])[:16].replace("T", " ") for name in ("first", "last")]
-        table.add_row(entry["symbol"], entry["interval"], f"{entry['candles']:,}", *times, entry["sha256"][:12])
-    lines: list[RenderableType] = [table, Text()]
+    lines: list[RenderableType] = [_table([_entry(one) for one in fetched]), Text()]
     if source.simulated:
         lines.append(Text("SIMULATED: these candles never traded.", style="bold yellow"))
     for one in fetched:
@@ -112,7 +151,20 @@ def show(fetched: list[Fetched], source: CandleSource, *, json: bool, verbose: b
                 style = "yellow" if finding.severity == "warning" else "dim"
                 lines.append(Text(f"{one.candles.symbol}: {finding.message}", style=style))
     lines += [Text.assemble(("→ ", "dim"), str(one.file)) for one in fetched if one.file is not None]
-    emit(stdout(), Padding(Group(*lines), 1))
+    page(*lines)
+
+
+def _table(entries: list[dict[str, Any]]) -> Table:
+    first, last = ([entry[end][:16].replace("T", " ") for entry in entries] for end in ("first", "last"))
+    return table(
+        Column("symbol", [entry["symbol"] for entry in entries]),
+        Column("interval", [entry["interval"] for entry in entries], spare=1),
+        Column("candles", [f"{entry['candles']:,}" for entry in entries], right=True),
+        Column("first", first, spare=2),
+        Column("last", last),
+        Column("digest", [entry["sha256"][:12] for entry in entries], spare=3),
+        width=width(),
+    )
 
 
 def _entry(one: Fetched) -> dict[str, Any]:

@@ -32,7 +32,10 @@ def simulate(
     interval: Annotated[str, typer.Option("--interval", "-i", help="A candle's length, such as 5m, 1h, 1d.")] = "1h",
     records: Annotated[int, typer.Option("--records", "-n", min=2, help="Candles of each symbol.")] = 2000,
     end: Annotated[
-        str | None, typer.Option(help="Opening times from here on are left out, UTC; the same end, the same candles.")
+        str | None,
+        typer.Option(
+            help="Opening times from here on are left out, UTC; the same end, the same candles.", metavar="TIME"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Other numbers give other markets.")] = 0,
     output: Annotated[
