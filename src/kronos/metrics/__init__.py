@@ -1,11 +1,104 @@
-"""Metrics: how good a forecast was, once the candles are known.
+"""Metrics: how good forecasts were, once the candles are known, and how sure that is.
 
-- CRPS is the fair one, unbiased in the number of paths, so forecasts of 10 and of 1000 paths compare.
-- Everything is scored on log returns and on the close's bands, never on price levels, so markets compare.
-- `score` gives one row a horizon for one forecast; means over many forecasts are what to look at.
+Pure functions of plain arrays. What is not known is NaN and left out; losses are elementwise, so that means, tests
+and intervals can be taken over any origins, horizons and instruments. Everything is meant for log returns, never
+price levels, so that markets compare.
+
+===================================  ==================================================================================
+one forecast                         `score`: one row a horizon
+distributions                        `crps` (fair), `energy_score` (fair, whole paths), `pinball`,
+                                     `weighted_quantile_loss` (WQL), `scaled_quantile_loss` (SQL)
+points                               `mae`, `rmse`, `mase` with `naive_scale`
+bands                                `band_ends`, `inside`, `interval_score`, `band_coverage`, `reachable`;
+                                     `coverage`, `interval_width`
+calibration                          `pit`, `pit_histogram`, `rank_histogram`, `uniformity` (Kolmogorov-Smirnov)
+probabilities                        `brier`, `reliability` (diagram and Murphy's decomposition)
+direction                            `direction`, `pesaran_timmermann`
+order                                `information_coefficient` (IC), `rank_ic`: across instruments or through time
+volatility                           `realised_volatility`, `volatility_scores` (MAE, R², QLIKE), `qlike`
+how sure                             `average`, `skill` (date-block bootstrap), `proportion` (Wilson, Clopper-Pearson)
+two forecasts                        `diebold_mariano`, `skill`
+many forecasts                       `superior_predictive_ability` (SPA), `model_confidence_set` (MCS)
+===================================  ==================================================================================
+
+- CRPS and energy score are the fair ones, unbiased in the number of paths, so forecasts of 10 and of 1000 compare.
+- Observations of one date move together and overlapping outcomes share candles. So functions that say how sure
+  something is take each observation's ``dates``, keep those of one date together, and ``overlap``, how many successive
+  dates share part of their outcome: ⌈horizon / steps between origins⌉. Without dates, losses are one series in order of
+  time, and shares, signs and PITs count as independent.
+- An `Estimate` or `Significance` says on how many observations, effective observations and dates it rests.
 """
 
+from kronos.metrics.bands import BandCoverage, band_coverage, band_ends, inside, interval_score, reachable
+from kronos.metrics.coefficients import Coefficients, information_coefficient, rank_ic
+from kronos.metrics.comparing import (
+    ConfidenceSet,
+    SuperiorAbility,
+    diebold_mariano,
+    model_confidence_set,
+    superior_predictive_ability,
+)
+from kronos.metrics.directions import Direction, direction, pesaran_timmermann
+from kronos.metrics.estimates import Estimate, Significance
+from kronos.metrics.events import Reliability, ReliabilityBin, brier, reliability
+from kronos.metrics.paths import energy_score
+from kronos.metrics.points import mae, mase, naive_scale, rmse, scaled_quantile_loss, weighted_quantile_loss
+from kronos.metrics.ranks import HistogramBin, pit, pit_histogram, rank_histogram, uniformity
+from kronos.metrics.realised import VolatilityScores, qlike, realised_volatility, volatility_scores
+from kronos.metrics.resampling import average, block_length, skill
 from kronos.metrics.scores import coverage, crps, interval_width, pinball
 from kronos.metrics.scoring import score
+from kronos.metrics.shares import clopper_pearson, proportion, wilson
 
-__all__ = ["coverage", "crps", "interval_width", "pinball", "score"]
+__all__ = [
+    "BandCoverage",
+    "Coefficients",
+    "ConfidenceSet",
+    "Direction",
+    "Estimate",
+    "HistogramBin",
+    "Reliability",
+    "ReliabilityBin",
+    "Significance",
+    "SuperiorAbility",
+    "VolatilityScores",
+    "average",
+    "band_coverage",
+    "band_ends",
+    "block_length",
+    "brier",
+    "clopper_pearson",
+    "coverage",
+    "crps",
+    "diebold_mariano",
+    "direction",
+    "energy_score",
+    "information_coefficient",
+    "inside",
+    "interval_score",
+    "interval_width",
+    "mae",
+    "mase",
+    "model_confidence_set",
+    "naive_scale",
+    "pesaran_timmermann",
+    "pinball",
+    "pit",
+    "pit_histogram",
+    "proportion",
+    "qlike",
+    "rank_histogram",
+    "rank_ic",
+    "reachable",
+    "realised_volatility",
+    "reliability",
+    "rmse",
+    "scaled_quantile_loss",
+    "score",
+    "skill",
+    "superior_predictive_ability",
+    "uniformity",
+    "volatility_scores",
+    "weighted_quantile_loss",
+    "wilson",
+]
