@@ -125,9 +125,9 @@ def test_thousands_of_hourly_records_arrive_complete_on_the_pro_plan(count):
 
 @pytest.mark.parametrize("kind", ["429", "500", "503", "timeout", "cut", "reset", "truncated", "html"])
 def test_a_fault_on_the_way_changes_nothing(kind):
-    world = World(SPOT, NOW, Faults(script=[kind, kind, ""], stall=0.3))
+    world = World(SPOT, NOW, Faults(script=[kind, kind, ""], stall=1.0))
     with serve_gecko(world) as server:
-        source = met(server, timeout=0.15 if kind == "timeout" else 5.0)
+        source = met(server, timeout=0.5 if kind == "timeout" else 5.0)
         got = page(source, H4, "2026-02-20", NOW).frame
         assert len(server.asked()) == 3
     truth = world.closed("BTC/USDT", "4h")
@@ -350,8 +350,33 @@ def test_a_proxy_is_used():
     with serve(world, [lambda _, request: Answer({"bitcoin": {"usd": 5}})]) as proxy:
         settings = SourceSettings(base_url="http://coingecko.invalid", proxy=proxy.url)
         assert CoinGecko(settings, wait=0.001).quote("BTC").price == 5
-    with pytest.raises(ParameterError, match="KRONOS_SOURCES__COINGECKO__PROXY"):
-        CoinGecko(SourceSettings(proxy="gopher://127.0.0.1"), wait=0.001).quote("BTC")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"proxy": "gopher://user:secret@127.0.0.1"},
+        {"proxy": "http://user:secret@host:99999"},
+        {"proxy": "socks4://user:secret@host"},
+        {"base_url": "user:secret@host"},
+        {"base_url": "ftp://user:secret@host"},
+    ],
+)
+def test_an_address_that_is_none_is_said_without_what_it_holds(setting):
+    with pytest.raises(ParameterError, match=f"KRONOS_SOURCES__COINGECKO__{next(iter(setting)).upper()}") as caught:
+        CoinGecko(SourceSettings(**setting), wait=0.001).quote("BTC")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_young_candle_left_out_comes_later(tmp_path):
+    world = World(SPOT, "2026-03-01 12:10")
+    with serve_gecko(world) as server:
+        early = Downloads(met(server), CandleStore(tmp_path)).candles("BTC", H4, end=utc("2026-03-01 08:05"), records=9)
+        assert early.end == utc("2026-03-01 04:00")
+        world.now = NOW
+        late = Downloads(met(server), CandleStore(tmp_path)).candles("BTC", H4, records=9)
+    assert late.end == utc("2026-03-01 08:00")
+    assert "gaps" not in {finding.code for finding in late.findings}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import time
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,86 @@ def test_a_history_shorter_than_asked_is_said_and_its_beginning_remembered(tmp_p
     assert market.pages == 0
 
 
+class Windows(Market):
+    """The same, but a page tells of a window only, as OKX's do."""
+
+    def page(self, symbol, interval, start, end):
+        return super().page(symbol, interval, start, min(end, start + self.size * interval.delta))
+
+
+def test_silence_after_the_last_candle_is_no_answer(tmp_path):
+    late = Windows(FRAME.iloc[:700], NOW, size=10)
+    Downloads(late, CandleStore(tmp_path)).candles("BTC/USDT", HOUR, end=FRAME.index[900], records=300)
+    ahead = Windows(FRAME.iloc[:850], FRAME.index[999], size=10)
+    Downloads(ahead, CandleStore(tmp_path)).candles("BTC/USDT", HOUR, records=200)
+    source = Downloads(Windows(FRAME, NOW, size=10), CandleStore(tmp_path))
+    candles = source.candles("BTC/USDT", HOUR, records=600)
+    assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[400:1_000])
+
+
+def test_coverage_without_candles_that_an_older_store_claims_is_not_believed(tmp_path):
+    start, stop = (int(FRAME.index[at].timestamp()) * 1_000_000 for at in (0, 950))
+    start -= 2 * 3_600_000_000
+    CandleStore(tmp_path).write(KEY, Stored(FRAME.iloc[:700], ((start, stop),)))
+    source, market = downloads(tmp_path)
+    assert len(source.candles("BTC/USDT", HOUR, records=1_000)) == 1_000
+    assert market.pages == 3
+
+
+def test_a_market_that_has_ended_is_found_by_its_end(tmp_path):
+    gone = {"frame": FRAME, "clock": FRAME.index[-1] + pd.Timedelta(days=900)}
+    source, _ = downloads(tmp_path, **gone)
+    with pytest.raises(DataError, match="no closed candles"):
+        source.candles("BTC/USDT", HOUR, records=100)
+    assert source.store.series() == []
+    candles = downloads(tmp_path, **gone)[0].candles("BTC/USDT", HOUR, end=FRAME.index[600], records=100)
+    assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[500:600])
+
+
+def test_a_halt_longer_than_any_hides_nothing_from_who_names_the_time(tmp_path):
+    index = hours("2023-01-01", 8_000)
+    frame = rows(index.delete(np.arange(1_000, 6_000)))
+    source, _ = downloads(tmp_path, frame=frame, clock=index[-1])
+    [finding, *_] = source.candles("BTC/USDT", HOUR, records=3_000).findings
+    assert "its history of BTC/USDT begins 2023-09-08" in finding.message
+    assert source.candles("BTC/USDT", HOUR, start=index[0]).start == index[0]
+    assert len(source.candles("BTC/USDT", HOUR, records=2_500)) == 2_500  # what begins is not what was said
+
+
+def test_a_candle_that_lacks_costs_one_page_more(tmp_path):
+    source, market = downloads(tmp_path, frame=FRAME.drop(FRAME.index[900]))
+    assert len(source.candles("BTC/USDT", HOUR, records=500)) == 500
+    assert market.pages == 6
+    assert len(source.store.read(KEY).frame) < 520
+
+
+def test_a_start_before_the_history_is_said(tmp_path):
+    source, _ = downloads(tmp_path)
+    candles = source.candles("BTC/USDT", HOUR, start=pd.Timestamp("1995-06-01"))
+    assert len(candles) == 1_000
+    assert candles.findings[0].code == "short-history"
+    assert "no 1h candles of BTC/USDT from 1995-06-01 00:00 until 2024-01-01 00:00" in candles.findings[0].message
+
+
+def test_fewer_candles_than_asked_for_within_a_span_do_not_mean_a_beginning(tmp_path):
+    source, _ = downloads(tmp_path)
+    source.candles("BTC/USDT", HOUR, records=5_000)
+    candles = source.candles("BTC/USDT", HOUR, start=FRAME.index[500], end=FRAME.index[550], records=100)
+    assert candles.findings[0].message == "memory has 50 of the 100 1h candles asked for."
+
+
+@pytest.mark.parametrize(("interval", "freq"), [("1w", "W-MON"), ("1mo", "MS"), ("3mo", "QS")])
+def test_more_records_than_time_can_hold(tmp_path, interval, freq):
+    frame = rows(pd.date_range("2011-01-01", periods=40, freq=freq, tz="UTC"))
+    clock = frame.index[-1] + Interval.parse(interval).offset - pd.Timedelta(seconds=1)
+    source, _ = downloads(tmp_path, frame=frame, clock=clock, interval=Interval.parse(interval))
+    assert len(source.candles("BTC/USDT", Interval.parse(interval), records=20_000)) == 39
+
+
+def test_an_interval_may_be_written_in_other_units(tmp_path):
+    assert len(downloads(tmp_path)[0].candles("BTC/USDT", Interval(60, "m"), records=10)) == 10
+
+
 def test_everything_there_is(tmp_path):
     source, _ = downloads(tmp_path)
     assert len(source.candles("BTC/USDT", HOUR)) == 1_000
@@ -160,6 +241,9 @@ def test_unknown_things_are_said(tmp_path):
         source.candles("BTC/USDT", HOUR, start=NOW, end=NOW)
     with pytest.raises(DataError, match="no closed candles"):
         source.candles("BTC/USDT", HOUR, end=FRAME.index[0], records=10)
+    for start in ("0001-01-01", "1600-01-01", "9999-01-01", pd.NaT):
+        with pytest.raises(ParameterError, match=r"The start .* is out of range; take a time from 1800 to 2199"):
+            source.candles("BTC/USDT", HOUR, start=pd.Timestamp(start))
 
 
 def test_a_damaged_file_is_set_aside_and_fetched_afresh(tmp_path):
@@ -175,6 +259,32 @@ def test_a_damaged_file_is_set_aside_and_fetched_afresh(tmp_path):
     assert candles.findings[0].code == "damaged-store"
     assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[500:1_000])
     assert path.with_suffix(".damaged").is_file()
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_whatever_is_damaged_is_noticed_or_harmless(tmp_path_factory, data):
+    store = CandleStore(tmp_path_factory.mktemp("store"))
+    path = store.write(KEY, Stored(FRAME.iloc[:20], ((1, 2),), 3))
+    whole = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)):
+        whole[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(whole[: data.draw(st.just(len(whole)) | st.integers(0, len(whole)))])
+    with suppress(DataError):
+        stored = store.read(KEY)
+        assert frame_digest(stored.frame) == frame_digest(FRAME.iloc[:20])
+        assert (stored.covered, stored.begins) == (((1, 2),), 3)
+
+
+def test_what_a_killed_process_was_writing_is_no_series_and_goes(tmp_path):
+    source, _ = downloads(tmp_path)
+    source.candles("BTC/USDT", HOUR, records=50)
+    path = source.store.path(KEY)
+    left = path.with_name(f".12ab34cd.tmp-{path.name}")
+    left.write_bytes(path.read_bytes())
+    assert source.store.series() == [KEY]
+    source.candles("BTC/USDT", HOUR, records=60)
+    assert not left.exists()
 
 
 def _download(folder, records, queue):
@@ -235,6 +345,16 @@ def test_names_stay_in_the_store_and_apart(tmp_path, symbol):
     assert len(path.relative_to(tmp_path).parts) == 3
     assert store.series() == [key]
     assert len(store.read(key).frame) == 3
+
+
+def test_names_stay_apart_where_case_does_not_count_and_are_possible_on_windows(tmp_path):
+    names = ["KPEPE/USDC", "kPEPE/USDC", "Kpepe/USDC", "CON", "nul", "COM1", "PRN.L", "BRK.", "BRK", "BRK ", "bitcoin"]
+    folders = [CandleStore(tmp_path).path(SeriesKey("memory", name, HOUR)).parent.name for name in names]
+    assert len({folder.lower() for folder in folders}) == len(names)
+    stems = {folder.partition(".")[0].lower() for folder in folders}
+    assert not stems & {"con", "nul", "com1", "prn"}
+    assert not [folder for folder in folders if folder.endswith((".", " "))]
+    assert {"bitcoin", "BRK"} <= set(folders)
 
 
 def test_a_file_under_another_name_is_refused(tmp_path):

@@ -27,6 +27,7 @@ from kronos.sources import Page, PageSource
 from kronos.sources.exchanges import Exchange
 from kronos.sources.exchanges.client import Client
 from sources.binance_wire import binance
+from sources.coingecko_wire import serve_gecko
 from sources.okx_wire import okx
 from sources.wire import Answer, Faults, Handler, Request, Server, World, free_port, serve, utc, walk
 
@@ -137,6 +138,13 @@ def test_halts_lose_nothing_around_them(name, server, world):
     same(got, between(world.shows("BTC/USDT", "1h"), "2024-01-01", NOW))
 
 
+def test_quarters_are_served_though_a_page_of_them_spans_centuries(world, server):
+    world.candles["ETH/USDT"] = walk("2015-02-01", 3_000, "1d")
+    world.now = "2023-06-30"
+    got = collect(reach("okx", server), "ETH/USDT", "3mo", "2009-01-01", world.now)
+    same(got, world.shows("ETH/USDT", "3mo"))
+
+
 @BOTH
 def test_years_before_a_listing_take_few_requests(name, world, server):
     source = reach(name, server)
@@ -161,6 +169,36 @@ def test_okx_history_that_comes_a_hundred_at_a_time_is_whole(world, server):
     assert page.until == utc("2024-01-03") + pd.Timedelta(hours=300)
     frame = CANDLES["BTC/USDT"]
     same(collect(source, "BTC/USDT", "1h", "2024-02-20", "2024-03-20"), frame[frame.index >= utc("2024-02-20")])
+
+
+def test_a_listing_long_before_the_newest_hundred_days_is_found(world, server):
+    world.okx_history_cap = 100
+    world.candles["ETH/USDT"] = walk("2018-06-01", 200 * 6, "4h")
+    got = collect(reach("okx", server), "ETH/USDT", "4h", "2018-01-01", "2018-10-15")
+    same(got, between(world.candles["ETH/USDT"], "2018-01-01", "2018-10-15"))
+
+
+def test_days_that_do_not_begin_at_midnight_hide_no_hours(world):
+    def handler(world: World, request: Request) -> Answer | None:
+        """OKX, but its days are Hong Kong's."""
+        query = {name: value.replace("1Dutc", "1D") for name, value in request.query.items()}
+        return okx(world, Request(request.path, query))
+
+    world.now, world.candles["ETH/USDT"] = "2024-03-01", walk("2024-02-20 05:30", 2_000, "1m")
+    with serve(world, [handler]) as server:
+        got = collect(reach("okx", server), "ETH/USDT", "1m", "2024-02-20", "2024-02-20 20:00")
+    same(got, between(world.candles["ETH/USDT"], "2024-02-20", "2024-02-20 20:00"))
+
+
+@BOTH
+def test_nothing_is_asked_about_the_time_before_there_were_coins(name, server):
+    source = reach(name, server)
+    source.resolve("BTC/USDT")
+    page = source.page("BTC/USDT", Interval.parse("1h"), utc("1960-01-01"), utc("1961-01-01"))
+    assert (len(page.frame), page.until) == (0, utc("1961-01-01"))
+    source.page("BTC/USDT", Interval.parse("1h"), utc("1960-01-01"), utc(NOW))
+    asked = [request.query.get("startTime") or request.query.get("before") for request in server.asked("/")]
+    assert all(int(time) >= 1_230_768_000_000 for time in asked if time)
 
 
 def test_okx_is_asked_for_days_that_begin_at_midnight_utc(server):
@@ -275,6 +313,14 @@ def test_where_an_exchange_tells_no_time_this_machines_does():
     assert before <= Exchange("cryptocom").now() <= pd.Timestamp.now(tz="UTC")
 
 
+def test_where_an_exchange_tells_no_time_its_answers_dates_do(world):
+    with serve_gecko(world, lambda *_: Answer([])) as server:
+        source = reach("bitstamp", server)
+        with pytest.raises(ParameterError, match="bitstamp has no"):
+            source.resolve("BTC/USD")
+        assert utc(NOW) <= source.now() < utc(NOW) + pd.Timedelta(minutes=5)
+
+
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 FAULTS = [
@@ -326,7 +372,7 @@ def test_a_bad_line_brings_the_same_candles_as_a_good_one(name, seed, world, ser
             "could not be reached (the connection was cut), 3 times within 1 s; check the network, or set a pr",
         ),
         ("cut", 3, "sent half an answer, 3 times within 1 s; try again later"),
-        ("html", 3, "sent an answer that is no JSON, 3 times within 1 s; try again later"),
+        ("html", 3, "sent no usable JSON, 3 times within 1 s; try again later"),
     ],
 )
 @BOTH
@@ -419,6 +465,13 @@ def test_nonsense_is_refused(rows, words, world):
         assert len(server.asked("klines")) == 1
 
 
+def test_an_object_without_anything_in_it_is_no_empty_list_of_candles(world):
+    with serve(world, [answering({})]) as server:
+        source = reach("binance", server, attempts=3)
+        with pytest.raises(SourceError, match="sent no usable JSON, 3 times"):
+            source.page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
+
+
 def test_idle_candles_without_prices_are_left_out_and_stray_ones_kept(world):
     rows = [row(MIDNIGHT + n * HOUR) for n in range(4)] + [[MIDNIGHT + 4 * HOUR, *[None] * 5]]
     rows.append(row(MIDNIGHT + 5 * HOUR + 894_789))  # as Binance has them after an outage in 2018
@@ -428,9 +481,10 @@ def test_idle_candles_without_prices_are_left_out_and_stray_ones_kept(world):
     assert page.frame["close"].notna().all()
 
 
-def test_a_clock_without_a_time_is_refused(world):
+@pytest.mark.parametrize("time", [None, -5, MIDNIGHT // 1000, MIDNIGHT * 1000, 10**30])
+def test_a_clock_without_a_time_is_refused(time, world):
     def handler(world: World, request: Request) -> Answer | None:
-        return Answer({"serverTime": None}) if request.path.endswith("/time") else None
+        return Answer({"serverTime": time}) if request.path.endswith("/time") else None
 
     with serve(world, [handler]) as server, pytest.raises(SourceError, match="no time"):
         reach("binance", server).now()

@@ -222,3 +222,11 @@ def test_waiting_can_be_stopped():
     waiting.join(timeout=30)
     assert results == [False]
     assert not replay(at=START).sleep_until(START + DAY.delta, stop)
+
+
+def test_a_clock_finer_than_the_candles_times_finds_them():
+    candles = Simulated(1, clock=lambda: pd.Timestamp("2024-03-01", tz="UTC")).candles("BTC", Interval(1, "h"))
+    coarse = replace(candles, frame=candles.frame.set_axis(candles.index.as_unit("s")).iloc[-50:])
+    wall = iter([0.0, *[1.123456789] * 9])
+    replay = Replay({("BTC", "1h"): coarse}, at=coarse.end, speed=1.7, clock=lambda: next(wall))
+    assert len(replay.candles("BTC", Interval(1, "h"), records=5)) == 5

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kronos.sources.spans import add, missing
+from kronos.sources.spans import add, before, missing
 
 POINTS = st.integers(0, 40)
 SPANS = st.lists(st.tuples(POINTS, POINTS), max_size=8)
@@ -24,3 +24,5 @@ def test_spans_behave_like_sets_of_points(given_spans, wanted):
     gaps = missing(known, wanted)
     assert cells(gaps) == cells([wanted]) - cells(known)
     assert all(a < b for a, b in gaps)
+    assert cells(before(known, wanted[0])) == {point for point in cells(known) if point < wanted[0]}
+    assert all(a < b for a, b in before(known, wanted[0]))

@@ -229,6 +229,27 @@ def test_yahoo_is_not_asked_for_minutes_that_it_has_no_more(yahoo):
     assert source.page("AAPL", M1, now - pd.Timedelta(days=20), now).until == now - pd.Timedelta(days=13)
 
 
+def test_a_candle_of_yahoo_that_may_still_change_is_left_out(yahoo):
+    now = pd.Timestamp.now(tz="UTC").floor("min")
+    opens = [now - pd.Timedelta(minutes=minutes) for minutes in (180, 120, 80, 60)]  # the last closed just now
+    source, _ = yahoo(yahoo_table([one.tz_localize(None) for one in opens], "UTC"))
+    page = source.page("AAPL", H1, opens[0], now)
+    assert page.frame.index.tolist() == opens[:2]
+    assert page.until == now
+
+
+def test_yahoos_proxy_is_checked_and_no_password_is_repeated(yahoo):
+    span = (D1, utc("2024-01-01"), utc("2024-01-05"))
+    source, _ = yahoo(proxy="gopher://user:secret@host")
+    with pytest.raises(ParameterError, match="KRONOS_SOURCES__YAHOO__PROXY is no proxy") as caught:
+        source.page("AAPL", *span)
+    assert "secret" not in str(caught.value)
+    source, _ = yahoo(ConnectionError("no way through http://user:secret@host:1"), attempts=1)
+    with pytest.raises(SourceError, match=r"no way through http://host:1") as refused:
+        source.page("AAPL", *span)
+    assert "secret" not in str(refused.value)
+
+
 def test_yahoo_has_no_volume_of_currencies(yahoo):
     source, _ = yahoo(yahoo_table(["2024-01-02"], "Europe/London"))
     assert source.page("EURUSD=X", D1, utc("2024-01-01"), utc("2024-01-05")).frame["volume"].isna().all()

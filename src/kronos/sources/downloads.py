@@ -4,35 +4,29 @@
   download goes on where it was. Two processes that want the same series take turns, and the second finds the first's.
 - A candle counts once its interval has passed on the source's clock, and `SETTLE` more: the forming one never does.
 - Duplicates and disorder on the way change nothing: the rows are the same as those of an undisturbed download.
+- Silence counts as an answer only if there are candles after it. What follows the last one is asked about again, since
+  the source may be late, or some clock have been wrong.
 - Where the source has no earlier candles, that is remembered, and a shorter history than asked for is a finding.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.sources.protocol import SETTLE, PageSource
-from kronos.sources.spans import Span, add, missing
-from kronos.sources.store import TIME, CandleStore, SeriesKey, Stored
+from kronos.sources.series import Progress, Series
+from kronos.sources.store import CandleStore, SeriesKey
+from kronos.sources.times import TICK, check_span, stamp, utc
 
-Progress = Callable[[int, int], None]
-
-_EARLIEST = pd.Timestamp("2000-01-01", tz="UTC")  # no remote source here reaches further back intraday
-_SAVE_ROWS, _SAVE_SHARE, _SAVE_SECONDS = 1_000, 0.1, 5.0  # how much an interruption may cost
-_BEFORE_LISTING = (300, pd.Timedelta(days=14))  # an empty stretch this long means that nothing is earlier
-_TICK = 1  # microsecond
-
-log = logging.getLogger("kronos.sources")
+_EARLIEST = pd.Timestamp("2000-01-01", tz="UTC")  # how far back it goes by itself; a start may be earlier
+_FEW = 10  # intervals more than should do
+_BEFORE_LISTING = (300, pd.Timedelta(days=60))  # an empty stretch this long means that nothing is earlier
 
 
 class Downloads:
@@ -91,17 +85,13 @@ class Downloads:
             DataError: If there are no candles in that span.
         """
         check_span(start, end, records)
-        key = self._key(symbol, interval)
-        closed = self.source.now() - SETTLE - interval.delta
-        if interval.unit == "mo":
-            closed = self.source.now() - SETTLE - interval.offset
-        stop = closed + pd.Timedelta(microseconds=_TICK)
+        key = self._key(symbol, interval.normalized())
+        stop = self._closed_before(key.interval)
         if end is not None:
             stop = min(stop, utc(end))
+        want = _Want(start=None if start is None else utc(start), stop=stop, records=records)
         with self.store.lock(key):
-            series = _Series(self.store, key, self._progress)
-            want = _Want(start=None if start is None else utc(start), stop=stop, records=records)
-            series.begin(want, present=closed)
+            series = Series(self.store, key, want.about(key.interval), self._progress)
             try:
                 frame = self._gather(series, want)
             finally:
@@ -116,26 +106,35 @@ class Downloads:
             raise ParameterError(f"{self.name} has no {interval} candles of {symbol}; it has {listed}.")
         return SeriesKey(self.name, name, interval)
 
-    def _gather(self, series: _Series, want: _Want) -> pd.DataFrame:
+    def _closed_before(self, interval: Interval) -> pd.Timestamp:
+        """The first opening time of which a candle is not closed yet."""
+        settled = self.source.now() - SETTLE
+        closed = settled - (interval.offset if interval.unit == "mo" else interval.delta)
+        return utc(closed) + pd.Timedelta(microseconds=TICK)
+
+    def _gather(self, series: Series, want: _Want) -> pd.DataFrame:
         """Fetch the wanted span; where it holds too few candles, go further back until there are enough, or no more."""
-        first = want.first(series.key.interval)
+        interval = series.key.interval
+        first = heard = want.first(interval)  # nothing but silence from the former to the latter
         self._fill(series, first, want.stop)
-        while first > want.earliest:
+        while first > want.earliest and not (series.begins is not None and first <= series.begins):
             have = series.count(first, want.stop)
-            if have >= want.most or (series.begins is not None and first <= series.begins):
+            if have >= want.most:
                 break
-            earlier = want.earlier(first, have, series.key.interval)
-            before = series.count(earlier, first)
+            earlier = want.earlier(first, have, heard - first, interval)
             self._fill(series, earlier, first)
-            if series.count(earlier, first) == before == 0 and first - earlier >= _long(series.key.interval):
-                series.nothing_before(first)
+            if series.count(earlier, first):
+                heard = earlier
+            elif heard - earlier >= _long(interval) and not series.reaches(earlier):
+                series.nothing_before(heard)
+                break
             first = earlier
         return series.between(first, want.stop)
 
-    def _fill(self, series: _Series, start: pd.Timestamp, stop: pd.Timestamp) -> None:
+    def _fill(self, series: Series, start: pd.Timestamp, stop: pd.Timestamp) -> None:
         """Ask for everything between two times that the store does not know."""
         for begin, end in series.unknown(start, stop):
-            cursor, last = _stamp(begin), _stamp(end)
+            cursor, last = stamp(begin), stamp(end)
             while cursor < last:
                 page = self.source.page(series.key.symbol, series.key.interval, cursor, last)
                 until = min(page.until, last)
@@ -167,15 +166,27 @@ class _Want:
         """Where to begin: exactly ``records`` intervals before the stop, or at the start."""
         if self.records is None and self.start is not None:
             return min(self.start, self.stop)
-        first = self.stop - (self.records or _BEFORE_LISTING[0]) * interval.delta
-        return min(max(first, self.earliest), self.stop)
+        return self._back(self.stop, self.records or _BEFORE_LISTING[0], interval)
 
-    def earlier(self, first: pd.Timestamp, have: int, interval: Interval) -> pd.Timestamp:
-        """How far to go back for the candles that lack, at the density seen so far, but not too far at once."""
+    def about(self, interval: Interval) -> int:
+        """How many candles that will be, at most."""
+        return self.records or max(1, int((self.stop - self.first(interval)) / interval.delta))
+
+    def earlier(self, first: pd.Timestamp, have: int, silence: pd.Timedelta, interval: Interval) -> pd.Timestamp:
+        """How far to go back for the candles that lack, at the density seen so far, but not too far at once.
+
+        Through a silence it goes in strides.
+        """
         so_far = (self.stop - first) / interval.delta
         lacking = (self.most - have) / max(0.1, have / max(1.0, so_far))
-        span = max(min(lacking, 4 * so_far) * interval.delta, _long(interval))
-        return max(first - span, self.earliest)
+        count = max(min(lacking, 4 * so_far), 4 * (silence / interval.delta)) + _FEW
+        return self._back(first, count, interval)
+
+    def _back(self, time_: pd.Timestamp, count: float, interval: Interval) -> pd.Timestamp:
+        """So many intervals before a time, or the earliest; the count may be larger than times can tell."""
+        if count >= (time_ - self.earliest) / interval.delta:
+            return min(self.earliest, time_)
+        return time_ - count * interval.delta
 
 
 def _long(interval: Interval) -> pd.Timedelta:
@@ -184,105 +195,7 @@ def _long(interval: Interval) -> pd.Timedelta:
     return max(count * interval.delta, least)
 
 
-class _Series:
-    """A series while it is downloaded: what is stored, and rows that wait to be."""
-
-    def __init__(self, store: CandleStore, key: SeriesKey, progress: Progress | None) -> None:
-        self.key = key
-        self.findings: list[Finding] = []
-        self._store = store
-        self._progress = progress
-        self._stored = self._open()
-        self._waiting: list[pd.DataFrame] = []
-        self._covered = self._stored.covered
-        self._begins = self._stored.begins
-        self._saved_at = time.monotonic()
-        self._wanted = 0
-        self._present = 0
-
-    def _open(self) -> Stored:
-        try:
-            return self._store.read(self.key)
-        except DataError as error:
-            aside = self._store.set_aside(self.key)
-            message = f"{error} It was set aside as {aside.name}, and the candles are downloaded afresh."
-            log.warning("%s", message)
-            self.findings.append(Finding("damaged-store", "warning", message))
-            return Stored()
-
-    @property
-    def begins(self) -> pd.Timestamp | None:
-        """When the source's history begins, as far as known."""
-        return None if self._begins is None else _stamp(self._begins)
-
-    def begin(self, want: _Want, present: pd.Timestamp) -> None:
-        """Note what is wanted, for the progress, and the last opening time of a candle that can be closed."""
-        first = want.first(self.key.interval)
-        self._wanted = want.records or max(1, int((want.stop - first) / self.key.interval.delta))
-        self._present = _micro(present)
-
-    def unknown(self, start: pd.Timestamp, stop: pd.Timestamp) -> list[Span]:
-        """The spans to ask for, without those that end before another candle could open."""
-        known = self._covered if self._begins is None else add(self._covered, (_micro(_EARLIEST), self._begins))
-        gaps = missing(known, (_micro(start), _micro(stop)))
-        step = self.key.interval.seconds * 1_000_000
-        held = set() if not len(gaps) else set(self._times().tolist())
-        fixed = self.key.interval.unit != "mo"
-        return [(a, b) for a, b in gaps if not (fixed and a - _TICK in held and a - _TICK + step >= b)]
-
-    def add(self, frame: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:
-        """Take a page's rows that open in [start, until), and what they say about that span."""
-        rows = _tidy(frame)
-        rows = rows[(rows.index >= start) & (rows.index < until)]
-        end = _micro(until)
-        if end > self._present:
-            # At the present, silence may only mean that the source is late: nothing is known after the last candle.
-            end = _micro(rows.index[-1]) + _TICK if len(rows) else _micro(start)
-        self._covered = add(self._covered, (_micro(start), end))
-        if len(rows):
-            self._waiting.append(rows)
-        waiting = sum(len(one) for one in self._waiting)
-        if self._progress is not None:
-            self._progress(min(len(self._stored.frame) + waiting, self._wanted), self._wanted)
-        late = time.monotonic() - self._saved_at > _SAVE_SECONDS
-        if waiting >= max(_SAVE_ROWS, _SAVE_SHARE * len(self._stored.frame)) or (waiting and late):
-            self.save()
-
-    def nothing_before(self, time_: pd.Timestamp) -> None:
-        """Remember that the source's history begins at its first candle after a time."""
-        times = self._times()
-        later = times[times >= _micro(time_)]
-        self._begins = int(later.min()) if len(later) else _micro(time_)
-
-    def save(self) -> None:
-        """Write what waits, and what is known about time, to the store."""
-        changed = self._waiting or (self._covered, self._begins) != (self._stored.covered, self._stored.begins)
-        if not changed:
-            return
-        self._stored = Stored(self._joined(), self._covered, self._begins)
-        self._waiting = []
-        self._store.write(self.key, self._stored)
-        self._saved_at = time.monotonic()
-
-    def count(self, start: pd.Timestamp, stop: pd.Timestamp) -> int:
-        """How many candles there are between two times."""
-        return len(self.between(start, stop))
-
-    def between(self, start: pd.Timestamp, stop: pd.Timestamp) -> pd.DataFrame:
-        """The candles that open in [start, stop)."""
-        frame = self._joined()
-        return frame[(frame.index >= start) & (frame.index < stop)]
-
-    def _times(self) -> np.ndarray:
-        return np.concatenate([_index(one).asi8 for one in (self._stored.frame, *self._waiting)])
-
-    def _joined(self) -> pd.DataFrame:
-        if not self._waiting:
-            return self._stored.frame
-        return _tidy(pd.concat([self._stored.frame, *self._waiting]))
-
-
-def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Want, series: _Series) -> Candles:
+def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Want, series: Series) -> Candles:
     """Rows as `Candles`, with what has to be said about them."""
     if want.records is not None:
         frame = frame.iloc[max(0, len(frame) - want.records) :]
@@ -292,48 +205,20 @@ def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Want, serie
     told = [column for column in COLUMNS if frame[column].notna().any()]
     candles = Candles.from_frame(frame[told], symbol=symbol, interval=key.interval, timezone="UTC")
     findings = [*series.findings, *candles.findings]
+    short = _short(frame, key, want, series.begins)
+    return replace(candles, findings=(*short, *findings), source=f"{key.source} {key.symbol}")
+
+
+def _short(frame: pd.DataFrame, key: SeriesKey, want: _Want, begins: pd.Timestamp | None) -> tuple[Finding, ...]:
+    """A finding if there is less than asked for."""
+    first = frame.index[0]
     if want.records is not None and len(frame) < want.records:
-        since = "" if series.begins is None else f": its history of {key.symbol} begins {frame.index[0]:%Y-%m-%d %H:%M}"
+        whole = begins is not None and first <= begins
+        since = f": its history of {key.symbol} begins {first:%Y-%m-%d %H:%M}" if whole else ""
         message = f"{key.source} has {len(frame):,} of the {want.records:,} {key.interval} candles asked for{since}."
-        findings.insert(0, Finding("short-history", "warning", message, (), want.records - len(frame)))
-    return replace(candles, findings=tuple(findings), source=f"{key.source} {key.symbol}")
-
-
-def check_span(start: pd.Timestamp | None, end: pd.Timestamp | None, records: int | None) -> None:
-    """Refuse spans that cannot hold candles.
-
-    Raises:
-        ParameterError: If the end is not after the start, or fewer than two candles are asked for.
-    """
-    if records is not None and records < 2:
-        raise ParameterError(f"At least 2 records are needed, not {records}.")
-    if start is not None and end is not None and utc(end) <= utc(start):
-        raise ParameterError(f"The end {end} is not after the start {start}.")
-
-
-def utc(time_: pd.Timestamp) -> pd.Timestamp:
-    """A time in UTC; a naive one is taken to be UTC."""
-    stamp = pd.Timestamp(time_)
-    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-
-
-def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows in order, each time once (the row that came last), in microseconds."""
-    tidy = frame[list(COLUMNS)].astype(np.float64)
-    tidy.index = _index(frame).rename(TIME)
-    tidy = tidy[~tidy.index.duplicated(keep="last")]
-    return tidy.sort_index()
-
-
-def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
-    index = frame.index
-    assert isinstance(index, pd.DatetimeIndex)
-    return index.tz_convert("UTC").as_unit("us")
-
-
-def _micro(time_: pd.Timestamp) -> int:
-    return int(time_.value) // 1_000  # its value counts nanoseconds, whatever its unit
-
-
-def _stamp(micro: int) -> pd.Timestamp:
-    return pd.Timestamp(micro, unit="us", tz="UTC")
+        return (Finding("short-history", "warning", message, (), want.records - len(frame)),)
+    if want.records is None and want.start is not None and first - key.interval.delta >= want.start:
+        since = f"from {want.start:%Y-%m-%d %H:%M} until {first:%Y-%m-%d %H:%M}"
+        message = f"{key.source} has no {key.interval} candles of {key.symbol} {since}."
+        return (Finding("short-history", "info", message),)
+    return ()

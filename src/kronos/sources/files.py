@@ -29,6 +29,7 @@ from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources.headers import Glance, glance
 from kronos.sources.local import closing_time, cut, no_interval, plain, unknown_symbol
+from kronos.storage import expanded
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Files:
             DataError: If there is no such file or folder.
             ParameterError: If there is no such timezone.
         """
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self._timezone = None if timezone is None else check_timezone(timezone)
         if not self.path.exists():
             raise DataError(f"There is no file or folder {self.path}; check the path.")

@@ -18,7 +18,7 @@ from kronos.candles import Candles, Finding
 from kronos.candles.findings import shown
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
-from kronos.sources.downloads import check_span, utc
+from kronos.sources.times import check_span, utc
 
 
 def plain(symbol: str) -> str:
@@ -69,8 +69,9 @@ def cut(
     """
     check_span(start, end, records)
     low, high = (None if time is None else _as_stamped(candles, time) for time in (start, end))
-    first = 0 if low is None else int(candles.index.searchsorted(low))
-    last = len(candles) if high is None else int(candles.index.searchsorted(high))
+    index = candles.index.as_unit("ns")  # pandas looks for no time that is finer than what it looks in
+    first = 0 if low is None else int(index.searchsorted(low))
+    last = len(candles) if high is None else int(index.searchsorted(high))
     if records is not None:
         first = max(first, last - records)
     if first >= last:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from kronos.errors import ParameterError, SourceError
 from kronos.settings import Settings, SourceSettings, get_settings
-from kronos.sources.downloads import Downloads, Progress
+from kronos.sources.downloads import Downloads
 from kronos.sources.protocol import CandleSource, PageSource
+from kronos.sources.series import Progress
 from kronos.sources.store import CandleStore
+from kronos.storage import expanded
 
 STORE = Path("data") / "candles"
 LOCAL = ("files", "qlib", "replay", "simulated")
@@ -104,7 +106,7 @@ def _replay(rest: str) -> CandleSource:
     from kronos.sources.replay import Replay
 
     sample = Path(str(resources.files("kronos") / _SAMPLES))
-    return Replay(Files(Path(rest).expanduser() if rest else sample))
+    return Replay(Files(expanded(rest) if rest else sample))
 
 
 def _simulated(rest: str) -> CandleSource:
@@ -122,7 +124,7 @@ def _simulated(rest: str) -> CandleSource:
 def _path(rest: str, kind: str) -> Path:
     if not rest:
         raise ParameterError(f"The source {kind} needs a folder; write {kind}:FOLDER.")
-    return Path(rest).expanduser()
+    return expanded(rest)
 
 
 _LOCAL: dict[str, Callable[[str], CandleSource]] = {

@@ -20,9 +20,9 @@ import pandas as pd
 from kronos.candles import Candles, Finding
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
-from kronos.sources.downloads import check_span, utc
 from kronos.sources.local import closing_time, cut, no_interval, plain, unknown_symbol
 from kronos.sources.protocol import CandleSource
+from kronos.sources.times import check_span, utc
 
 _TICK = pd.Timedelta(microseconds=1)
 _SUMMER = pd.Timedelta(hours=2)  # by how much a change of the clocks can shorten a day, with some to spare

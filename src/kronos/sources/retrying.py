@@ -180,10 +180,17 @@ def seconds_asked(retry_after: str | None) -> float | None:
     try:
         seconds = float(retry_after)
     except ValueError:
-        try:
-            date = parsedate_to_datetime(retry_after)
-        except ValueError:
+        date = read_date(retry_after)
+        if date is None:
             return None
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
         seconds = (date - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def read_date(header: str | None) -> datetime | None:
+    """The time of a header such as ``Date``, UTC; None if it says none."""
+    try:
+        date = parsedate_to_datetime(header or "")
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -20,6 +20,11 @@ def add(spans: Iterable[Span], new: Span) -> tuple[Span, ...]:
     return tuple(merged)
 
 
+def before(spans: Iterable[Span], stop: int) -> tuple[Span, ...]:
+    """What lies before a time of sorted, disjoint spans."""
+    return tuple((start, min(end, stop)) for start, end in spans if start < stop)
+
+
 def missing(spans: Iterable[Span], wanted: Span) -> tuple[Span, ...]:
     """The parts of a wanted span that no span covers.
 

@@ -4,17 +4,19 @@
   can open it. Columns ``timestamps`` (UTC opening times), open, high, low, close, volume, amount (NaN where the source
   doesn't tell).
 - The file's metadata say which spans of time are known, so that a hole in the market is told from one in the download,
-  and the digest of its rows, which every reading checks.
+  and the digests of its rows and of all this, which every reading checks.
 - A file is replaced whole: a reader never sees half of one, a crash leaves the old one. Writers take turns by a lock
-  beside it, which the system frees when its holder dies.
+  beside it, which the system frees when its holder dies; what a dead one was writing is then removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,14 @@ from kronos.errors import DataError, StorageError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest
 from kronos.sources.spans import Span
-from kronos.storage import atomic_path
+from kronos.storage import atomic_path, expanded
 
 TIME = "timestamps"
-_FORMAT = 1
+_FORMAT = 2
 _KEY = b"kronos"
 _LONGEST = 120  # characters of a symbol's folder
+# What systems take amiss: hidden names, dots and blanks at the end, and Windows' devices, whatever their ending.
+_AMISS = re.compile(r"^\.|[. ]$|^[acnp](?=(?:ux|on|ul|rn)(?:\.|$))|^[cl](?=(?:om|pt)\d(?:\.|$))", re.IGNORECASE)
 
 log = logging.getLogger("kronos.sources")
 
@@ -85,7 +89,7 @@ class CandleStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = expanded(folder)
 
     def path(self, key: SeriesKey) -> Path:
         """Where a series lies, whether it exists or not."""
@@ -103,8 +107,9 @@ class CandleStore:
             return _read(path, key)
         except FileNotFoundError:
             return Stored()
-        except PermissionError as error:
-            raise StorageError(f"Cannot read {path}: permission is denied; change its rights.") from error
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(f"Cannot read {path}: {reason}; check its rights and the disk.") from error
 
     def write(self, key: SeriesKey, stored: Stored) -> Path:
         """Replace a series whole; call it under `lock`.
@@ -122,10 +127,17 @@ class CandleStore:
 
         Returns:
             The new name.
+
+        Raises:
+            StorageError: If the file system refuses.
         """
         path = self.path(key)
         aside = path.with_suffix(".damaged")
-        path.replace(aside)
+        try:
+            path.replace(aside)
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(f"Cannot set the damaged {path} aside: {reason}; remove it.") from error
         return aside
 
     @contextmanager
@@ -144,7 +156,7 @@ class CandleStore:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                log.info("Another process is downloading %s; waiting for it.", key)
+                log.warning("Another process is downloading %s; waiting for it.", key)
                 lock.acquire()
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
@@ -152,6 +164,9 @@ class CandleStore:
                 f"Cannot keep candles in {self.folder}: {reason}; choose another store folder."
             ) from error
         try:
+            for left in path.parent.glob(f".*.tmp-{key.interval}.parquet"):
+                with suppress(OSError):
+                    left.unlink()
             yield
         finally:
             lock.release()
@@ -161,14 +176,22 @@ class CandleStore:
         found = []
         for path in sorted(self.folder.glob("*/*/*.parquet")):
             meta = _metadata(path)
-            if meta is not None:
-                found.append(SeriesKey(meta["source"], meta["symbol"], Interval.parse(meta["interval"])))
+            if meta is None:
+                continue
+            key = SeriesKey(meta["source"], meta["symbol"], Interval.parse(meta["interval"]))
+            if path == self.path(key):
+                found.append(key)
         return found
 
 
 def _safe(name: str) -> str:
-    """A name as a folder, without anything a file system may take amiss; different names stay different."""
-    text = quote(name, safe="-_+=@ ").replace(".", "%2E", 1 if name.startswith(".") else 0)
+    """A name as a folder, without anything a file system may take amiss; different names stay different.
+
+    Names of capitals and small letters are marked, since some file systems do not tell these apart.
+    """
+    text = _AMISS.sub(lambda one: f"%{ord(one[0]):02X}", quote(name, safe="-_+=@ "))
+    if name not in (name.upper(), name.lower()):
+        text += "~" + hashlib.sha256(name.encode()).hexdigest()[:6]
     if len(text) > _LONGEST:
         raise DataError(f"The name '{name[:40]}…' is too long to be stored; use a shorter one.")
     return text
@@ -180,7 +203,7 @@ def _write(path: Path, key: SeriesKey, stored: Stored) -> None:
 
     times = pa.array(_index(stored.frame).asi8, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
     columns = [pa.array(stored.frame[column].to_numpy(dtype=np.float64)) for column in COLUMNS]
-    meta = {
+    meta: dict[str, Any] = {
         "format": _FORMAT,
         "source": key.source,
         "symbol": key.symbol,
@@ -189,8 +212,15 @@ def _write(path: Path, key: SeriesKey, stored: Stored) -> None:
         "begins": stored.begins,
         "sha256": frame_digest(stored.frame),
     }
+    meta["seal"] = _seal(meta)
     table = pa.table([times, *columns], names=[TIME, *COLUMNS])
     parquet.write_table(table.replace_schema_metadata({_KEY: json.dumps(meta).encode()}), path, compression="zstd")
+
+
+def _seal(meta: dict[str, Any]) -> str:
+    """The digest of everything else that is said of a file."""
+    rest = {name: value for name, value in meta.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
@@ -214,13 +244,17 @@ def _read(path: Path, key: SeriesKey) -> Stored:
         frame = pd.DataFrame(values, columns=list(COLUMNS), index=index)
         covered = tuple((int(start), int(end)) for start, end in meta["covered"])
         begins = None if meta["begins"] is None else int(meta["begins"])
-        named = (meta["source"], meta["symbol"], meta["interval"], meta["format"])
-        digest = meta["sha256"]
-    except (pa.ArrowException, KeyError, ValueError, TypeError, EOFError) as error:
+        named = (meta["source"], meta["symbol"], meta["interval"])
+        sealed = meta["seal"] == _seal(meta)
+        digest, format_ = meta["sha256"], meta["format"]
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; what pyarrow cannot decode is an OSError without a number
         raise DataError(f"The stored candles {path} are damaged and cannot be read; {mend}.") from error
-    if named != (key.source, key.symbol, str(key.interval), _FORMAT):
+    if named != (key.source, key.symbol, str(key.interval)):
         raise DataError(f"{path} holds {named[0]} {named[1]} {named[2]}, not {key}; {mend}.")
-    if digest != frame_digest(frame) or not (index.is_monotonic_increasing and index.is_unique):
+    sorted_ = index.is_monotonic_increasing and index.is_unique
+    if not sealed or digest != frame_digest(frame) or not sorted_ or format_ != _FORMAT:
         raise DataError(f"The stored candles {path} are damaged: their digest does not fit; {mend}.")
     return Stored(frame, covered, begins)
 

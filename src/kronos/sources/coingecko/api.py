@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from kronos.errors import ParameterError
+from kronos.sources.addresses import checked_base, checked_proxy
+from kronos.sources.clocks import AnswerClock
 from kronos.sources.retrying import AttemptError, broken, refused, retrying, unreachable, variable
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ class Api:
 
     Attributes:
         plan: ``demo`` or ``pro``.
+        clock: The time that its answers tell.
     """
 
     def __init__(self, settings: SourceSettings, wait: float) -> None:
@@ -41,25 +40,14 @@ class Api:
         if settings.plan == "pro" and not key and settings.base_url is None:
             raise ParameterError(f"CoinGecko's pro plan needs a key; set {_KEY}, or take the demo plan.")
         self.plan = settings.plan
+        self.clock = AnswerClock()
         self._settings = settings
         self._wait = wait
         self._headers = {_KEY_HEADERS[settings.plan]: key} if key else {}
-        base = (settings.base_url or _HOSTS[settings.plan]).rstrip("/")
+        base = checked_base(settings.base_url or _HOSTS[settings.plan], "coingecko")
         self._base = base if base.endswith(_ROOT) else base + _ROOT
+        self._proxy = None if settings.proxy is None else checked_proxy(settings.proxy, "coingecko")
         self._client: httpx2.Client | None = None
-        self._seen: tuple[pd.Timestamp, float] | None = None
-
-    @property
-    def heard(self) -> bool:
-        """Whether an answer has told the time."""
-        return self._seen is not None
-
-    def now(self) -> pd.Timestamp:
-        """The time by the clock of the latest answer, else of this machine; UTC."""
-        if self._seen is None:
-            return pd.Timestamp.now(tz="UTC")
-        at, tick = self._seen
-        return at + pd.Timedelta(seconds=time.monotonic() - tick)
 
     def get(self, path: str, params: Mapping[str, object] | None = None) -> Any:
         """Ask, and ask again where that may help.
@@ -88,13 +76,13 @@ class Api:
             raise unreachable(str(error) or type(error).__name__, name="coingecko") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise broken(f"sent what cannot be read ({error})") from error
-        self._note_clock(answer)
+        self.clock.note(answer.headers.get("date"))
         body = _json(answer)
         code, text = _told(body)
         if answer.status_code != 200 or code or text:
             raise self._refusal(answer, code, text)
         if body is None:
-            raise broken("sent something other than JSON")
+            raise broken("sent no usable JSON")
         return body
 
     def _open(self) -> httpx2.Client:
@@ -102,20 +90,15 @@ class Api:
             import httpx2
 
             try:
-                self._client = httpx2.Client(proxy=self._settings.proxy, timeout=self._settings.timeout)
-            except (ValueError, ImportError) as error:
-                raise ParameterError(
-                    f"The proxy '{self._settings.proxy}' cannot be used ({error}); see to "
-                    f"{variable('coingecko', 'proxy')}."
-                ) from error
+                self._client = httpx2.Client(proxy=self._proxy, timeout=self._settings.timeout)
+            except ImportError as error:
+                mend = "install it with pip install socksio"
+                raise ParameterError(f"The SOCKS proxy of CoinGecko needs socksio; {mend}.") from error
+            except (ValueError, httpx2.InvalidURL) as error:
+                # The address may hold a password: the message does not repeat it.
+                mend = "write it like http://host:8080 or socks5://host:1080"
+                raise ParameterError(f"{variable('coingecko', 'proxy')} cannot be used; {mend}.") from error
         return self._client
-
-    def _note_clock(self, answer: httpx2.Response) -> None:
-        try:
-            at = pd.Timestamp(parsedate_to_datetime(answer.headers["date"]))
-        except (KeyError, ValueError):
-            return
-        self._seen = (at.tz_localize("UTC") if at.tz is None else at.tz_convert("UTC"), time.monotonic())
 
     def _refusal(self, answer: httpx2.Response, code: int | None, text: str) -> Exception:
         """What to raise for an answer that is not the one asked for."""

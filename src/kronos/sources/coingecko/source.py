@@ -110,9 +110,9 @@ class CoinGecko:
         Raises:
             SourceError: If it cannot be reached.
         """
-        if not self._api.heard:
+        if not self._api.clock.heard:
             self._api.get("/ping")
-        return self._api.now()
+        return self._api.clock.now()
 
     def intervals(self, symbol: str) -> tuple[Interval, ...]:  # noqa: ARG002 - the protocol's argument
         """30m, 4h and 4d; on the pro plan 1h and 1d too."""

@@ -1,7 +1,8 @@
 """One exchange of ccxt, set up as the settings say, and asked with retries.
 
 - Keys are used where there are any, and never needed; hosts, proxy and timeout are the settings'.
-- What is no JSON is a fault: ccxt would take a cut answer, or a gateway's page, for an empty list of candles.
+- What is no JSON, or holds nothing, is a fault: ccxt would take a cut answer, or a gateway's page, for an empty list of
+  candles.
 - Each candle keeps the amount (quote volume) where the exchange is known to tell it, which ccxt leaves out.
 """
 
@@ -18,9 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from kronos.errors import ParameterError
+from kronos.sources.addresses import checked_base, checked_proxy
+from kronos.sources.clocks import AnswerClock
 from kronos.sources.exchanges.dialects import DIALECTS, Dialect, Kind
 from kronos.sources.exchanges.faults import NonsenseError, fault_of
-from kronos.sources.retrying import AttemptError, UnreachableError, retrying, variable
+from kronos.sources.retrying import AttemptError, UnreachableError, retrying
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OLDEST, _NEWEST = 10**11, 10**13  # 1973 and 2286, in milliseconds: a time outside is none, or in another unit
+OLDEST, NEWEST = 10**11, 10**13  # 1973 and 2286, in milliseconds: a time outside is none, or in another unit
 _HOST = re.compile(r"^https?://[^/]+")
 _UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
 
@@ -42,6 +45,7 @@ class Client:
     Attributes:
         name: ccxt's name of it.
         api: ccxt's object; call it through `ask`.
+        clock: The time that its answers tell.
         dialect: What ccxt does not tell about it.
     """
 
@@ -57,10 +61,11 @@ class Client:
         self.dialect = DIALECTS.get(name, Dialect())
         self._settings = settings
         self._wait = wait
+        self.clock = AnswerClock()
         self._spare = dict(self.dialect.spare) if settings.base_url is None else {}
         if settings.base_url is not None:
-            self.api.urls["api"] = _moved(self.api.urls["api"], _checked_base(settings.base_url, name))
-        _refuse_no_json(self.api)
+            self.api.urls["api"] = _moved(self.api.urls["api"], checked_base(settings.base_url, name))
+        _watch(self.api, self.clock)
         _keep_amounts(self.api, self.dialect)
 
     def ask(self, call: Callable[[], T]) -> T:
@@ -146,7 +151,9 @@ def _config(name: str, settings: SourceSettings) -> dict[str, Any]:
         "requests_trust_env": True,  # the usual HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE
     }
     if settings.proxy is not None:
-        proxy = _checked_proxy(settings.proxy, name)
+        proxy = checked_proxy(settings.proxy, name)
+        if proxy.startswith("socks") and importlib.util.find_spec("socks") is None:
+            raise ParameterError(f"The SOCKS proxy of {name} needs PySocks; install it with pip install pysocks.")
         config["proxies"] = {"http": proxy, "https": proxy}
     for ours, theirs in (("api_key", "apiKey"), ("api_secret", "secret"), ("api_passphrase", "password")):
         secret: SecretStr | None = getattr(settings, ours)
@@ -154,31 +161,6 @@ def _config(name: str, settings: SourceSettings) -> dict[str, Any]:
         if value:
             config[theirs] = value
     return config
-
-
-def _checked_base(url: str, name: str) -> str:
-    try:
-        parts = urlsplit(url)
-        well = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        well = False
-    if not well or parts.query or parts.fragment:
-        raise ParameterError(
-            f"{variable(name, 'base_url')} is no address; write it like https://host or http://host:8080."
-        )
-    return url.rstrip("/")
-
-
-def _checked_proxy(url: str, name: str) -> str:
-    # The address itself may hold a password: messages do not repeat it.
-    scheme, _, rest = url.partition("://")
-    if scheme.lower() not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h") or not rest:
-        raise ParameterError(
-            f"{variable(name, 'proxy')} is no proxy; write it like http://host:8080 or socks5h://host:1080."
-        )
-    if scheme.lower().startswith("socks") and importlib.util.find_spec("socks") is None:
-        raise ParameterError(f"The SOCKS proxy of {name} needs PySocks; install it with pip install pysocks.")
-    return url
 
 
 def _moved(urls: Any, base: str, only: str | None = None) -> Any:
@@ -190,15 +172,17 @@ def _moved(urls: Any, base: str, only: str | None = None) -> Any:
     return urls
 
 
-def _refuse_no_json(api: Any) -> None:
+def _watch(api: Any, clock: AnswerClock) -> None:
+    """Note the time of every answer, and refuse those that are no JSON, or an object without anything in it."""
     from ccxt import BadResponse
 
     fetch = api.fetch
 
     def fetch_json(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         answer = fetch(url, method, headers, body)
-        if not isinstance(answer, (dict, list)):
+        if not isinstance(answer, (dict, list)) or answer == {}:
             raise BadResponse(api.id)
+        clock.note((api.last_response_headers or {}).get("Date"))
         return answer
 
     api.fetch = fetch_json
@@ -210,7 +194,7 @@ def _keep_amounts(api: Any, dialect: Dialect) -> None:
     def parse_with_amount(raw: Any, market: Any = None) -> list[Any]:
         row = parse(raw, market)
         time = row[0]
-        if not isinstance(time, (int, float)) or not _OLDEST < time < _NEWEST:
+        if not isinstance(time, (int, float)) or not OLDEST < time < NEWEST:
             raise NonsenseError("a candle without a time")
         told = market is not None and kind_of(market) in dialect.amount_of
         return [*row[:6], _amount(raw, dialect.amount) if told else math.nan]

@@ -20,7 +20,7 @@ import pandas as pd
 from kronos.candles import COLUMNS
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
-from kronos.sources.exchanges.client import Client, kind_of
+from kronos.sources.exchanges.client import NEWEST, OLDEST, Client, kind_of
 from kronos.sources.exchanges.dialects import Kind
 from kronos.sources.exchanges.faults import NonsenseError
 from kronos.sources.exchanges.notation import Instrument, find, kinds_asked
@@ -34,6 +34,7 @@ Rows = npt.NDArray[np.float64]
 _FRESH = 60.0  # seconds for which this machine's clock carries on the exchange's
 _USUAL_PAGE, _SURE_WINDOW = 500, 100  # rows to ask for, and of which windows are, where the exchange does not tell
 _DAY = Interval(1, "d")
+_FIRST = pd.Timestamp("2009-01-03", tz="UTC")  # nothing that these exchanges trade is older
 _TYPES: dict[Kind, tuple[str, ...]] = {"spot": ("spot",), "linear": ("linear", "swap"), "inverse": ("inverse", "swap")}
 
 
@@ -68,17 +69,17 @@ class Exchange:
         return self._client.name
 
     def now(self) -> pd.Timestamp:
-        """The time on the exchange's clock, or on this machine's if the exchange tells none; UTC.
+        """The time on the exchange's clock, or where it tells none, by the date of its latest answer; UTC.
 
         Raises:
             SourceError: If it cannot be reached.
         """
         api = self._client.api
         if api.has.get("fetchTime") is not True:
-            return pd.Timestamp.now(tz="UTC")
+            return self._client.clock.now()
         if self._clock is None or time.monotonic() - self._clock[1] > _FRESH:
             told = self._client.ask(api.fetch_time)
-            if not isinstance(told, int) or told <= 0:
+            if not isinstance(told, int) or not OLDEST < told < NEWEST:
                 raise SourceError(f"{self.name} answered what is no time; try again later.")
             self._clock = pd.Timestamp(told, unit="ms", tz="UTC"), time.monotonic()
         return self._clock[0] + pd.Timedelta(seconds=time.monotonic() - self._clock[1])
@@ -107,6 +108,9 @@ class Exchange:
             SourceError: If it cannot be reached, or answers nonsense.
         """
         market = self._market(symbol)
+        start = max(start, _FIRST)
+        if start >= end:
+            return Page(_frame(np.empty((0, 7))), end)
         count = min(self._size(market), math.ceil((end - start) / interval.delta))
         rows = self._rows(market, interval, start, count)
         onward = kind_of(market) in self._client.dialect.onward
@@ -127,13 +131,20 @@ class Exchange:
     def _end_of_nothing(
         self, market: dict[str, Any], interval: Interval, start: pd.Timestamp, end: pd.Timestamp
     ) -> pd.Timestamp:
-        """Up to when an empty page says that there is nothing; days tell it of more than hours do."""
+        """Up to when an empty page says that there is nothing; days tell it of more than hours do.
+
+        The days of some exchanges do not begin at midnight UTC: one that begins before a time may hold what follows it.
+        """
         size = self._size(market, _SURE_WINDOW)
+        if (end - start) / interval.delta <= size:
+            return end
         window = start + size * interval.delta
-        if window >= end or not interval.intraday or _DAY not in self._timeframes:
+        if not interval.intraday or _DAY not in self._timeframes:
             return window
-        days = self._rows(market, _DAY, start.floor("D"), size)
-        return max(window, _time(days[0]) if len(days) else start.floor("D") + size * _DAY.delta)
+        since = start.floor("D") - _DAY.delta
+        days = self._with_beginning(self._rows(market, _DAY, since, size), market, _DAY, since, size)
+        later = days[days[:, 0] + _DAY.seconds * 1000 > _millis(window)]
+        return max(window, _time(later[0]) if len(later) else since + size * _DAY.delta)
 
     def _with_beginning(
         self, rows: Rows, market: dict[str, Any], interval: Interval, start: pd.Timestamp, count: int
@@ -154,7 +165,7 @@ class Exchange:
         params = {}
         if dialect.recent is not None:
             # ccxt would choose by this machine's clock.
-            recent = start > self.now() - dialect.recent * interval.delta
+            recent = (self.now() - start) / interval.delta < dialect.recent
             params["type"] = "Candles" if recent else "HistoryCandles"
         timeframe, since = self._timeframe(interval), _millis(start)
         raw = self._client.ask(lambda: _table(api.fetch_ohlcv(market["symbol"], timeframe, since, count, params)))

@@ -48,7 +48,7 @@ def fault_of(error: Exception, name: str, timeout: float) -> AttemptError:
     if isinstance(error, ccxt.NetworkError):
         return _lost(error, name)
     if isinstance(error, ccxt.OperationFailed):
-        return broken("sent an answer that is no JSON")
+        return broken("sent no usable JSON")
     if isinstance(error, ccxt.AuthenticationError):
         mend = f"set or mend {name.upper()}_API_KEY, and its secret beside it"
         return AttemptError(f"wants keys, or other ones ({_words(error)})", mend)

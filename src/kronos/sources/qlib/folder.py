@@ -40,6 +40,7 @@ from kronos.sources.qlib.layout import (
     read_instruments,
 )
 from kronos.sources.qlib.writing import write_qlib
+from kronos.storage import expanded
 
 Fields = dict[str, npt.NDArray[np.float64]]
 
@@ -115,7 +116,7 @@ class QlibFolder:
             DataError: If it is no Qlib folder.
             ParameterError: If it has no such frequency or market, or there is no such timezone.
         """
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self.market = market
         self._only = None if freq is None else Interval.parse(freq).normalized()
         self._timezone = None if timezone is None else check_timezone(timezone)

@@ -24,7 +24,7 @@ from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources.qlib.label import LABEL, label_of
 from kronos.sources.qlib.layout import LONGEST, code_folder, code_problem, frequency_name, market_file
-from kronos.storage import atomic_folder
+from kronos.storage import atomic_folder, expanded
 
 # What pandas, with which Qlib reads the instruments, takes for a missing cell.
 _MISSING = frozenset({
@@ -56,7 +56,7 @@ def write_qlib(
         DataError: If candles cannot be told in Qlib's layout.
         StorageError: If the file system refuses.
     """
-    target = Path(folder).expanduser()
+    target = expanded(folder)
     market_file(target, market)
     plan = _plan(candles)
     with atomic_folder(target, replace=replace) as building:

@@ -18,7 +18,6 @@ from kronos.candles import COLUMNS, Candles, Finding
 from kronos.candles.findings import Severity
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
-from kronos.sources.downloads import check_span, utc
 from kronos.sources.local import no_interval
 from kronos.sources.simulation.markets import BLOCK, CHUNK, EPOCH, Grid, Ints, find_market, grid, index_of, opens_of
 from kronos.sources.simulation.walking import (
@@ -30,6 +29,7 @@ from kronos.sources.simulation.walking import (
     minutes,
     shorter,
 )
+from kronos.sources.times import check_span, utc
 
 _QUOTES = r"USDT|USDC|FDUSD|USD|EUR|BTC|ETH"
 _FIRST_YEAR = int(str(EPOCH)[:4])

@@ -20,6 +20,7 @@ import pandas as pd
 
 from kronos.errors import KronosError, ParameterError
 from kronos.intervals import Interval
+from kronos.sources.addresses import checked_proxy
 from kronos.sources.protocol import Page
 from kronos.sources.retrying import AttemptError, retrying, variable
 from kronos.sources.vendors.rows import akshare_rows, baostock_rows, chinese_code, yahoo_rows
@@ -32,6 +33,7 @@ _YAHOO_CHINA = {"sh": "SS", "sz": "SZ"}
 _YAHOO = {"1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "1d": "1d", "1w": "1wk", "1mo": "1mo"}
 _YAHOO_KEEPS = {"1m": 29, "5m": 59, "15m": 59, "30m": 59, "1h": 729}  # days
 _YAHOO_MINUTES_AT_ONCE = pd.Timedelta(days=7)
+_YAHOO_LAG = pd.Timedelta(minutes=30)  # many exchanges' prices come up to 20 minutes late
 _BAOSTOCK = {"5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "d", "1w": "w", "1mo": "m"}
 _AKSHARE = {"5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "daily", "1w": "weekly", "1mo": "monthly"}
 _LIBRARY_FAULTS = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # how they say that an answer was odd
@@ -118,6 +120,7 @@ class Yahoo(_Vendor):
 
     Prices are not adjusted for dividends (``auto_adjust=False``), but for splits, as Yahoo does. There is no amount,
     and no volume of currencies. Minute bars reach back 30 days (1m), 60 days (5m to 30m) or 730 days (1h), no further.
+    Prices of many exchanges come late: a candle counts half an hour after it closed.
     """
 
     name = "yahoo"
@@ -149,6 +152,7 @@ class Yahoo(_Vendor):
         if first >= end:
             return Page(yahoo_rows(pd.DataFrame(), interval), end)
         rows = yahoo_rows(self._ask(lambda: self._history(symbol, word, *_asked(first, until, interval))), interval)
+        rows = rows[pd.DatetimeIndex(rows.index) + interval.offset <= self.now() - _YAHOO_LAG].copy()
         if symbol.endswith("=X"):
             rows["volume"] = float("nan")
         return _page(rows, start, until)
@@ -157,7 +161,8 @@ class Yahoo(_Vendor):
         library = self._import()
         faults = library.exceptions
         try:
-            with _outspoken(library, self._settings.proxy):
+            proxy = self._settings.proxy
+            with _outspoken(library, None if proxy is None else checked_proxy(proxy, self.name)):
                 table = library.Ticker(symbol).history(
                     start=first, end=last, interval=word, auto_adjust=False, actions=False,
                     timeout=self._settings.timeout,
@@ -326,8 +331,9 @@ def _check(answer: Any) -> None:
 
 
 def _line(error: Exception) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    """An exception's message on one line, without the passwords of addresses in it."""
+    said = re.sub(r"//[^/@\s]*@", "//", str(error))
+    return " ".join(said.split())[:120] or type(error).__name__
 
 
 def _settings(name: str) -> SourceSettings:
