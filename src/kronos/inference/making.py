@@ -76,8 +76,8 @@ def describe_made(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        "model": _weights(machinery.model),
-        "tokenizer": _weights(machinery.tokenizer),
+        "model": weights(machinery.model),
+        "tokenizer": weights(machinery.tokenizer),
         "max_context": machinery.max_context,
         "precision": machinery.precision,
         "dtype": str(machinery.dtype).removeprefix("torch."),
@@ -106,7 +106,7 @@ def _ref(located: Located) -> str:
     return located.entry.name if located.entry else Path(located.ref).name
 
 
-def _weights(network: Kronos | KronosTokenizer) -> dict[str, Any]:
+def weights(network: Kronos | KronosTokenizer) -> dict[str, Any]:
     """Where a network's weights come from; those that were never saved, or changed since, have no file's hash."""
     located = network.located
     if located is None:

@@ -1,0 +1,1 @@
+"""Walk-forward evaluation: runs, scores with uncertainty, verdicts in words."""

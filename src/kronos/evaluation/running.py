@@ -1,0 +1,211 @@
+"""Walk-forward runs: every forecaster at every origin, kept in shards, so that a killed run goes on where it was.
+
+A run is a folder: ``run.json`` says what was asked (it goes on with nothing else), ``<forecaster>/<shard>.npz`` hold
+the sampled cumulative log returns of the close, which is all that scores and calibrations need.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kronos.errors import DataError, ParameterError
+from kronos.evaluation.forecasters import Forecaster
+from kronos.evaluation.plan import Plan
+from kronos.forecasts import Forecast
+from kronos.provenance import now_utc, versions
+from kronos.storage import atomic_path, write_text
+
+Progress = Callable[[int, int], None]
+
+RUN = "run.json"
+SHARD = 128  # origins a file: what an interruption may cost of one forecaster
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How forecasts of a run are drawn.
+
+    Attributes:
+        samples: Paths of each.
+        seed: Of the draws.
+    """
+
+    samples: int = 50
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise ParameterError(f"An evaluation needs at least 2 samples, not {self.samples}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """What one forecaster said at every origin of a run.
+
+    Attributes:
+        name: The forecaster's.
+        returns: Cumulative log returns of the close since the last known one; NaN where it made no forecast. [N, S, H]
+        level_error: By how much a model's tokenizer misses the last known close, in logs; 0 where there is none. [N]
+    """
+
+    name: str
+    returns: npt.NDArray[np.float32]
+    level_error: npt.NDArray[np.float64]
+
+
+def run(
+    plan: Plan,
+    forecasters: Sequence[Forecaster],
+    folder: Path,
+    settings: Settings = Settings(),
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Paths]:
+    """Forecast at every origin, or what is left of them.
+
+    Args:
+        plan: The origins.
+        forecasters: Who forecasts; names are distinct.
+        folder: Where shards are kept.
+        settings: Samples and seed.
+        progress: Called with the forecasts done and their number.
+
+    Returns:
+        By forecaster's name what it said.
+
+    Raises:
+        ParameterError: If the folder holds a run of something else, or two forecasters share a name.
+        StorageError: If it cannot be written.
+    """
+    names = [one.name for one in forecasters]
+    if len({_safe(name) for name in names}) < len(names):
+        raise ParameterError(f"Forecasters need different names, not {', '.join(names)}.")
+    _open(plan, folder, settings)
+    total, done = len(plan) * len(forecasters), 0
+    for one in forecasters:
+        _claim(one, folder)
+        for shard in shards(len(plan)):
+            path = _shard_path(folder, one.name, shard)
+            if not path.is_file():
+                _write(path, *_forecast(plan, one, shard, settings))
+            done += len(shard)
+            if progress is not None:
+                progress(done, total)
+    return {name: read(plan, folder, name) for name in names}
+
+
+def shards(count: int) -> list[range]:
+    """The origins of a plan in consecutive ranges."""
+    return [range(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
+
+
+def read(plan: Plan, folder: Path, name: str) -> Paths:
+    """What a forecaster said, from its shards.
+
+    Raises:
+        DataError: If a shard is missing or damaged.
+    """
+    returns, errors = [], []
+    for shard in shards(len(plan)):
+        path = _shard_path(folder, name, shard)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                returns.append(file["returns"])
+                errors.append(file["level_error"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{path} cannot be read; remove it and run again.") from error
+        if len(returns[-1]) != len(shard):
+            raise DataError(f"{path} holds {len(returns[-1])} forecasts, not {len(shard)}; remove it and run again.")
+    return Paths(name, np.concatenate(returns), np.concatenate(errors))
+
+
+def _forecast(
+    plan: Plan, one: Forecaster, shard: range, settings: Settings
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """A shard's cumulative log returns and level errors; each origin sees its own past only."""
+    histories = {plan.name(origin): plan.history(origin) for origin in shard}
+    times = {plan.name(origin): plan.times(origin) for origin in shard}
+    made = one.forecast(histories, times, samples=settings.samples, seed=settings.seed)
+    returns = np.full((len(shard), settings.samples, plan.walk.horizon), np.nan, dtype=np.float32)
+    errors = np.zeros(len(shard))
+    for row, name in enumerate(histories):
+        forecast = made.get(name)
+        if forecast is not None:
+            returns[row] = _returns(forecast, settings.samples)
+            errors[row] = forecast.made.details.get("level_error") or 0.0
+    return returns, errors
+
+
+def _returns(forecast: Forecast, samples: int) -> npt.NDArray[np.float64]:
+    """Cumulative log returns ``[S, H]``; of a forecast of one path, that path as often as asked for."""
+    logs = forecast.returns(cumulative=True)
+    if len(logs) == samples:
+        return logs
+    if len(logs) == 1:
+        return np.repeat(logs, samples, axis=0)
+    raise DataError(f"{forecast.made.name} gave {len(logs)} paths, but {samples} were asked for.")
+
+
+def _open(plan: Plan, folder: Path, settings: Settings) -> None:
+    """Begin a run, or make sure that the folder's is the same."""
+    asked = {
+        "format": _FORMAT,
+        "plan": plan.digest(),
+        "origins": len(plan),
+        "horizon": plan.walk.horizon,
+        "samples": settings.samples,
+        "seed": settings.seed,
+    }
+    path = folder / RUN
+    if path.is_file():
+        found = _json(path)
+        other = next((key for key, value in asked.items() if found.get(key) != value), None)
+        if other is not None:
+            raise ParameterError(f"{folder} holds a run of another {other}; take another folder, or remove it.")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ParameterError(f"{folder} holds something else than a run; take another folder.")
+    write_text(path, json.dumps({**asked, "begun": now_utc(), "versions": versions()}, indent=2) + "\n")
+
+
+def _claim(one: Forecaster, folder: Path) -> None:
+    """Note whose shards these are, or make sure that they are the same forecaster's."""
+    path = folder / _safe(one.name) / "forecaster.json"
+    identity = json.loads(json.dumps(dict(one.identity())))
+    if not path.is_file():
+        write_text(path, json.dumps(identity, indent=2) + "\n")
+    elif _json(path) != identity:
+        raise ParameterError(f"{path.parent} holds forecasts of another {one.name}; take another folder, or remove it.")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read; take another folder, or remove it.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, returns: npt.NDArray[np.float32], level_error: npt.NDArray[np.float64]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, returns=returns, level_error=level_error)
+
+
+def _shard_path(folder: Path, name: str, shard: range) -> Path:
+    return folder / _safe(name) / f"{shard.start:07d}.npz"
+
+
+def _safe(name: str) -> str:
+    """A forecaster's name as a folder."""
+    return re.sub(r"[^\w.+=@-]+", "-", name).strip("-.") or "forecaster"

@@ -1,0 +1,155 @@
+"""Scores of every forecaster at every origin and step: one long table, from which everything else is a mean.
+
+All of cumulative log returns of the close, r_h = log(close_{t+h} / close_t); spreads in units of σ√h, with σ the
+standard deviation (n - 1) of the last 64 one-step log returns before the origin, so that markets, intervals and steps
+compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kronos.errors import ParameterError
+from kronos.evaluation.plan import Plan
+from kronos.evaluation.running import Paths
+from kronos.forecasts import BANDS
+from kronos.metrics import band_ends, brier, crps, energy_score, inside, interval_score, pit, realised_volatility
+
+Array = npt.NDArray[np.float64]
+
+WINDOW = 64  # one-step returns in the unit σ
+_CHUNK = 512  # origins scored at once, to bound memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What happened at every origin of a plan.
+
+    Attributes:
+        returns: Cumulative log returns of the close. [N, H]
+        sigma: The unit σ; NaN where the history does not move. [N]
+        origins: One row an origin: series, group, date.
+    """
+
+    returns: Array
+    sigma: Array
+    origins: pd.DataFrame
+
+    @classmethod
+    def of(cls, plan: Plan) -> Truth:
+        """Read it off the candles."""
+        return cls(plan.returns(), _sigma(plan), plan.table())
+
+
+def _sigma(plan: Plan) -> Array:
+    logs = [np.log(one.candles.frame["close"].to_numpy()) for one in plan.instruments]
+    pairs = zip(plan.series.tolist(), plan.known.tolist(), strict=True)
+    spread = np.array([np.diff(logs[i][k - WINDOW - 1 : k]).std(ddof=1) for i, k in pairs])
+    return np.where(spread > 0, spread, np.nan)
+
+
+def usual_steps(horizon: int) -> tuple[int, ...]:
+    """Steps to report: 1, 4, 8 and 24 where they lie within the horizon, and the horizon itself."""
+    return tuple(sorted({*(step for step in (1, 4, 8, 24) if step <= horizon), horizon}))
+
+
+def score_paths(truth: Truth, paths: Paths, steps: Sequence[int]) -> pd.DataFrame:
+    """Score one forecaster.
+
+    Args:
+        truth: What happened.
+        paths: What it said.
+        steps: Steps ahead, counted from 1.
+
+    Returns:
+        One row an origin and step (an origin without forecast is left out): ``origin``, ``step``, ``crps`` and ``mae``
+        (of the median) in σ√h, ``inside_50`` … ``inside_95``, ``width_80`` and ``interval_80`` (interval score) in σ√h,
+        ``pit``, ``up`` (probability of a rise, smoothed to (k + 1) / (S + 2); unchanged counts half), ``rose`` (NaN if
+        unchanged), ``brier``, ``predicted`` (mean return) and ``actual``.
+
+    Raises:
+        ParameterError: If a step lies outside the horizon.
+    """
+    horizon = truth.returns.shape[1]
+    if not steps or min(steps) < 1 or max(steps) > horizon:
+        raise ParameterError(f"Steps lie between 1 and the horizon of {horizon}, not {list(steps)}.")
+    at = np.array(sorted(set(steps))) - 1
+    ties = np.random.default_rng(0)
+    parts = [_score_chunk(truth, paths, rows, at, ties) for rows in _known(paths)]
+    if not parts:
+        return _score_chunk(truth, paths, np.empty(0, np.int64), at, ties)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _known(paths: Paths) -> Iterator[npt.NDArray[np.int64]]:
+    """The origins with a forecast, in chunks."""
+    rows = np.flatnonzero(np.isfinite(paths.returns[:, 0, 0]))
+    for first in range(0, len(rows), _CHUNK):
+        yield rows[first : first + _CHUNK]
+
+
+def _score_chunk(
+    truth: Truth, paths: Paths, rows: npt.NDArray[np.int64], at: npt.NDArray[np.int64], ties: np.random.Generator
+) -> pd.DataFrame:
+    samples = np.moveaxis(paths.returns[rows][:, :, at].astype(np.float64), 1, 0)  # [S, n, K]
+    actual = truth.returns[rows][:, at]  # [n, K]
+    unit = truth.sigma[rows, None] * np.sqrt(at + 1)
+    lower, upper = band_ends(samples, BANDS)  # [bands, n, K]
+    above = (samples > 0).sum(axis=0) + 0.5 * (samples == 0).sum(axis=0)
+    up = (above + 1) / (len(samples) + 2)
+    rose = np.where(actual == 0, np.nan, (actual > 0).astype(np.float64))
+    columns = {
+        "origin": np.broadcast_to(rows[:, None], actual.shape),
+        "step": np.broadcast_to(at + 1, actual.shape),
+        "crps": crps(samples, actual) / unit,
+        "mae": np.abs(np.median(samples, axis=0) - actual) / unit,
+        **{f"inside_{band * 100:.0f}": inside(lower[i], upper[i], actual) for i, band in enumerate(BANDS)},
+        "width_80": (upper[1] - lower[1]) / unit,
+        "interval_80": interval_score(lower[1], upper[1], actual, BANDS[1]) / unit,
+        "pit": pit(samples, actual, seed=ties),
+        "up": up,
+        "rose": rose,
+        "brier": brier(up, rose),
+        "predicted": samples.mean(axis=0),
+        "actual": actual,
+    }
+    return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()})
+
+
+def score_whole(truth: Truth, paths: Paths) -> pd.DataFrame:
+    """Score whole paths.
+
+    Args:
+        truth: What happened.
+        paths: What was said.
+
+    Returns:
+        One row an origin: ``energy`` (energy score of the path of cumulative returns, in σ), ``volatility`` and
+        ``realised`` (root of the sum of squared one-step returns over the horizon: of the paths on average, and what
+        came), both in log returns.
+    """
+    parts = []
+    for rows in _known(paths):
+        samples = paths.returns[rows].astype(np.float64)  # [n, S, H]
+        actual = truth.returns[rows]
+        moves = np.diff(samples, axis=-1, prepend=0.0)
+        came = np.diff(actual, axis=-1, prepend=0.0)
+        unit = truth.sigma[rows]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "origin": rows,
+                    "energy": energy_score(samples / unit[:, None, None], actual / unit[:, None]),
+                    "volatility": np.sqrt(realised_volatility(moves).mean(axis=-1)),
+                    "realised": np.sqrt(realised_volatility(came)),
+                }
+            )
+        )
+    if not parts:
+        return pd.DataFrame({name: np.empty(0) for name in ("origin", "energy", "volatility", "realised")})
+    return pd.concat(parts, ignore_index=True)
