@@ -1,31 +1,18 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.baselines import BASELINES, drift, historical_volatility, last_value
+from baselines.markets import make
+from kronos.baselines import BASELINES, Entry, drift, historical_volatility, last_value
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import mend
 
-
-def make(rows=200, seed=1, sigma=0.01, volume=True):
-    """Candles of a random walk with opening gaps, wicks and volume."""
-    rng = np.random.default_rng(seed)
-    closes = 100 * np.exp(np.cumsum(rng.normal(0, sigma, rows)))
-    opens = np.r_[closes[0], closes[:-1]] * np.exp(rng.normal(0, sigma / 4, rows))
-    frame = pd.DataFrame(
-        {
-            "open": opens,
-            "high": np.maximum(opens, closes) * np.exp(rng.exponential(sigma / 2, rows)),
-            "low": np.minimum(opens, closes) * np.exp(-rng.exponential(sigma / 2, rows)),
-            "close": closes,
-            "volume": rng.gamma(2, 100, rows) if volume else 0.0,
-        },
-        index=pd.date_range("2024-01-01", periods=rows, freq="1h", tz="UTC"),
-    )
-    return Candles.from_frame(frame, symbol="WALK", interval="1h")
+BANDS = [name for name, entry in BASELINES.items() if not entry.point]
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -77,19 +64,66 @@ def test_drift_goes_on_by_the_mean_log_return():
     assert made.channel("open")[0] == pytest.approx(121 * 1.1 ** np.arange(3))
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize("name", BASELINES)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32))
-def test_first_paths_and_steps_do_not_depend_on_how_many(few, more, short, longer, seed):
-    past = make(80)
-    small = historical_volatility(past, short, samples=few, seed=seed)
-    large = historical_volatility(past, short + longer, samples=few + more, seed=seed)
+def test_first_paths_and_steps_do_not_depend_on_how_many(name, few, more, short, longer, seed):
+    past, times = make(80), pd.date_range("2024-01-05", periods=24, freq="1h", tz="UTC")
+    small = BASELINES[name](past, short, samples=few, seed=seed, timestamps=times[:short])
+    steps = short + longer
+    large = BASELINES[name](past, steps, samples=few + more, seed=seed, timestamps=times[:steps])
     assert np.array_equal(large.paths[:few, :short], small.paths)
 
 
-def test_seeds_differ():
+@pytest.mark.parametrize("name", BANDS)
+def test_the_same_seed_gives_the_same_paths_and_another_others(name):
     past = make()
-    first, second = (historical_volatility(past, 5, seed=seed).paths for seed in (0, 1))
-    assert not np.array_equal(first, second)
+    first, again, other = (BASELINES[name](past, 5, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.paths, again.paths)
+    assert first.made == again.made
+    assert not np.array_equal(first.paths, other.paths)
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_rows_before_the_window_change_nothing(name):
+    past = make(700)
+    other = past.frame.copy()
+    other.iloc[:187] *= 3  # 512 returns need 513 candles
+    times = pd.date_range(past.end, periods=7, freq="1h")[1:]
+    shifted = Candles.from_frame(other, symbol="WALK", interval="1h")
+    seen, again = (BASELINES[name](one, 6, samples=5, timestamps=times).paths for one in (past, shifted))
+    assert np.array_equal(seen, again)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_details_are_plain_json_and_say_which_history(name):
+    made = BASELINES[name](make(), 3, samples=5).made
+    again = json.loads(json.dumps(made.to_dict(), allow_nan=False))
+    assert again["details"]["history"]["rows"] == 200
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_prices_that_never_move_stay_or_are_refused(name):
+    frame = pd.DataFrame({column: [5.0] * 90 for column in ("open", "high", "low", "close")})
+    frame.index = pd.date_range("2024-01-01", periods=90, freq="1h", tz="UTC")
+    flat = Candles.from_frame(frame, interval="1h")
+    if name == "garch-t":
+        with pytest.raises(DataError, match="prices that move"):
+            BASELINES[name](flat, 4)
+    else:
+        assert BASELINES[name](flat, 4).paths[..., :4] == pytest.approx(5.0)
+
+
+def test_the_list_tells_what_reports_need():
+    for name, entry in BASELINES.items():
+        assert entry.name == name
+        assert entry.description
+        assert "\n" not in entry.description
+        assert entry.available
+    assert [name for name, entry in BASELINES.items() if entry.point] == ["last-value", "drift"]
+    assert not Entry("mine", "needs what nobody has", last_value, needs="no_such_library").available
+    with pytest.raises(ParameterError, match="takes no parameters"):
+        BASELINES["drift"](make(), 3, parameters={})
 
 
 def test_volatility_is_that_of_the_last_returns_and_there_is_no_drift():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.walks import Walker, instruments
-from kronos.baselines import historical_volatility, last_value
+from kronos.baselines import BASELINES, Entry, historical_volatility, last_value
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.forecasters import BaselineForecaster, ModelForecaster
@@ -23,7 +23,7 @@ FEW = Settings(samples=5)
 def test_everybody_is_asked_about_every_origin(tmp_path):
     assert len(PLAN) > SHARD
     told = []
-    forecasters = [Walker(), BaselineForecaster(last_value, "last value", "no change")]
+    forecasters = [Walker(), BaselineForecaster(Entry("last value", "", last_value))]
     found = run(PLAN, forecasters, tmp_path / "run", FEW, progress=lambda done, total: told.append((done, total)))
     assert set(found) == {"walker", "last value"}
     for one in found.values():
@@ -85,7 +85,7 @@ def tampered(plan: Plan, factor: float) -> Plan:
 def test_the_future_changes_no_forecast(tmp_path):
     predictor = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
     plan = make_plan(instruments(2, 200), WalkForward(horizon=6, stride=50))
-    everybody = [ModelForecaster(predictor, "model"), BaselineForecaster(historical_volatility, "walk", "")]
+    everybody = [ModelForecaster(predictor, "model"), BaselineForecaster(Entry("walk", "", historical_volatility))]
     before = run(plan, everybody, tmp_path / "a", FEW)
     after = run(tampered(plan, 1.5), everybody, tmp_path / "b", FEW)
     for name in before:
@@ -96,7 +96,9 @@ def test_the_future_changes_no_forecast(tmp_path):
 
 
 def test_every_origin_of_a_baseline_draws_for_itself(tmp_path):
-    found = run(PLAN, [BaselineForecaster(historical_volatility, "walk", "")], tmp_path / "run", Settings(samples=2))
+    found = run(
+        PLAN, [BaselineForecaster(Entry("walk", "", historical_volatility))], tmp_path / "run", Settings(samples=2)
+    )
     steps = np.diff(found["walk"].returns, axis=2, prepend=0).reshape(len(PLAN), -1)
     scaled = steps / steps.std(axis=1, keepdims=True)
     assert abs(np.corrcoef(scaled)[np.triu_indices(len(PLAN), 1)]).mean() < 0.2
@@ -116,6 +118,24 @@ def test_an_origin_without_a_forecast_is_unknown(tmp_path):
             raise DataError("too short")
         return historical_volatility(candles, horizon, **options)
 
-    found = run(PLAN, [BaselineForecaster(picky, "picky", "")], tmp_path / "run", FEW)
+    found = run(PLAN, [BaselineForecaster(Entry("picky", "", picky))], tmp_path / "run", FEW)
     unknown = np.isnan(found["picky"].returns).all(axis=(1, 2))
     np.testing.assert_array_equal(unknown, PLAN.known < 200)
+
+
+def test_fitted_parameters_are_kept_for_a_while_and_come_from_the_past(tmp_path):
+    fitted = []
+    garch = BASELINES["garch-t"]
+
+    def fit(history):
+        fitted.append(history.end)
+        return garch.fit(history)
+
+    plan = make_plan(instruments(2, 400), WalkForward(horizon=24))
+    one = BaselineForecaster(replace(garch, fit=fit), refit=5)
+    found = run(plan, [one], tmp_path / "a", FEW)
+    per_series = [int((plan.series == number).sum()) for number in range(2)]
+    assert len(fitted) == sum(-(-count // 5) for count in per_series)
+    assert np.isfinite(found["garch-t"].returns).all()
+    after = run(tampered(plan, 1.5), [BaselineForecaster(garch, refit=5)], tmp_path / "b", FEW)
+    np.testing.assert_array_equal(found["garch-t"].returns, after["garch-t"].returns)

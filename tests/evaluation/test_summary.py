@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.walks import Walker, instruments
-from kronos.baselines import historical_volatility, last_value
+from kronos.baselines import Entry, historical_volatility, last_value
 from kronos.errors import ParameterError
 from kronos.evaluation.forecasters import BaselineForecaster
 from kronos.evaluation.plan import WalkForward, make_plan
@@ -28,8 +28,8 @@ def evaluated(tmp_path_factory):
     truth = Truth.of(plan)
     futures = {plan.name(i): truth.returns[i] for i in range(len(plan))}
     everybody = [
-        BaselineForecaster(historical_volatility, REFERENCE, ""),
-        BaselineForecaster(last_value, "last value", ""),
+        BaselineForecaster(Entry(REFERENCE, "", historical_volatility)),
+        BaselineForecaster(Entry("last value", "", last_value)),
         Walker("true"),
         Walker("overconfident", width=0.4),
         Walker("clairvoyant", futures=futures),

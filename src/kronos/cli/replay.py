@@ -13,7 +13,7 @@ from kronos.errors import DataError
 from kronos.forecasts import Forecast
 from kronos.metrics import coverage, score
 
-_POINTS = ("last-value", "drift")  # their bands have no width
+_BESIDE = ("last-value", "drift", "historical-volatility")  # enough for one forecast; an evaluation has them all
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ def replayed(forecast: Forecast, actual: Candles) -> tuple[list[Line], int]:
     """
     known = int(actual.index.isin(forecast.timestamps).sum())
     lines = [_line(forecast.made.model, forecast, actual)]
-    for name, baseline in BASELINES.items():
+    for name in _BESIDE:
         try:
-            other = baseline(forecast.history, forecast.horizon, samples=1000, seed=0, timestamps=forecast.timestamps)
+            other = BASELINES[name](
+                forecast.history, forecast.horizon, samples=1000, seed=0, timestamps=forecast.timestamps
+            )
         except DataError:  # a history too short for this baseline
             continue
         lines.append(_line(name, other, actual))
@@ -74,5 +76,6 @@ def _line(name: str, forecast: Forecast, actual: Candles) -> Line:
     scores = score(forecast, actual, horizons(forecast))
     closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy(dtype=np.float64)
     band = forecast.range(0.8)
-    inside = float("nan") if name in _POINTS else coverage(band["low"], band["high"], closes)
+    point = name in BASELINES and BASELINES[name].point  # its bands have no width
+    inside = float("nan") if point else coverage(band["low"], band["high"], closes)
     return Line(name, scores, inside)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from kronos.baselines import Baseline
+from kronos.baselines import Entry
 from kronos.candles import Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
@@ -108,41 +108,71 @@ class ModelForecaster:
 class BaselineForecaster:
     """A baseline in an evaluation."""
 
-    def __init__(self, baseline: Baseline, name: str, description: str, *, window: int = 512) -> None:
+    def __init__(self, entry: Entry, *, window: int = 513, refit: int = 10) -> None:
         """Wrap a baseline.
 
         Args:
-            baseline: The function.
-            name: What tables call it.
-            description: What a reader should know of it.
-            window: Candles of history that it sees at most.
+            entry: The baseline, of `kronos.baselines.BASELINES` or one's own.
+            window: Candles of history that it sees at most; 513 have 512 returns.
+            refit: Of a baseline whose parameters are fitted: at every so many origins of a series they are fitted anew,
+                and kept in between. They come from an earlier origin's past, so nothing later gets in.
         """
-        self.name = name
-        self.description = description
-        self._baseline = baseline
+        self.name = entry.name
+        self.description = entry.description
+        self._entry = entry
         self._window = window
+        self._refit = refit
 
     def identity(self) -> Mapping[str, Any]:
         """Its name and window; its version is the package's."""
         from kronos import __version__
 
-        return {"name": self.name, "window": self._window, "kronos": __version__}
+        return {"name": self.name, "window": self._window, "refit": self._refit, "kronos": __version__}
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:
         """See `Forecaster`; histories for which the baseline makes no sense are left out."""
         found = {}
+        parameters = _Parameters(self._entry, self._refit)
         for name, history in histories.items():
+            seen = history.tail(self._window)
             try:
-                found[name] = self._baseline(
-                    history.tail(self._window),
+                found[name] = self._entry(
+                    seen,
                     len(times[name]),
                     samples=samples,
                     seed=own_seed(seed, name),
                     timestamps=times[name],
+                    parameters=parameters.at(name, seen),
                 )
             except DataError:
                 continue
         return found
+
+
+class _Parameters:
+    """A fitted baseline's parameters along the origins of one call: series by series, in the order of time."""
+
+    def __init__(self, entry: Entry, refit: int) -> None:
+        self._entry = entry
+        self._refit = refit
+        self._series = ""
+        self._age = 0
+        self._fitted: Mapping[str, Any] | None = None
+
+    def at(self, name: str, history: Candles) -> Mapping[str, Any] | None:
+        """The parameters to use at an origin; None of a baseline that has none.
+
+        Raises:
+            DataError: If they cannot be fitted.
+        """
+        if self._entry.fit is None:
+            return None
+        series = name.rpartition("@")[0]
+        if series != self._series or self._age >= self._refit or self._fitted is None:
+            self._fitted = self._entry.fit(history)
+            self._series, self._age = series, 0
+        self._age += 1
+        return self._fitted
 
 
 def own_seed(seed: int, name: str) -> int:
