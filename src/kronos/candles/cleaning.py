@@ -7,6 +7,8 @@ the end, for the messages.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,6 +22,7 @@ from kronos.errors import DataError
 BAD_SHARE = 0.05
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
 _MULTIPLES = {"K": "e3", "M": "e6", "B": "e9", "万": "e4", "亿": "e8"}
+_ROUNDS = int(pd.__version__.split(".", 1)[0]) < 3  # pandas 2 may miss the last digit of numbers that have 16 or more
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 
 
@@ -89,7 +92,7 @@ def _floats(raw: pd.Series, decimal_comma: bool) -> tuple[npt.NDArray[np.float64
     if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
         return _plain(raw.astype("Float64")), np.empty(0, np.int64)
     text = raw.astype("string").str.strip() if _all_text(raw) else raw.map(cell_text).astype("string")
-    floats = _plain(pd.to_numeric(text, errors="coerce").astype("Float64")).copy()
+    floats = _parsed(text)
     left = np.flatnonzero(np.isnan(floats)).astype(np.int64)
     odd = text.iloc[left].fillna("")
     filled = ~np.asarray(odd.str.lower().isin(_MISSING), dtype=np.bool_)
@@ -97,6 +100,15 @@ def _floats(raw: pd.Series, decimal_comma: bool) -> tuple[npt.NDArray[np.float64
     if len(left):
         floats[left] = _plain(pd.to_numeric(_decorated(odd, decimal_comma), errors="coerce").astype("Float64"))
     return floats, left[np.isnan(floats[left])]
+
+
+def _parsed(text: pd.Series) -> npt.NDArray[np.float64]:
+    """Texts as floats, NaN where they are none."""
+    floats = _plain(pd.to_numeric(text, errors="coerce").astype("Float64")).copy()
+    if _ROUNDS and (known := np.isfinite(floats)).any():
+        with suppress(ValueError):  # what pandas takes for a number and Python doesn't keeps pandas' last digit
+            floats[known] = np.array(text[known].to_list(), dtype=object).astype(np.float64)
+    return floats
 
 
 def _all_text(raw: pd.Series) -> bool:
