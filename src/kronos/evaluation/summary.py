@@ -20,6 +20,7 @@ from kronos.evaluation.running import Paths
 from kronos.evaluation.scoring import Truth, score_paths, score_whole, usual_steps
 from kronos.forecasts import BANDS
 from kronos.metrics import (
+    Direction,
     Estimate,
     Significance,
     average,
@@ -97,6 +98,7 @@ class Figures:
         uniform: Kolmogorov and Smirnov's test of the PIT.
         brier: Mean Brier score of the probability of a rise; 0.25 is a coin's.
         hit_rate: Share of right directions, of outcomes that moved; None of forecasts that take no side.
+        direction_p: Pesaran and Timmermann's p-value that right directions are chance; None likewise.
         rank_ic: Mean rank correlation of predicted and actual returns across instruments, with its t statistic; None
             where there are too few instruments a date.
     """
@@ -113,6 +115,7 @@ class Figures:
     uniform: Significance | None
     brier: float
     hit_rate: Estimate | None
+    direction_p: float | None
     rank_ic: Mapping[str, float] | None
 
 
@@ -141,6 +144,7 @@ def _figures(own: pd.DataFrame, base: pd.DataFrame, group: str, step: int, overl
     name = str(own["forecaster"].iloc[0])
     dates = own["date"].to_numpy()
     against = _against(own, base)
+    sides = _sides(own, dates, overlap)
     return Figures(
         forecaster=name,
         group=group,
@@ -153,7 +157,8 @@ def _figures(own: pd.DataFrame, base: pd.DataFrame, group: str, step: int, overl
         width=float(own["width_80"].mean()),
         uniform=uniformity(own["pit"], dates, overlap=overlap),
         brier=float(own["brier"].mean()),
-        hit_rate=_hit_rate(own, dates, overlap),
+        hit_rate=None if sides is None else sides.hit_rate,
+        direction_p=None if sides is None else sides.test.p_value,
         rank_ic=_rank_ic(own, overlap),
     )
 
@@ -169,12 +174,12 @@ def _band(band: float) -> str:
     return f"{band * 100:.0f}"
 
 
-def _hit_rate(own: pd.DataFrame, dates: np.ndarray[Any, Any], overlap: int) -> Estimate | None:
+def _sides(own: pd.DataFrame, dates: np.ndarray[Any, Any], overlap: int) -> Direction | None:
     """How often the likelier direction came; nothing of a forecast that never takes a side."""
     side = own["up"] - 0.5
     if not (side.abs() > 1e-9).any():
         return None
-    return direction(side, own["actual"], dates, overlap=overlap).hit_rate
+    return direction(side, own["actual"], dates, overlap=overlap)
 
 
 def _rank_ic(own: pd.DataFrame, overlap: int) -> Mapping[str, float] | None:
@@ -200,6 +205,7 @@ def _over_groups(
         weight = (len(own) / own.groupby("group")["origin"].transform("size") / own["group"].nunique()).to_numpy()
         dates = own["date"].to_numpy()
         against = _against(own, base)
+        sides = _sides(own, dates, overlap)
         crps = own["crps"].to_numpy() * weight
         found.append(
             Figures(
@@ -217,7 +223,8 @@ def _over_groups(
                 width=float(np.nanmean(own["width_80"] * weight)),
                 uniform=None,
                 brier=float(np.nanmean(own["brier"] * weight)),
-                hit_rate=_hit_rate(own, dates, overlap),
+                hit_rate=None if sides is None else sides.hit_rate,
+                direction_p=None if sides is None else sides.test.p_value,
                 rank_ic=None,
             )
         )

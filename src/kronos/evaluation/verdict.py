@@ -1,0 +1,192 @@
+"""A verdict in words, by stated rules; "no evidence of an edge" is one of them.
+
+Each is about one forecaster in one group (or over all) at the evaluation's horizon, against the reference, a random
+walk:
+
+- *price*: the 95 % interval of the CRPS skill lies above 0: better; below: worse; else no evidence.
+- *direction*: the 95 % interval of the hit rate lies above one half and Pesaran and Timmermann's test rejects chance at
+  5 %: better than a coin; the interval lies below one half: worse; else no evidence.
+- *volatility*: as for price, with the QLIKE loss of the expected realised variance.
+
+Intervals are by blocks of dates. Where they rest on fewer than `FEW_DATES` dates nothing is claimed. A skill above
+`TOO_GOOD` is reported as a likely leak, not as a success: no market gives that much away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kronos.evaluation.plan import WalkForward
+from kronos.evaluation.summary import ALL, Figures, Scores
+from kronos.metrics import Estimate, qlike, skill
+
+About = Literal["price", "direction", "volatility"]
+Word = Literal["better", "no evidence", "worse", "too few dates"]
+
+FEW_DATES = 20
+ENOUGH_FORECASTS = 400
+TOO_GOOD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What may be said of a forecaster.
+
+    Attributes:
+        forecaster: Its name.
+        group: Market at an interval, or ``all``.
+        about: ``price``, ``direction`` or ``volatility``.
+        word: The outcome.
+        sentence: The same for people, with the figures it follows from.
+    """
+
+    forecaster: str
+    group: str
+    about: About
+    word: Word
+    sentence: str
+
+
+def verdicts(figures: Sequence[Figures], scores: Scores, reference: str, walk: WalkForward) -> list[Verdict]:
+    """Everything that may be said at the horizon; of the reference itself only its direction.
+
+    Args:
+        figures: Of `summarise`.
+        scores: What they were made of.
+        reference: The forecaster that skill is measured against.
+        walk: How origins were chosen.
+    """
+    found = []
+    for one in figures:
+        if one.step != walk.horizon:
+            continue
+        if one.skill is not None:
+            found.append(_price(one, reference))
+        if one.hit_rate is not None:
+            found.append(_direction(one))
+        if one.forecaster != reference and one.group != ALL:
+            found += _volatility(one, scores, reference, walk)
+    return found
+
+
+def _price(one: Figures, reference: str) -> Verdict:
+    assert one.skill is not None
+    word = _word(one.skill, 0.0)
+    against = f"than {reference} by CRPS at {one.step} steps"
+    told = {
+        "better": f"better {against}",
+        "worse": f"worse {against}",
+        "no evidence": f"no evidence of an edge over {reference} at {one.step} steps",
+        "too few dates": "too few dates to say",
+    }[word]
+    return Verdict(one.forecaster, one.group, "price", word, f"{told} (skill {_range(one.skill)}, n = {one.n:,})")
+
+
+def _direction(one: Figures) -> Verdict:
+    assert one.hit_rate is not None
+    word = _word(one.hit_rate, 0.5)
+    if word == "better" and not (one.direction_p is not None and one.direction_p < 0.05):
+        word = "no evidence"
+    told = {
+        "better": "better than a coin at the direction",
+        "worse": "worse than a coin at the direction",
+        "no evidence": "no evidence that it knows the direction",
+        "too few dates": "too few dates to say",
+    }[word]
+    return Verdict(one.forecaster, one.group, "direction", word, f"{told} (right {_range(one.hit_rate)})")
+
+
+def _volatility(one: Figures, scores: Scores, reference: str, walk: WalkForward) -> list[Verdict]:
+    rows = scores.whole[scores.whole["group"] == one.group]
+    own = rows[rows["forecaster"] == one.forecaster]
+    base = rows[rows["forecaster"] == reference].set_index("origin")
+    if own.empty or base.empty or not (own["volatility"] > 0).any():
+        return []
+    overlap = max(1, math.ceil(walk.horizon / walk.step))
+    losses, against = _qlike(own), _qlike(base.reindex(own["origin"]))
+    found = skill(losses, against, own["date"].to_numpy(), overlap=overlap)
+    word = _word(found, 0.0)
+    told = {
+        "better": f"better than {reference} at the volatility to come",
+        "worse": f"worse than {reference} at the volatility to come",
+        "no evidence": f"no evidence that it knows the volatility to come better than {reference}",
+        "too few dates": "too few dates to say",
+    }[word]
+    return [Verdict(one.forecaster, one.group, "volatility", word, f"{told} (QLIKE skill {_range(found)})")]
+
+
+def _qlike(rows: pd.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    predicted = np.square(rows["volatility"].to_numpy(dtype=np.float64))
+    observed = np.square(rows["realised"].to_numpy(dtype=np.float64))
+    known = (predicted > 0) & (observed > 0)
+    return np.where(known, qlike(np.where(known, predicted, 1.0), np.where(known, observed, 1.0)), np.nan)
+
+
+def _word(found: Estimate, neutral: float) -> Word:
+    if found.dates < FEW_DATES or math.isnan(found.low) or math.isnan(found.high):
+        return "too few dates"
+    if found.low > neutral:
+        return "better"
+    return "worse" if found.high < neutral else "no evidence"
+
+
+def _range(found: Estimate) -> str:
+    return f"{found.estimate:.1%}, {found.low:.1%} to {found.high:.1%}"
+
+
+def warnings(
+    figures: Sequence[Figures],
+    scores: Scores,
+    walk: WalkForward,
+    trained_until: Mapping[str, Mapping[str, pd.Timestamp]] | None = None,
+) -> list[str]:
+    """What a reader must know before believing the figures, in sentences.
+
+    Args:
+        figures: Of `summarise`.
+        scores: What they were made of.
+        walk: How origins were chosen.
+        trained_until: By forecaster and group (or ``all``), the time up to which it has seen candles in its training.
+    """
+    found = []
+    if walk.overlapping:
+        found.append(
+            f"Forecasts overlap: origins are {walk.step} candles apart and reach {walk.horizon} ahead, so that they "
+            f"are less evidence than their number suggests; intervals allow for it."
+        )
+    found += [
+        f"{one.forecaster} is too good to be true in {one.group} (skill {one.skill.estimate:.0%}): look for a leak of "
+        f"the future into its history."
+        for one in figures
+        if one.step == walk.horizon and one.skill is not None and one.skill.estimate > TOO_GOOD
+    ]
+    counts = scores.steps[scores.steps["step"] == walk.horizon].groupby(["group", "forecaster"]).size()
+    short = counts.groupby("group").max()
+    small = [f"{group} ({count})" for group, count in short.items() if count < ENOUGH_FORECASTS]
+    if small:
+        found.append(f"Fewer than {ENOUGH_FORECASTS} forecasts in {', '.join(small)}: differences there may be chance.")
+    return found + _seen_in_training(scores, trained_until or {})
+
+
+def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, pd.Timestamp]]) -> list[str]:
+    """Groups whose candles a model may have been trained on."""
+    found = []
+    first = scores.steps.groupby("group")["date"].min()
+    for forecaster, until in trained_until.items():
+        seen = [
+            f"{group} (from {date:%Y-%m-%d})"
+            for group, date in first.items()
+            if (known := until.get(str(group), until.get(ALL))) is not None and date < known
+        ]
+        if seen:
+            found.append(
+                f"{forecaster} may have been trained on what it is tested on: dates before the end of its training in "
+                f"{', '.join(seen)}."
+            )
+    return found
