@@ -66,7 +66,10 @@ except SystemExit as end:
     assert loaded_by(program) <= {"typer", "rich"}
 
 
-@pytest.mark.parametrize("room", ["forecasts", "baselines", "metrics", "candles", "calendars", "plotting"])
+ROOMS = ["forecasts", "baselines", "metrics", "calibration", "candles", "calendars", "plotting", "sources"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_rooms_without_torch_load_none(room):
     assert "torch" not in loaded_by(f"import kronos.{room}")
 

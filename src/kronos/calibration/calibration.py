@@ -1,0 +1,329 @@
+"""A fitted calibration: what it is, what it says about itself, and how it is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kronos.calibration.applying import apply_parts
+from kronos.calibration.curves import Curve
+from kronos.calibration.describing import describe, span, weights_in_words
+from kronos.calibration.identity import Identity
+from kronos.calibration.moving import move_candles
+from kronos.calibration.parts import check_parts
+from kronos.calibration.trials import Floats, Trials, level_error
+from kronos.errors import ParameterError
+from kronos.forecasts import Forecast
+
+Array = NDArray[np.float64]
+
+_CHUNK = 256  # origins at a time: small enough for the cache
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Corrections of a model's forecasts, fitted on past ones.
+
+    Attributes:
+        identity: The model whose forecasts they correct.
+        parts: Which parts, in the order they are applied in.
+        curves: Their factors by step and group, by name.
+        baseline: Which baseline the paths are pooled with; empty if none.
+        fitted_on: Number of origins, by group, first and last, and a digest of everything seen.
+        settings: How it was fitted.
+        versions: Of the packages it was fitted with.
+        created: When.
+    """
+
+    identity: Identity
+    parts: tuple[str, ...]
+    curves: Mapping[str, Curve]
+    baseline: str
+    fitted_on: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    created: str
+
+    # What it says ------------------------------------------------------------
+
+    def describe(self, group: str | None = None) -> str:
+        """What it does, a line a part, for one group or for those it doesn't know."""
+        return describe(self, self._known(group))
+
+    def weights(self, group: str | None = None) -> dict[int, float]:
+        """The model's weight beside the baseline at the knots, by step; 1 throughout without pooling."""
+        if "pooling" not in self.parts:
+            return {1: 1.0}
+        curve = self.curves["pooling"]
+        return dict(zip(curve.knots, curve.at(curve.knots, self._known(group)).tolist(), strict=True))
+
+    def adds_nothing(self, group: str | None = None) -> bool:
+        """Whether the model's weight is 0 at every step: what comes out is the baseline's distribution."""
+        return not any(self.weights(group).values())
+
+    # What it does ------------------------------------------------------------
+
+    def apply_paths(
+        self,
+        returns: ArrayLike,
+        *,
+        level_error: ArrayLike | None = None,
+        baseline: ArrayLike | None = None,
+        group: str | Sequence[str] | NDArray[np.str_] | None = None,
+        steps: Sequence[int] | NDArray[np.int64] | None = None,
+        parts: Sequence[str] | None = None,
+    ) -> Floats:
+        """Correct paths of cumulative log returns; see `apply` for whole forecasts.
+
+        Args:
+            returns: `[N, S, H]`, or `[S, H]` for one origin.
+            level_error: `[N]` or one number; NaN and None correct nothing.
+            baseline: The baseline's paths, of the same shape but for the number of paths; for pooling.
+            group: One label, or one an origin; unknown ones take the pooled factors.
+            steps: `[H]` steps ahead; 1 to H if None.
+            parts: None for all; see `apply`.
+
+        Returns:
+            New paths of the same shape and precision; the argument itself if no part is on.
+
+        Raises:
+            ParameterError: If shapes disagree, pooling has no baseline, or parts can't be had.
+        """
+        given: Floats = np.asarray(returns)
+        chosen = self._chosen(parts)
+        if not chosen:
+            return given
+        if given.ndim not in (2, 3) or given.size == 0:
+            raise ParameterError(f"Paths need the shape [origins, paths, steps] or [paths, steps], not {given.shape}.")
+        paths = given.astype(np.float64).reshape(-1, *given.shape[-2:])
+        number, _, horizon = paths.shape
+        other = self._baseline_paths(baseline, paths) if "pooling" in chosen else None
+        ahead = np.arange(1, horizon + 1) if steps is None else np.asarray(steps, dtype=np.int64)
+        if ahead.shape != (horizon,) or (ahead < 1).any():
+            raise ParameterError(f"Give one step ahead, counted from 1, for each of the {horizon} steps.")
+        labels = np.broadcast_to(np.asarray("" if group is None else group, dtype=np.str_), (number,))
+        errors = np.broadcast_to(np.asarray(np.nan if level_error is None else level_error, dtype=np.float64), number)
+        result = np.empty_like(paths)
+        for begin in range(0, number, _CHUNK):
+            rows = slice(begin, begin + _CHUNK)
+            near = None if other is None else other[rows]
+            result[rows] = apply_parts(chosen, self.curves, paths[rows], ahead, labels[rows], errors[rows], near)
+        kind = given.dtype if np.issubdtype(given.dtype, np.floating) else np.float64
+        return result.reshape(given.shape).astype(kind, copy=False)
+
+    def apply_trials(self, trials: Trials, parts: Sequence[str] | None = None, *, other_model: bool = False) -> Trials:
+        """Correct the forecasts of some trials, for example those of later dates, to score them.
+
+        Raises:
+            ParameterError: As `apply`.
+        """
+        chosen = self._chosen(parts)
+        if not chosen:
+            return trials
+        self._check_model(trials.identity, other_model)
+        if "pooling" in chosen:
+            self._check_baseline(trials.baseline_name)
+        returns = self.apply_paths(
+            trials.returns,
+            level_error=trials.level_error,
+            baseline=trials.baseline,
+            group=trials.group,
+            steps=trials.steps,
+            parts=chosen,
+        )
+        return replace(trials, returns=returns)
+
+    def apply(
+        self,
+        forecast: Forecast,
+        *,
+        baseline: Forecast | None = None,
+        group: str | None = None,
+        parts: Sequence[str] | None = None,
+        other_model: bool = False,
+    ) -> Forecast:
+        """Correct a forecast: its candles are moved as wholes, so that every statistic agrees with the others.
+
+        Only the forecast, its history and the baseline are looked at.
+
+        Args:
+            forecast: A raw forecast of the model that the calibration was fitted for.
+            baseline: A forecast of the same origin by the baseline it was fitted with; needed for pooling.
+            group: Label of the market and interval, as at fitting; an unknown one takes the pooled factors.
+            parts: None for all, empty for none. Parts can be left off from the end only, because each was
+                fitted on what the ones before it leave; fit again for another choice.
+            other_model: Apply it although the forecast is of another model or sampling.
+
+        Returns:
+            A new forecast that says it is calibrated and how; the very same object if no part is on.
+
+        Raises:
+            ParameterError: If the forecast is of another model, calibrated already, or the baseline isn't what it
+                has to be.
+        """
+        chosen = self._chosen(parts)
+        if not chosen:
+            return forecast
+        if forecast.made.calibrated:
+            raise ParameterError("This forecast is calibrated already; apply a calibration to raw ones only.")
+        self._check_model(Identity.of(forecast.made), other_model)
+        pooled = "pooling" in chosen
+        if pooled and baseline is not None:
+            self._check_baseline(baseline.made.model)
+            _check_same_origin(forecast, baseline)
+        error = level_error(forecast)
+        returns = self.apply_paths(
+            forecast.returns(cumulative=True),
+            level_error=error,
+            baseline=baseline.returns(cumulative=True) if pooled and baseline is not None else None,
+            group=group,
+            parts=chosen,
+        )
+        opening = 0.0
+        if "anchor" in chosen and np.isfinite(error):
+            opening = error * float(self.curves["anchor"].at([1], self._known(group))[0])
+        made = replace(
+            forecast.made.with_details(calibration=self._details(chosen, group, forecast.horizon)),
+            calibrated=True,
+            notes=(*forecast.made.notes, *self._notes(forecast, group, chosen)),
+        )
+        return replace(forecast, paths=move_candles(forecast, np.asarray(returns), opening), made=made)
+
+    # Out and in ------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        from kronos.calibration.storing import to_dict
+
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Calibration:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: If it is no calibration, damaged, or of a newer format.
+        """
+        from kronos.calibration.storing import from_dict
+
+        return from_dict(fields, "This")
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as JSON, all or nothing; returns the path.
+
+        Raises:
+            StorageError: If the file system refuses.
+        """
+        from kronos.calibration.storing import save
+
+        return save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: If the file is missing, no calibration, damaged, or of a newer format.
+        """
+        from kronos.calibration.storing import load
+
+        return load(Path(path))
+
+    # Helpers ------------------------------------------------------------
+
+    def _known(self, group: str | None) -> str | None:
+        """The group if it has factors of its own."""
+        return group if any(group in curve.groups for curve in self.curves.values()) else None
+
+    def _chosen(self, parts: Sequence[str] | None) -> tuple[str, ...]:
+        chosen = self.parts if parts is None else check_parts(parts)
+        if chosen != self.parts[: len(chosen)]:
+            have = ", ".join(self.parts) or "no parts"
+            raise ParameterError(
+                f"This calibration has {have}, each fitted after the ones before it; leave parts off from the end, "
+                "or fit it again with those you want."
+            )
+        return chosen
+
+    def _check_model(self, identity: Identity, other_model: bool) -> None:
+        difference = self.identity.differs(identity)
+        if difference and not other_model:
+            raise ParameterError(
+                f"The calibration is not this forecast's: their {difference}; fit one for it, or pass other_model=True."
+            )
+
+    def _check_baseline(self, name: str) -> None:
+        if name != self.baseline:
+            raise ParameterError(f"The calibration pools with {self.baseline}, not with '{name}'; give that one.")
+
+    def _baseline_paths(self, baseline: ArrayLike | None, paths: Array) -> Array:
+        if baseline is None:
+            raise ParameterError(
+                f"The calibration pools with {self.baseline}; give the baseline's paths, or parts that end before "
+                "pooling."
+            )
+        given = np.asarray(baseline, dtype=np.float64)
+        other = given.reshape(-1, *given.shape[-2:]) if given.ndim in (2, 3) else given
+        if other.ndim != 3 or (len(other), other.shape[2]) != (len(paths), paths.shape[2]):
+            raise ParameterError(f"The baseline's paths need the shape [{len(paths)}, paths, {paths.shape[2]}].")
+        return other
+
+    def _details(self, chosen: tuple[str, ...], group: str | None, horizon: int) -> dict[str, Any]:
+        """What a forecast remembers of its calibration, JSON values only."""
+        known = self._known(group)
+        steps = np.arange(1, horizon + 1)
+        factors = {
+            name: [round(value, 6) for value in curve.at(steps, known).tolist()]
+            for name, curve in self.curves.items()
+            if name.split()[0] in chosen
+        }
+        return {
+            "parts": list(chosen),
+            "group": known,
+            "factors": factors,
+            "baseline": self.baseline if "pooling" in chosen else None,
+            "model_adds_nothing": "pooling" in chosen and self.adds_nothing(group),
+            "fitted_for": self.identity.to_dict(),
+            "fitted_on": dict(self.fitted_on),
+            "created": self.created,
+        }
+
+    def _notes(self, forecast: Forecast, group: str | None, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        """Sentences a reader of the corrected forecast must know."""
+        notes = [f"Calibrated ({', '.join(chosen)}) on {self.fitted_on['origins']:,} past forecasts, {span(self)}."]
+        if "pooling" in chosen:
+            notes.append(weights_in_words(self, self._known(group)))
+        if group is not None and self._known(group) is None and group not in self.fitted_on["groups"]:
+            notes.append(f"The calibration doesn't know '{group}': factors of all groups together.")
+        last = max(curve.knots[-1] for curve in self.curves.values())
+        if forecast.horizon > last:
+            notes.append(f"The calibration was fitted up to step {last}: later steps take that one's factors.")
+        if "anchor" in chosen and not np.isfinite(level_error(forecast)):
+            notes.append("The tokenizer's level error is not known: nothing was anchored.")
+        if not _before(self.fitted_on["known"], forecast):
+            notes.append("The calibration saw outcomes from after this forecast's origin: no fair test of it.")
+        difference = self.identity.differs(Identity.of(forecast.made))
+        if difference:
+            notes.append(f"The calibration was fitted for other forecasts: their {difference}.")
+        return tuple(notes)
+
+
+def _before(known: str, forecast: Forecast) -> bool:
+    """Whether everything was known by the time of the forecast's last candle."""
+    start = forecast.start if forecast.start.tz is None else forecast.start.tz_convert("UTC").tz_localize(None)
+    return bool(np.datetime64(known) <= start.to_datetime64())
+
+
+def _check_same_origin(forecast: Forecast, baseline: Forecast) -> None:
+    same = (
+        forecast.start == baseline.start
+        and forecast.last_close == baseline.last_close
+        and forecast.timestamps.equals(baseline.timestamps)
+    )
+    if not same:
+        raise ParameterError("The baseline's forecast needs the same last candle and future times as the model's.")

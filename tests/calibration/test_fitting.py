@@ -1,0 +1,262 @@
+"""Fits on simulated markets, judged on later dates of the same market, which the fit hasn't seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.markets import coverage, mean_crps, trials
+from kronos.calibration import PARTS, fit
+from kronos.errors import DataError, ParameterError
+from kronos.forecasts import BANDS
+
+STEPS = (1, 4, 8, 24)
+WITHOUT_POOLING = ("anchor", "drift", "dispersion", "conformal")
+
+
+def later(**market):
+    return trials(origins=4000 // len(market.get("groups", "a")), seed=99, start="2040-01-01", **market)
+
+
+def covers(past, fitted_on, group=None):
+    """Coverage within 3 points or 2 standard errors: of the origins judged on, and of those fitted on."""
+    judged = past if group is None else past.select(past.group == group)
+    for h in STEPS:
+        for band in BANDS:
+            spare = max(0.03, 2 * np.sqrt(band * (1 - band) * (1 / len(judged) + 1 / fitted_on)))
+            assert coverage(judged, h, band) == pytest.approx(band, abs=spare), (group, h, band)
+
+
+def changes(before, after):
+    """Relative change of the mean CRPS at each step."""
+    return np.array([mean_crps(after, h) / mean_crps(before, h) - 1 for h in STEPS])
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("parts", [("dispersion",), ("conformal",), WITHOUT_POOLING, PARTS])
+def test_bands_two_fifths_as_wide_as_they_should_be_are_repaired(parts, symmetric):
+    past, new = trials(origins=800, spread=0.4), later(spread=0.4)
+    assert coverage(new, 8, 0.8) < 0.5
+    repaired = fit(past, parts, symmetric=symmetric).apply_trials(new)
+    covers(repaired, 800)
+    assert (changes(new, repaired) < -0.08).all()
+
+
+@pytest.mark.parametrize("origins", [400, 1200])
+@pytest.mark.parametrize("parts", [*[(part,) for part in PARTS], WITHOUT_POOLING, PARTS])
+def test_a_calibrated_walk_is_left_alone(parts, origins):
+    new = later()
+    for seed in (1, 2):
+        corrected = fit(trials(origins=origins, seed=seed), parts).apply_trials(new)
+        covers(corrected, 4000 if origins > 400 else 400)
+        assert (changes(new, corrected) < 0.01).all()
+
+
+@pytest.mark.parametrize("spread", [0.4, 1.0])
+def test_heavy_tails_get_their_bands(spread):
+    market = {"tails": 3, "spread": spread}
+    new = later(**market)
+    repaired = fit(trials(origins=1500, **market), WITHOUT_POOLING).apply_trials(new)
+    covers(repaired, 1500)
+    assert (changes(new, repaired) < 0).all()
+
+
+def test_groups_get_dispersions_of_their_own():
+    market = {"groups": ("a", "b", "c", "d"), "spread": (0.4, 0.7, 1.0, 1.5)}
+    new = later(**market)
+    fitted = fit(trials(origins=500, **market), ("dispersion", "conformal"))
+    repaired = fitted.apply_trials(new)
+    for group, spread in zip(market["groups"], market["spread"], strict=True):
+        covers(repaired, 500, group)
+        assert fitted.curves["dispersion"].at([8], group)[0] == pytest.approx(1 / spread, rel=0.1)
+
+
+def test_a_small_group_takes_what_the_others_tell_it():
+    past = trials(origins=600, groups=("a", "b"), spread=0.5)
+    few = past.select(np.r_[np.arange(600), 600 + np.arange(40)])
+    curve = fit(few, ("dispersion",)).curves["dispersion"]
+    assert curve.at([1, 8, 24], "b") == pytest.approx(curve.at([1, 8, 24]), rel=0.15)
+    fewer = past.select(np.r_[np.arange(600), 600 + np.arange(20)])
+    assert "b" not in fit(fewer, ("dispersion",)).curves["dispersion"].groups
+
+
+@pytest.mark.parametrize("leaves", [1.0, 0.8])
+def test_a_level_error_is_taken_out_as_far_as_it_stays(leaves):
+    market = {"level": 0.6, "leaves": leaves}
+    new = later(**market)
+    fitted = fit(trials(origins=2000, **market), ("anchor",))
+    for h, spare in ((1, 0.1), (4, 0.2), (8, 0.3)):
+        assert fitted.curves["anchor"].at([h])[0] == pytest.approx(leaves ** (h - 1), abs=spare)
+    assert (changes(new, fitted.apply_trials(new)) < 0.002).all()
+    assert changes(new, fitted.apply_trials(new))[0] < -0.08
+
+
+def test_imagined_drift_goes_and_true_drift_stays():
+    imagined, true = {"drift": 0.5}, {"signal": 0.5, "heard": 1.0}
+    gone = fit(trials(origins=1000, **imagined), ("drift",))
+    assert gone.curves["drift"].at(STEPS) == pytest.approx(np.zeros(4), abs=0.15)
+    assert (changes(later(**imagined), gone.apply_trials(later(**imagined))) < -0.06).all()
+    stays = fit(trials(origins=1000, **true), ("drift",))
+    assert (stays.curves["drift"].at(STEPS) > 0.7).all()
+
+
+def test_what_the_market_did_in_the_fitting_dates_is_learnt_only_if_asked_for():
+    past = trials(origins=1500, bias=0.15)
+
+    def up(calibration):
+        return float((calibration.apply_trials(past).returns[:, :, 23] > 0).mean())
+
+    assert abs(up(fit(past, ("conformal",))) - 0.5) < 0.02
+    happened = float((past.actual[:, 23] > 0).mean())
+    assert happened > 0.7
+    assert up(fit(past, ("conformal",), symmetric=False)) == pytest.approx(happened, abs=0.05)
+
+
+def test_up_probabilities_are_those_of_the_paths_and_become_right():
+    """A model that knows the drift but believes too firmly: its probabilities of a rise become reliable."""
+    market = {"signal": 0.5, "heard": 1.0, "spread": 0.4}
+    new = later(**market)
+    repaired = fit(trials(origins=2000, **market), WITHOUT_POOLING).apply_trials(new)
+
+    def sharpest(past):
+        announced = (past.returns[:, :, 3] > 0).mean(axis=1)
+        firm = (announced > 0.8) | (announced < 0.2)
+        right = (past.actual[:, 3] > 0) == (announced > 0.5)
+        return right[firm].mean(), np.maximum(announced, 1 - announced)[firm].mean()
+
+    came, said = sharpest(new)
+    assert said - came > 0.1
+    came, said = sharpest(repaired)
+    assert said == pytest.approx(came, abs=0.05)
+
+
+def test_pooling_finds_who_knows_something():
+    nothing = trials(origins=2000, drift=1.0, spread=0.4)
+    weights = fit(nothing, ("pooling",)).weights()
+    assert max(weights.values()) < 0.35
+    knows = trials(origins=2000, signal=1.0, heard=1.0)
+    assert min(fit(knows, ("pooling",)).weights().values()) > 0.8
+
+
+@pytest.mark.parametrize("market", [{}, {"signal": 0.5, "heard": -1.0}])
+def test_a_model_that_knows_nothing_adds_nothing(market):
+    """Also one that is as good as the baseline: averaging two samples alone is not to its credit."""
+    fitted = fit(trials(origins=1500, **market), ("pooling",))
+    assert fitted.adds_nothing()
+    assert "adds nothing" in fitted.describe()
+
+
+def test_averaged_quantiles_beat_mixed_paths():
+    """Why paths are pooled by rank: two calibrated halves, mixed, are too wide, and averaged they aren't."""
+    market = {"signal": 0.5, "heard": 1.0, "horizon": 8}
+    past, new = trials(origins=2000, **market), later(**market)
+    weight = fit(past, ("pooling",)).weights()[8]
+    assert 0.5 < weight < 1
+    averaged = fit(past, ("pooling",)).apply_trials(new)
+    rng = np.random.default_rng(1)
+    best = np.inf
+    for share in np.linspace(0, 1, 11):
+        ours = rng.permuted(np.tile(np.arange(50) < 50 * share, (len(new), 1)), axis=1)
+        mixed = replace(new, returns=np.where(ours[:, :, None], new.returns, new.baseline))
+        best = min(best, mean_crps(mixed, 8))
+    assert mean_crps(averaged, 8) < best
+
+
+def test_only_the_given_trials_count():
+    """What happens later doesn't change what was fitted before it."""
+    whole = trials(origins=300, groups=("a", "b"), spread=0.5)
+    early = whole.dates < np.datetime64("2024-08-01")
+    actual, returns = whole.actual.copy(), whole.returns.copy()
+    actual[~early] *= -7
+    returns[~early] += 3
+    changed = replace(whole, actual=actual, returns=returns)
+    first, second = (fit(past.select(early)) for past in (whole, changed))
+    assert replace(first, created="") == replace(second, created="")
+    assert first.curves != fit(changed).curves
+
+
+def test_outcomes_not_known_yet_are_left_out():
+    past = trials(origins=400, spread=0.5)
+    actual = past.actual.copy()
+    actual[200:, 8:] = np.nan
+    actual[350:] = np.nan
+    fitted = fit(replace(past, actual=actual), ("dispersion",))
+    assert fitted.curves["dispersion"].at(STEPS) == pytest.approx(np.full(4, 2), rel=0.2)
+    sigma = past.sigma.copy()
+    sigma[:50] = 0
+    sigma[50:100] = np.nan
+    assert fit(replace(past, sigma=sigma), ("dispersion",)).curves["dispersion"].at([8]) == pytest.approx(2, rel=0.2)
+
+
+def test_steps_need_not_be_all():
+    market = {"spread": 0.4, "level": 0.5, "leaves": 0.9}
+    whole = trials(origins=600, **market)
+    where = np.array(STEPS) - 1
+    grid = replace(
+        whole,
+        returns=whole.returns[:, :, where],
+        actual=whole.actual[:, where],
+        baseline=whole.baseline[:, :, where],
+        steps=np.array(STEPS),
+    )
+    fitted = fit(grid)
+    assert fitted.curves["dispersion"].knots == STEPS
+    covers(fitted.apply_trials(later(**market)), 600)
+
+
+def test_the_fit_depends_on_no_order_and_no_unit():
+    past = trials(origins=300, groups=("a", "b"), spread=0.6)
+    mixed = past.select(np.random.default_rng(0).permutation(600))
+    first, second = fit(past), fit(mixed)
+    for name, curve in first.curves.items():
+        assert second.curves[name].pooled == pytest.approx(curve.pooled, abs=1e-5)
+        for group, values in curve.groups.items():
+            assert second.curves[name].groups[group] == pytest.approx(values, abs=1e-5)
+    single = replace(past, returns=past.returns.astype(np.float32))
+    assert fit(single).curves["dispersion"].pooled == pytest.approx(first.curves["dispersion"].pooled, rel=1e-3)
+
+
+def test_point_forecasts_pass_without_bands():
+    past = trials(origins=100)
+    flat = replace(past, returns=np.zeros_like(past.returns))
+    fitted = fit(flat, WITHOUT_POOLING)
+    assert np.array_equal(fitted.apply_trials(flat).returns, flat.returns)
+
+
+def test_refuses_what_cannot_be_fitted():
+    past = trials(origins=100, with_baseline=False)
+    with pytest.raises(ParameterError, match="did you mean 'dispersion'"):
+        fit(past, ("dispersoin",))
+    with pytest.raises(ParameterError, match="baseline"):
+        fit(past)
+    with pytest.raises(DataError, match="50 past forecasts"):
+        fit(past.select(np.arange(49)), WITHOUT_POOLING)
+    with pytest.raises(DataError, match="not 0"):
+        fit(replace(past, actual=past.actual * np.nan), WITHOUT_POOLING)
+    with pytest.raises(ParameterError, match="2 paths"):
+        fit(replace(past, returns=past.returns[:, :1]), WITHOUT_POOLING)
+
+
+def test_trials_refuse_shapes_that_disagree():
+    past = trials(origins=60)
+    for wrong in (
+        {"actual": past.actual[:, :5]},
+        {"sigma": past.sigma[:9]},
+        {"group": np.array(["a"])},
+        {"returns": past.returns[0]},
+        {"returns": past.returns * np.nan},
+        {"baseline": past.baseline[:, :, :3]},
+        {"baseline_name": ""},
+        {"steps": np.arange(24)},
+        {"steps": np.ones(24, dtype=int)},
+    ):
+        with pytest.raises(ParameterError):
+            replace(past, **wrong)
+
+
+def test_digests_tell_trials_apart():
+    past = trials(origins=60)
+    assert past.digest() == trials(origins=60).digest()
+    assert past.digest() != replace(past, actual=past.actual + 1e-9).digest()
+    assert past.digest() != replace(past, group=np.full(60, "b")).digest()
+    assert "toy, 60 × 50 × 24" in repr(past)
