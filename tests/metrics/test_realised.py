@@ -23,7 +23,8 @@ def test_realised_volatility_is_the_sum_of_squares():
 def test_qlike_is_least_at_the_truth_and_minds_no_unit(predicted, observed, unit):
     assert qlike(predicted, observed) >= -1e-12
     assert qlike(observed, observed) == pytest.approx(0.0)
-    assert qlike(unit * predicted, unit * observed) == pytest.approx(float(qlike(predicted, observed)), abs=1e-9)
+    loss = float(qlike(predicted, observed))
+    assert qlike(unit * predicted, unit * observed) == pytest.approx(loss, rel=1e-9, abs=1e-9)
 
 
 def test_qlike_at_its_edges():
