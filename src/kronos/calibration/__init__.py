@@ -12,8 +12,8 @@ from kronos.calibration.calibration import Calibration
 from kronos.calibration.curves import Curve
 from kronos.calibration.fitting import fit
 from kronos.calibration.identity import Identity
-from kronos.calibration.parts import PARTS
+from kronos.calibration.parts import BASELINE_PATHS, PARTS
 from kronos.calibration.trials import Trials
 from kronos.calibration.within import fit_within
 
-__all__ = ["PARTS", "Adaptive", "Calibration", "Curve", "Identity", "Trials", "fit", "fit_within"]
+__all__ = ["BASELINE_PATHS", "PARTS", "Adaptive", "Calibration", "Curve", "Identity", "Trials", "fit", "fit_within"]

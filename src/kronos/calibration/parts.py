@@ -27,6 +27,8 @@ PARTS = ("anchor", "drift", "dispersion", "pooling", "conformal")
 LIMITS = {"anchor": (0.0, 1.0), "drift": (0.0, 1.0), "dispersion": (1 / 8, 8.0), "pooling": (0.0, 1.0)}
 NEUTRAL = {"anchor": 0.0, "drift": 0.0, "dispersion": 1.0, "pooling": 0.0}
 
+BASELINE_PATHS = 250  # of a baseline to pool with: its quantiles should not be what errs
+
 LEVELS = tuple(sorted(end for band in BANDS for end in band_levels(band)))
 LOWER = tuple(f"conformal q{level:g}" for level in LEVELS[: len(BANDS)][::-1])  # inner first
 UPPER = tuple(f"conformal q{level:g}" for level in LEVELS[len(BANDS) :])

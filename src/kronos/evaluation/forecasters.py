@@ -119,6 +119,7 @@ class BaselineForecaster:
         """
         self.name = entry.name
         self.description = entry.description
+        self.point = entry.point
         self._entry = entry
         self._window = window
         self._refit = refit

@@ -1,7 +1,8 @@
 """Walk-forward runs: every forecaster at every origin, kept in shards, so that a killed run goes on where it was.
 
 A run is a folder: ``run.json`` says what was asked (it goes on with nothing else), ``<forecaster>/<shard>.npz`` hold
-the sampled cumulative log returns of the close, which is all that scores and calibrations need.
+the sampled cumulative log returns of the close, which is all that scores and calibrations need. Several processes can
+share a run: shards are independent, and every draw is keyed by its origin, so that their number changes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.forecasters import Forecaster
 from kronos.evaluation.plan import Plan
+from kronos.evaluation.workers import share
 from kronos.forecasts import Forecast
 from kronos.provenance import now_utc, versions
 from kronos.storage import atomic_path, write_text
@@ -70,6 +72,7 @@ def run(
     folder: Path,
     settings: Settings = Settings(),
     *,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Paths]:
     """Forecast at every origin, or what is left of them.
@@ -79,6 +82,8 @@ def run(
         forecasters: Who forecasts; names are distinct.
         folder: Where shards are kept.
         settings: Samples and seed.
+        workers: Processes to share the work, each with its part of the processor's threads; a script that asks for
+            more than one needs the usual ``if __name__ == "__main__":``, because they start by importing it.
         progress: Called with the forecasts done and their number.
 
     Returns:
@@ -92,17 +97,37 @@ def run(
     if len({_safe(name) for name in names}) < len(names):
         raise ParameterError(f"Forecasters need different names, not {', '.join(names)}.")
     _open(plan, folder, settings)
-    total, done = len(plan) * len(forecasters), 0
     for one in forecasters:
         _claim(one, folder)
-        for shard in shards(len(plan)):
-            path = _shard_path(folder, one.name, shard)
-            if not path.is_file():
-                _write(path, *_forecast(plan, one, shard, settings))
-            done += len(shard)
-            if progress is not None:
-                progress(done, total)
+    work = _Work(plan, tuple(forecasters), folder, settings)
+    left = [job for job in work.jobs() if not work.path(job).is_file()]
+    total = len(plan) * len(forecasters)
+    done = total - sum(len(shard) for _, shard in left)
+    for _, shard in share(work, left, workers):
+        done += len(shard)
+        if progress is not None:
+            progress(done, total)
     return {name: read(plan, folder, name) for name in names}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A run in pieces, each done by itself: a forecaster's position and a shard."""
+
+    plan: Plan
+    forecasters: tuple[Forecaster, ...]
+    folder: Path
+    settings: Settings
+
+    def jobs(self) -> list[tuple[int, range]]:
+        return [(who, shard) for who in range(len(self.forecasters)) for shard in shards(len(self.plan))]
+
+    def path(self, job: tuple[int, range]) -> Path:
+        return _shard_path(self.folder, self.forecasters[job[0]].name, job[1])
+
+    def __call__(self, job: tuple[int, range]) -> None:
+        who, shard = job
+        _write(self.path(job), *_forecast(self.plan, self.forecasters[who], shard, self.settings))
 
 
 def shards(count: int) -> list[range]:

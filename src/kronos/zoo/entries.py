@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from kronos.zoo.architecture import Config, Kind, check_config, count_parameters
 
@@ -64,10 +64,18 @@ class ZooEntry:
         """The name as published, for example ``Kronos-small``."""
         return self.hub_id.split("/")[1] if self.hub_id else self.name.replace("kronos", "Kronos", 1)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Entries travel to other processes; a mapping proxy by itself doesn't."""
+        return _restored, ({**vars(self), "config": dict(self.config)},)
+
     @property
     def folder(self) -> Path | None:
         """Where a bundled checkpoint lies; None for the others."""
         return BUNDLED / DEFAULT_MODEL / self.kind if self.bundled else None
+
+
+def _restored(fields: Mapping[str, Any]) -> ZooEntry:
+    return ZooEntry(**{**fields, "config": MappingProxyType(dict(fields["config"]))})
 
 
 def catalogue() -> tuple[ZooEntry, ...]:
