@@ -1,0 +1,76 @@
+"""Effects of calibration parts, judged on dates they were not fitted on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.markets import trials
+from kronos.calibration import PARTS
+from kronos.errors import ParameterError
+from kronos.evaluation.effects import cross_fitted, effects, usual_settings
+
+PAST = trials(origins=300, paths=40, horizon=4, groups=("a", "b"), spread=0.4, level=0.8)
+
+
+def cells(found, setting):
+    return {(one.group, one.step): one for one in found if one.setting == setting}
+
+
+def test_every_part_is_compared_alone_and_together():
+    settings = usual_settings()
+    assert settings["raw"] == ()
+    assert settings["all"] == PARTS
+    assert {f"{part} alone" for part in PARTS} < set(settings)
+    assert "pooling" not in settings["all but pooling"]
+    assert not any("pooling" in parts for parts in usual_settings(pooling=False).values())
+
+
+def test_what_is_wrong_is_mended_on_dates_that_were_not_fitted_on():
+    corrected = {"raw": PAST} | {
+        name: cross_fitted(PAST, parts)
+        for name, parts in {"anchor": ("anchor",), "both": ("anchor", "dispersion")}.items()
+    }
+    found = effects(PAST, corrected, (1, 4), stride=4)
+    raw, anchor, both = (cells(found, name) for name in ("raw", "anchor", "both"))
+    assert set(raw) == {(group, step) for group in ("all", "a", "b") for step in (1, 4)}
+    for cell in raw:
+        assert raw[cell].gain.estimate == 0
+        assert raw[cell].coverage["80"].estimate < 0.5
+        assert anchor[cell].gain.low > 0
+        assert both[cell].gain.low > anchor[cell].gain.estimate
+        assert abs(both[cell].coverage["80"].estimate - 0.8) < 0.05
+        assert both[cell].width > raw[cell].width
+
+
+def test_over_all_groups_each_counts_the_same():
+    lopsided = PAST.select(np.r_[0:300, 300:340])
+    found = cells(effects(lopsided, {"raw": lopsided}, (1,), stride=4), "raw")
+    assert found["all", 1].crps == pytest.approx((found["a", 1].crps + found["b", 1].crps) / 2)
+    assert found["all", 1].n == 340
+
+
+def test_a_fold_is_corrected_without_its_own_outcomes():
+    one = PAST.select(np.arange(300))
+    tampered = np.array(one.actual)
+    tampered[60:120] *= 50  # the second of five folds
+    before = cross_fitted(one, PARTS).returns
+    after = cross_fitted(replace(one, actual=tampered), PARTS).returns
+    np.testing.assert_array_equal(after[60:120], before[60:120])
+    assert (after[:60] != before[:60]).any()
+
+
+def test_outcomes_that_reach_into_a_fold_are_left_out():
+    one = PAST.select(np.arange(300))
+    late = replace(one, known_at=np.asarray(one.dates) + np.timedelta64(3, "D"))
+    tampered = np.array(late.actual)
+    tampered[58:60] *= 50  # known only when the second fold has begun
+    before, after = cross_fitted(late, PARTS).returns, cross_fitted(replace(late, actual=tampered), PARTS).returns
+    np.testing.assert_array_equal(after[60:120], before[60:120])
+    assert (after[120:] != before[120:]).any()
+
+
+def test_no_part_changes_nothing_and_one_fold_is_refused():
+    assert cross_fitted(PAST, ()) is PAST
+    with pytest.raises(ParameterError, match="at least 2 folds"):
+        cross_fitted(PAST, PARTS, folds=1)

@@ -1,0 +1,65 @@
+"""Runs shared among processes."""
+
+import numpy as np
+import pytest
+
+from evaluation.walks import Walker, instruments
+from kronos.baselines import BASELINES
+from kronos.calibration import fit
+from kronos.errors import ParameterError
+from kronos.evaluation import (
+    BaselineForecaster,
+    Correction,
+    Settings,
+    WalkForward,
+    beside,
+    evaluate,
+    identity_of,
+    make_plan,
+    run,
+    trials_of,
+)
+
+PLAN = make_plan(instruments(3, 1200), WalkForward(horizon=24))
+
+
+def test_two_processes_say_what_one_says(tmp_path):
+    forecasters = [Walker(), BaselineForecaster(BASELINES["ewma-volatility"])]
+    alone = run(PLAN, forecasters, tmp_path / "alone", Settings(5))
+    told = []
+    shared = run(PLAN, forecasters, tmp_path / "shared", Settings(5), workers=2, progress=lambda *n: told.append(n))
+    for name, one in alone.items():
+        np.testing.assert_array_equal(shared[name].returns, one.returns)
+    assert told[-1] == (2 * len(PLAN), 2 * len(PLAN))
+
+
+def test_what_fails_in_a_process_fails_here(tmp_path):
+    with pytest.raises(RuntimeError, match="killed"):
+        run(PLAN, [Walker(fails_after=0)], tmp_path / "run", Settings(5), workers=2)
+    with pytest.raises(ParameterError, match="At least 1 worker"):
+        run(PLAN, [Walker()], tmp_path / "run", Settings(5), workers=0)
+
+
+def test_a_calibrated_forecaster_stands_beside_the_raw_one(tmp_path):
+    narrow = Walker(width=0.4)
+    asked = {"baselines": [BaselineForecaster(BASELINES["last-value"])], "steps": (1, 24)}
+    raw = evaluate(PLAN, [narrow], tmp_path, Settings(40), **asked)
+    assert raw.evaluated == ["walker"]
+    assert [one.name for one in raw.subjects if one.baseline] == ["last-value", "historical-volatility"]
+    near = beside(PLAN, "historical-volatility", tmp_path, 1)
+    calibration = fit(trials_of(PLAN, raw.truth, raw.paths["walker"], identity_of(narrow), near))
+    both = evaluate(
+        PLAN, [narrow], tmp_path, Settings(40), corrections=[Correction("mended", "walker", calibration)], **asked
+    )
+    at = {one.forecaster: one for one in both.figures if one.group == "all" and one.step == 24}
+    assert at["walker"].coverage["80"].high < 0.6
+    assert abs(at["mended"].coverage["80"].estimate - 0.8) < 0.1
+    mended = next(one for one in both.subjects if one.name == "mended")
+    assert mended.calibration is not None
+    assert "weight" in mended.calibration
+    other = Correction("mended", "walker", fit(trials_of(PLAN, raw.truth, raw.paths["walker"], identity_of(
+        Walker("stranger")), near)))  # fmt: skip
+    with pytest.raises(ParameterError, match="models differ"):
+        evaluate(PLAN, [narrow], tmp_path, Settings(40), corrections=[other], **asked)
+    with pytest.raises(ParameterError, match="which is not evaluated"):
+        evaluate(PLAN, [narrow], tmp_path, Settings(40), corrections=[Correction("x", "nobody", calibration)], **asked)
