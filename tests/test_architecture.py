@@ -66,7 +66,7 @@ except SystemExit as end:
     assert loaded_by(program) <= {"typer", "rich"}
 
 
-ROOMS = ["forecasts", "baselines", "metrics", "calibration", "candles", "calendars", "plotting", "sources"]
+ROOMS = ["forecasts", "baselines", "metrics", "calibration", "candles", "calendars", "plotting", "reports", "sources"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

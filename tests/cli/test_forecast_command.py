@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,9 +13,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from calibration.markets import trials
+from kronos.calibration import fit
 from kronos.cli import requests
 from kronos.cli.showing import steps_shown
+from kronos.evaluation import ModelForecaster, identity_of
 from kronos.forecasts import Forecast
+from kronos.inference import KronosPredictor
+
+
+@pytest.fixture(scope="session")
+def calibration_file(checkpoint, tmp_path_factory) -> Path:
+    """A calibration of the random checkpoint, which pools with a random walk."""
+    predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
+    past = trials(origins=120, horizon=10, groups=("crypto 1h", "fx 1h"), spread=0.5, signal=0.5, heard=0.5)
+    identity = identity_of(ModelForecaster(predictor, "random-tiny"))
+    fitted = fit(replace(past, identity=identity, baseline_name="historical-volatility"))
+    return fitted.save(tmp_path_factory.mktemp("calibration") / "mine.json")
 
 
 def test_the_terminal_tells_the_forecast(invoke, checkpoint, candles_csv):
@@ -313,3 +329,92 @@ def test_a_terminal_without_unicode_breaks_nothing(spawn, checkpoint, candles_cs
     assert "median" in shown.stdout
     told = spawn("forecast", chinese, *options, "--json")
     assert json.loads(told.stdout)["forecasts"][0]["unique_id"] == "比特币"
+
+
+def test_calibrated_is_said_wherever_it_is_shown(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
+    options = ("forecast", candles_csv, "--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1)
+    asked = (*options, "--calibration", calibration_file, "--market", "crypto")
+    shown = invoke(*asked, "-v")
+    assert shown.exit_code == 0, shown.stderr
+    for words in ("random-tiny, calibrated", "Calibrated (anchor", "Pooled with historical-volatility", "crypto 1h"):
+        assert words in shown.stdout
+    told = json.loads(invoke(*asked, "--json").stdout)["forecasts"][0]
+    assert told["made"]["calibrated"] is True
+    weights = told["made"]["details"]["calibration"]["factors"]["pooling"]
+    for ending in (".csv", ".parquet"):
+        path = tmp_path / f"table{ending}"
+        assert invoke(*asked, "-q", "--output", path).exit_code == 0
+        table = pd.read_csv(path) if ending == ".csv" else pd.read_parquet(path)
+        assert set(table["state"]) == {"calibrated"}
+        np.testing.assert_allclose(table["model_weight"], weights)
+    long = tmp_path / "long.csv"
+    assert invoke(*asked, "-q", "--output", long, "--format", "long").exit_code == 0
+    np.testing.assert_allclose(pd.read_csv(long)["model_weight"], weights * 20)
+    saved = tmp_path / "all.npz"
+    assert invoke(*asked, "-q", "--output", saved).exit_code == 0
+    assert Forecast.load(saved).made.pooled == ("historical-volatility", tuple(weights))
+    raw = tmp_path / "raw.csv"
+    assert "random-tiny, raw" in invoke(*options, "--output", raw).stdout
+    table = pd.read_csv(raw)
+    assert set(table["state"]) == {"raw"}
+    assert "model_weight" not in table
+
+
+def test_the_models_own_calibration_is_asked_for_by_a_flag(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
+    options = ("forecast", candles_csv, "-n", 4, "--samples", 8, "--seed", 1, "--json")
+    without = invoke(*options, "--model", checkpoint, "--calibrate")
+    assert without.exit_code == 2
+    assert "'kronos calibrate'" in without.stderr
+    folder = shutil.copytree(checkpoint, tmp_path / "random-tiny")
+    shutil.copy(calibration_file, folder / "model" / "calibration.json")
+    asked = {
+        "own": ("--model", folder, "--calibrate"),
+        "other": ("--model", checkpoint, "--calibration", calibration_file),
+        "raw": ("--model", folder),
+    }
+    told = {name: json.loads(invoke(*options, *more).stdout)["forecasts"][0] for name, more in asked.items()}
+    assert told["own"]["made"]["calibrated"]
+    assert not told["raw"]["made"]["calibrated"]
+    assert told["own"]["median"] == told["other"]["median"] != told["raw"]["median"]
+    assert told["own"]["made"]["details"]["calibration"]["group"] == "crypto 1h"  # a weekend of hourly candles
+
+
+def test_a_replay_scores_raw_and_calibrated(invoke, checkpoint, candles_csv, calibration_file):
+    options = ("--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1, "--as-of", "2024-03-03 08:00")
+    asked = ("forecast", candles_csv, *options, "--calibration", calibration_file)
+    shown = invoke(*asked).stdout
+    assert "random-tiny, raw" in shown.split("What came")[1]
+    assert "random-tiny, calibrated" in shown.split("What came")[1]
+    scores = json.loads(invoke(*asked, "--json").stdout)["forecasts"][0]["replay"]["scores"]
+    plain = json.loads(invoke("forecast", candles_csv, *options, "--json").stdout)["forecasts"][0]["replay"]["scores"]
+    assert scores["random-tiny, raw"] == plain["random-tiny"]
+    assert scores["random-tiny, calibrated"] != plain["random-tiny"]
+
+
+def test_a_calibrated_replay_does_not_see_what_it_hides(invoke, checkpoint, candles_csv, calibration_file):
+    options = ("--model", checkpoint, "-n", 5, "--samples", 4, "--seed", 1, "--as-of", "2024-03-03 08:00", "--json")
+    asked = ("forecast", candles_csv, *options, "--calibration", calibration_file)
+    before = json.loads(invoke(*asked).stdout)["forecasts"][0]
+    table = pd.read_csv(candles_csv)
+    table.loc[table["timestamps"] > "2024-03-03 08:00:00", ["open", "high", "low", "close"]] *= 3
+    table.to_csv(candles_csv, index=False)
+    after = json.loads(invoke(*asked).stdout)["forecasts"][0]
+    assert after["mean"] == before["mean"]
+    assert after["made"]["notes"] == before["made"]["notes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--calibrate", "--calibration", "a.json"), "leave one out"),
+        (("--market", "crypto"), "add --calibrate"),
+        (("--calibration", "nowhere.json"), "nowhere.json does not exist"),
+        (("--preset", "published"), "sampling differs"),
+    ],
+)
+def test_calibrations_that_cannot_be_are_refused(invoke, checkpoint, candles_csv, calibration_file, options, words):
+    given = options if "--preset" not in options else (*options, "--calibration", calibration_file)
+    done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 3, "--samples", 2, *given)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -44,6 +44,13 @@ def test_show_takes_any_case(invoke, ref):
     assert json.loads(invoke("models", "show", ref, "--json").stdout)["config"]["n_layers"] == 8
 
 
+def test_show_says_up_to_when_the_data_went(invoke):
+    assert "trained until   2024-07-01\n" in invoke("models", "show", "kronos-base").stdout
+    told = json.loads(invoke("models", "show", "kronos-base", "--json").stdout)
+    assert (told["trained_until"], told["selected_until"]) == ({"all": "2024-07-01"}, None)
+    assert "until" not in invoke("models", "show", "kronos-large").stdout
+
+
 @pytest.mark.parametrize("command", ["show", "download"])
 def test_a_typo_gets_the_nearest_name(invoke, command):
     done = invoke("models", command, "kronos-smal")

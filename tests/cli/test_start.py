@@ -9,7 +9,17 @@ from importlib import metadata
 
 import pytest
 
-COMMANDS = [(), ("forecast",), ("models",), ("models", "list"), ("models", "show"), ("models", "download"), ("doctor",)]
+COMMANDS = [
+    (),
+    ("forecast",),
+    ("evaluate",),
+    ("calibrate",),
+    ("models",),
+    ("models", "list"),
+    ("models", "show"),
+    ("models", "download"),
+    ("doctor",),
+]
 HEAVY = {"torch", "pandas", "numpy", "matplotlib", "huggingface_hub", "pyarrow", "exchange_calendars", "scipy"}
 
 
@@ -21,7 +31,9 @@ def test_help_has_examples(invoke, command):
     assert f"kronos {command[0] if command else 'forecast'}" in done.stdout.split("Examples")[1]
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("forecast", "--help"), ("--version",), ("models", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("forecast", "--help"), ("evaluate", "--help"), ("calibrate", "--help"), ("--version",), ("models", "--help")]
+)
 def test_help_loads_nothing_heavy(arguments):
     program = f"""
 import sys

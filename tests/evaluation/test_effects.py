@@ -44,10 +44,13 @@ def test_what_is_wrong_is_mended_on_dates_that_were_not_fitted_on():
 
 
 def test_over_all_groups_each_counts_the_same():
-    lopsided = PAST.select(np.r_[0:300, 300:340])
+    lopsided = PAST.select(np.r_[0:300, 300:450])
     found = cells(effects(lopsided, {"raw": lopsided}, (1,), stride=4), "raw")
     assert found["all", 1].crps == pytest.approx((found["a", 1].crps + found["b", 1].crps) / 2)
-    assert found["all", 1].n == 340
+    assert found["all", 1].n == 450
+    few = PAST.select(np.r_[0:300, 300:340])
+    found = cells(effects(few, {"raw": few}, (1,), stride=4), "raw")
+    assert found["all", 1].crps == pytest.approx(found["a", 1].crps)  # of 40 forecasts nobody can tell
 
 
 def test_a_fold_is_corrected_without_its_own_outcomes():

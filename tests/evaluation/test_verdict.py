@@ -1,5 +1,8 @@
 """Verdicts and warnings follow from the figures by the stated rules."""
 
+import math
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -54,12 +57,42 @@ def test_words_follow_from_the_figures(evaluated):
     assert word(found, "clairvoyant", "direction") == "better"
     assert word(found, "last value", "price") == "worse"
     assert not [one for one in found if one.forecaster == "last value" and one.about != "price"]
-    assert {one.about for one in found if one.forecaster == REFERENCE} == {"direction"}
+    assert {one.about for one in found if one.forecaster == REFERENCE} == {"direction", "bands"}
     [told] = [
         one.sentence for one in found if (one.forecaster, one.group) == ("overconfident", ALL) and one.about == "price"
     ]
     assert told.startswith("worse than historical volatility by CRPS at 24 steps (skill -")
     assert told.endswith("n = 900)")
+
+
+@pytest.mark.parametrize(
+    ("covered", "low", "high", "dates", "expected"),
+    [
+        (0.61, 0.57, 0.65, 100, "too narrow"),
+        (0.90, 0.86, 0.93, 100, "too wide"),
+        (0.61, 0.40, 0.82, 100, "calibrated"),  # it may hold what it says
+        (0.78, 0.77, 0.79, 100, "calibrated"),  # surely off, by little
+        (0.61, 0.57, 0.65, 19, "too few dates"),
+        (0.61, math.nan, math.nan, 100, "too few dates"),
+    ],
+)
+def test_bands_are_too_narrow_or_too_wide(evaluated, covered, low, high, dates, expected):
+    walk, scores, figures = evaluated
+    [one] = [f for f in figures if (f.forecaster, f.group, f.step) == ("true", "walks 1h", 24)]
+    share = replace(one.coverage["80"], estimate=covered, low=low, high=high, dates=dates)
+    changed = replace(one, coverage={**one.coverage, "80": share})
+    [found] = [v for v in verdicts([changed], scores, REFERENCE, walk) if v.about == "bands"]
+    assert found.word == expected
+    assert found.sentence.endswith(f"(80 % covers {covered:.1%}, {low:.1%} to {high:.1%})")
+    assert expected in found.sentence or expected == "calibrated"
+
+
+def test_bands_follow_from_the_figures(evaluated):
+    walk, scores, figures = evaluated
+    found = verdicts(figures, scores, REFERENCE, walk)
+    assert word(found, "overconfident", "bands") == word(found, "overconfident", "bands", ALL) == "too narrow"
+    assert word(found, "true", "bands") == word(found, REFERENCE, "bands") == "calibrated"
+    assert {one.forecaster for one in found if one.about == "bands"} == {"true", "overconfident", REFERENCE}
 
 
 def test_a_clairvoyant_one_trips_the_guard(evaluated):
@@ -72,10 +105,16 @@ def test_a_clairvoyant_one_trips_the_guard(evaluated):
 
 def test_dates_seen_in_training_are_said(evaluated):
     walk, scores, figures = evaluated
-    until = {"true": {"walks 1h": pd.Timestamp("2024-06-30")}, "overconfident": {ALL: pd.Timestamp("2023-06-30")}}
-    [found] = [one for one in warnings(figures, scores, walk, until) if "trained on" in one]
-    assert found.startswith("true may have been trained on what it is tested on")
-    assert "walks 1h (from 2024-01-" in found
+    first = scores.steps["first"].min()
+    until = {"true": {"walks 1h": pd.Timestamp("2024-06-30")}, "overconfident": {ALL: first}, "clairvoyant": None}
+    found = [one for one in warnings(figures, scores, walk, until) if "trained" in one]
+    assert found == [
+        f"true may have been trained or selected on what it is tested on: its data reach into the test of walks 1h "
+        f"(tested from {first:%Y-%m-%d}, new to it from 2024-06-30).",
+        "Nothing says up to when clairvoyant's data went: it may have been trained or selected on what it is tested "
+        "on.",
+    ]
+    assert not [one for one in warnings(figures, scores, walk) if "trained" in one]
 
 
 def test_little_evidence_is_called_so(tmp_path):

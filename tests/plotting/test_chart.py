@@ -63,6 +63,16 @@ def test_words_say_what_it_is():
     assert "SIMULATED" not in text
 
 
+def test_words_say_how_much_of_a_calibrated_forecast_is_a_baselines():
+    raw = make()
+    weights = [0.1] * 6 + [0.35] * 6
+    told = {"baseline": "garch-t", "factors": {"pooling": weights}}
+    pooled = replace(raw, made=replace(raw.made.with_details(calibration=told), calibrated=True))
+    assert "calibrated, model's weight 0.10 to 0.35 beside garch-t" in words(plot_forecast(pooled))
+    alone = replace(raw, made=replace(raw.made.with_details(calibration={"baseline": None}), calibrated=True))
+    assert "· calibrated ·" in words(plot_forecast(alone))
+
+
 def test_bands_are_nested_and_start_at_the_last_close_without_width():
     made = make()
     widest, middle, inner = bands(plot_forecast(made))

@@ -66,6 +66,14 @@ class Calibration:
         """Whether the model's weight is 0 at every step: what comes out is the baseline's distribution."""
         return not any(self.weights(group).values())
 
+    def known_until(self, group: str | None = None) -> np.datetime64:
+        """When the last outcome that it learnt from was known: of one group if it had that, of all otherwise.
+
+        A group's factors lean on those of all groups, whose outcomes may be later; that is little, but not nothing.
+        """
+        by_group: Mapping[str, str] = self.fitted_on.get("known_by_group", {})
+        return np.datetime64(by_group.get(group or "", self.fitted_on["known"]))
+
     # What it does ------------------------------------------------------------
 
     def apply_paths(
@@ -305,7 +313,7 @@ class Calibration:
             notes.append(f"The calibration was fitted up to step {last}: later steps take that one's factors.")
         if "anchor" in chosen and not np.isfinite(level_error(forecast)):
             notes.append("The tokenizer's level error is not known: nothing was anchored.")
-        if not _before(self.fitted_on["known"], forecast):
+        if not _before(self.known_until(group), forecast):
             notes.append("The calibration saw outcomes from after this forecast's origin: no fair test of it.")
         difference = self.identity.differs(Identity.of(forecast.made))
         if difference:
@@ -313,10 +321,10 @@ class Calibration:
         return tuple(notes)
 
 
-def _before(known: str, forecast: Forecast) -> bool:
+def _before(known: np.datetime64, forecast: Forecast) -> bool:
     """Whether everything was known by the time of the forecast's last candle."""
     start = forecast.start if forecast.start.tz is None else forecast.start.tz_convert("UTC").tz_localize(None)
-    return bool(np.datetime64(known) <= start.to_datetime64())
+    return bool(known <= start.to_datetime64())
 
 
 def _check_same_origin(forecast: Forecast, baseline: Forecast) -> None:

@@ -154,13 +154,15 @@ class Trials:
 
     def summary(self) -> dict[str, Any]:
         """Where the trials come from, ready for JSON: how many, by group, from when to when, digest."""
+        known, labels = np.asarray(self.known_at), np.asarray(self.group)
         return {
             "origins": len(self),
             "paths": int(self.returns.shape[1]),
             "horizon": int(np.asarray(self.steps)[-1]),
             "first": str(self.dates.min()),
             "last": str(self.dates.max()),
-            "known": str(np.asarray(self.known_at).max()),
+            "known": str(known.max()),
+            "known_by_group": {group: str(known[labels == group].max()) for group in self.counts()},
             "groups": self.counts(),
             "sha256": self.digest(),
         }

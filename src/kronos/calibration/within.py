@@ -128,7 +128,8 @@ def _with_factor(prior: Calibration | None, trials: Trials, factor: float, told:
         tuple(_limited(value * factor) for value in old.pooled),
         {name: tuple(_limited(value * factor) for value in values) for name, values in old.groups.items()},
     )
-    fitted_on = {**prior.fitted_on, "known": max(prior.fitted_on["known"], trials.summary()["known"])}
+    fitted_on = {key: value for key, value in prior.fitted_on.items() if key != "known_by_group"}
+    fitted_on["known"] = max(prior.fitted_on["known"], trials.summary()["known"])
     return replace(
         prior,
         parts=check_parts([*prior.parts, "dispersion"]),

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import data, doctor, forecast, models
+from kronos.cli import calibrate, data, doctor, evaluate, forecast, models
 from kronos.cli.errors import Commands
 
 app = typer.Typer(
@@ -31,11 +31,14 @@ app = typer.Typer(
         "kronos forecast btc_1h.csv --horizon 24 --model kronos-small\n\n"
         "kronos data fetch BTC/USDT --source binance --interval 1h --output btc_1h.parquet\n\n"
         "kronos data prepare --config model_a_4h\n\n"
+        "kronos evaluate data/candles --model kronos-small\n\n"
         "kronos models list\n\n"
         "kronos doctor"
     ),
 )
 app.command("forecast", epilog=forecast.EPILOG)(forecast.forecast)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)

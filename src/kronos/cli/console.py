@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 _PIPED_WIDTH = 120  # where nobody says how wide a line may be
+_PERIOD, _LONG_PERIOD = 30.0, 600.0  # seconds over which a speed is taken
 
 
 def stdout() -> Console:
@@ -72,26 +73,48 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def progress_bar(title: str, *, wanted: bool, size: bool = False) -> Iterator[Progress | None]:
+def progress_bar(
+    title: str, *, wanted: bool, size: bool = False, long: bool = False, then: str | None = None
+) -> Iterator[Progress | None]:
     """A progress bar on stderr for the block, or None where it is not wanted or nobody watches.
 
     Args:
         title: What is going on.
         wanted: Whether to show it at all.
         size: Whether bytes are counted.
+        long: Whether to tell the time that is left too.
+        then: What goes on once all is done, if something does.
     """
     if not (wanted and watched()):
         yield None
         return
-    from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        ProgressColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
 
     text = TextColumn("{task.description}", markup=False)
     measure = DownloadColumn() if size else TaskProgressColumn()
-    columns = (text, BarColumn(bar_width=32), measure, TimeElapsedColumn())
-    with Bars(*columns, console=stderr(), transient=True) as bars:
+    columns: list[ProgressColumn] = [text, BarColumn(bar_width=32), measure, TimeElapsedColumn()]
+    if long:
+        columns += [TextColumn("left:"), TimeRemainingColumn()]
+    # What is left is told from the last minutes: work of a minute and more may count as done at once.
+    period = _LONG_PERIOD if long else _PERIOD
+    with Bars(*columns, console=stderr(), transient=True, speed_estimate_period=period) as bars:
         task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+        def update(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+            if then is not None and done >= total:
+                bars.reset(task, description=then, total=None)
+
+        yield update
 
 
 def spinner(title: str, *, wanted: bool) -> Any:

@@ -8,13 +8,26 @@ from typing import Annotated
 import typer
 
 from kronos.cli import requests
-from kronos.cli.requests import Format, Machine, Palette, Precision, Reading, Request, Sampling, Showing, Theme
+from kronos.cli.requests import (
+    Correcting,
+    Format,
+    Machine,
+    Palette,
+    Precision,
+    Reading,
+    Request,
+    Sampling,
+    Showing,
+    Theme,
+)
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos forecast --demo --plot forecast.png\n\n"
     "kronos forecast btc_1h.csv --horizon 24 --samples 200 --seed 7 --output btc.parquet\n\n"
     "kronos forecast aapl_1d.csv --calendar XNYS --model kronos-small --preset conservative\n\n"
+    "kronos forecast btc_1h.csv --calibrate   [dim](corrected by what past forecasts got wrong)[/dim]\n\n"
+    "kronos forecast gold_1h.csv --calibration mine.json --market commodity_cfd\n\n"
     "kronos forecast btc_1h.csv --as-of '2025-01-30 12:00' --plot replay.png   [dim](hide, reveal, score)[/dim]\n\n"
     "kronos forecast data/*.parquet --plot pictures/ --output all.csv --json"
 )
@@ -73,6 +86,21 @@ def forecast(
         typer.Option(
             metavar="TIME",
             help="Replay: the candle stamped TIME is the last one known; what followed is shown and scored.",
+            rich_help_panel=_DRAW,
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Correct the paths by the model's own calibration.", rich_help_panel=_DRAW),
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Correct them by one that 'kronos calibrate' saved.", rich_help_panel=_DRAW),
+    ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose factors a calibration takes: crypto, us_equity …; else guessed from the calendar.",
             rich_help_panel=_DRAW,
         ),
     ] = None,
@@ -153,10 +181,12 @@ def forecast(
     request = Request(
         Reading(tuple(files or ()), demo, tuple(symbol or ()), interval, timezone, calendar, as_of),
         Sampling(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
+        Correcting(calibrate, calibration, market),
         Machine(model, tokenizer, device, precision, threads),
         Showing(plot, theme, palette, output, format_, json, verbose, quiet),
     )
     request.reading.check()
+    request.correcting.check()
     request.showing.check()
     from kronos.cli.running import run
 

@@ -155,6 +155,8 @@ def _facts(entry: ZooEntry) -> dict[str, Any]:
         "revision": (here.revision if here else None) or entry.revision,
         "sha256": entry.sha256,
         "s2_attention": entry.s2_attention if entry.kind == "model" else None,
+        "trained_until": dict(entry.trained_until) or None,
+        "selected_until": dict(entry.selected_until) or None,
     }
 
 
@@ -208,6 +210,13 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
 
+def _dates(told: dict[str, str] | None) -> str | None:
+    """``fx 2017-01-01, crypto 2017-10-01``; the date alone if it is every market's."""
+    if not told:
+        return None
+    return ", ".join(f"{market} {day}".removeprefix("all ") for market, day in told.items())
+
+
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Labels and texts of one checkpoint."""
     from kronos.cli.loading import short_count
@@ -220,6 +229,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("context", f"{facts['context']:,} candles, history and horizon together" if facts["context"] else None),
         ("tokenizer", facts["tokenizer"]),
         ("licence", facts["licence"]),
+        ("trained until", _dates(facts["trained_until"])),
+        ("selected until", _dates(facts["selected_until"])),
         ("here", _status(facts)),
         ("folder", facts["folder"]),
         ("card", facts["card"]),

@@ -1,4 +1,4 @@
-"""The score of a replay: a forecast and the baselines, against the candles that had been hidden."""
+"""The score of a replay: a forecast (raw and calibrated) and the baselines, against the hidden candles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Line:
     """How one forecaster did.
 
     Attributes:
-        name: Model or baseline.
+        name: Model or baseline; the model's with its state where there are two.
         scores: Of `kronos.metrics.score`, one row a horizon.
         inside: Share of the known closes within the 80 % band; NaN for point forecasts.
     """
@@ -31,8 +31,13 @@ class Line:
     inside: float
 
 
-def replayed(forecast: Forecast, actual: Candles) -> tuple[list[Line], int]:
+def replayed(forecast: Forecast, actual: Candles, raw: Forecast | None = None) -> tuple[list[Line], int]:
     """Score a forecast beside the baselines.
+
+    Args:
+        forecast: The forecast.
+        actual: What came.
+        raw: The forecast as it was before a calibration, to stand in the table too.
 
     Returns:
         One line a forecaster, the forecast first; and how many of its steps are known.
@@ -41,8 +46,11 @@ def replayed(forecast: Forecast, actual: Candles) -> tuple[list[Line], int]:
         DataError: If what came shares no time with the forecast.
     """
     known = int(actual.index.isin(forecast.timestamps).sum())
-    lines = [_line(forecast.made.model, forecast, actual)]
-    for name in _BESIDE:
+    if raw is None:
+        lines = [_line(forecast.made.model, forecast, actual)]
+    else:
+        lines = [_line(f"{one.made.model}, {one.made.state}", one, actual) for one in (forecast, raw)]
+    for name in _beside(forecast):
         try:
             other = BASELINES[name](
                 forecast.history, forecast.horizon, samples=1000, seed=0, timestamps=forecast.timestamps
@@ -51,6 +59,12 @@ def replayed(forecast: Forecast, actual: Candles) -> tuple[list[Line], int]:
             continue
         lines.append(_line(name, other, actual))
     return lines, known
+
+
+def _beside(forecast: Forecast) -> list[str]:
+    """The baselines of every replay, and the one that the forecast is pooled with."""
+    pooled = forecast.made.pooled
+    return list(dict.fromkeys((*_BESIDE, *(() if pooled is None else pooled[:1]))))
 
 
 def horizons(forecast: Forecast) -> list[int]:

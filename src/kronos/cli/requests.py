@@ -84,6 +84,32 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Correcting:
+    """Whether and by what the paths are calibrated.
+
+    Attributes:
+        own: Whether to take the calibration that ships with the model.
+        file: A saved calibration instead.
+        market: Whose factors to take; None leaves it to the calendar.
+    """
+
+    own: bool
+    file: Path | None
+    market: str | None
+
+    def check(self) -> None:
+        """Refuse what contradicts itself, or would change nothing.
+
+        Raises:
+            ParameterError: If two calibrations are asked for, or a market without one.
+        """
+        if self.own and self.file is not None:
+            raise ParameterError("--calibrate takes the model's own calibration, --calibration another; leave one out.")
+        if self.market is not None and not self.own and self.file is None:
+            raise ParameterError("--market chooses a calibration's factors; add --calibrate, or --calibration FILE.")
+
+
+@dataclass(frozen=True)
 class Machine:
     """Which model, and where it computes; None leaves it to the environment.
 
@@ -159,6 +185,7 @@ class Request:
 
     reading: Reading
     sampling: Sampling
+    correcting: Correcting
     machine: Machine
     showing: Showing
 

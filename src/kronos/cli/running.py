@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from kronos.cli.console import progress_bar, spinner, stderr
 from kronos.cli.loading import Chosen, choose, load
 from kronos.cli.reading import Task, read
-from kronos.cli.requests import Request, Sampling
+from kronos.cli.requests import Correcting, Request, Sampling
 from kronos.forecasts import Forecast
 
 if TYPE_CHECKING:
+    from kronos.calibration import Calibration
     from kronos.candles import Candles
     from kronos.inference import SamplingParams
 
@@ -27,11 +28,13 @@ class Result:
         name: Of the series, unique in this run.
         forecast: What may come.
         actual: What came, in a replay; else None.
+        raw: The forecast as it was before a calibration; None if it is raw itself.
     """
 
     name: str
     forecast: Forecast
     actual: Candles | None
+    raw: Forecast | None = None
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,40 @@ def _forecast(request: Request, tasks: list[Task], chosen: Chosen) -> Run:
     asked, wanted = request.sampling, request.showing.chatty
     with spinner(f"Loading {chosen.title}", wanted=wanted):
         sampling = sampling_params(asked)  # before the weights: a wrong option needs no download
+        choice = _calibration(request.correcting)
     predictor = load(chosen, wanted=wanted)
+    calibration = predictor.calibration_for(choice, sampling)
     started = time.perf_counter()
     many = f" {len(tasks)} series" if len(tasks) > 1 else ""
     with progress_bar(f"Forecasting{many}", wanted=wanted) as progress:
-        forecasts = predictor.forecast_many(
+        raw = predictor.forecast_many(
             {task.name: task.history for task in tasks},
             asked.horizon,
             sampling=sampling,
             lookback=asked.lookback,
             progress=progress,
         )
-    seconds = time.perf_counter() - started
-    return Run(tuple(Result(t.name, forecasts[t.name], t.actual) for t in tasks), seconds)
+    results = [_result(task, raw[task.name], calibration, request.correcting.market) for task in tasks]
+    return Run(tuple(results), time.perf_counter() - started)
+
+
+def _calibration(asked: Correcting) -> Calibration | bool:
+    """The calibration in the file asked for, or whether the model's own is."""
+    if asked.file is None:
+        return asked.own
+    from kronos.calibration import Calibration
+
+    return Calibration.load(asked.file)
+
+
+def _result(task: Task, raw: Forecast, calibration: Calibration | None, market: str | None) -> Result:
+    """One series' forecast, corrected if that was asked for."""
+    if calibration is None:
+        return Result(task.name, raw, task.actual)
+    from kronos.calibration import calibrated
+
+    forecast = calibrated(raw, calibration, market=market)
+    return Result(task.name, forecast, task.actual, raw if forecast.made.calibrated else None)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console, Group, RenderableType
@@ -242,12 +242,23 @@ def _making(forecast: Forecast, run: Run) -> list[tuple[str, str]]:
     weights = [f"{one['ref']} {(one['sha256'] or 'unsaved')[:12]}" for one in (model, tokenizer)]
     versions = ", ".join(f"{name} {version}" for name, version in details["versions"].items())
     return [
+        *_calibration(details.get("calibration")),
         ("sampling", f"{sampling}, seed {details['seed']}"),
         ("weights", f"{weights[0]} with {weights[1]} (sha256), context {details['max_context']}"),
         ("computed", f"{details['device']}, {details['precision']} precision, {run.seconds:.2f} s"),
         ("data", f"{forecast.history.source}, sha256 {details['history']['sha256'][:12]}"),
         ("versions", versions),
     ]
+
+
+def _calibration(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What corrected the forecast, if anything did."""
+    if told is None:
+        return []
+    whose = told["group"] or "all groups together"
+    digest = str(told["fitted_on"].get("sha256", "unknown"))[:12]
+    parts, day = ", ".join(told["parts"]), told["created"][:10]
+    return [("calibration", f"{parts}; factors of {whose}; fitted on {day} to forecasts with sha256 {digest}")]
 
 
 def decimals_of(forecast: Forecast) -> int:

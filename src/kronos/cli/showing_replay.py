@@ -24,7 +24,7 @@ def replay_view(result: Result) -> list[RenderableType]:
     """What came, a score a forecaster, and how little one origin tells."""
     forecast, actual = result.forecast, result.actual
     assert actual is not None
-    lines, _ = replayed(forecast, actual)
+    lines, _ = replayed(forecast, actual, result.raw)
     parts: list[RenderableType] = [rule("What came"), _outcome(forecast, actual), Text(), _scores(forecast, lines)]
     remark = "CRPS in units of σ√h, smaller is better. One origin is mostly luck: it takes many to tell who is better."
     return [*parts, Text(remark, style="dim")]

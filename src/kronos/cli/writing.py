@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kronos.cli.console import dump_json
 from kronos.cli.requests import Format, Showing
@@ -15,6 +17,7 @@ from kronos.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
     from kronos.cli.running import Result, Run
+    from kronos.forecasts import Forecast
 
 
 def write(run: Run, showing: Showing) -> dict[str, list[Path]]:
@@ -49,7 +52,12 @@ def document(run: Run, written: Mapping[str, list[Path]], format_: Format = "wid
 
 
 def table(run: Run, format_: Format) -> pd.DataFrame:
-    """One table of all series; every row says its series, model and origin, and whether it is simulated."""
+    """One table of all series.
+
+    Every row says its series, model and origin, whether it is simulated, and raw or calibrated; where a forecast is
+    pooled with a baseline, also the model's weight at its step.
+    """
+    pooled = any(result.forecast.made.pooled for result in run.results)
     frames = []
     for result in run.results:
         forecast = result.forecast
@@ -57,10 +65,17 @@ def table(run: Run, format_: Format) -> pd.DataFrame:
         frame = frame.reset_index() if format_ == "wide" else frame
         frame.insert(0, "unique_id", result.name)
         name, simulated = forecast.made.name, forecast.simulated
-        frames.append(frame.assign(as_of=forecast.start, model=name, simulated=simulated))
+        frame = frame.assign(as_of=forecast.start, model=name, simulated=simulated, state=forecast.made.state)
+        frames.append(frame.assign(model_weight=_weights(forecast, len(frame))) if pooled else frame)
     joined = pd.concat(frames, ignore_index=True)
     joined.attrs["kronos"] = {result.name: result.forecast.made.to_dict() for result in run.results}
     return joined
+
+
+def _weights(forecast: Forecast, rows: int) -> NDArray[np.float64]:
+    """The model's weight at each row's step, path after path; 1 where nothing is pooled."""
+    by_step = np.ones(forecast.horizon) if forecast.made.pooled is None else np.array(forecast.made.pooled[1])
+    return np.resize(by_step, rows)
 
 
 def _entry(result: Result, files: list[Path], format_: Format) -> dict[str, Any]:
@@ -74,7 +89,7 @@ def _entry(result: Result, files: list[Path], format_: Format) -> dict[str, Any]
     if result.actual is not None:
         from kronos.cli.replay import as_dict, replayed
 
-        entry["replay"] = as_dict(*replayed(forecast, result.actual))
+        entry["replay"] = as_dict(*replayed(forecast, result.actual, result.raw))
     if format_ == "long":
         entry["paths"] = forecast.paths.tolist()  # [S, H, 6]
     entry["files"] = [str(path) for path in files]

@@ -159,7 +159,7 @@ def check_file(path: str | Path, *, interval: str | None = None, timezone: str |
         ParameterError: If an argument is wrong.
     """
     path = Path(path)
-    return tuple(_checked(path, candles) for candles in _read(path, interval, timezone))
+    return tuple(_checked(path, candles) for candles in read_series(path, interval, timezone))
 
 
 def check_paths(
@@ -234,18 +234,24 @@ def _walk(folder: Path, unreadable: list[Unreadable]) -> Iterator[Path]:
 
     for root, folders, files in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root) / name for name in sorted(files) if _is_table(name))
+        yield from (Path(root) / name for name in sorted(files) if is_table(name))
 
 
-def _is_table(name: str) -> bool:
+def is_table(name: str) -> bool:
+    """Whether a file of that name may hold candles, packed or not; hidden ones don't count."""
     plain = name.lower()
     for packed in _PACKED:
         plain = plain.removesuffix(packed)
     return not name.startswith(".") and (plain.endswith(ENDINGS) or name.lower().endswith(".zip"))
 
 
-def _read(path: Path, interval: str | None, timezone: str | None) -> list[Candles]:
-    """A file's candles: one instrument's, or those of each instrument in it."""
+def read_series(path: Path, interval: str | None, timezone: str | None) -> list[Candles]:
+    """Read a file's candles: one instrument's, or those of each instrument in it.
+
+    Raises:
+        DataError: If the candles cannot be used; `NoCandlesError` if the table holds something else.
+        ParameterError: If an argument is wrong.
+    """
     try:
         return [read_candles(path, interval=interval, timezone=timezone)]
     except NoCandlesError:
@@ -279,11 +285,11 @@ def _checked(path: Path, candles: Candles) -> Checked:
 
 def _name(path: Path, candles: Candles) -> str:
     if candles.symbol is None:
-        return _stem(path)
-    return f"{_stem(path)} {candles.symbol}" if candles.simulated else candles.symbol
+        return stem(path)
+    return f"{stem(path)} {candles.symbol}" if candles.simulated else candles.symbol
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
     """A file's name without its endings: ``btc_1h`` of ``btc_1h.csv.gz``."""
     name = path.name
     while Path(name).suffix.lower() in (*ENDINGS, *_PACKED, ".txt"):

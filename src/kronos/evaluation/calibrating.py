@@ -46,12 +46,28 @@ def identity_of(forecaster: Forecaster) -> Identity:
     model, tokenizer = (told.get(key) for key in ("model", "tokenizer"))
     if not isinstance(model, dict):
         return Identity(model=forecaster.name)
+    ref = str(model.get("ref") or forecaster.name)
     return Identity(
-        model=str(model.get("ref") or forecaster.name),
+        model=f"{ref} (changed)" if model.get("changed") else ref,
         sha256=model.get("sha256"),
         tokenizer_sha256=tokenizer.get("sha256") if isinstance(tokenizer, dict) else None,
         sampling=told.get("sampling"),
     )
+
+
+def check_pooled(name: str) -> None:
+    """Make sure that a baseline can be pooled with.
+
+    Raises:
+        ParameterError: If there is none of that name, it draws one path only, or its library is missing.
+    """
+    entry = BASELINES.get(name)
+    if entry is None or entry.point:
+        usual = ", ".join(key for key, one in BASELINES.items() if not one.point)
+        what = "has no bands" if entry else "is none"
+        raise ParameterError(f"The baseline '{name}' to pool with {what}; choose from {usual}.")
+    if not entry.available:
+        raise ParameterError(f"{name} needs {entry.needs}; install kronos[evaluation], or pool with another baseline.")
 
 
 def beside(
@@ -70,8 +86,7 @@ def beside(
     Raises:
         ParameterError: If there is no such baseline.
     """
-    if name not in BASELINES:
-        raise ParameterError(f"There is no baseline '{name}' to pool with; choose from {', '.join(BASELINES)}.")
+    check_pooled(name)
     settings = Settings(BASELINE_PATHS, seed)
     forecaster = BaselineForecaster(BASELINES[name])
     return run(plan, [forecaster], folder / _BESIDE / name, settings, workers=workers, progress=progress)[name]
@@ -87,7 +102,7 @@ def trials_of(plan: Plan, truth: Truth, paths: Paths, identity: Identity, baseli
         identity: Whose forecasts they are.
         baseline: The paths to pool with, if any.
     """
-    rows = _spoken(paths, baseline)
+    rows = spoken(paths, baseline)
     ends = [plan.times(int(row))[-1] for row in rows]
     return Trials(
         returns=paths.returns[rows],
@@ -112,7 +127,7 @@ def corrected(plan: Plan, paths: Paths, correction: Correction, baseline: Paths 
         correction: The calibration.
         baseline: The paths to pool with, if it pools.
     """
-    rows = _spoken(paths, baseline)
+    rows = spoken(paths, baseline)
     table = plan.table()
     result = np.full_like(paths.returns, np.nan)
     result[rows] = correction.calibration.apply_paths(
@@ -125,7 +140,7 @@ def corrected(plan: Plan, paths: Paths, correction: Correction, baseline: Paths 
     return Paths(correction.name, result, paths.level_error)
 
 
-def _spoken(*everybody: Paths | None) -> np.ndarray[Any, np.dtype[np.intp]]:
+def spoken(*everybody: Paths | None) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Origins where all of them made a forecast."""
     known = [np.isfinite(one.returns).all(axis=(1, 2)) for one in everybody if one is not None]
     return np.flatnonzero(np.logical_and.reduce(known))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kronos.calibration import PARTS, Trials, fit
 from kronos.errors import ParameterError
 from kronos.evaluation.summary import ALL
+from kronos.evaluation.weighing import counted, equal_weights, weighted_share
 from kronos.forecasts import BANDS
 from kronos.metrics import Estimate, average, band_ends, crps, inside, skill
 
@@ -46,7 +47,7 @@ class Effect:
 
     Attributes:
         setting: Its name.
-        group: Market at an interval, or ``all``, where every group counts the same.
+        group: Market at an interval, or ``all``, where every group of enough origins counts the same.
         step: Steps ahead.
         n: Forecasts scored.
         crps: Mean CRPS in σ√h.
@@ -92,7 +93,10 @@ def effects(raw: Trials, corrected: Mapping[str, Trials], steps: Sequence[int], 
                         crps=float((own[known] * share).mean()),
                         gain=skill(own[known] * share, losses[known] * share, dates, overlap=overlap),
                         coverage={
-                            band: average(values[known] * share, dates, overlap=overlap) for band, values in hit.items()
+                            band: weighted_share(values[known], share, dates, overlap)
+                            if group == ALL
+                            else average(values[known], dates, overlap=overlap)
+                            for band, values in hit.items()
                         },
                         width=float((width[known] * share).mean()),
                     )
@@ -164,11 +168,9 @@ def _scores(trials: Trials, step: int) -> tuple[Array, dict[str, Array], Array]:
 
 
 def _groups(trials: Trials) -> list[tuple[str, NDArray[np.bool_], Array]]:
-    """Every group's rows with weight 1, and all rows with weights by which groups count the same."""
-    counts = trials.counts()
-    everyone = np.ones(len(trials), dtype=np.bool_)
-    weight = np.array([len(trials) / counts[str(group)] / len(counts) for group in np.asarray(trials.group)])
-    return [
-        (ALL, everyone, weight),
-        *((group, np.asarray(trials.group) == group, np.ones(len(trials))) for group in counts),
-    ]
+    """Every group's rows with weight 1, and those of all together with weights by which groups count the same."""
+    labels = np.asarray(trials.group)
+    among = np.isin(labels, sorted(counted(labels)))
+    weight = np.zeros(len(trials))
+    weight[among] = equal_weights(labels[among])
+    return [(ALL, among, weight), *((group, labels == group, np.ones(len(trials))) for group in trials.counts())]

@@ -21,6 +21,7 @@ from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.errors import ParameterError
 from kronos.evaluation.calibrating import Correction, beside, corrected, identity_of
+from kronos.evaluation.comparison import Comparison, compare
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.plan import Plan
 from kronos.evaluation.running import Paths, Progress, Settings, run
@@ -69,6 +70,7 @@ class Evaluation:
         scores: Of every forecast.
         figures: Means with their intervals, by forecaster, group and step.
         volatility: Of realised volatility, one row a group and forecaster.
+        comparison: Who may be the best at the furthest step, by group and over all.
         verdicts: In words.
         warnings: What a reader must know before believing the figures.
         made: Digest of the plan, versions, time.
@@ -83,6 +85,7 @@ class Evaluation:
     scores: Scores
     figures: Sequence[Figures]
     volatility: pd.DataFrame
+    comparison: Sequence[Comparison]
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]
     made: Mapping[str, Any]
@@ -114,6 +117,7 @@ class Evaluation:
             "warnings": list(self.warnings),
             "figures": [asdict(one) for one in self.figures],
             "volatility": self.volatility.to_dict("records"),
+            "comparison": [asdict(one) for one in self.comparison],
         }
 
 
@@ -143,7 +147,7 @@ def evaluate(
     reference: str = REFERENCE,
     corrections: Sequence[Correction] = (),
     steps: Sequence[int] | None = None,
-    trained_until: Mapping[str, Mapping[str, pd.Timestamp]] | None = None,
+    trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -158,8 +162,8 @@ def evaluate(
         reference: The baseline that skill is measured against; it is added if it is not among them.
         corrections: Calibrated forecasters to add.
         steps: Steps ahead to report; None for 1, 4, 8, 24 and the horizon.
-        trained_until: By forecaster and group (or ``all``), the time up to which it has seen candles in its training;
-            corrected ones take that of the forecaster they correct.
+        trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, as `cutoffs`
+            tells it of a model, or None where nothing does; corrected ones take that of the forecaster they correct.
         workers: Processes to share the work; see `run`.
         progress: Called with the forecasts done and their number.
 
@@ -196,6 +200,7 @@ def evaluate(
         scores=scores,
         figures=figures,
         volatility=volatility(scores),
+        comparison=compare(scores, reference, plan.walk),
         verdicts=verdicts(figures, scores, reference, plan.walk),
         warnings=warnings(figures, scores, plan.walk, until),
         made={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},

@@ -15,13 +15,13 @@ A model of another family fits as well as ours; `kronos.baselines.from_closes` m
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
 from kronos.baselines import Entry
+from kronos.baselines.beside import WINDOW, own_seed
 from kronos.candles import Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
@@ -108,7 +108,7 @@ class ModelForecaster:
 class BaselineForecaster:
     """A baseline in an evaluation."""
 
-    def __init__(self, entry: Entry, *, window: int = 513, refit: int = 10) -> None:
+    def __init__(self, entry: Entry, *, window: int = WINDOW, refit: int = 10) -> None:
         """Wrap a baseline.
 
         Args:
@@ -174,8 +174,3 @@ class _Parameters:
             self._series, self._age = series, 0
         self._age += 1
         return self._fitted
-
-
-def own_seed(seed: int, name: str) -> int:
-    """A seed of an origin's own: with one for all, every origin would err with the same draws, and means with them."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=6).digest(), "big")

@@ -125,13 +125,15 @@ class Plan:
         return f"{instrument.name}@{instrument.candles.index[int(self.known[origin]) - 1].isoformat()}"
 
     def table(self) -> pd.DataFrame:
-        """One row an origin: name, group, date (of its last known candle, naive), and the last known close."""
-        last = [self.instruments[i].candles.index[k - 1] for i, k in zip(self.series, self.known, strict=True)]
+        """One row an origin: series, group, date (of its last known candle) and first (of the forecast ones), naive."""
+        pairs = list(zip(self.series.tolist(), self.known.tolist(), strict=True))
+        indexes = [one.candles.index for one in self.instruments]
         return pd.DataFrame(
             {
                 "series": [self.instruments[i].name for i in self.series],
                 "group": [self.instruments[i].group for i in self.series],
-                "date": pd.DatetimeIndex([_naive(time) for time in last]),
+                "date": pd.DatetimeIndex([_naive(indexes[i][k - 1]) for i, k in pairs]),
+                "first": pd.DatetimeIndex([_naive(indexes[i][k]) for i, k in pairs]),
             }
         )
 
@@ -161,7 +163,8 @@ def make_plan(
     Args:
         instruments: What to forecast.
         walk: How origins are chosen.
-        dates: Between which times; by market, if markets differ. All forecast candles lie between them.
+        dates: Between which times; by market, or by an instrument's name, if they differ. All forecast candles lie
+            between them.
 
     Raises:
         ParameterError: If two instruments share a name, or a market has no dates.
@@ -191,6 +194,8 @@ def make_plan(
 def _dates_of(one: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:
     if isinstance(dates, Dates):
         return dates
+    if one.name in dates:
+        return dates[one.name]
     if one.market not in dates:
         raise ParameterError(f"The split has no dates for the market '{one.market}' of {one.name}; add them.")
     return dates[one.market]

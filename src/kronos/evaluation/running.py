@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kronos.errors import DataError, ParameterError
+from kronos.errors import DataError, ParameterError, StorageError
 from kronos.evaluation.forecasters import Forecaster
 from kronos.evaluation.plan import Plan
 from kronos.evaluation.workers import share
@@ -30,6 +32,7 @@ from kronos.storage import atomic_path, write_text
 Progress = Callable[[int, int], None]
 
 RUN = "run.json"
+_WHO = "forecaster.json"
 SHARD = 128  # origins a file: what an interruption may cost of one forecaster
 _FORMAT = 1
 
@@ -84,7 +87,7 @@ def run(
         settings: Samples and seed.
         workers: Processes to share the work, each with its part of the processor's threads; a script that asks for
             more than one needs the usual ``if __name__ == "__main__":``, because they start by importing it.
-        progress: Called with the forecasts done and their number.
+        progress: Called with the forecasts done and their number; first with those that were there already.
 
     Returns:
         By forecaster's name what it said.
@@ -103,10 +106,13 @@ def run(
     left = [job for job in work.jobs() if not work.path(job).is_file()]
     total = len(plan) * len(forecasters)
     done = total - sum(len(shard) for _, shard in left)
-    for _, shard in share(work, left, workers):
-        done += len(shard)
-        if progress is not None:
-            progress(done, total)
+    if progress is not None:
+        progress(done, total)
+    with closing(share(work, left, workers)) as finished:
+        for _, shard in finished:
+            done += len(shard)
+            if progress is not None:
+                progress(done, total)
     return {name: read(plan, folder, name) for name in names}
 
 
@@ -120,7 +126,8 @@ class _Work:
     settings: Settings
 
     def jobs(self) -> list[tuple[int, range]]:
-        return [(who, shard) for who in range(len(self.forecasters)) for shard in shards(len(self.plan))]
+        # Shard by shard: the slow ones' share of the work is the same all the way, so what is left can be told.
+        return [(who, shard) for shard in shards(len(self.plan)) for who in range(len(self.forecasters))]
 
     def path(self, job: tuple[int, range]) -> Path:
         return _shard_path(self.folder, self.forecasters[job[0]].name, job[1])
@@ -133,6 +140,32 @@ class _Work:
 def shards(count: int) -> list[range]:
     """The origins of a plan in consecutive ranges."""
     return [range(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
+
+
+def discard(folder: Path) -> None:
+    """Remove a run, to begin anew; nothing happens where there is none.
+
+    Raises:
+        ParameterError: If the folder holds something else, or something besides a run.
+        StorageError: If it cannot be removed.
+    """
+    if not folder.exists():
+        return
+    ours = folder.is_dir() and not folder.is_symlink() and (not any(folder.iterdir()) or (folder / RUN).is_file())
+    strange = next((path for path in folder.rglob("*") if not path.is_dir() and not _is_ours(path)), None)
+    if not ours or strange is not None:
+        besides = "" if strange is None else f": it holds {strange.name}"
+        raise ParameterError(f"{folder} is no run and is not removed{besides}; take another folder.")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise StorageError(f"Cannot remove {folder}: {reason}; change its rights, or take another folder.") from error
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one of those that runs consist of, or half of one that was being written."""
+    return path.name in (RUN, _WHO) or path.suffix == ".npz" or (path.name.startswith(".") and ".tmp-" in path.name)
 
 
 def read(plan: Plan, folder: Path, name: str) -> Paths:
@@ -206,7 +239,7 @@ def _open(plan: Plan, folder: Path, settings: Settings) -> None:
 
 def _claim(one: Forecaster, folder: Path) -> None:
     """Note whose shards these are, or make sure that they are the same forecaster's."""
-    path = folder / _safe(one.name) / "forecaster.json"
+    path = folder / _safe(one.name) / _WHO
     identity = json.loads(json.dumps(dict(one.identity())))
     if not path.is_file():
         write_text(path, json.dumps(identity, indent=2) + "\n")

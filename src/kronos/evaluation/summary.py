@@ -2,7 +2,7 @@
 
 - *Skill* is 1 - CRPS / CRPS of the reference (a random walk with historical volatility unless said otherwise) with a
   date-block bootstrap interval: instruments of one date move together, and overlapping forecasts share candles.
-- Over all groups, every group counts the same: the largest market must not decide.
+- Over all groups, every group of enough origins counts the same (`kronos.evaluation.weighing`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pandas as pd
 from kronos.evaluation.plan import WalkForward
 from kronos.evaluation.running import Paths
 from kronos.evaluation.scoring import Truth, score_paths, score_whole, usual_steps
+from kronos.evaluation.weighing import counted, equal_weights, weighted_share
 from kronos.forecasts import BANDS
 from kronos.metrics import (
     Direction,
@@ -73,7 +74,7 @@ class Scores:
     @property
     def forecasters(self) -> list[str]:
         """Everybody, in the order given."""
-        return list(dict.fromkeys(self.steps["forecaster"]))
+        return [str(name) for name in self.steps["forecaster"].unique()]
 
 
 def _labelled(tables: Mapping[str, pd.DataFrame], truth: Truth) -> pd.DataFrame:
@@ -197,12 +198,14 @@ def _over_groups(
 ) -> list[Figures]:
     """Every group counts the same: each score is weighted by its group's share."""
     found = []
+    origins = rows.drop_duplicates("origin")
+    rows = rows[rows["group"].isin(counted(origins["group"]))]
     base = _of(rows, reference)
     for name in forecasters:
         own = rows[rows["forecaster"] == name]
         if not len(own):
             continue
-        weight = (len(own) / own.groupby("group")["origin"].transform("size") / own["group"].nunique()).to_numpy()
+        weight = equal_weights(own["group"])
         dates = own["date"].to_numpy()
         against = _against(own, base)
         sides = _sides(own, dates, overlap)
@@ -217,7 +220,7 @@ def _over_groups(
                 skill=None if against is None else skill(crps, against * weight, dates, overlap=overlap),
                 test=None,
                 coverage={
-                    _band(band): average(own[f"inside_{_band(band)}"] * weight, dates, overlap=overlap)
+                    _band(band): weighted_share(own[f"inside_{_band(band)}"].to_numpy(), weight, dates, overlap)
                     for band in BANDS
                 },
                 width=float(np.nanmean(own["width_80"] * weight)),

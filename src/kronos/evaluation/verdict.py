@@ -7,6 +7,8 @@ walk:
 - *direction*: the 95 % interval of the hit rate lies above one half and Pesaran and Timmermann's test rejects chance at
   5 %: better than a coin; the interval lies below one half: worse; else no evidence.
 - *volatility*: as for price, with the QLIKE loss of the expected realised variance.
+- *bands*: the 95 % interval of the share of outcomes within the 80 % band lies below 80 %, and the share by more than
+  `NEGLIGIBLE`: too narrow; above: too wide; else calibrated.
 
 Intervals are by blocks of dates. Where they rest on fewer than `FEW_DATES` dates nothing is claimed. A skill above
 `TOO_GOOD` is reported as a likely leak, not as a success: no market gives that much away.
@@ -26,12 +28,13 @@ from kronos.evaluation.plan import WalkForward
 from kronos.evaluation.summary import ALL, Figures, Scores
 from kronos.metrics import Estimate, qlike, skill
 
-About = Literal["price", "direction", "volatility"]
-Word = Literal["better", "no evidence", "worse", "too few dates"]
+About = Literal["price", "direction", "volatility", "bands"]
+Word = Literal["better", "no evidence", "worse", "too narrow", "calibrated", "too wide", "too few dates"]
 
 FEW_DATES = 20
 ENOUGH_FORECASTS = 400
 TOO_GOOD = 0.5
+NEGLIGIBLE = 0.03  # by how much a band's share may be off and still serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Verdict:
     Attributes:
         forecaster: Its name.
         group: Market at an interval, or ``all``.
-        about: ``price``, ``direction`` or ``volatility``.
+        about: ``price``, ``direction``, ``volatility`` or ``bands``.
         word: The outcome.
         sentence: The same for people, with the figures it follows from.
     """
@@ -54,7 +57,7 @@ class Verdict:
 
 
 def verdicts(figures: Sequence[Figures], scores: Scores, reference: str, walk: WalkForward) -> list[Verdict]:
-    """Everything that may be said at the horizon; of the reference itself only its direction.
+    """Everything that may be said at the horizon; of the reference itself only its direction and bands.
 
     Args:
         figures: Of `summarise`.
@@ -70,8 +73,10 @@ def verdicts(figures: Sequence[Figures], scores: Scores, reference: str, walk: W
             found.append(_price(one, reference))
         if one.hit_rate is not None:
             found.append(_direction(one))
-        if one.forecaster != reference and one.group != ALL:
-            found += _volatility(one, scores, reference, walk)
+        if one.width > 0:  # a point forecast says nothing of how far prices may go
+            found.append(_bands(one))
+            if one.forecaster != reference and one.group != ALL:
+                found += _volatility(one, scores, reference, walk)
     return found
 
 
@@ -121,6 +126,23 @@ def _volatility(one: Figures, scores: Scores, reference: str, walk: WalkForward)
     return [Verdict(one.forecaster, one.group, "volatility", word, f"{told} (QLIKE skill {_range(found)})")]
 
 
+def _bands(one: Figures) -> Verdict:
+    share = one.coverage["80"]
+    side = _word(share, 0.8)
+    word: Word = "calibrated"
+    if side == "too few dates":
+        word = side
+    elif side != "no evidence" and abs(share.estimate - 0.8) > NEGLIGIBLE:
+        word = "too wide" if side == "better" else "too narrow"
+    told = {
+        "too narrow": "bands too narrow",
+        "too wide": "bands too wide",
+        "calibrated": "bands about as wide as they say",
+        "too few dates": "too few dates to say",
+    }[word]
+    return Verdict(one.forecaster, one.group, "bands", word, f"{told} (80 % covers {_range(share)})")
+
+
 def _qlike(rows: pd.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     predicted = np.square(rows["volatility"].to_numpy(dtype=np.float64))
     observed = np.square(rows["realised"].to_numpy(dtype=np.float64))
@@ -137,14 +159,15 @@ def _word(found: Estimate, neutral: float) -> Word:
 
 
 def _range(found: Estimate) -> str:
-    return f"{found.estimate:.1%}, {found.low:.1%} to {found.high:.1%}"
+    estimate, low, high = (f"{round(value, 3) + 0.0:.1%}" for value in (found.estimate, found.low, found.high))
+    return f"{estimate}, {low} to {high}"
 
 
 def warnings(
     figures: Sequence[Figures],
     scores: Scores,
     walk: WalkForward,
-    trained_until: Mapping[str, Mapping[str, pd.Timestamp]] | None = None,
+    trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
 ) -> list[str]:
     """What a reader must know before believing the figures, in sentences.
 
@@ -152,7 +175,8 @@ def warnings(
         figures: Of `summarise`.
         scores: What they were made of.
         walk: How origins were chosen.
-        trained_until: By forecaster and group (or ``all``), the time up to which it has seen candles in its training.
+        trained_until: By forecaster and group (or ``all``), the time from which candles are new to it; None for a
+            forecaster of which nothing tells.
     """
     found = []
     if walk.overlapping:
@@ -174,19 +198,28 @@ def warnings(
     return found + _seen_in_training(scores, trained_until or {})
 
 
-def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, pd.Timestamp]]) -> list[str]:
-    """Groups whose candles a model may have been trained on."""
-    found = []
-    first = scores.steps.groupby("group")["date"].min()
+def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None]) -> list[str]:
+    """Groups whose forecast candles a model may have been trained on, or chosen by."""
+    told: dict[str, list[str]] = {}  # a calibrated forecaster has seen what the raw one has: one sentence for both
+    first = scores.steps.groupby("group")["first"].min()
     for forecaster, until in trained_until.items():
-        seen = [
-            f"{group} (from {date:%Y-%m-%d})"
-            for group, date in first.items()
-            if (known := until.get(str(group), until.get(ALL))) is not None and date < known
-        ]
-        if seen:
-            found.append(
-                f"{forecaster} may have been trained on what it is tested on: dates before the end of its training in "
-                f"{', '.join(seen)}."
-            )
-    return found
+        sentence = _reach(first, until)
+        if sentence:
+            told.setdefault(sentence, []).append(forecaster)
+    return [sentence.format(" and ".join(names)) for sentence, names in told.items()]
+
+
+def _reach(first: pd.Series, until: Mapping[str, pd.Timestamp] | None) -> str:
+    """The sentence about somebody's training data, with a gap for the name; empty if there is nothing to say."""
+    if until is None:
+        return "Nothing says up to when {}'s data went: it may have been trained or selected on what it is tested on."
+    seen = [
+        f"{group} (tested from {date:%Y-%m-%d}, new to it from {known:%Y-%m-%d})".replace("{", "{{").replace("}", "}}")
+        for group, date in first.items()
+        if (known := until.get(str(group), until.get(ALL))) is not None and date < known
+    ]
+    if not seen:
+        return ""
+    return "{} may have been trained or selected on what it is tested on: its data reach into the test of " + (
+        f"{', '.join(seen)}."
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any, TypeVar
 
 from kronos.errors import ParameterError
@@ -16,7 +17,7 @@ Job = TypeVar("Job")
 _work: Callable[[Any], None] | None = None  # of a worker process: what it does with a job
 
 
-def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Iterator[Job]:
+def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Generator[Job]:
     """Do every job, and give each back when it is done.
 
     Args:
@@ -36,12 +37,17 @@ def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Ite
         return
     number = min(workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // number)
+    before = set(active_children())
     pool = ProcessPoolExecutor(number, get_context("spawn"), _begin, (work, threads))
     try:
         pending: dict[Future[None], Job] = {pool.submit(_do, job): job for job in jobs}
         for future in as_completed(pending):
             future.result()
             yield pending[future]
+    except (KeyboardInterrupt, GeneratorExit):  # nobody waits for jobs that are half done
+        for process in set(active_children()) - before:
+            process.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -51,6 +57,7 @@ def _begin(work: Callable[[Any], None], threads: int) -> None:
     import torch
 
     global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that the person started
     torch.set_num_threads(threads)
     _work = work
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -44,6 +44,14 @@ class Made:
         """``raw`` or ``calibrated``."""
         return "calibrated" if self.calibrated else "raw"
 
+    @property
+    def pooled(self) -> tuple[str, tuple[float, ...]] | None:
+        """The baseline that the paths are pooled with, and the model's weight beside it at each step; None if none."""
+        told = self.details.get("calibration") or {}
+        if not told.get("baseline"):
+            return None
+        return str(told["baseline"]), tuple(float(weight) for weight in told["factors"]["pooling"])
+
     def describe(self) -> str:
         """One line: the model, whether it is a baseline, raw or calibrated, its seed and calendar."""
         calendar = self.calendar if self.calendar_basis == "calendar" else f"{self.calendar} ({self.calendar_basis})"

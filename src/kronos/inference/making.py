@@ -64,7 +64,7 @@ def describe_made(
     details: dict[str, Any] = {
         "series": name,
         "seed": seed,
-        "sampling": {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p},
+        "sampling": sampling_details(params),
         "samples": params.samples,
         "horizon": recipe.horizon,
         "lookback": used,
@@ -86,7 +86,7 @@ def describe_made(
         "created": provenance.now_utc(),
     }
     return Made(
-        model=_title(machinery.model),
+        model=title(machinery.model),
         details=details,
         calendar=time.calendar,
         calendar_basis=time.basis,
@@ -95,7 +95,13 @@ def describe_made(
     )
 
 
-def _title(model: Kronos) -> str:
+def sampling_details(params: SamplingParams) -> dict[str, Any]:
+    """What of the sampling a path's distribution depends on."""
+    return {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p}
+
+
+def title(model: Kronos) -> str:
+    """What forecasts call a model; it says so where the weights are no file's."""
     located = model.located
     if located is None:
         return "kronos (unsaved)"

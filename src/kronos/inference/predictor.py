@@ -3,7 +3,8 @@
 Notable here:
 - `predict`, `predict_batch` and `generate` are the published methods: same signatures, same draws, averaged paths;
 - `forecast` and `forecast_many` are what users want: every path kept, reproducible by seed whatever the batch, valid
-  candles, timestamps from the calendar, and all that made the result travelling with it;
+  candles, timestamps from the calendar, raw or calibrated by one argument, and all that made the result travelling
+  with it;
 - networks are packed for decoding, and again before the next forecast after their weights have changed.
 """
 
@@ -20,10 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 from kronos.calendars import FutureTimes, future_times
+from kronos.calibration import Calibration, calibrated
 from kronos.candles import COLUMNS, Candles, infer_interval
 from kronos.errors import CheckpointError, DataError, ParameterError
 from kronos.forecasts import Forecast, mend
 from kronos.inference.blocks import Job, decode_blocks
+from kronos.inference.calibrating import Choice, choose_calibration
 from kronos.inference.devices import Precision, compute_dtype, pick_device
 from kronos.inference.inputs import NamedCandles, as_candles, as_series, history_index, resolve_future
 from kronos.inference.making import Machinery, Recipe, describe_made
@@ -142,6 +145,8 @@ class KronosPredictor:
         sampling: SamplingParams | str = "default",
         lookback: int | None = None,
         timestamps: Timestamps | None = None,
+        calibration: Choice = None,
+        market: str | None = None,
         progress: Progress | None = None,
     ) -> Forecast:
         """Sample the candles that may come next.
@@ -154,20 +159,27 @@ class KronosPredictor:
             sampling: A preset's name (``default``, ``conservative``, ``aggressive``, ``published`` …) or parameters.
             lookback: Candles of history to use, at most; all that fit by default.
             timestamps: Of the future candles; the calendar tells them by default.
+            calibration: Whether and by what the paths are corrected: None or False leaves them raw, True takes the
+                calibration that ships with the model, else a `Calibration` or the path of one. Corrected paths depend
+                on all of them, so more paths move the first ones a little too.
+            market: Which of the calibration's factors to take, for example ``crypto`` or ``us_equity``; guessed from
+                the calendar by default. Without a calibration nothing depends on it.
             progress: Called with the work done and all of it.
 
         Returns:
-            All paths, valid candles each, with how they were made.
+            All paths, valid candles each, with how they were made, and whether they are raw or calibrated.
 
         Raises:
-            DataError: If the candles can't be used.
-            ParameterError: If a parameter is out of its range.
+            DataError: If the candles can't be used, or the calibration's file can't.
+            ParameterError: If a parameter is out of its range, or the calibration is missing or another model's.
         """
         history = as_candles(candles)
         name = history.symbol or ""
         given = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
         recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        return self._forecast([(name, history)], recipe, given, progress)[0]
+        corrections = self.calibration_for(calibration, recipe.sampling)
+        raw = self._forecast([(name, history)], recipe, given, progress)[0]
+        return raw if corrections is None else calibrated(raw, corrections, market=market)
 
     def forecast_many(
         self,
@@ -179,6 +191,8 @@ class KronosPredictor:
         sampling: SamplingParams | str = "default",
         lookback: int | None = None,
         timestamps: Mapping[str, Timestamps] | None = None,
+        calibration: Choice = None,
+        market: str | Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Forecast]:
         """Sample the futures of many series, which may differ in length, interval and calendar.
@@ -192,23 +206,44 @@ class KronosPredictor:
             sampling: A preset's name or parameters.
             lookback: Candles of history to use, at most.
             timestamps: Of the future candles, by name; the calendar tells those that are left out.
+            calibration: Whether and by what the paths are corrected.
+            market: Of all series, or by name; guessed for those that are left out.
             progress: Called with the work done and all of it.
 
         Returns:
             A forecast by name, in the order given.
 
         Raises:
-            DataError: If some candles can't be used; the sentence names the series.
-            ParameterError: If a parameter is out of its range.
+            DataError: If some candles can't be used (the sentence names the series), or the calibration's file can't.
+            ParameterError: If a parameter is out of its range, or the calibration is missing or another model's.
         """
         named = as_series(series)
         names = [name for name, _ in named]
         given = {name: as_index(times, f"timestamps of {name}") for name, times in (timestamps or {}).items()}
-        unknown = sorted(given.keys() - set(names))
-        if unknown:
-            raise ParameterError(f"There are timestamps for '{unknown[0]}', but no series of that name.")
+        _check_names("are timestamps", given, names)
+        markets = market if isinstance(market, Mapping) else dict.fromkeys(names, market)
+        _check_names("is a market", markets, names)
         recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        return dict(zip(names, self._forecast(named, recipe, given, progress), strict=True))
+        corrections = self.calibration_for(calibration, recipe.sampling)
+        found = dict(zip(names, self._forecast(named, recipe, given, progress), strict=True))
+        if corrections is None:
+            return found
+        return {name: calibrated(raw, corrections, market=markets.get(name)) for name, raw in found.items()}
+
+    def calibration_for(
+        self, calibration: Choice = True, sampling: SamplingParams | str = "default"
+    ) -> Calibration | None:
+        """The calibration that `forecast` would apply, checked to be this model's.
+
+        Args:
+            calibration: As for `forecast`.
+            sampling: As for `forecast`; a calibration belongs to one temperature and filter.
+
+        Raises:
+            DataError: If its file is missing or damaged.
+            ParameterError: If the model has none, or the one meant is another model's or sampling's.
+        """
+        return choose_calibration(calibration, self.model, self.tokenizer, SamplingParams.of(sampling))
 
     def _forecast(
         self,
@@ -416,6 +451,12 @@ class KronosPredictor:
             values = self.generate(x, x_stamp, y_stamp, horizon, *sampling, verbose)
             frames |= {i: self.postprocess(v, prepared[i]) for i, v in zip(members, values, strict=True)}
         return [frames[i] for i in range(len(prepared))]
+
+
+def _check_names(what: str, given: Mapping[str, object], names: Sequence[str]) -> None:
+    unknown = sorted(given.keys() - set(names))
+    if unknown:
+        raise ParameterError(f"There {what} for '{unknown[0]}', but no series of that name.")
 
 
 def _level_error(last: NDArray[np.float64], history: Candles) -> float | None:

@@ -20,7 +20,7 @@ from kronos.metrics.panels import Labels, Panel, effective_size, panel, shortest
 from kronos.metrics.scores import Array
 
 REPETITIONS = 2000  # draws; the ends of a 95 % interval then move by about half a point of probability
-_CHUNK = 2_000_000  # numbers drawn at a time, which bounds the memory
+_CHUNK = 50_000  # numbers drawn at a time: they stay in the processor's cache
 
 
 def block_length(values: ArrayLike, overlap: int = 1) -> float:
@@ -187,14 +187,22 @@ def _ends(draws: Array, confidence: float, blocks: float) -> tuple[float, float]
 
 def _stationary(rng: np.random.Generator, rows: int, dates: int, block: float) -> Array:
     """Counts `[rows, T]` of the stationary bootstrap: at each place a new block begins with probability 1 / block."""
-    place = np.arange(dates)
-    starts = rng.integers(dates, size=(rows, dates))
-    fresh = rng.random((rows, dates)) * block < 1
-    fresh[:, 0] = True
-    begun = np.maximum.accumulate(np.where(fresh, place, 0), axis=1)  # where the block at each place began
-    drawn = (np.take_along_axis(starts, begun, axis=1) + place - begun) % dates
-    flat = (drawn + dates * np.arange(rows)[:, None]).ravel()
-    return np.bincount(flat, minlength=rows * dates).reshape(rows, dates).astype(np.float64)
+    size = rows * dates
+    if block <= 1:
+        drawn = rng.integers(dates, size=(rows, dates), dtype=np.int32)
+        drawn += dates * np.arange(rows, dtype=np.int32)[:, None]
+        return np.bincount(drawn.ravel(), minlength=size).reshape(rows, dates).astype(np.float64)
+    fresh = rng.random(size, dtype=np.float32) < 1 / block
+    fresh[::dates] = True
+    begun = np.flatnonzero(fresh)
+    first = rng.integers(dates, size=len(begun))  # the date that each block begins with
+    stop = first + np.diff(begun, append=size)  # after the last date it goes on with the first one
+    row = begun // dates * (dates + 1)
+    over = stop > dates
+    begins = np.concatenate([row + first, row[over]])
+    ends = np.concatenate([row + np.minimum(stop, dates), (row + stop - dates)[over]])
+    change = np.bincount(begins, minlength=size + rows) - np.bincount(ends, minlength=size + rows)
+    return np.cumsum(change.reshape(rows, dates + 1)[:, :-1], axis=1, dtype=np.float64)
 
 
 def _autocovariances(series: Array) -> Array:

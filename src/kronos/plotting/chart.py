@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from kronos.candles import Candles
 from kronos.errors import ParameterError
-from kronos.forecasts import Forecast
+from kronos.forecasts import Forecast, Made
 from kronos.plotting import marks
 from kronos.plotting.scales import format_price, format_volume, price_decimals, tick_decimals, time_ticks
 from kronos.plotting.scene import Scene, make_scene
@@ -232,10 +232,19 @@ def _subtitle(forecast: Forecast) -> str:
     steps = "1 step" if forecast.horizon == 1 else f"{forecast.horizon} steps"
     paths = "1 path" if forecast.samples == 1 else f"{forecast.samples} paths"
     zone = f"times in {history.timezone}" if history.timezone else "times as in the data, timezone unknown"
-    parts = [f"{steps} ahead", paths, made.state, zone]
+    parts = [f"{steps} ahead", paths, _state(made), zone]
     if made.calendar_basis in ("projected", "inferred"):
         parts.append(f"future times {made.calendar_basis} ({made.calendar})")
     return " · ".join(parts)
+
+
+def _state(made: Made) -> str:
+    """Raw or calibrated; and how much of the paths is a baseline's."""
+    if made.pooled is None:
+        return made.state
+    name, weights = made.pooled
+    least, most = f"{min(weights):.2f}", f"{max(weights):.2f}"
+    return f"{made.state}, model's weight {least if least == most else f'{least} to {most}'} beside {name}"
 
 
 def _footnote(scene: Scene, style: Style) -> str:

@@ -105,6 +105,26 @@ def make_style(theme: Theme, palette: Palette) -> Style:
     )
 
 
+_HUES = {
+    ("light", False): ("#5746d8", "#b4540a", "#00796b", "#7a5c00", "#a02c6d", "#3d6b21"),
+    ("dark", False): ("#9d92ff", "#f0a35e", "#4fd0bd", "#dcc05a", "#ef8fc2", "#a3d977"),
+    ("light", True): ("#a23b8c", "#9a5b00", "#0173b2", "#55606e", "#7a5c00", "#00695c"),
+    ("dark", True): ("#de8fd0", "#e3a547", "#56b4e9", "#a9b4c4", "#dcc05a", "#5fc9b5"),
+}
+
+
+def hues(theme: Theme, palette: Palette) -> tuple[str, ...]:
+    """Hues of forecasters that stand beside each other; the first is the forecast's own.
+
+    Each meets a contrast of 3 : 1 on its theme's ground, and none carries meaning without a shape beside it.
+
+    Raises:
+        ParameterError: If either is unknown.
+    """
+    make_style(theme, palette)
+    return _HUES[theme, palette == "colour-blind"]
+
+
 @cache
 def _installed_fonts() -> tuple[str, ...]:
     """A sans serif, then what has Chinese glyphs; only installed ones, or matplotlib complains."""

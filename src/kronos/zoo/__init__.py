@@ -1,15 +1,17 @@
 """The zoo: names, sizes and pairings of checkpoints; finding, downloading and caching them (no torch)."""
 
 from kronos.zoo.architecture import Config, Kind, config_keys, count_parameters
+from kronos.zoo.cutoffs import Cutoffs
 from kronos.zoo.entries import DEFAULT_MODEL, S2Attention, ZooEntry, catalogue, find, nearest
 from kronos.zoo.folders import check_folder, read_config
 from kronos.zoo.hub import Progress, cache_root, endpoint
-from kronos.zoo.locating import Cached, Located, Pairing, cached, describe, download, locate
+from kronos.zoo.locating import Cached, Located, Pairing, cached, describe, download, locate, seen_until
 
 __all__ = [
     "DEFAULT_MODEL",
     "Cached",
     "Config",
+    "Cutoffs",
     "Kind",
     "Located",
     "Pairing",
@@ -29,4 +31,5 @@ __all__ = [
     "locate",
     "nearest",
     "read_config",
+    "seen_until",
 ]

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from kronos.zoo.architecture import Config, Kind, check_config, count_parameters
+from kronos.zoo.cutoffs import ALL, Cutoffs, read_cutoffs
 
 S2Attention = Literal["published", "causal"]
 
@@ -23,6 +24,10 @@ DEFAULT_MODEL = "kronos-nano"
 BUNDLED = Path(__file__).parent / "bundled"
 _OWNER = "NeoQuasar"
 _BUNDLED_TOKENIZER = "kronos-tokenizer-nano"
+_MAPPINGS = ("config", "trained_until", "selected_until")  # fields that nobody may change
+# The published weights were trained on candles up to the end of June 2024, of every market.
+_PUBLISHED_UNTIL: Cutoffs = MappingProxyType({ALL: "2024-07-01"})
+_UNKNOWN: Cutoffs = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class ZooEntry:
         published: Weights can be had from the hub.
         bundled: Weights ship with this package.
         s2_attention: Form of the s2 cross-attention that the checkpoint is right with.
+        trained_until: By market, or ``all``, the first date whose candles it was not trained on; empty when nothing
+            is known, or there are no weights.
+        selected_until: Likewise, the first date whose candles did not choose it among others.
     """
 
     name: str
@@ -58,6 +66,8 @@ class ZooEntry:
     published: bool
     bundled: bool
     s2_attention: S2Attention
+    trained_until: Cutoffs
+    selected_until: Cutoffs
 
     @property
     def title(self) -> str:
@@ -66,7 +76,8 @@ class ZooEntry:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Entries travel to other processes; a mapping proxy by itself doesn't."""
-        return _restored, ({**vars(self), "config": dict(self.config)},)
+        fields = {name: dict(value) if name in _MAPPINGS else value for name, value in vars(self).items()}
+        return _restored, (fields,)
 
     @property
     def folder(self) -> Path | None:
@@ -75,7 +86,7 @@ class ZooEntry:
 
 
 def _restored(fields: Mapping[str, Any]) -> ZooEntry:
-    return ZooEntry(**{**fields, "config": MappingProxyType(dict(fields["config"]))})
+    return ZooEntry(**{**fields, **{name: MappingProxyType(dict(fields[name])) for name in _MAPPINGS}})
 
 
 def catalogue() -> tuple[ZooEntry, ...]:
@@ -132,6 +143,8 @@ def _model(size: str, tokenizer: str, context: int, shape: Mapping[str, int], dr
         published=published,
         bundled=False,
         s2_attention="published",
+        trained_until=_PUBLISHED_UNTIL if published else _UNKNOWN,
+        selected_until=_UNKNOWN,
     )
 
 
@@ -153,6 +166,8 @@ def _tokenizer(size: str) -> ZooEntry:
         published=True,
         bundled=False,
         s2_attention="published",
+        trained_until=_PUBLISHED_UNTIL,
+        selected_until=_UNKNOWN,
     )
 
 
@@ -211,6 +226,7 @@ def _bundled() -> tuple[ZooEntry, ...]:
 
 def _bundled_entry(kind: Kind, name: str, tokenizer: str | None, record: Mapping[str, object]) -> ZooEntry:
     path = BUNDLED / DEFAULT_MODEL / kind / "config.json"
+    recorded = BUNDLED / DEFAULT_MODEL / "model" / "kronos.json"
     config = check_config(_read(path), kind, str(path))
     context = record.get("context", 512)
     return ZooEntry(
@@ -227,6 +243,8 @@ def _bundled_entry(kind: Kind, name: str, tokenizer: str | None, record: Mapping
         published=False,
         bundled=True,
         s2_attention="causal" if record.get("s2_attention") == "causal" else "published",
+        trained_until=MappingProxyType(dict(read_cutoffs(recorded, record, "trained_until"))),
+        selected_until=MappingProxyType(dict(read_cutoffs(recorded, record, "selected_until"))),
     )
 
 

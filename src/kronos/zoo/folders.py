@@ -3,7 +3,8 @@
 - Only ``config.json`` and ``model.safetensors`` are ever read; pickled weights can run code, so they are
   refused.
 - A safetensors file says how long it must be, so a truncated download is known before any tensor is loaded.
-- ``kronos.json`` beside them records what belongs together: context, tokenizer, form of the s2 attention.
+- ``kronos.json`` beside them records what belongs together: context, tokenizer, form of the s2 attention, up
+  to when its data went; a ``calibration.json`` corrects the model's forecasts where a caller asks for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kronos.errors import CheckpointError
 from kronos.zoo.architecture import Config, Kind, check_config, kind_of
 
 CONFIG, WEIGHTS, RECORD = "config.json", "model.safetensors", "kronos.json"
+CALIBRATION = "calibration.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _MAX_JSON = 2**20
 _MAX_HEADER = 100 * 2**20  # the safetensors format's own limit

@@ -19,11 +19,11 @@ from typing import Any
 from kronos.errors import CheckpointError, StorageError
 from kronos.provenance import sha256_file
 from kronos.zoo.entries import find, nearest
-from kronos.zoo.folders import CONFIG, PICKLES, RECORD, WEIGHTS, read_header
+from kronos.zoo.folders import CALIBRATION, CONFIG, PICKLES, RECORD, WEIGHTS, read_header
 
 Progress = Callable[[int, int], None]
 
-_FILES = (CONFIG, WEIGHTS, RECORD, "README.md")
+_FILES = (CONFIG, WEIGHTS, RECORD, CALIBRATION, "README.md")
 _PATTERNS = (*_FILES, *(f"{kind}/{name}" for kind in ("model", "tokenizer") for name in _FILES))
 _TIMEOUT = 10.0  # seconds, as the client's own default for a file's metadata
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -4,7 +4,7 @@
   nearest name.
 - A *forecasting folder* has ``model/`` and ``tokenizer/`` inside; the kind asked for chooses the part.
 - `describe` says what belongs with a model: what its own ``kronos.json`` records, else what the catalogue
-  knows, else what its shape suggests, and which of these it was.
+  knows, else what its shape suggests, and which of these it was; `seen_until` says which candles it has seen.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Literal
 from kronos.errors import CheckpointError
 from kronos.storage import expanded
 from kronos.zoo.architecture import Config, Kind, kind_of
+from kronos.zoo.cutoffs import Cutoffs, latest, read_cutoffs
 from kronos.zoo.entries import DEFAULT_MODEL, S2Attention, ZooEntry, catalogue, find, nearest
 from kronos.zoo.folders import (
+    CALIBRATION,
     CONFIG,
     PICKLES,
     RECORD,
@@ -51,6 +53,12 @@ class Located:
     entry: ZooEntry | None
     revision: str | None
     kind: Kind = "model"
+
+    @property
+    def calibration(self) -> Path | None:
+        """The calibration that lies beside the weights; None where there is none."""
+        path = self.folder / CALIBRATION
+        return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,30 @@ def describe(located: Located) -> Pairing:
         _recorded_form(path, record.get("s2_attention", s2_attention)),
         "recorded",
     )
+
+
+def seen_until(located: Located) -> Cutoffs | None:
+    """Tell up to when a checkpoint has seen candles, in its training or in the choice of its weights.
+
+    Args:
+        located: A model or tokenizer, as `locate` gives it. The record of a forecasting folder's model is its
+            tokenizer's too.
+
+    Returns:
+        By market, or ``all``, the first date whose candles are new to it; None when nothing tells: the shape of
+        published weights doesn't, for they may have been trained further.
+
+    Raises:
+        CheckpointError: If the checkpoint's ``kronos.json`` has values that cannot be.
+    """
+    path = located.folder / RECORD
+    if not path.is_file() and located.folder.name == "tokenizer":
+        path = located.folder.parent / "model" / RECORD
+    record = read_json(path) if path.is_file() else {}
+    trained, selected = (read_cutoffs(path, record, key) for key in ("trained_until", "selected_until"))
+    if not trained and located.entry is not None:
+        trained, selected = located.entry.trained_until, located.entry.selected_until
+    return latest(trained, selected) if trained else None
 
 
 def cached(entry: ZooEntry, cache_dir: str | Path | None = None) -> Cached | None:

@@ -1,0 +1,239 @@
+"""Measure a model and its calibration for docs/quality.md: effects on validation dates, confirmed on test dates.
+
+    python scripts/measure_quality.py ../shared/data --out runs/quality
+
+It takes what `kronos calibrate` and `kronos evaluate` take, in the same folders, so that their runs go on here and the
+other way round; and it writes each table of docs/quality.md as Markdown, and the calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import kronos
+from kronos.calibration import PARTS, Calibration, Trials, fit
+from kronos.evaluation import (
+    ALL,
+    Correction,
+    Evaluation,
+    ModelForecaster,
+    Plan,
+    Settings,
+    Truth,
+    WalkForward,
+    beside,
+    evaluate,
+    identity_of,
+    make_plan,
+    trials_of,
+)
+from kronos.evaluation.effects import Effect, effects, usual_settings
+from kronos.evaluation.fitting import CALIBRATED, POOL_WITH, Fitted, calibrate
+from kronos.evaluation.instruments import gather
+from kronos.evaluation.splits import read_splits
+from kronos.metrics import Estimate
+
+STEPS = (1, 4, 8, 24)
+VALIDATION_STRIDE, TEST_STRIDE = 11, 19  # neither shares a divisor with a session: every time of day is met
+BANDS = ("50", "80", "95")
+LEAST = 400  # independent origins of a cell that is held to the bound
+POINTS = 0.03  # the bound, or two standard errors where that is more
+NARROWED = 0.4
+WITHOUT = "calibrated, not pooled"
+
+
+def plans(data: Path) -> tuple[Plan, Plan]:
+    """Origins on the split's validation and test dates."""
+    instruments = gather([str(data / "candles")]).instruments
+    splits = read_splits(data / "splits.csv")
+    return (
+        make_plan(instruments, WalkForward(24, stride=VALIDATION_STRIDE), splits.dates("validation")),
+        make_plan(instruments, WalkForward(24, stride=TEST_STRIDE), splits.dates("test")),
+    )
+
+
+def narrowed(trials: Trials) -> Trials:
+    """The same forecasts with bands that are far too narrow."""
+    middle = np.median(trials.returns, axis=1, keepdims=True)
+    return replace(trials, returns=(middle + NARROWED * (trials.returns - middle)).astype(np.float32))
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text."""
+    lines = [f"| {' | '.join(header)} |", f"|---|{'--:|' * (len(header) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def by_setting(found: Sequence[Effect], group: str, what: str) -> str:
+    """A line a setting, a column a step: its CRPS, or its coverages."""
+    cells = {(one.setting, one.step): one for one in found if one.group == group}
+    names = list(dict.fromkeys(setting for setting, _ in cells))
+
+    def told(one: Effect) -> str:
+        if what == "crps":
+            gain = "" if one.gain.estimate == 0 else f" ({-one.gain.estimate:+.1%})"
+            return f"{one.crps:.3f}{gain}"
+        return " / ".join(f"{one.coverage[band].estimate:.0%}".rstrip("%") for band in BANDS)
+
+    header = ["forecasts", *(f"{step} steps" for step in STEPS)]
+    return markdown(header, [[name, *(told(cells[name, step]) for step in STEPS)] for name in names])
+
+
+def confirmed(evaluation: Evaluation) -> str:
+    """Everybody's CRPS on the test dates, with the skill against the reference."""
+    cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
+
+    def told(name: str, step: int) -> str:
+        one = cells.get((name, step))
+        if one is None:
+            return "–"
+        return f"{one.crps:.3f}" if one.skill is None else f"{one.crps:.3f} ({interval(one.skill)})"
+
+    names = [one.name for one in evaluation.subjects]
+    return markdown(
+        ["CRPS (skill)", *(f"{step} steps" for step in STEPS)],
+        [[name, *(told(name, step) for step in STEPS)] for name in names],
+    )
+
+
+def interval(one: Estimate) -> str:
+    """Percent with the 95 % interval."""
+    return f"{one.estimate:+.1%}, {one.low:+.1%} to {one.high:+.1%}"
+
+
+def cells(found: Sequence[Effect], name: str, stride: int) -> Iterator[tuple[Effect, Effect, dict[str, float]]]:
+    """Raw and corrected figures of each cell with enough independent origins, and each band's bound."""
+    every = {(one.setting, one.group, one.step): one for one in found}
+    for (setting, group, step), one in every.items():
+        independent = one.n / max(1.0, step / stride)
+        if setting == name and group != ALL and independent >= LEAST:
+            errors = {band: (hit.high - hit.low) / (2 * 1.96) for band, hit in one.coverage.items()}
+            yield every["raw", group, step], one, {band: max(POINTS, 2 * error) for band, error in errors.items()}
+
+
+def cell_table(found: Sequence[Effect], name: str, stride: int) -> str:
+    """Coverage and CRPS of each cell, raw and corrected; what misses its bound is marked."""
+    rows = []
+    for raw, one, bounds in cells(found, name, stride):
+        hits = [one.coverage[band].estimate for band in BANDS]
+        marks = [
+            "" if abs(hit - int(band) / 100) <= bounds[band] else " ✗" for hit, band in zip(hits, BANDS, strict=True)
+        ]
+        worse = " ✗" if one.gain.estimate < -0.01 else ""
+        rows.append(
+            [
+                one.group,
+                str(one.step),
+                f"{one.n:,}",
+                " / ".join(f"{raw.coverage[band].estimate:.0%}".rstrip("%") for band in BANDS),
+                " / ".join(f"{hit:.1%}".rstrip("%") + mark for hit, mark in zip(hits, marks, strict=True)),
+                " / ".join(f"{100 * bounds[band]:.1f}" for band in BANDS),
+                f"{raw.crps:.3f}",
+                f"{one.crps:.3f}",
+                f"{-one.gain.estimate:+.1%}{worse}",
+            ]
+        )
+    header = ["market", "h", "n", "raw 50/80/95 %", "corrected", "± bound", "CRPS raw", "corrected", "change"]
+    missed = sum("✗" in " ".join(row) for row in rows)
+    return markdown(header, rows) + f"\n{len(rows)} cells, {missed} with a mark.\n"
+
+
+def weights(calibration: Calibration, groups: Sequence[str]) -> str:
+    """The model's weight beside the baseline."""
+    rows = [
+        [name, *(f"{calibration.weights(group).get(step, math.nan):.2f}" for step in STEPS)]
+        for name, group in (("all together", None), *((group, group) for group in groups))
+    ]
+    return markdown(["market", *(f"{step} steps" for step in STEPS)], rows)
+
+
+def write(out: Path, tables: Mapping[str, str]) -> None:
+    """A file for each table, and all of them on the terminal."""
+    for name, text in tables.items():
+        (out / f"{name}.md").write_text(text, encoding="utf-8")
+        print(f"\n## {name}\n\n{text}")
+
+
+def learn(plan: Plan, model: ModelForecaster, out: Path, settings: Settings, workers: int) -> Fitted:
+    """Fit on the validation dates, and compare the parts there."""
+    compare = {name: parts for name, parts in usual_settings().items() if parts and parts != PARTS}
+    found = calibrate(plan, model, out / "calibration" / "run", settings, compare=compare, steps=STEPS, workers=workers)
+    found.calibration.save(out / "calibration" / "calibration.json")
+    return found
+
+
+def confirm(
+    plan: Plan, model: ModelForecaster, fitted: Fitted, out: Path, settings: Settings, workers: int
+) -> tuple[Evaluation, dict[str, str]]:
+    """Judge on the test dates, once."""
+    unpooled = fit(fitted.trials, [part for part in PARTS if part != "pooling"])
+    name = f"{model.name} calibrated"
+    corrections = [
+        Correction(name, model.name, fitted.calibration),
+        Correction(f"{model.name} {WITHOUT}", model.name, unpooled),
+    ]
+    folder = out / "evaluation" / "run"
+    evaluation = evaluate(plan, [model], folder, settings, corrections=corrections, steps=STEPS, workers=workers)
+    near = beside(plan, POOL_WITH, folder, settings.seed, workers=workers)
+    trials = trials_of(plan, Truth.of(plan), evaluation.paths[model.name], identity_of(model), near)
+    judged = {
+        "raw": trials,
+        CALIBRATED: fitted.calibration.apply_trials(trials),
+        WITHOUT: unpooled.apply_trials(trials),
+    }
+    narrow = narrowed(trials)
+    narrow_judged = {"raw": narrow} | {
+        "repaired": fit(narrowed(fitted.trials)).apply_trials(narrow),
+        "repaired, not pooled": fit(narrowed(fitted.trials), unpooled.parts).apply_trials(narrow),
+    }
+    found = effects(trials, judged, STEPS, plan.walk.step)
+    repaired = effects(narrow, narrow_judged, STEPS, plan.walk.step)
+    tables = {
+        "test": confirmed(evaluation),
+        "test-coverage": by_setting(found, ALL, "coverage"),
+        "cells": cell_table(found, CALIBRATED, plan.walk.step),
+        "cells-not-pooled": cell_table(found, WITHOUT, plan.walk.step),
+        "narrowed": by_setting(repaired, ALL, "crps") + "\n" + by_setting(repaired, ALL, "coverage"),
+        "narrowed-cells": cell_table(repaired, "repaired", plan.walk.step),
+    }
+    return evaluation, tables
+
+
+def main() -> None:
+    """Read the command line, measure, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with candles/ and splits.csv")
+    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
+    parser.add_argument("--model", default="kronos-nano", help="zoo name, hub id or folder")
+    parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--validation-only", action="store_true", help="leave the test dates alone")
+    options = parser.parse_args()
+    settings = Settings(options.samples, 1)
+    validation, test = plans(options.data)
+    name = Path(options.model).name
+    model = ModelForecaster(kronos.KronosPredictor.from_pretrained(options.model, device="cpu"), name)
+    fitted = learn(validation, model, options.out, settings, options.workers)
+    write(
+        options.out,
+        {
+            "effects": by_setting(fitted.effects, ALL, "crps"),
+            "effects-coverage": by_setting(fitted.effects, ALL, "coverage"),
+            "weights": weights(fitted.calibration, list(fitted.trials.counts())),
+        },
+    )
+    if options.validation_only:
+        return
+    _, tables = confirm(test, model, fitted, options.out, settings, options.workers)
+    write(options.out, tables)
+
+
+if __name__ == "__main__":
+    main()

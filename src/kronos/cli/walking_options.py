@@ -1,0 +1,142 @@
+"""Options that `kronos evaluate` and `kronos calibrate` share, each with its help; see `walking` for what they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kronos.cli import requests
+from kronos.cli.requests import PRESETS
+
+PartName = Literal["validation", "test"]
+
+DATA, WALK, DRAW, MODEL, OUT = "Candles and dates", "Origins", "Forecasts", "Model and machine", "Output"
+
+
+def _model_names(incomplete: str) -> list[str]:
+    """Names that complete ``--model``."""
+    from kronos.zoo import catalogue
+
+    return [one.name for one in catalogue() if one.kind == "model" and one.name.startswith(incomplete.lower())]
+
+
+def _preset_names(incomplete: str) -> list[str]:
+    """Names that complete ``--preset``."""
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH", help="Candle files, folders of them, prepared datasets.", show_default=False),
+]
+Market = Annotated[
+    str | None,
+    typer.Option(
+        help="Of all series; else the MANIFEST.csv's, the sub-folder's name, or guessed.", rich_help_panel=DATA
+    ),
+]
+Interval = Annotated[
+    str | None, typer.Option(help="A candle's length in all files; else inferred.", rich_help_panel=DATA)
+]
+Timezone = Annotated[
+    str | None, typer.Option(help="Of the times in all files, such as Asia/Shanghai.", rich_help_panel=DATA)
+]
+Strict = Annotated[bool, typer.Option("--strict", help="End if a file cannot be read.", rich_help_panel=DATA)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Forecast no candle before this time.", rich_help_panel=DATA),
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="TIME", help="Forecast no candle from this time on.", rich_help_panel=DATA),
+]
+Part = Annotated[
+    PartName | None,
+    typer.Option(help="Which dates of the splits, or of prepared datasets.", rich_help_panel=DATA),
+]
+Splits = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Dates by market: market, validation_from, test_from.",
+        show_default="splits.csv beside the candles",
+        rich_help_panel=DATA,
+    ),
+]
+Horizon = Annotated[int, typer.Option("--horizon", "-n", help="Candles to forecast.", rich_help_panel=WALK)]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        help="Candles from one origin to the next.",
+        show_default="the horizon, so that none overlap",
+        rich_help_panel=WALK,
+    ),
+]
+Lookback = Annotated[
+    int | None,
+    typer.Option(
+        help="Candles of history that a forecast sees.",
+        show_default="as many as the model takes",
+        rich_help_panel=WALK,
+    ),
+]
+Most = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Origins of a market at an interval, at most, spread evenly.", rich_help_panel=WALK),
+]
+Model = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="Zoo name, hub id or folder; may be given again.",
+        show_default="the bundled kronos-nano",
+        autocompletion=_model_names,
+        rich_help_panel=MODEL,
+    ),
+]
+Tokenizer = Annotated[str | None, typer.Option(help="Another tokenizer than the model's own.", rich_help_panel=MODEL)]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, cuda, cuda:1 or mps (KRONOS_DEVICE).", show_default="the best there is", rich_help_panel=MODEL
+    ),
+]
+Precision = Annotated[
+    requests.Precision | None,
+    typer.Option(
+        help="fast is bfloat16 where the hardware gains (KRONOS_PRECISION).",
+        show_default="exact",
+        rich_help_panel=MODEL,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes that share the work; changes no result.",
+        show_default="one a core; 1 on a GPU",
+        rich_help_panel=MODEL,
+    ),
+]
+Samples = Annotated[int, typer.Option(help="Paths of each forecast.", rich_help_panel=DRAW)]
+Seed = Annotated[int, typer.Option(help="Of the draws.", rich_help_panel=DRAW)]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help=f"How paths are drawn: {', '.join(PRESETS)}.", autocompletion=_preset_names, rich_help_panel=DRAW
+    ),
+]
+Temperature = Annotated[float | None, typer.Option(help="Above 0; 1 is as learnt.", rich_help_panel=DRAW)]
+TopP = Annotated[
+    float | None, typer.Option(help="Keep that mass of tokens; below 1 bands get narrow.", rich_help_panel=DRAW)
+]
+TopK = Annotated[int | None, typer.Option(help="Keep that many tokens; 0 is off.", rich_help_panel=DRAW)]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Forget the forecasts that an earlier run has left there.", rich_help_panel=OUT),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=OUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything there is.", rich_help_panel=OUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUT)]

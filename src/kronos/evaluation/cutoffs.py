@@ -1,0 +1,54 @@
+"""Up to when a model has seen candles, for each group of a plan: earlier tests would only ask what it has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kronos.evaluation.plan import Instrument, Plan
+from kronos.zoo import Cutoffs, seen_until
+from kronos.zoo.cutoffs import cutoff, latest
+
+if TYPE_CHECKING:
+    from kronos.inference import KronosPredictor
+    from kronos.nn import Kronos, KronosTokenizer
+
+
+def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp] | None:
+    """By group the time from which candles are new to a model and its tokenizer, as `evaluate` takes it.
+
+    Args:
+        predictor: The model.
+        plan: The origins; a market that the model's record doesn't list has the latest of its dates.
+
+    Returns:
+        Times in UTC without a timezone (naive ones as they are written), where dates begin at midnight of each
+        instrument's own timezone; None when nothing tells, or the weights have changed since they were loaded.
+
+    Raises:
+        CheckpointError: If a checkpoint's ``kronos.json`` has dates that cannot be.
+    """
+    model, tokenizer = _seen(predictor.model), _seen(predictor.tokenizer)
+    if model is None or tokenizer is None:
+        return None
+    told = latest(model, tokenizer)
+    found: dict[str, pd.Timestamp] = {}
+    for one in plan.instruments:
+        time = _beginning(cutoff(told, one.market), one)
+        found[one.group] = max(time, found.get(one.group, time))
+    return found
+
+
+def _seen(network: Kronos | KronosTokenizer) -> Cutoffs | None:
+    return seen_until(network.located) if network.located is not None and network.unchanged else None
+
+
+def _beginning(day: str, one: Instrument) -> pd.Timestamp:
+    """When a day begins where an instrument's candles are timed."""
+    zone = one.candles.index.tz
+    if zone is None:
+        return pd.Timestamp(day)
+    begun = pd.Timestamp(day).tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    return begun.tz_convert("UTC").tz_localize(None)

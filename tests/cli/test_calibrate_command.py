@@ -1,0 +1,72 @@
+"""``kronos calibrate``: from files to a calibration that the other commands take."""
+
+import json
+
+import pytest
+
+from kronos.calibration import Calibration
+
+FEW = ("--horizon", "4", "--stride", "5", "--samples", "8", "--workers", "1")
+
+
+@pytest.fixture
+def candles(tmp_path, candle_table):
+    """A folder with two markets of hourly candles, and the split beside it."""
+    for market, seed in (("crypto", 1), ("fx", 2)):
+        (tmp_path / "candles" / market).mkdir(parents=True)
+        candle_table(400, seed=seed).to_parquet(tmp_path / "candles" / market / f"{market}_1h.parquet")
+    lines = ["market,validation_from,test_from"]
+    lines += [f"{market},2024-03-05,2024-03-14" for market in ("crypto", "fx")]
+    (tmp_path / "splits.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "candles"
+
+
+def test_it_fits_on_the_validation_dates_and_others_use_it(candles, checkpoint, tmp_path, invoke):
+    asked = ("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path / "mine.json"))
+    result = invoke(*asked)
+    assert result.exit_code == 0, result.output
+    assert "validation dates" in result.stdout
+    assert "Mean over all groups" in result.stdout
+    for word in ("raw", "calibrated", "filtered-historical-simulation", "kronos forecast FILE --calibration"):
+        assert word in result.stdout
+    calibration = Calibration.load(tmp_path / "mine.json")
+    assert calibration.fitted_on["groups"].keys() == {"crypto 1h", "fx 1h"}
+    assert calibration.known_until("fx 1h").astype(str) < "2024-03-14"
+    assert calibration.settings["stride"] == 5
+    file = candles / "crypto" / "crypto_1h.parquet"
+    used = invoke(
+        *("forecast", str(file), "--model", str(checkpoint), "--horizon", "4"),
+        *("--calibration", str(tmp_path / "mine.json"), "--market", "crypto", "--json"),
+    )
+    assert used.exit_code == 0, used.output
+    assert json.loads(used.stdout)["forecasts"][0]["made"]["calibrated"] is True
+
+
+def test_as_json_with_every_effect(candles, checkpoint, tmp_path, invoke):
+    asked = ("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path / "run"), "--json")
+    result = invoke(*asked, "--effects", "--with", "anchor", "--with", "dispersion")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["calibration"]["parts"] == ["anchor", "dispersion"]
+    assert found["file"] == str(tmp_path / "run" / "calibration.json")
+    settings = {one["setting"] for one in found["effects"]}
+    assert {"raw", "calibrated", "anchor alone", "all"} <= settings
+    assert not any("pooling" in name for name in settings)
+    again = invoke(*asked, "--no-pool")
+    assert "pooling" not in json.loads(again.stdout)["calibration"]["parts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--with", "anchr"), "did you mean 'anchor'"),
+        (("--with", "anchor", "--no-pool"), "leave one out"),
+        (("--pool-with", "nobody"), "baseline 'nobody' to pool with is none"),
+        (("-v", "-q"), "contradict"),
+        (("--horizon", "4", "--stride", "100"), "needs 50 past forecasts"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, words, candles, checkpoint, tmp_path, invoke):
+    result = invoke("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path), *options)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr

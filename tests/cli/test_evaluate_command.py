@@ -1,0 +1,271 @@
+"""``kronos evaluate`` from files to the verdict: dates, calibrations, resuming, what it prints and writes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.cells import cell_len
+
+from evaluation.walks import candles
+from kronos.calibration import Calibration, fit
+from kronos.evaluation import Instrument, ModelForecaster, Settings, WalkForward, evaluate, make_plan
+from kronos.evaluation.calibrating import identity_of, trials_of
+from kronos.inference import KronosPredictor
+
+FEW = ("--samples", "4", "--horizon", "2", "--stride", "60", "--baseline", "last-value", "--workers", "1")
+SPLITS = "market,validation_from,test_from\nleft,2024-01-06,2024-01-10\nright,2024-01-06,2024-01-10\n"
+
+
+@pytest.fixture
+def walks(tmp_path, monkeypatch):
+    """Two markets of one walk each, and a folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    for seed, market in enumerate(("left", "right")):
+        (tmp_path / "walks" / market).mkdir(parents=True)
+        table = candles(seed, 300).frame.reset_index()
+        table.to_csv(tmp_path / "walks" / market / f"{market}_1h.csv", index=False)
+    return Path("walks")
+
+
+@pytest.fixture
+def run(invoke, walks, checkpoint):
+    """Evaluate the random checkpoint on the walks."""
+
+    def evaluated(*words, few=FEW):
+        return invoke("evaluate", walks, "--model", checkpoint, *few, *words)
+
+    return evaluated
+
+
+def figures(text):
+    """Everything that has to be the same again: all but the time and where files lie."""
+    document = json.loads(text)
+    return {name: value for name, value in document.items() if name not in ("created", "files")}
+
+
+def test_from_files_to_the_verdict(run, walks, tmp_path):
+    done = run("--report", "page.html", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["kind"] == "kronos evaluation"
+    assert document["groups"] == {"left 1h": 2, "right 1h": 2}
+    assert [one["name"] for one in document["forecasters"]] == ["random-tiny", "last-value", "historical-volatility"]
+    assert document["reference"] == "historical-volatility"
+    assert document["data"]["dates"].startswith("the last 30 % of each series")
+    assert any("Nothing says up to when random-tiny's data went" in text for text in document["warnings"])
+    assert document["files"] == ["page.html", "out/evaluation/evaluation.json", "out/evaluation/scores.parquet"]
+    assert json.loads(Path("out/evaluation/evaluation.json").read_text()) == document
+    scores = pd.read_parquet("out/evaluation/scores.parquet")
+    assert len(scores) == 4 * 3 * 2  # origins, forecasters, steps
+    assert "random-tiny" in Path("page.html").read_text()
+    again = run("--json")
+    assert figures(again.stdout) == figures(done.stdout)
+    assert "12 of 12 forecasts were there already, in out/evaluation/run." in again.stderr
+    assert "there already" not in done.stderr
+
+
+def test_what_is_shown_is_never_cut(run, monkeypatch):
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = run().stdout
+        assert max(map(cell_len, shown.splitlines())) <= width
+        assert "…" not in shown
+        for word in ("Verdict on random-tiny, 2 steps ahead", "historical-volatility", "left 1h", "Skill: 1 - CRPS"):
+            assert word in shown
+    verbose = run("-v").stdout
+    assert "Volatility to come" in verbose
+    assert "random-tiny, bands" in verbose
+    assert run("-q").output == ""
+
+
+def test_dates(run, walks):
+    Path("splits.csv").write_text(SPLITS)
+    documents = {}
+    for number, words in enumerate(
+        [(), ("--part", "validation"), ("--from", "2024-01-08", "--to", "2024-01-09 12:00")]
+    ):
+        done = run(*words, "--output", f"out{number}", "--json", "--stride", "10")
+        assert done.exit_code == 0, done.output
+        documents[words] = json.loads(done.stdout)
+    test, validation, between = documents.values()
+    assert test["data"]["dates"] == "test dates of splits.csv"
+    assert test["first"] == "2024-01-09T23:00:00"
+    assert validation["data"]["dates"] == "validation dates of splits.csv"
+    assert "2024-01-06" > validation["first"] >= "2024-01-05T23"
+    assert validation["last"] < "2024-01-10"
+    assert between["data"]["dates"] == "candles from 2024-01-08 to 2024-01-09 12:00"
+    assert (between["first"], between["last"] < "2024-01-09T12") == ("2024-01-07T23:00:00", True)
+
+
+def test_candles_from_after_the_models_training_are_taken_where_nobody_names_dates(run, checkpoint, tmp_path, invoke):
+    own = tmp_path / "dated"
+    own.mkdir()
+    for part in ("model", "tokenizer"):
+        (own / part).mkdir()
+        for file in (checkpoint / part).iterdir():
+            (own / part / file.name).write_bytes(file.read_bytes())
+    record = json.loads((own / "model" / "kronos.json").read_text())
+    record["trained_until"] = {"left": "2024-01-12", "right": "2025-01-01"}
+    (own / "model" / "kronos.json").write_text(json.dumps(record))
+    done = invoke("evaluate", "walks", "--model", own, *FEW, "--json")
+    document = json.loads(done.stdout)
+    assert document["data"]["dates"] == "candles that are new to the models; of right 1h the last 30 % of each series"
+    assert any("its data reach into the test of right 1h" in text for text in document["warnings"])
+    assert not any("of left 1h" in text for text in document["warnings"])
+
+
+def test_a_model_with_its_calibration_stands_beside_it(run, checkpoint, tmp_path):
+    predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
+    model = ModelForecaster(predictor, "random-tiny")
+    plan = make_plan([Instrument("w", "left", candles(5, 400))], WalkForward(2, stride=5))
+    raw = evaluate(plan, [model], tmp_path / "fit", Settings(4), baselines=[])
+    trials = trials_of(plan, raw.truth, raw.paths["random-tiny"], identity_of(model))
+    fit(trials, ["dispersion"]).save(tmp_path / "own.json")
+    done = run("--calibration", "own.json", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert [one["name"] for one in document["forecasters"]][:2] == ["random-tiny", "random-tiny calibrated"]
+    assert any("fitted on outcomes from after the first origins of left 1h" in text for text in document["warnings"])
+    calibration = Calibration.load("own.json").to_dict()
+    calibration["identity"]["sha256"] = "0" * 64
+    Path("other.json").write_text(json.dumps(calibration))
+    for words, sentence in (
+        (("--calibration", "other.json"), "other.json is no calibration of random-tiny: their weights differ"),
+        (("--calibration", "own.json", "--calibrate"), "leave one out"),
+        (("--calibration", "own.json", "--calibration", "own.json"), "a second calibration of random-tiny"),
+        (("--calibrate",), "No calibration ships with random-tiny"),
+        (("--calibration", "missing.json"), "missing.json"),
+    ):
+        refused = run(*words)
+        assert (refused.exit_code, sentence in refused.stderr) == (2, True), refused.stderr
+
+
+def test_several_models_and_names(invoke, walks, checkpoint):
+    done = invoke("evaluate", walks / "left", "--model", checkpoint, "--model", checkpoint, *FEW, "--json")
+    names = [one["name"] for one in json.loads(done.stdout)["forecasters"]]
+    assert names[:2] == ["random-tiny", "random-tiny-2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--horizon", "0"), "The horizon is at least 1 candle"),
+        (("--stride", "0"), "The stride is at least 1 candle"),
+        (("--lookback", "0"), "The lookback is at least 1 candle"),
+        (("--most", "0"), "At least 1 origin"),
+        (("--samples", "1"), "at least 2 samples"),
+        (("--baseline", "drfit"), "There is no baseline 'drfit'"),
+        (("--reference", "luck"), "There is no baseline 'luck'"),
+        (("--from", "someday"), "--from cannot be 'someday'"),
+        (("--from", "2024-01-09", "--to", "2024-01-08"), "--to 2024-01-08 is not after --from 2024-01-09"),
+        (("--from", "2024-01-09", "--part", "test"), "leave out the one or the other"),
+        (("--from", "2031-01-01"), "No origin has"),
+        (("--part", "validation"), "tells the validation dates of the market 'left' of left_1h"),
+        (("--splits", "none.csv"), "none.csv cannot be read"),
+        (("--preset", "bold"), "There is no preset 'bold'"),
+        (("--temperature", "0"), "temperature is 0.0"),
+        (("--report", "page.txt"), "let its name end in .html"),
+        (("-v", "-q"), "leave one out"),
+        (("--model", "kronos-smal"), "did you mean kronos-small"),
+        (("nowhere",), "There is no file, folder or prepared dataset 'nowhere'"),
+        (("--interval", "5m"), "interval"),
+    ],
+)
+def test_misuse_is_one_sentence_and_nothing_is_written(run, words, sentence):
+    before = sorted(Path().rglob("*"))
+    done = run(*words)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_files_that_cannot_be_read_are_listed(run, walks):
+    (walks / "bad.csv").write_text("timestamps,open,high,low,close\nyesterday,1,1,1,1\n")
+    done = run()
+    assert done.exit_code == 0
+    assert "! not read: " in done.stdout
+    assert "bad.csv" in done.stdout
+    assert "bad.csv" in json.loads(Path("out/evaluation/evaluation.json").read_text())["data"]["unreadable"][0]["path"]
+    strict = run("--strict")
+    assert (strict.exit_code, "bad.csv" in strict.stderr) == (2, True)
+
+
+def test_simulated_candles_are_labelled(invoke, walks, checkpoint):
+    (walks / "left" / "left_1h.csv").rename("simulated_x.csv")
+    shown = invoke("evaluate", "simulated_x.csv", "--model", checkpoint, *FEW).stdout
+    assert "SIMULATED" in shown
+
+
+def test_a_folder_keeps_one_run_and_fresh_begins_anew(run):
+    assert run("-q").exit_code == 0
+    other = run("--seed", "2")
+    assert (other.exit_code, "holds a run of another seed" in other.stderr) == (2, True)
+    assert run("--seed", "2", "--fresh", "-q").exit_code == 0
+    keep = Path("out/evaluation/run/notes.txt")
+    keep.write_text("mine")
+    refused = run("--fresh")
+    assert (refused.exit_code, "it holds notes.txt" in refused.stderr) == (2, True)
+    assert keep.is_file()
+    Path("elsewhere/run").mkdir(parents=True)
+    Path("elsewhere/run/photo.npz").write_text("x")
+    assert run("--fresh", "--output", "elsewhere").exit_code == 2
+    assert Path("elsewhere/run/photo.npz").is_file()
+    Path("file").write_text("x")
+    assert run("--output", "file").exit_code == 1
+
+
+LONG = (
+    *("--samples", "4", "--horizon", "2", "--stride", "1", "--from", "2024-01-05"),
+    *("--baseline", "last-value", "--workers", "2", "-q"),
+)
+
+
+def started(walks, checkpoint, output):
+    """A run in a process of its own, once its first forecasts are kept."""
+    command = [
+        sys.executable,
+        "-m",
+        "kronos",
+        "evaluate",
+        walks / "left",
+        "--model",
+        checkpoint,
+        *LONG,
+        "--output",
+        output,
+    ]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not list(Path(output).glob("run/*/*.npz")):
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(invoke, walks, checkpoint):
+    command = ("evaluate", walks / "left", "--model", checkpoint, *LONG, "--workers", "1", "--output")
+    undisturbed = invoke(*command, "whole")
+    with started(walks, checkpoint, "killed") as process:
+        process.kill()
+    kept = len(list(Path("killed").glob("run/*/*.npz")))
+    assert 0 < kept <= 6
+    assert not Path("killed/evaluation.json").exists()
+    resumed = invoke(*command, "killed")
+    assert undisturbed.exit_code == resumed.exit_code == 0
+    assert figures(Path("killed/evaluation.json").read_text()) == figures(Path("whole/evaluation.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
+def test_an_interrupted_run_says_how_to_go_on(walks, checkpoint):
+    with started(walks, checkpoint, "stopped") as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert told == "Stopped: what is done is kept in stopped/run, and the same command goes on from there.\n"

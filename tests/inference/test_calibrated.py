@@ -1,0 +1,310 @@
+"""Forecasts corrected by one argument: off changes nothing, on is told, coherent, and blind to the future."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibration.markets import trials
+from evaluation.walks import candles as walk
+from kronos import Candles, KronosPredictor, SamplingParams
+from kronos.baselines import BASELINES
+from kronos.baselines.beside import WINDOW, own_seed
+from kronos.calibration import BASELINE_PATHS, Calibration, Curve, fit
+from kronos.errors import DataError, ParameterError
+from kronos.evaluation import (
+    Correction,
+    Instrument,
+    ModelForecaster,
+    Settings,
+    WalkForward,
+    evaluate,
+    identity_of,
+    make_plan,
+)
+from kronos.forecasts import Forecast, mend
+from networks import random_model, random_tokenizer
+
+HORIZON = 8
+BASELINE = "historical-volatility"
+OPTIONS = {"samples": 20, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A forecasting folder with random weights."""
+    root = tmp_path_factory.mktemp("models") / "random-small"
+    random_model(3).save_pretrained(root / "model", context=64, tokenizer="../tokenizer")
+    random_tokenizer(3).save_pretrained(root / "tokenizer")
+    return root
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> KronosPredictor:
+    return KronosPredictor.from_pretrained(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def calibration(predictor: KronosPredictor) -> Calibration:
+    """All parts, for two markets whose bands were wrong in different ways."""
+    past = trials(
+        origins=120,
+        horizon=HORIZON,
+        groups=("crypto 1h", "fx 1h"),
+        spread=(0.5, 0.8),
+        level=0.5,
+        drift=0.2,
+        signal=0.5,
+        heard=0.5,
+        start="2021-01-01",
+    )
+    identity = identity_of(ModelForecaster(predictor, "random-small"))
+    return fit(replace(past, identity=identity, baseline_name=BASELINE))
+
+
+@pytest.fixture
+def own(folder: Path, calibration: Calibration):
+    """The calibration beside the weights, as long as a test runs."""
+    path = calibration.save(folder / "model" / "calibration.json")
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def history() -> Candles:
+    return walk(5, rows=400)
+
+
+def same(a: Forecast, b: Forecast) -> bool:
+    return bool((a.paths == b.paths).all()) and a.made.calibrated == b.made.calibrated and a.notes == b.notes
+
+
+def test_off_is_the_forecast_as_it_was(predictor, history, own, calibration):
+    raw = predictor.forecast(history, HORIZON, **OPTIONS)
+    for off in (None, False):
+        one = predictor.forecast(history, HORIZON, **OPTIONS, calibration=off, market="crypto")
+        many = predictor.forecast_many({history.symbol: history}, HORIZON, **OPTIONS, calibration=off)
+        assert same(one, raw)
+        assert same(many[history.symbol], raw)
+    assert not raw.made.calibrated
+    assert "calibration" not in raw.made.details
+    other = predictor.forecast(history, HORIZON, **OPTIONS, calibration=replace(calibration, parts=(), curves={}))
+    assert same(other, raw)
+
+
+def test_one_argument_in_all_its_forms_gives_one_forecast(predictor, history, own, calibration):
+    raw = predictor.forecast(history, HORIZON, **OPTIONS)
+    found = [
+        predictor.forecast(history, HORIZON, **OPTIONS, calibration=choice)
+        for choice in (True, own, str(own), calibration)
+    ]
+    assert all(same(one, found[0]) for one in found)
+    assert found[0].made.calibrated
+    assert (found[0].paths[..., 3] != raw.paths[..., 3]).any()
+    assert mend(found[0].paths)[1] == 0
+    assert predictor.calibration_for(True) == calibration
+    assert predictor.calibration_for(None) is None
+
+
+def test_how_it_was_corrected_travels_with_it(predictor, history, calibration, tmp_path):
+    forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration)
+    loaded = Forecast.load(forecast.save(tmp_path / "one.npz"))
+    for one in (forecast, loaded):
+        told = one.made.details["calibration"]
+        assert told["parts"] == list(calibration.parts)
+        assert told["fitted_on"]["sha256"] == calibration.fitted_on["sha256"]
+        name, weights = one.made.pooled
+        assert (name, len(weights)) == (BASELINE, HORIZON)
+        assert weights == pytest.approx(calibration.curves["pooling"].at(range(1, HORIZON + 1), "crypto 1h"), abs=1e-6)
+        assert any(note.startswith("Pooled with") and "weight" in note for note in one.notes)
+    json.dumps(forecast.to_dict())
+
+
+def test_without_weight_it_is_the_baseline_as_an_evaluation_draws_it(predictor, history, calibration):
+    curves = {"pooling": Curve((1,), (0.0,))}
+    nothing = replace(calibration, parts=("pooling",), curves=curves)
+    forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=nothing)
+    seed = own_seed(OPTIONS["seed"], history.symbol)
+    drawn = BASELINES[BASELINE](history.tail(WINDOW), HORIZON, samples=BASELINE_PATHS, seed=seed)
+    levels = np.arange(1, 21) / 21
+    expected = np.quantile(drawn.returns(cumulative=True), levels, axis=0, method="weibull")
+    np.testing.assert_allclose(np.sort(forecast.returns(cumulative=True), axis=0), expected, atol=1e-12)
+    assert any("adds nothing" in note for note in forecast.notes)
+
+
+def test_forecasts_and_evaluations_agree(predictor, calibration, tmp_path):
+    instrument = Instrument("walk", "crypto", walk(1, rows=400))
+    plan = make_plan([instrument], WalkForward(HORIZON, least_history=350))
+    forecaster = ModelForecaster(predictor, "random-small")
+    correction = Correction("corrected", "random-small", calibration)
+    asked = Settings(OPTIONS["samples"], OPTIONS["seed"])
+    paths = evaluate(plan, [forecaster], tmp_path, asked, baselines=[], corrections=[correction]).paths["corrected"]
+    for origin in range(len(plan)):
+        name = plan.name(origin)
+        found = predictor.forecast_many(
+            {name: plan.history(origin)},
+            HORIZON,
+            **OPTIONS,
+            timestamps={name: plan.times(origin)},
+            calibration=calibration,
+            market="crypto",
+        )
+        np.testing.assert_allclose(found[name].returns(cumulative=True), paths.returns[origin], atol=1e-6)
+
+
+def test_company_changes_nothing(predictor, calibration):
+    series = {"a": walk(1, rows=200), "b": walk(2, rows=90), "c": walk(3, rows=300)}
+    many = predictor.forecast_many(series, HORIZON, **OPTIONS, calibration=calibration)
+    for name, candles in series.items():
+        alone = predictor.forecast(replace(candles, symbol=name), HORIZON, **OPTIONS, calibration=calibration)
+        np.testing.assert_allclose(many[name].paths, alone.paths, rtol=1e-5)
+
+
+def test_the_future_changes_nothing(predictor, calibration):
+    table = walk(7, rows=400).frame
+    origin = table.index[299]
+    changed = table.copy()
+    changed.loc[changed.index > origin] *= 5
+    made = [
+        predictor.forecast(
+            Candles.from_frame(frame, symbol="X", interval="1h").until(origin),
+            HORIZON,
+            **OPTIONS,
+            calibration=calibration,
+        )
+        for frame in (table, changed)
+    ]
+    assert same(*made)
+    assert made[0].start == origin
+    assert not any("no fair test" in note for note in made[0].notes)  # all it was fitted on was known by then
+    late = replace(calibration, fitted_on={**calibration.fitted_on, "known": "2099-01-01"})
+    seen = predictor.forecast(walk(7, rows=400), HORIZON, **OPTIONS, calibration=late)
+    assert any("no fair test" in note for note in seen.notes)
+
+
+def test_the_market_chooses_the_factors(predictor, history, calibration):
+    def group(**options):
+        forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration, **options)
+        return forecast.made.details["calibration"]["group"], " ".join(forecast.notes)
+
+    assert group()[0] == "crypto 1h"
+    assert "guessed" in group()[1]
+    assert group(market="fx")[0] == "fx 1h"
+    assert "guessed" not in group(market="fx")[1]
+    unknown, words = group(market="bonds")
+    assert unknown is None
+    assert "doesn't know 'bonds 1h'" in words
+    times = pd.date_range(history.end, periods=HORIZON + 1, freq="h")[1:]
+    assert group(timestamps=times)[0] == "crypto 1h"
+
+
+def test_a_calendar_without_a_market_takes_the_factors_of_all(predictor, history, calibration):
+    short = history.tail(20)
+    forecast = predictor.forecast(short, HORIZON, **OPTIONS, calibration=calibration)
+    assert forecast.made.details["calibration"]["group"] is None
+    assert any("tells no market" in note for note in forecast.notes)
+    alone = replace(calibration, fitted_on={**calibration.fitted_on, "groups": {"all": 240}})
+    quiet = predictor.forecast(short, HORIZON, **OPTIONS, calibration=alone)
+    assert (quiet.paths == forecast.paths).all()
+    assert not any("market" in note for note in quiet.notes)
+
+
+def test_markets_of_many_are_given_by_name_or_for_all(predictor, history, calibration):
+    series = {"a": history, "b": history}
+    options = {**OPTIONS, "calibration": calibration}
+    mixed = predictor.forecast_many(series, HORIZON, **options, market={"b": "fx"})
+    groups = [one.made.details["calibration"]["group"] for one in mixed.values()]
+    assert groups == ["crypto 1h", "fx 1h"]
+    alike = predictor.forecast_many(series, HORIZON, **options, market="fx")
+    assert {one.made.details["calibration"]["group"] for one in alike.values()} == {"fx 1h"}
+    with pytest.raises(ParameterError, match="is a market for 'c'"):
+        predictor.forecast_many(series, HORIZON, **options, market={"c": "fx"})
+
+
+@settings(max_examples=15)
+@given(st.text(max_size=30))
+def test_any_word_may_be_called_a_market(predictor, calibration, market):
+    forecast = predictor.forecast(walk(5, rows=60), 2, samples=2, seed=1, calibration=calibration, market=market)
+    assert forecast.made.calibrated
+
+
+def test_a_history_too_short_for_the_baseline_is_not_pooled(predictor, history, calibration):
+    forecast = predictor.forecast(history.tail(2), HORIZON, **OPTIONS, calibration=calibration)
+    assert forecast.made.details["calibration"]["parts"] == ["anchor", "drift", "dispersion"]
+    assert forecast.made.pooled is None
+    assert any(note.startswith(f"Calibrated without pooling and conformal: {BASELINE}") for note in forecast.notes)
+
+
+def test_one_path_can_be_moved_too(predictor, history, calibration):
+    forecast = predictor.forecast(history, HORIZON, samples=1, seed=3, calibration=calibration)
+    assert np.isfinite(forecast.paths).all()
+    assert mend(forecast.paths)[1] == 0
+
+
+class Untouched:
+    """Progress that must not be made."""
+
+    def __call__(self, done: int, total: int) -> None:
+        raise AssertionError("decoded before the calibration was checked")
+
+
+def refused(predictor: KronosPredictor, history: Candles, choice: object, **options) -> str:
+    with pytest.raises((ParameterError, DataError)) as caught:
+        predictor.forecast(history, HORIZON, calibration=choice, progress=Untouched(), **OPTIONS, **options)
+    return str(caught.value)
+
+
+def test_a_model_without_a_calibration_says_how_to_get_one(predictor, history):
+    sentence = refused(predictor, history, True)
+    assert "random-small" in sentence
+    assert "'kronos calibrate'" in sentence
+    assert "calibration.json" in sentence
+
+
+def test_weights_that_no_calibration_was_fitted_for_are_refused(folder, history, own, calibration):
+    fresh = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
+    assert "never saved" in refused(fresh, history, True)
+    assert "models differ" in refused(fresh, history, calibration)
+    trained = KronosPredictor.from_pretrained(folder, device="cpu")
+    with torch.no_grad():
+        next(trained.model.parameters()).mul_(1.01)
+    assert "has changed" in refused(trained, history, True)
+    assert "models differ" in refused(trained, history, calibration)
+    coded = KronosPredictor.from_pretrained(folder, device="cpu")
+    with torch.no_grad():
+        next(coded.tokenizer.parameters()).mul_(1.01)
+    assert "tokenizers differ" in refused(coded, history, True)
+
+
+def test_other_sampling_is_refused_before_anything_is_decoded(predictor, history, calibration):
+    for sampling in ("conservative", SamplingParams(top_p=0.9)):
+        assert "sampling differs" in refused(predictor, history, calibration, sampling=sampling)
+        with pytest.raises(ParameterError, match="sampling differs"):
+            predictor.calibration_for(calibration, sampling)
+    assert predictor.forecast(history, HORIZON, samples=50, calibration=calibration).made.calibrated
+
+
+def test_files_and_things_that_are_no_calibration_are_refused(predictor, history, calibration, tmp_path):
+    assert "does not exist" in refused(predictor, history, tmp_path / "none.json")
+    path = tmp_path / "other.json"
+    path.write_text("{}")
+    assert "no saved calibration" in refused(predictor, history, str(path))
+    assert "not int" in refused(predictor, history, 1)
+    own_baseline = replace(calibration, baseline="my-own")
+    with pytest.raises(ParameterError, match=r"'my-own'.*Calibration\.apply"):
+        predictor.forecast(history, HORIZON, **OPTIONS, calibration=own_baseline)
+
+
+def test_the_bundled_model_is_corrected_by_its_own_name(history):
+    nano = KronosPredictor.from_pretrained(device="cpu")
+    past = replace(trials(origins=60, horizon=4, spread=0.5), baseline_name=BASELINE)
+    fitted = fit(replace(past, identity=identity_of(ModelForecaster(nano, "nano"))), ["dispersion", "pooling"])
+    forecast = nano.forecast(history, 4, samples=10, seed=1, calibration=fitted)
+    assert forecast.made.model == "kronos-nano"
+    assert forecast.made.calibrated

@@ -1,0 +1,188 @@
+"""Pages are one file that loads nothing, escape what users named, and speak two languages."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from string import Formatter
+
+import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from kronos.errors import ParameterError
+from kronos.plotting import svg
+from kronos.reports import Cell, Column, Messages, Row, Table, css_variables, render
+from kronos.reports.messages import _read
+
+TABLE = Table(
+    "<b>caption</b>",
+    [Column("who"), Column("1", "over"), Column("2", "over"), Column("word", number=False)],
+    [
+        Row(
+            "<i>nano</i>", [Cell("0.1", best=True), Cell("0.2", "0.1 to 0.3"), Cell("worse", tone="bad")], "raw", "raw"
+        ),
+        Row("walk", [Cell("0.3"), Cell("–"), Cell("anything")], "reference", "reference", begins=True),
+    ],
+    note="a note",
+)
+
+
+class Parsed(HTMLParser):
+    """What is in a page: tags balanced, attributes, text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A page of one table, one picture and some words."""
+    from jinja2 import ChoiceLoader, DictLoader
+
+    from kronos.reports import page as module
+
+    source = (
+        '{% extends "base.html" %}{% import "parts.html" as parts %}{% block body %}<p>{{ words }}</p>'
+        "{{ parts.table(table, t) }}{{ parts.pictures([picture]) }}{% endblock %}"
+    )
+    environment = module._environment().overlay(
+        loader=ChoiceLoader([DictLoader({"one.html": source}), module._environment().loader])
+    )
+    monkeypatch.setattr(module, "_environment", lambda: environment)
+
+    def make(words="", **more):
+        content = {"words": words, "table": TABLE, "picture": Markup("<svg><title>p</title></svg>")}
+        return render("one.html", content, title=more.pop("title", "a title"), **more)
+
+    return make
+
+
+def test_a_page_is_well_formed_and_loads_nothing(page):
+    made = page("hello")
+    parsed = Parsed(made)
+    assert parsed.tags.count("table") == 1
+    assert not {"script", "link", "img", "iframe", "object", "form"} & set(parsed.tags)
+    assert not [value for name, value in parsed.attributes if name in ("src", "style") or name.startswith("on")]
+    assert "http:" not in made
+    assert "https:" not in made
+    assert "@import" not in made
+    assert "url(" not in made
+
+
+@pytest.mark.parametrize("look", ["auto", "light", "dark"])
+def test_the_policy_names_the_style_and_allows_nothing_else(page, look):
+    made = page(look=look)
+    style = re.search(r"<style>(.*?)</style>", made, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    [policy] = [value for name, value in Parsed(made).attributes if name == "content" and "src" in value]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+    assert "unsafe" not in policy
+    assert ("prefers-color-scheme" in style) == (look == "auto")
+
+
+def test_what_users_named_is_escaped(page):
+    made = page("<script>alert(1)</script>", title="</title><script>")
+    assert "<script" not in made
+    words = "".join(Parsed(made).words)
+    for told in ("<script>alert(1)</script>", "</title><script>", "<b>caption</b>", "<i>nano</i>"):
+        assert told in words
+
+
+def test_tables_mark_the_best_and_who_is_who(page):
+    made = page()
+    assert re.search(r'<td class="number best">0.1<span class="hidden"> \(best\)</span></td>', made)
+    assert '<span class="kind raw">raw</span>' in made
+    assert '<span class="badge bad">worse</span>' in made
+    assert '<th colspan="2" class="centre" scope="colgroup">over</th>' in made
+    assert "<small>0.1 to 0.3</small>" in made
+
+
+def test_every_page_says_that_it_is_no_advice(page):
+    assert "A forecast is no investment advice." in page()
+    chinese = page(language="zh")
+    assert "预测不构成投资建议。" in chinese
+    assert '<html lang="zh-Hans"' in chinese
+
+
+def test_both_languages_say_the_same_things():
+    english, chinese = _read("en"), _read("zh")
+    assert list(english) == list(chinese)
+    for name, sentence in english.items():
+        places = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in (sentence, chinese[name])]
+        assert places[0] == places[1], name
+
+
+def test_messages_need_their_values():
+    t = Messages("en")
+    assert t("evaluation.dates", first="a", last="b") == "a to b"
+    with pytest.raises(KeyError):
+        t("evaluation.dates", first="a")
+    with pytest.raises(KeyError):
+        t("evaluation.no_such")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("palette", ["green-up", "red-up", "colour-blind"])
+def test_pages_have_the_colours_of_the_pictures(theme, palette):
+    ours, theirs = css_variables(theme, palette), svg.css_variables(theme, palette)
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def luminance(color):
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("palette", ["green-up", "red-up", "colour-blind"])
+def test_text_and_marks_can_be_told_from_their_ground(theme, palette):
+    colors = css_variables(theme, palette)
+    for ink, ground in (
+        *((ink, ground) for ink in ("text", "muted", "good", "bad", "link") for ground in ("ground", "page")),
+        *((ink, f"{ink}-ground") for ink in ("good", "bad", "neutral")),
+        ("text", "notice-ground"),
+        ("text", "best-ground"),
+    ):
+        assert contrast(colors[ink], colors[ground]) >= 4.5, (ink, ground)
+    for place in range(1, 7):
+        assert contrast(colors[f"hue-{place}"], colors["ground"]) >= 3, place
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("language", "fr"), ("look", "sepia"), ("palette", "pastel"), ("look", "green-up")]
+)
+def test_unknown_options_are_refused(page, option, value):
+    with pytest.raises(ParameterError, match=value):
+        page(**{option: value})
+
+
+def test_a_template_that_asks_for_what_is_not_there_fails():
+    with pytest.raises(UndefinedError):
+        render("evaluation.html", {}, title="t")
