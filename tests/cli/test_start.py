@@ -14,6 +14,7 @@ COMMANDS = [
     ("forecast",),
     ("evaluate",),
     ("calibrate",),
+    ("paper",),
     ("models",),
     ("models", "list"),
     ("models", "show"),
@@ -32,7 +33,15 @@ def test_help_has_examples(invoke, command):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("forecast", "--help"), ("evaluate", "--help"), ("calibrate", "--help"), ("--version",), ("models", "--help")]
+    "arguments",
+    [
+        ("--help",),
+        ("forecast", "--help"),
+        ("evaluate", "--help"),
+        ("calibrate", "--help"),
+        ("--version",),
+        ("models", "--help"),
+    ],
 )
 def test_help_loads_nothing_heavy(arguments):
     program = f"""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import calibrate, data, doctor, evaluate, forecast, models
+from kronos.cli import calibrate, data, doctor, evaluate, forecast, models, paper
 from kronos.cli.errors import Commands
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app = typer.Typer(
 app.command("forecast", epilog=forecast.EPILOG)(forecast.forecast)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
+app.command("paper", epilog=paper.EPILOG)(paper.paper)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)

@@ -1,0 +1,249 @@
+"""``kronos paper``: the tasks of the published paper with its settings, beside naive forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kronos.cli import walking_options as ask
+from kronos.cli.requests import Machine
+from kronos.errors import ParameterError, StorageError
+
+if TYPE_CHECKING:
+    from kronos.evaluation import Dates
+    from kronos.evaluation.instruments import Gathered
+    from kronos.evaluation.paper import PaperResult, PaperSettings
+
+EPILOG = (
+    "[bold]Examples[/bold]\n\n"
+    "kronos paper price data/xshg --market XSHG --model kronos-small --output out/paper\n\n"
+    "kronos paper return data/binance_4h --market crypto --model kronos-base\n\n"
+    "kronos paper volatility aapl_1d.csv msft_1d.csv --from 2025-01-01 --json\n\n"
+    "kronos paper synthetic data/xshg_15m --market XSHG --sequences 600   [dim](a quick look; the paper has 6000)[/dim]"
+)
+TaskName = Literal["price", "return", "volatility", "synthetic"]
+
+
+def _models(incomplete: str) -> list[str]:
+    """Names that complete ``--model``."""
+    from kronos.zoo import catalogue
+
+    return [one.name for one in catalogue() if one.kind == "model" and one.name.startswith(incomplete.lower())]
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is written and printed.
+
+    Attributes:
+        output: The folder of the JSON file; None writes none.
+        json: Whether stdout gets one JSON document.
+        verbose: Whether to say what the names mean.
+        quiet: Whether to print nothing but errors.
+    """
+
+    output: Path | None
+    json: bool
+    verbose: bool
+    quiet: bool
+
+    def check(self) -> None:
+        """Refuse what contradicts itself, or cannot be written.
+
+        Raises:
+            ParameterError: If options contradict each other.
+            StorageError: If the output is a file.
+        """
+        if self.verbose and self.quiet:
+            raise ParameterError("-v and -q contradict each other; leave one out.")
+        if self.output is not None and self.output.exists() and not self.output.is_dir():
+            raise StorageError(f"Cannot write into {self.output}: it is a file; choose another folder.")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came out, and what a reader wants to know beside it.
+
+    Attributes:
+        result: Figures, sentences, warnings.
+        gathered: What was read.
+        file: What was written; None if nothing was.
+    """
+
+    result: PaperResult
+    gathered: Gathered
+    file: Path | None
+
+
+def paper(
+    task: Annotated[TaskName, typer.Argument(metavar="TASK", help="price, return, volatility or synthetic.")],
+    paths: ask.Paths,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Zoo name, hub id or folder.",
+            show_default="the bundled kronos-nano",
+            autocompletion=_models,
+            rich_help_panel=ask.MODEL,
+        ),
+    ] = None,
+    tokenizer: ask.Tokenizer = None,
+    device: ask.Device = None,
+    precision: ask.Precision = None,
+    lookback: Annotated[
+        int | None,
+        typer.Option(
+            help="Candles of history that the model sees.",
+            show_default="the paper's, by interval",
+            rich_help_panel=ask.WALK,
+        ),
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            "--horizon", "-n", help="Candles to forecast.", show_default="the paper's", rich_help_panel=ask.WALK
+        ),
+    ] = None,
+    stride: ask.Stride = None,
+    most: ask.Most = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Divides the logits.", show_default="the paper's, by task", rich_help_panel=ask.DRAW),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Keep that mass of tokens.", show_default="the paper's", rich_help_panel=ask.DRAW),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Paths of each forecast.", show_default="the paper's", rich_help_panel=ask.DRAW),
+    ] = None,
+    sequences: Annotated[
+        int,
+        typer.Option(help="Real sequences, and generated ones, of the synthetic task.", rich_help_panel=ask.DRAW),
+    ] = 6000,
+    seed: Annotated[
+        int, typer.Option(help="Of the draws, and of the networks that judge sequences.", rich_help_panel=ask.DRAW)
+    ] = 1,
+    market: ask.Market = None,
+    interval: ask.Interval = None,
+    timezone: ask.Timezone = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Forecast no candle before this time.",
+            show_default="2024-07-01, as the paper",
+            rich_help_panel=ask.DATA,
+        ),
+    ] = None,
+    to: ask.To = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write paper-TASK.json into this folder.", rich_help_panel=ask.OUT),
+    ] = None,
+    json: ask.Json = False,
+    verbose: ask.Verbose = False,
+    quiet: ask.Quiet = False,
+) -> None:
+    """Run a task of the Kronos paper with its settings, so that anyone with the weights can check its tables.
+
+    Each table has naive forecasts beside the model, which the paper has not, and says how sure its figures are.
+    docs/paper-tasks.md has the definitions, and what the paper leaves open.
+    """
+    telling = Telling(output, json, verbose, quiet)
+    telling.check()
+    from kronos.cli.console import spinner
+
+    with spinner("Loading", wanted=not quiet):
+        from kronos.evaluation.paper import PaperSettings
+
+    settings = PaperSettings(task, temperature, top_p, samples, lookback, horizon, stride, most, sequences, seed)
+    gathered = _gather(paths, (market, interval, timezone), wanted=not quiet)
+    dates = _dates(gathered, from_, to)
+    told = _run(gathered, dates, settings, Machine(model, tokenizer, device, precision, None), telling)
+    if json:
+        from kronos.cli.console import print_json
+
+        print_json(document(told))
+    elif not quiet:
+        from kronos.cli.paper_view import show
+
+        show(told, verbose=verbose)
+
+
+def document(told: Told) -> dict[str, Any]:
+    """Everything ready for JSON."""
+    gathered = told.gathered
+    unreadable = [{"path": str(one.path), "problem": one.problem} for one in gathered.unreadable]
+    data = {
+        "series": [{"name": one.name, "group": one.group} for one in gathered.instruments],
+        "unreadable": unreadable,
+    }
+    return {**told.result.to_dict(), "data": data, "file": None if told.file is None else str(told.file)}
+
+
+def _gather(paths: list[str], known: tuple[str | None, str | None, str | None], *, wanted: bool) -> Gathered:
+    """Read the candles; market, interval and timezone are of all of them where they are given."""
+    from kronos.cli.console import progress_bar
+    from kronos.evaluation.instruments import gather
+
+    market, interval, timezone = known
+    with progress_bar("Reading", wanted=wanted) as bar:
+        return gather(paths, market=market, interval=interval, timezone=timezone, progress=bar)
+
+
+def _dates(gathered: Gathered, start: str | None, end: str | None) -> Dates:
+    """Between which times candles are forecast: from the paper's date on where nobody says another.
+
+    Raises:
+        ParameterError: If a time is none, or they are in the wrong order.
+    """
+    from kronos.cli.walking import Data, Span, told_dates
+    from kronos.evaluation.paper import TEST_FROM
+
+    dated = told_dates(Span(start or TEST_FROM, end, None, None), Data(gathered, None))
+    assert dated is not None  # a start is always given
+    return next(iter(dated.dates.values()))
+
+
+def _run(gathered: Gathered, dates: Dates, settings: PaperSettings, machine: Machine, telling: Telling) -> Told:
+    """Load the model, run the task, write.
+
+    Raises:
+        KronosError: One sentence on whatever is wrong.
+    """
+    from kronos.cli.console import dump_json, progress_bar, stderr
+    from kronos.cli.loading import choose, load
+    from kronos.evaluation import ModelForecaster, cutoffs
+    from kronos.evaluation.paper import run_paper
+    from kronos.evaluation.paper.origins import make_walks
+    from kronos.storage import write_text
+
+    wanted = not telling.quiet
+    make_walks(gathered.instruments, settings, dates)  # what cannot be forecast needs no download
+    chosen = choose(machine)
+    if wanted and chosen.announcement:
+        stderr().print(chosen.announcement, style="dim", markup=False)
+    predictor = load(chosen, wanted=wanted)
+    name = chosen.entry.name if chosen.entry else chosen.title
+    forecaster = ModelForecaster(predictor, name, sampling=settings.sampling)
+    with progress_bar(f"The {settings.task} task", wanted=wanted, long=True) as bar:
+        result = run_paper(
+            gathered.instruments,
+            forecaster,
+            settings,
+            dates=dates,
+            cutoffs=lambda plan: cutoffs(predictor, plan),
+            progress=bar,
+        )
+    if telling.output is None:
+        return Told(result, gathered, None)
+    told = Told(result, gathered, telling.output / f"paper-{settings.task}.json")
+    assert told.file is not None
+    write_text(told.file, dump_json(document(told)) + "\n")
+    return told
