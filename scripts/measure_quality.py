@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import kronos
-from kronos.calibration import PARTS, Calibration, Trials, fit
+from kronos.calibration import PARTS, Calibration, Trials, adapted, fit
 from kronos.evaluation import (
     ALL,
     Correction,
@@ -47,6 +47,7 @@ LEAST = 400  # independent origins of a cell that is held to the bound
 POINTS = 0.03  # the bound, or two standard errors where that is more
 NARROWED = 0.4
 WITHOUT = "calibrated, not pooled"
+ADAPTED = "calibrated, adaptive"
 
 
 def plans(data: Path) -> tuple[Plan, Plan]:
@@ -188,20 +189,27 @@ def confirm(
         CALIBRATED: fitted.calibration.apply_trials(trials),
         WITHOUT: unpooled.apply_trials(trials),
     }
-    narrow = narrowed(trials)
-    narrow_judged = {"raw": narrow} | {
-        "repaired": fit(narrowed(fitted.trials)).apply_trials(narrow),
-        "repaired, not pooled": fit(narrowed(fitted.trials), unpooled.parts).apply_trials(narrow),
+    judged[ADAPTED] = adapted(judged[CALIBRATED], fitted.calibration.apply_trials(fitted.trials))
+    narrow, earlier = narrowed(trials), narrowed(fitted.trials)
+    repair = fit(earlier)
+    narrow_judged = {
+        "raw": narrow,
+        "repaired": repair.apply_trials(narrow),
+        "repaired, not pooled": fit(earlier, unpooled.parts).apply_trials(narrow),
     }
+    narrow_judged["repaired, adaptive"] = adapted(narrow_judged["repaired"], repair.apply_trials(earlier))
     found = effects(trials, judged, STEPS, plan.walk.step)
     repaired = effects(narrow, narrow_judged, STEPS, plan.walk.step)
     tables = {
         "test": confirmed(evaluation),
+        "test-effects": by_setting(found, ALL, "crps"),
         "test-coverage": by_setting(found, ALL, "coverage"),
         "cells": cell_table(found, CALIBRATED, plan.walk.step),
         "cells-not-pooled": cell_table(found, WITHOUT, plan.walk.step),
+        "cells-adaptive": cell_table(found, ADAPTED, plan.walk.step),
         "narrowed": by_setting(repaired, ALL, "crps") + "\n" + by_setting(repaired, ALL, "coverage"),
         "narrowed-cells": cell_table(repaired, "repaired", plan.walk.step),
+        "narrowed-cells-adaptive": cell_table(repaired, "repaired, adaptive", plan.walk.step),
     }
     return evaluation, tables
 

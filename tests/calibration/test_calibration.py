@@ -187,6 +187,22 @@ def test_a_calibration_from_the_future_is_no_fair_test(history, whole):
     assert "no fair test" in told[1]
 
 
+def test_a_group_too_small_for_factors_knows_what_all_know(past, history):
+    times = np.where(past.group == "b 1h", np.datetime64("2040-01-01"), past.known_at)
+    few = np.flatnonzero(past.group == "a 1h")[:20]
+    trained = fit(
+        replace(past, known_at=times).select(np.r_[few, np.flatnonzero(past.group == "b 1h")]), WITHOUT_POOLING
+    )
+    assert "a 1h" not in trained.curves["drift"].groups
+    assert trained.known_until("a 1h") == trained.known_until() == np.datetime64("2040-01-01")
+    notes = " ".join(trained.apply(toy(history), group="a 1h").notes)
+    assert "had only 20 past forecasts of 'a 1h'" in notes
+    assert ": no fair test" in notes
+    both = fit(replace(past, known_at=times), WITHOUT_POOLING)
+    assert both.known_until("a 1h") < both.known_until("b 1h") == both.known_until()
+    assert any("not quite a fair test" in note for note in both.apply(toy(history), group="a 1h").notes)
+
+
 def test_at_weight_zero_the_baselines_distribution_comes_out(history):
     forecast, baseline = toy(history, spread=0.3), walk(history)
     nothing = by_hand(("pooling",), pooling=0.0)
@@ -284,6 +300,18 @@ def test_files_give_back_what_they_got(whole, tmp_path):
         Calibration.load(file)
 
 
+def test_files_too_large_or_too_deep_are_refused(whole, tmp_path):
+    file = whole.save(tmp_path / "calibration.json")
+    text = file.read_text("utf-8")
+    for deep in ("[" * 100_000 + "]" * 100_000, "1e999"):
+        file.write_text(text.replace('"settings": {', f'"settings": {{"x": {deep}, ', 1), "utf-8")
+        with pytest.raises(DataError, match="no saved calibration"):
+            Calibration.load(file)
+    file.write_text(text + " " * 2**24, "utf-8")
+    with pytest.raises(DataError, match="larger than 16 MB"):
+        Calibration.load(file)
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_every_choice_of_parts_survives_a_file(past, tmp_path, symmetric):
     for parts in ((), ("conformal",), WITHOUT_POOLING):
@@ -313,6 +341,21 @@ def test_damaged_files_are_refused(whole, tmp_path):
         lambda d: d.update(baseline=""),
         lambda d: d.update(fitted_on={}),
         lambda d: d["identity"].update(colour="red"),
+        lambda d: d["identity"].update(model=["toy"]),
+        lambda d: d["identity"].update(sampling=["temperature"]),
+        lambda d: d["identity"].update(sampling={"temperature": {"deep": []}}),
+        lambda d: d["curves"]["dispersion"].update(knots=[1, 2, 4, 8, 16, float("inf")]),
+        lambda d: d["curves"]["dispersion"].update(knots=[1, 2, 4, 8, 16, 10**30]),
+        lambda d: d["fitted_on"].update(origins="many"),
+        lambda d: d["fitted_on"].update(origins=float("inf")),
+        lambda d: d["fitted_on"].update(groups=["a 1h"]),
+        lambda d: d["fitted_on"].update(groups={"a 1h": "many"}),
+        lambda d: d["fitted_on"].update(known="soon"),
+        lambda d: d["fitted_on"].update(first=20240101),
+        lambda d: d["fitted_on"].update(known_by_group=["a 1h"]),
+        lambda d: d["fitted_on"].update(known_by_group={"a 1h": "NaT"}),
+        lambda d: d["fitted_on"].update(more={"deeper": {}}),
+        lambda d: d["settings"].update(stride=float("nan")),
     ):
         fields = pd.io.json.ujson_loads(pd.io.json.ujson_dumps(whole.to_dict()))
         break_it(fields)

@@ -9,6 +9,7 @@ from calibration.markets import coverage, mean_crps, trials
 from kronos.calibration import PARTS, fit
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import BANDS
+from kronos.metrics import crps
 
 STEPS = (1, 4, 8, 24)
 WITHOUT_POOLING = ("anchor", "drift", "dispersion", "conformal")
@@ -144,6 +145,36 @@ def test_a_model_that_knows_nothing_adds_nothing(market):
     fitted = fit(trials(origins=1500, **market), ("pooling",))
     assert fitted.adds_nothing()
     assert "adds nothing" in fitted.describe()
+
+
+def finer(past, seed):
+    """The same trials beside a baseline of 250 paths."""
+    rng = np.random.default_rng(seed)
+    walks = np.cumsum(rng.standard_normal((len(past), 250, past.returns.shape[2])), axis=2)
+    return replace(past, baseline=walks * past.sigma[:, None, None])
+
+
+def test_a_baseline_of_more_paths_gets_no_weight_for_their_number():
+    """The model knows a little; what it is given doesn't hang on how finely the baseline is drawn."""
+    past = trials(origins=4000, horizon=4, signal=0.3, heard=1.0)
+    coarse, fine = (fit(one, ("pooling",)).weights()[4] for one in (past, finer(past, 5)))
+    assert fine == pytest.approx(coarse, abs=0.1)
+
+
+def test_a_pooled_forecast_is_not_scored_as_so_many_draws():
+    """Model and baseline of one law: pooling gains nothing but a finer sample, which is no merit."""
+    past, new = (finer(trials(origins=4000, horizon=1, seed=seed), seed) for seed in (3, 4))
+    pooled = fit(past, ("pooling",)).apply_trials(new)
+    assert pooled.draws.min() > 100
+
+    def mean(one, draws):
+        return float(crps(one.returns[:, :, 0], one.actual[:, 0], axis=1, draws=draws).mean() / one.sigma.mean())
+
+    law = mean(replace(new, returns=new.baseline), None)
+    assert mean(pooled, pooled.draws[:, 0]) == pytest.approx(law, rel=0.004)
+    assert mean(pooled, None) < 0.99 * law
+    kept = pooled.select(np.arange(5))
+    np.testing.assert_array_equal(kept.draws, pooled.draws[:5])
 
 
 def test_averaged_quantiles_beat_mixed_paths():

@@ -56,6 +56,29 @@ def test_as_json_with_every_effect(candles, checkpoint, tmp_path, invoke):
     assert "pooling" not in json.loads(again.stdout)["calibration"]["parts"]
 
 
+def test_what_the_model_may_have_learnt_from_is_said_and_an_earlier_run_kept(candles, checkpoint, tmp_path, invoke):
+    asked = (
+        "calibrate",
+        str(candles),
+        "--model",
+        str(checkpoint),
+        *FEW,
+        "--output",
+        str(tmp_path / "run"),
+        "--no-pool",
+    )
+    found = json.loads(invoke(*asked, "--json").stdout)
+    assert found["warnings"][0].startswith("Nothing says up to when random-tiny's data went")
+    shown = invoke(*asked).stdout
+    assert "! Nothing says up to when random-tiny's data went" in shown
+    kept = sorted((tmp_path / "run").rglob("*.npz"))
+    assert invoke(*asked[:-1], "--fresh", "--pool-with", "nobody").exit_code == 2
+    assert sorted((tmp_path / "run").rglob("*.npz")) == kept != []
+    (tmp_path / "folder.json").mkdir()
+    refused = invoke(*asked[:-2], str(tmp_path / "folder.json"))
+    assert (refused.exit_code, "a folder of that name exists" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -63,6 +86,7 @@ def test_as_json_with_every_effect(candles, checkpoint, tmp_path, invoke):
         (("--with", "anchor", "--no-pool"), "leave one out"),
         (("--pool-with", "nobody"), "baseline 'nobody' to pool with is none"),
         (("-v", "-q"), "contradict"),
+        (("--from", "2024-03-05", "--part", "test"), "leave out the one or the other"),
         (("--horizon", "4", "--stride", "100"), "needs 50 past forecasts"),
     ],
 )

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from evaluation.walks import candles
 from kronos.calibration import Calibration, fit
+from kronos.cli.walking import workers_for
 from kronos.evaluation import Instrument, ModelForecaster, Settings, WalkForward, evaluate, make_plan
 from kronos.evaluation.calibrating import identity_of, trials_of
 from kronos.inference import KronosPredictor
@@ -195,6 +196,12 @@ def test_files_that_cannot_be_read_are_listed(run, walks):
     assert "bad.csv" in json.loads(Path("out/evaluation/evaluation.json").read_text())["data"]["unreadable"][0]["path"]
     strict = run("--strict")
     assert (strict.exit_code, "bad.csv" in strict.stderr) == (2, True)
+
+
+def test_threads_bound_the_workers(monkeypatch):
+    monkeypatch.setenv("KRONOS_THREADS", "3")
+    assert workers_for(None, []) == 3
+    assert workers_for(2, []) == 2
 
 
 def test_simulated_candles_are_labelled(invoke, walks, checkpoint):

@@ -46,7 +46,8 @@ def test_json_is_one_document_and_the_file_holds_it(invoke, checkpoint, sample, 
     assert document == json.loads(path.read_text("utf-8"))
     assert document["file"] == str(path)
     assert (document["kind"], document["task"], document["seed"]) == ("kronos-paper", task, 1)
-    assert document["not_as_published"] == ["samples"]
+    assert document["not_as_published"] == ["samples", "most"]
+    assert document["most"] == 8
     assert document["from"] == "2024-07-01T00:00:00"
     assert len(document["model"]["model"]["sha256"]) == 64
     assert document["data"]["series"][0]["group"].endswith("1h")

@@ -9,6 +9,7 @@ import torch
 from evaluation.walks import candles, instruments
 from kronos.candles import Candles
 from kronos.evaluation import Dates, Instrument, Truth, WalkForward, cutoffs, make_plan
+from kronos.evaluation.cutoffs import learnt_from
 from kronos.evaluation.running import Paths
 from kronos.evaluation.summary import Scores
 from kronos.evaluation.verdict import warnings
@@ -46,6 +47,15 @@ def test_a_models_dates_by_group(folder):
     write(folder, trained_until={"fx": "2024-01-05"}, selected_until={"fx": "2024-01-10", "crypto": "2023-12-01"})
     known = cutoffs(load(folder), plan())
     assert known == {"fx 1h": pd.Timestamp("2024-01-10"), "crypto 1h": pd.Timestamp("2024-01-05")}
+
+
+def test_a_calibration_from_what_the_model_has_seen_is_warned_of(folder):
+    write(folder, trained_until={"fx": "2024-01-05", "crypto": "2023-12-01"})
+    seen = cutoffs(load(folder), plan())
+    [told] = learnt_from("mine", plan(), seen)
+    assert told.startswith("mine may have been trained or selected on these dates of fx 1h (new to it from 2024-01-05)")
+    assert learnt_from("mine", plan(start=pd.Timestamp("2024-01-05")), seen) == []
+    assert "Nothing says up to when mine's data went" in learnt_from("mine", plan(), None)[0]
 
 
 def test_a_day_begins_where_candles_are_timed(folder):

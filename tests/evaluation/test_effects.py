@@ -73,6 +73,23 @@ def test_outcomes_that_reach_into_a_fold_are_left_out():
     assert (after[120:] != before[120:]).any()
 
 
+def test_markets_of_the_same_time_are_left_out_too():
+    first, second = PAST.select(np.arange(300)), PAST.select(np.arange(300, 600))
+    shifted = replace(second, dates=np.asarray(second.dates) + np.timedelta64(30, "D"), known_at=None)
+    both = replace(
+        PAST,
+        dates=np.concatenate([first.dates, shifted.dates]),
+        known_at=np.concatenate([first.dates, shifted.dates]),
+    )
+    tampered = np.array(both.actual)
+    at = (both.dates > first.dates[60]) & (both.dates < first.dates[119]) & (np.asarray(both.group) == "b")
+    assert at.sum() > 10
+    tampered[at] *= 50  # the other market's outcomes of the time of the first one's second fold
+    before, after = cross_fitted(both, PARTS).returns, cross_fitted(replace(both, actual=tampered), PARTS).returns
+    np.testing.assert_array_equal(after[60:120], before[60:120])
+    assert (after[:60] != before[:60]).any()
+
+
 def test_no_part_changes_nothing_and_one_fold_is_refused():
     assert cross_fitted(PAST, ()) is PAST
     with pytest.raises(ParameterError, match="at least 2 folds"):

@@ -87,7 +87,9 @@ def test_what_is_asked_for_replaces_the_papers():
     settings = PaperSettings("price", temperature=1.0, top_p=1.0, samples=3, lookback=20, horizon=5, most=7)
     assert (settings.sampling.temperature, settings.sampling.top_p, settings.sampling.samples) == (1.0, 1.0, 3)
     assert settings.windows("1h") == settings.windows("30m") == Windows(20, 5)
-    assert settings.changed == ["temperature", "top_p", "samples", "lookback", "horizon"]
+    assert settings.changed == ["temperature", "top_p", "samples", "lookback", "horizon", "most"]
+    assert PaperSettings("price", temperature=0.6, top_p=0.9, samples=10).changed == []
+    assert PaperSettings("synthetic", sequences=600).changed == ["sequences"]
     assert settings.origins == 7
     assert PaperSettings("price", lookback=33).windows("1d") == Windows(33, 12)
     assert usefulness_windows("1h", 24) == Windows(20, 4)
@@ -373,6 +375,10 @@ def test_one_who_makes_no_forecast_has_no_figures():
         row = run(task, Silent("silent"), FEW).row("walks 1h", "silent")
         assert row.n == 0
         assert all(np.isnan(figure.value) for figure in row.figures.values())
+    for task in ("price", "return", "volatility"):
+        [sentence] = run(task, Silent("silent"), FEW).sentences
+        assert "nothing can be said" in sentence
+        assert "nan" not in sentence
 
 
 def test_the_page_has_the_settings_of_the_code():

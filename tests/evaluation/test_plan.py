@@ -107,5 +107,7 @@ def test_wrong_parameters(changes, sentence):
 
 
 def test_names_are_distinct():
+    with pytest.raises(ParameterError, match="There is no instrument to forecast"):
+        make_plan([], WalkForward())
     with pytest.raises(ParameterError, match="Two instruments are called 'walk-0'"):
         make_plan([*instruments(1), *instruments(1)], WalkForward())

@@ -138,8 +138,10 @@ def test_numbers_are_the_figures(evaluated, words):
         assert crps == [f"{at[name, step].crps:.3f}" for step in steps]
         found = at[name, last]
         if found.skill is not None:
-            told = f"{100 * found.skill.estimate:.1f} %{100 * found.skill.low:.1f} to {100 * found.skill.high:.1f}"
-            assert row[1 + len(steps)] == told.replace("-", "−")
+            rate, low, high = (
+                f"{round(100 * one, 1) + 0.0:.1f}" for one in (found.skill.estimate, found.skill.low, found.skill.high)
+            )
+            assert row[1 + len(steps)] == f"{rate} %{low} to {high}".replace("-", "−")
         shares = ["–"] * 3 if name == "last-value" else [f"{100 * x.estimate:.1f} %" for x in found.coverage.values()]
         assert row[2 + len(steps) : 5 + len(steps)] == shares
     best = min((at[name, last].crps, name) for name in marks)[1]
@@ -205,6 +207,13 @@ def test_writing_is_all_or_nothing(evaluated, tmp_path):
     with pytest.raises(ParameterError, match="sepia"):
         write_report(evaluated, path, look="sepia")
     assert path.read_text("utf-8") == text
+
+
+def test_groups_that_differ_are_said_to(evaluated):
+    """A forecaster that spoke in small markets only has no verdict over all of them."""
+    words = iter(["better", "worse"] * 20)
+    apart = [replace(one, word=next(words)) for one in evaluated.verdicts if one.group != ALL and one.about == "price"]
+    assert "It depends on the market" in report(replace(evaluated, verdicts=apart))
 
 
 def test_baselines_alone_can_be_told_too(tmp_path):

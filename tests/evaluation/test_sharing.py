@@ -1,12 +1,15 @@
 """Runs shared among processes."""
 
+import os
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from evaluation.walks import Walker, instruments
 from kronos.baselines import BASELINES
 from kronos.calibration import fit
-from kronos.errors import ParameterError
+from kronos.errors import DeviceError, ParameterError
 from kronos.evaluation import (
     BaselineForecaster,
     Correction,
@@ -19,6 +22,7 @@ from kronos.evaluation import (
     run,
     trials_of,
 )
+from kronos.evaluation.workers import share
 
 PLAN = make_plan(instruments(3, 1200), WalkForward(horizon=24))
 
@@ -38,6 +42,42 @@ def test_what_fails_in_a_process_fails_here(tmp_path):
         run(PLAN, [Walker(fails_after=0)], tmp_path / "run", Settings(5), workers=2)
     with pytest.raises(ParameterError, match="At least 1 worker"):
         run(PLAN, [Walker()], tmp_path / "run", Settings(5), workers=0)
+
+
+@dataclass
+class Dying(Walker):
+    """Its process is ended from outside, as where memory runs out."""
+
+    def forecast(self, histories, times, *, samples, seed):
+        os._exit(9)
+
+
+def test_a_process_that_is_ended_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(DeviceError, match="ask for fewer workers"):
+        run(PLAN, [Dying("a"), Dying("b")], tmp_path / "run", Settings(5), workers=2)
+
+
+def half_the_threads(_):
+    import torch
+
+    assert torch.get_num_threads() == 1
+
+
+def test_processes_share_the_threads_of_this_one():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert sorted(share(half_the_threads, [1, 2], 2)) == [1, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_horizon_is_always_scored(tmp_path):
+    found = evaluate(PLAN, [Walker()], tmp_path, Settings(5), baselines=[], steps=(1,))
+    assert {one.step for one in found.figures} == {1, 24}
+    assert found.verdicts
 
 
 def test_a_calibrated_forecaster_stands_beside_the_raw_one(tmp_path):

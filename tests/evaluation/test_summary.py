@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.walks import Walker, instruments
@@ -62,7 +63,8 @@ def test_the_true_law_is_calibrated_and_slightly_better_than_an_estimate_of_it(e
             assert abs(covered.estimate - float(band) / 100) < max(allowed, 0.02)
         assert -0.01 < one.skill.estimate < 0.04
         assert figure(figures, "true", "walks 1h", step).uniform.p_value > 0.01
-    assert figure(figures, "true").hit_rate.low < 0.5 < figure(figures, "true").hit_rate.high
+        rate = figure(figures, "true", "walks 1h", step).hit_rate
+        assert rate.low < 0.5 < rate.high
 
 
 def test_an_overconfident_one_is_found_out(evaluated):
@@ -103,6 +105,28 @@ def test_over_all_groups_every_group_counts_the_same(evaluated):
         whole = figure(figures, name)
         assert whole.crps == pytest.approx(np.mean([one.crps for one in parts]))
         assert whole.coverage["80"].estimate == pytest.approx(np.mean([one.coverage["80"].estimate for one in parts]))
+
+
+def test_markets_of_different_drifts_are_no_knowledge_of_the_direction():
+    """Called to rise where all rises mostly, and to fall where all falls: right in both, and knowing nothing."""
+    rng = np.random.default_rng(2)
+    parts = []
+    for place, (group, rises) in enumerate((("up 1d", 0.7), ("down 1d", 0.3))):
+        actual = np.where(rng.random(400) < rises, 0.01, -0.01)
+        said = np.where(rng.random(400) < rises, 0.6, 0.4)
+        table = pd.DataFrame({"origin": 400 * place + np.arange(400), "step": 1, "actual": actual, "up": said})
+        table["date"] = pd.date_range("2020-01-01", periods=400)
+        parts.append(table.assign(forecaster="mine", group=group, series=group, predicted=0.0, pit=rng.random(400)))
+    table = pd.concat(parts, ignore_index=True)
+    for name in ("crps", "width_80", "brier", "inside_50", "inside_80", "inside_95"):
+        table[name] = 1.0
+    figures = summarise(Scores(table, pd.DataFrame()), "nobody", WalkForward(horizon=1))
+    [one] = [one for one in figures if one.group == ALL]
+    assert one.hit_rate.low > 0.5
+    assert one.direction_p > 0.05
+    knows = table.assign(up=np.where(table["actual"] > 0, 0.6, 0.4))
+    [one] = [f for f in summarise(Scores(knows, pd.DataFrame()), "x", WalkForward(horizon=1)) if f.group == ALL]
+    assert one.direction_p < 1e-6
 
 
 def test_scores_are_what_they_say(evaluated):

@@ -98,9 +98,26 @@ def test_bands_follow_from_the_figures(evaluated):
 def test_a_clairvoyant_one_trips_the_guard(evaluated):
     walk, scores, figures = evaluated
     found = warnings(figures, scores, walk)
-    assert [one for one in found if one.startswith("clairvoyant is too good to be true in walks 1h (skill 100%)")]
+    assert [one for one in found if one.startswith("clairvoyant is too good to be true in walks 1h (skill 100% at ")]
     assert not [one for one in found if one.startswith(("true", "overconfident"))]
     assert not [one for one in found if "overlap" in one or "Fewer" in one]
+
+
+def test_a_leak_of_one_candle_is_seen_where_it_shows(evaluated):
+    walk, scores, figures = evaluated
+    [last] = [f for f in figures if (f.forecaster, f.group, f.step) == ("true", "walks 1h", 24)]
+    first = replace(last, step=1, skill=replace(last.skill, estimate=0.98))
+    told = warnings([first, last], scores, walk)
+    assert [one for one in told if one.startswith("true is too good to be true in walks 1h (skill 98% at 1 step)")]
+    few = replace(first, skill=replace(first.skill, dates=12))
+    assert not [one for one in warnings([few, last], scores, walk) if "too good" in one]
+
+
+def test_one_step_is_no_steps(evaluated):
+    walk, scores, figures = evaluated
+    [one] = [f for f in figures if (f.forecaster, f.group, f.step) == ("true", "walks 1h", 1)]
+    told = [v.sentence for v in verdicts([one], scores, REFERENCE, replace(walk, horizon=1)) if v.about == "price"]
+    assert "at 1 step (" in told[0]
 
 
 def test_dates_seen_in_training_are_said(evaluated):

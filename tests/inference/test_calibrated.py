@@ -16,7 +16,7 @@ from evaluation.walks import candles as walk
 from kronos import Candles, KronosPredictor, SamplingParams
 from kronos.baselines import BASELINES
 from kronos.baselines.beside import WINDOW, own_seed
-from kronos.calibration import BASELINE_PATHS, Calibration, Curve, fit
+from kronos.calibration import BASELINE_PATHS, Calibration, Curve, calibrated, fit
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import (
     Correction,
@@ -183,9 +183,13 @@ def test_the_future_changes_nothing(predictor, calibration):
     assert same(*made)
     assert made[0].start == origin
     assert not any("no fair test" in note for note in made[0].notes)  # all it was fitted on was known by then
-    late = replace(calibration, fitted_on={**calibration.fitted_on, "known": "2099-01-01"})
-    seen = predictor.forecast(walk(7, rows=400), HORIZON, **OPTIONS, calibration=late)
-    assert any("no fair test" in note for note in seen.notes)
+    for late, words in (
+        ({"known": "2099-01-01", "known_by_group": {"crypto 1h": "2099-01-01"}}, ": no fair test"),
+        ({"known": "2099-01-01"}, "not quite a fair test"),  # the other group's outcomes only
+    ):
+        told = replace(calibration, fitted_on={**calibration.fitted_on, **late})
+        seen = predictor.forecast(walk(7, rows=400), HORIZON, **OPTIONS, calibration=told)
+        assert any(words in note for note in seen.notes)
 
 
 def test_the_market_chooses_the_factors(predictor, history, calibration):
@@ -202,6 +206,14 @@ def test_the_market_chooses_the_factors(predictor, history, calibration):
     assert "doesn't know 'bonds 1h'" in words
     times = pd.date_range(history.end, periods=HORIZON + 1, freq="h")[1:]
     assert group(timestamps=times)[0] == "crypto 1h"
+
+
+def test_the_market_is_told_from_the_candles_whatever_the_forecast_says_of_its_calendar(predictor, calibration):
+    days = pd.bdate_range("2024-01-02", periods=300, name="timestamps")
+    daily = Candles.from_frame(walk(5, rows=300).frame.set_axis(days), symbol="X", interval="1d", calendar="XNYS")
+    raw = predictor.forecast(daily, HORIZON, **OPTIONS)
+    silent = replace(raw, made=replace(raw.made, calendar="24/7", calendar_basis="calendar"))
+    assert any("'us_equity 1d'" in note for note in calibrated(silent, calibration).notes)
 
 
 def test_a_calendar_without_a_market_takes_the_factors_of_all(predictor, history, calibration):
@@ -299,6 +311,12 @@ def test_files_and_things_that_are_no_calibration_are_refused(predictor, history
     own_baseline = replace(calibration, baseline="my-own")
     with pytest.raises(ParameterError, match=r"'my-own'.*Calibration\.apply"):
         predictor.forecast(history, HORIZON, **OPTIONS, calibration=own_baseline)
+
+
+def test_a_model_is_called_as_its_folder_from_within_too(folder, history, own, monkeypatch):
+    monkeypatch.chdir(folder)
+    here = KronosPredictor.from_pretrained(".", device="cpu")
+    assert here.forecast(history, 2, samples=2, seed=1, calibration=True).made.model == "random-small"
 
 
 def test_the_bundled_model_is_corrected_by_its_own_name(history):

@@ -60,6 +60,20 @@ def test_crps_is_unbiased_in_the_number_of_samples():
     assert many == pytest.approx(1 / math.sqrt(math.pi), rel=0.02)
 
 
+def test_crps_of_quantiles_needs_the_draws_that_they_are_worth():
+    """Fifty quantiles of 250 draws err less than fifty draws, and are given no credit for it."""
+    rng = np.random.default_rng(4)
+    law = rng.normal(size=(250, 40_000))
+    quantiles = np.quantile(law, np.arange(1, 51) / 51, axis=0, method="weibull")
+    happened = rng.normal(size=40_000)
+    fair = crps(law, happened)
+    flattered = crps(quantiles, happened) - fair
+    told = crps(quantiles, happened, draws=250) - fair
+    assert flattered.mean() / fair.mean() == pytest.approx(-0.016, abs=0.002)
+    assert abs(told.mean() / fair.mean()) < 0.002
+    np.testing.assert_allclose(crps(law, happened, draws=250), fair)
+
+
 def test_crps_keeps_its_digits_at_high_levels():
     samples = np.array([1.0, 2.0, 4.0])
     assert crps(samples * 1e-3 + 1e9, 2e-3 + 1e9) == pytest.approx(crps(samples * 1e-3, 2e-3), rel=1e-3)

@@ -4,7 +4,7 @@
   and what came of them. `fit_within` learns the dispersion of one series from inside its own history.
 - A `Calibration` corrects paths and whole forecasts, says what it does, and is saved as JSON with its provenance.
   `calibrated` applies one with nothing else at hand; `market_of` tells candles' market, which chooses the factors.
-- `Adaptive` goes on learning the bands from every outcome, for live use.
+- `Adaptive` goes on learning the bands from every outcome, for live use; `adapted` does so along past forecasts.
 - Off is the default everywhere: without a calibration nothing of a forecast changes.
 """
 
@@ -14,6 +14,7 @@ from kronos.calibration.curves import Curve
 from kronos.calibration.fitting import fit
 from kronos.calibration.identity import Identity
 from kronos.calibration.markets import MARKETS, market_of
+from kronos.calibration.online import adapted
 from kronos.calibration.parts import BASELINE_PATHS, PARTS
 from kronos.calibration.trials import Trials
 from kronos.calibration.using import calibrated
@@ -28,6 +29,7 @@ __all__ = [
     "Curve",
     "Identity",
     "Trials",
+    "adapted",
     "calibrated",
     "fit",
     "fit_within",

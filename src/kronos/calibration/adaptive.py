@@ -48,7 +48,7 @@ class Adaptive:
     """
 
     horizon: int
-    rate: float = 0.02
+    rate: float = 0.01
     window: int = 500
     levels: tuple[tuple[float, ...], ...] = ()
     scores: Scores = ()

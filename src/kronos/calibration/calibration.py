@@ -15,7 +15,7 @@ from kronos.calibration.curves import Curve
 from kronos.calibration.describing import describe, span, weights_in_words
 from kronos.calibration.identity import Identity
 from kronos.calibration.moving import move_candles
-from kronos.calibration.parts import check_parts
+from kronos.calibration.parts import BASELINE_PATHS, check_parts
 from kronos.calibration.trials import Floats, Trials, level_error
 from kronos.errors import ParameterError
 from kronos.forecasts import Forecast
@@ -67,12 +67,13 @@ class Calibration:
         return not any(self.weights(group).values())
 
     def known_until(self, group: str | None = None) -> np.datetime64:
-        """When the last outcome that it learnt from was known: of one group if it had that, of all otherwise.
+        """When the last outcome that it learnt from was known: of a group that has factors of its own, else of all.
 
-        A group's factors lean on those of all groups, whose outcomes may be later; that is little, but not nothing.
+        A group's own factors lean on those of all groups, whose outcomes may be later; that is little, but not nothing,
+        and `apply` says it.
         """
         by_group: Mapping[str, str] = self.fitted_on.get("known_by_group", {})
-        return np.datetime64(by_group.get(group or "", self.fitted_on["known"]))
+        return np.datetime64(by_group.get(self._known(group) or "", self.fitted_on["known"]))
 
     # What it does ------------------------------------------------------------
 
@@ -124,6 +125,32 @@ class Calibration:
         kind = given.dtype if np.issubdtype(given.dtype, np.floating) else np.float64
         return result.reshape(given.shape).astype(kind, copy=False)
 
+    def draws(
+        self,
+        paths: int,
+        steps: NDArray[np.int64],
+        groups: NDArray[np.str_],
+        *,
+        baseline: int = BASELINE_PATHS,
+        parts: Sequence[str] | None = None,
+    ) -> Array | None:
+        """How many independent draws corrected paths are worth, `[N, H]`; None for their number.
+
+        With the model's weight w their values err by w² / S + (1 - w)² / S' as much as one draw does, because the
+        errors of two samples' values of one rank are independent.
+
+        Args:
+            paths: S, of the model.
+            steps: `[H]` steps ahead.
+            groups: `[N]` labels.
+            baseline: S', of the baseline.
+            parts: None for all; see `apply`.
+        """
+        if "pooling" not in self._chosen(parts):
+            return None
+        weight = self.curves["pooling"].of_each(steps, groups)
+        return np.asarray(1 / (weight**2 / paths + (1 - weight) ** 2 / baseline))
+
     def apply_trials(self, trials: Trials, parts: Sequence[str] | None = None, *, other_model: bool = False) -> Trials:
         """Correct the forecasts of some trials, for example those of later dates, to score them.
 
@@ -144,7 +171,10 @@ class Calibration:
             steps=trials.steps,
             parts=chosen,
         )
-        return replace(trials, returns=returns)
+        near = BASELINE_PATHS if trials.baseline is None else trials.baseline.shape[1]
+        ahead, labels = np.asarray(trials.steps), np.asarray(trials.group)
+        draws = self.draws(trials.returns.shape[1], ahead, labels, baseline=near, parts=chosen)
+        return replace(trials, returns=returns, draws=draws)
 
     def apply(
         self,
@@ -158,6 +188,14 @@ class Calibration:
         """Correct a forecast: its candles are moved as wholes, so that every statistic agrees with the others.
 
         Only the forecast, its history and the baseline are looked at.
+
+        Each step is corrected by itself, so the volatility along a path is not calibrated: it follows from the steps'
+        spreads and from how often the model's paths cross. With the bundled model and its calibration (95 origins of
+        the test dates of six markets, 24 steps, 50 paths) the mean realised variance of the paths was 1.01 to 1.03
+        times that of the pooled baseline's (raw: 1.8), from 0.7 to 1.8 times by market. Paths are somewhat too rough:
+        their steps had 1.14 times the variance of independent steps that spread as far in the end (raw: 1.1; the
+        baseline: 1.0). 48 % of them were more volatile than the 24 candles before, and 55 % of what came (raw: 65 %;
+        the baseline: 40 %).
 
         Args:
             forecast: A raw forecast of the model that the calibration was fitted for.
@@ -303,11 +341,16 @@ class Calibration:
 
     def _notes(self, forecast: Forecast, group: str | None, chosen: tuple[str, ...]) -> tuple[str, ...]:
         """Sentences a reader of the corrected forecast must know."""
-        notes = [f"Calibrated ({', '.join(chosen)}) on {self.fitted_on['origins']:,} past forecasts, {span(self)}."]
+        notes = [
+            f"Calibrated ({', '.join(chosen)}) on {self.fitted_on['origins']:,} past forecasts, {span(self)}; "
+            "each step by itself, not the volatility along a path."
+        ]
         if "pooling" in chosen:
             notes.append(weights_in_words(self, self._known(group)))
-        if group is not None and self._known(group) is None and group not in self.fitted_on["groups"]:
-            notes.append(f"The calibration doesn't know '{group}': factors of all groups together.")
+        if group is not None and self._known(group) is None:
+            count = self.fitted_on["groups"].get(group, 0)
+            few = f"had only {count:,} past forecasts of" if count else "doesn't know"
+            notes.append(f"The calibration {few} '{group}': factors of all groups together.")
         last = max(curve.knots[-1] for curve in self.curves.values())
         if forecast.horizon > last:
             notes.append(f"The calibration was fitted up to step {last}: later steps take that one's factors.")
@@ -315,6 +358,11 @@ class Calibration:
             notes.append("The tokenizer's level error is not known: nothing was anchored.")
         if not _before(self.known_until(group), forecast):
             notes.append("The calibration saw outcomes from after this forecast's origin: no fair test of it.")
+        elif not _before(self.known_until(), forecast):
+            notes.append(
+                "The calibration's factors lean on other groups' outcomes from after this forecast's origin: not quite "
+                "a fair test of it."
+            )
         difference = self.identity.differs(Identity.of(forecast.made))
         if difference:
             notes.append(f"The calibration was fitted for other forecasts: their {difference}.")
@@ -322,7 +370,7 @@ class Calibration:
 
 
 def _before(known: np.datetime64, forecast: Forecast) -> bool:
-    """Whether everything was known by the time of the forecast's last candle."""
+    """Whether everything was known by the time of the last candle that the forecast knew."""
     start = forecast.start if forecast.start.tz is None else forecast.start.tz_convert("UTC").tz_localize(None)
     return bool(known <= start.to_datetime64())
 

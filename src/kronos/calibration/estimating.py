@@ -47,6 +47,7 @@ def least_crps(
     bounds: tuple[float, float],
     neutral: float = 0.0,
     averaging: float = 0.0,
+    finer: Array | float = 0.0,
 ) -> tuple[float, float]:
     """The factor θ at which a + θ · d has the least mean fair CRPS, and its standard error.
 
@@ -65,6 +66,7 @@ def least_crps(
         bounds: Least and greatest θ to look at.
         neutral: The factor to tell θ from.
         averaging: What is added to the summed scores, as a multiple of θ (1 - θ); see `averaging_gain`.
+        finer: What is added to each origin's score, as a multiple of 1 - θ, `[N]`; see `finer_gain`.
 
     Returns:
         θ and its standard error; NaN and infinity if nothing depends on it.
@@ -74,7 +76,7 @@ def least_crps(
     total = float(weights.sum())
     if total <= _NOTHING * change.size:
         return float("nan"), float("inf")
-    narrowing = change @ order_weights(size)  # [N]
+    narrowing = change @ order_weights(size) + finer  # [N]
     depends = weights > 0
     ratios = np.divide(actual[:, None] - start, change, out=np.zeros_like(weights), where=depends)[depends]
     passed = _Passed.of(ratios, weights[depends], bounds)
@@ -143,6 +145,20 @@ def averaging_gain(values: Array, baseline: Array, paths: tuple[int, int]) -> fl
     """
     weights = order_weights(values.shape[1])
     return float((values @ weights).sum() / paths[0] + (baseline @ weights).sum() / paths[1])
+
+
+def finer_gain(baseline: Array, paths: tuple[int, int]) -> Array:
+    """By how much a baseline's fair CRPS is lowered, whatever it knows, by taking its values from more paths, `[N]`.
+
+    Quantiles of S' draws at k / (S + 1) err as S' draws do, while the fair score allows for S of them; without this
+    the baseline would be preferred to a model that is as good, by 1.6 % of its CRPS with 250 paths for 50.
+
+    Args:
+        baseline: `[N, S]` ordered.
+        paths: How many independent paths the model's values and the baseline's come from.
+    """
+    gain: Array = (baseline @ order_weights(baseline.shape[1])) * (1 / paths[0] - 1 / paths[1])
+    return gain
 
 
 def order_weights(size: int) -> Array:

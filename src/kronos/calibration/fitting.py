@@ -15,7 +15,7 @@ from kronos.calibration.applying import apply_part
 from kronos.calibration.calibration import Calibration
 from kronos.calibration.conformal import corrections, dispersion
 from kronos.calibration.curves import LEAST_ORIGINS, Curve, Estimates, knots_of, settle
-from kronos.calibration.estimating import Blocks, averaging_gain, blocks_of, least_crps
+from kronos.calibration.estimating import Blocks, averaging_gain, blocks_of, finer_gain, least_crps
 from kronos.calibration.parts import CENTRE, LIMITS, NEUTRAL, PARTS, check_parts, curve_names
 from kronos.calibration.trials import Trials
 from kronos.errors import DataError, ParameterError
@@ -197,8 +197,10 @@ def _estimates(
         elif part in _BY_CRPS:
             start, change = (line[chosen] for line in lines)
             bounds = (LIMITS[part][0] - _WIDER, LIMITS[part][1] + _WIDER)
-            gain = averaging_gain(start + change, start, work.paths) if part == "pooling" else 0.0
-            yield {part: least_crps(start, change, outcome[chosen], near, bounds, NEUTRAL[part], gain)}
+            pooled = part == "pooling"
+            gain = averaging_gain(start + change, start, work.paths) if pooled else 0.0
+            finer = finer_gain(start, work.paths) if pooled else 0.0
+            yield {part: least_crps(start, change, outcome[chosen], near, bounds, NEUTRAL[part], gain, finer)}
         elif part == "dispersion":
             yield {part: dispersion(values[chosen], outcome[chosen], near)}
         else:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from kronos.calendars import future_times
 from kronos.candles import Candles
-from kronos.forecasts import Forecast
 
 _ALWAYS, _FUTURES = "24/7", "CN-FUTURES"
 MARKETS = {_ALWAYS: "crypto", "FX": "fx", "XNYS": "us_equity", "XSHG": "cn_ashare", _FUTURES: "cn_futures"}
@@ -41,18 +40,6 @@ def market_of(candles: Candles) -> str | None:
         CalendarError: If they name a calendar that there is not.
     """
     following = future_times(candles.index, candles.interval, 1, candles.calendar)
-    return _market(following.calendar, following.basis)
-
-
-def market_of_forecast(forecast: Forecast) -> str | None:
-    """The same of the candles that a forecast continues, whose calendar is mostly known by then."""
-    made = forecast.made
-    if made.calendar_basis == "given":
-        return market_of(forecast.history)
-    return _market(made.calendar, made.calendar_basis)
-
-
-def _market(calendar: str, basis: str) -> str | None:
-    if calendar == _ALWAYS and basis == "inferred":  # no weekend seen
+    if following.calendar == _ALWAYS and following.basis == "inferred":  # no weekend seen
         return None
-    return MARKETS.get(_FUTURES if calendar.startswith(_FUTURES) else calendar)
+    return MARKETS.get(_FUTURES if following.calendar.startswith(_FUTURES) else following.calendar)

@@ -42,6 +42,8 @@ class Trials:
         baseline_name: Which baseline that is.
         steps: `[H]` the steps ahead, counted from 1 and ascending; 1 to H if None.
         known_at: `[N]` when the last of an origin's outcomes was known; the origins' own times if None.
+        draws: `[N, H]` how many independent draws the paths are worth, as `kronos.metrics.crps` takes it; None for
+            their number. Pooled ones are worth more.
 
     Raises:
         ParameterError: If shapes disagree, or a forecast is no number.
@@ -58,6 +60,7 @@ class Trials:
     baseline_name: str = ""
     steps: NDArray[np.int64] | None = None
     known_at: NDArray[np.datetime64] | None = None
+    draws: Floats | None = None
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns)
@@ -65,7 +68,7 @@ class Trials:
             raise ParameterError(f"Trials need returns of the shape [origins, paths, steps], not {returns.shape}.")
         number, _, horizon = returns.shape
         shapes = {"actual": (number, horizon), "sigma": (number,), "dates": (number,), "level_error": (number,)}
-        shapes |= {"group": (number,), "known_at": (number,), "steps": (horizon,)}
+        shapes |= {"group": (number,), "known_at": (number,), "steps": (horizon,), "draws": (number, horizon)}
         for name, shape in shapes.items():
             value = getattr(self, name)
             if value is not None and np.shape(value) != shape:
@@ -133,7 +136,7 @@ class Trials:
     def select(self, which: NDArray[Any]) -> Trials:
         """The origins that a mask or positions choose."""
         taken: dict[str, Any] = {}
-        for name in ("returns", "actual", "sigma", "dates", "group", "level_error", "baseline", "known_at"):
+        for name in ("returns", "actual", "sigma", "dates", "group", "level_error", "baseline", "known_at", "draws"):
             value = getattr(self, name)
             taken[name] = None if value is None else np.asarray(value)[which]
         return replace(self, **taken)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kronos.baselines import BASELINES, Entry
 from kronos.baselines.beside import WINDOW, own_seed
 from kronos.calibration.calibration import Calibration
-from kronos.calibration.markets import market_of_forecast
+from kronos.calibration.markets import market_of
 from kronos.calibration.parts import BASELINE_PATHS
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast, Made
@@ -36,7 +36,7 @@ def calibrated(forecast: Forecast, calibration: Calibration, *, market: str | No
             `kronos.baselines.BASELINES`.
     """
     guessed = market is None and not set(calibration.fitted_on["groups"]) <= _ONE_GROUP
-    chosen = market_of_forecast(forecast) if guessed else market
+    chosen = market_of(forecast.history) if guessed else market
     parts, notes = calibration.parts, list[str]()
     baseline = None
     if "pooling" in parts:

@@ -11,10 +11,11 @@ import typer
 
 from kronos.cli import walking
 from kronos.cli import walking_options as options
+from kronos.cli.completing import baseline_names
 from kronos.cli.console import print_json
 from kronos.cli.requests import Sampling
 from kronos.cli.walking import Effort, Models, Reading, Span, Walk
-from kronos.errors import ParameterError
+from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from kronos.evaluation import Plan
@@ -46,7 +47,10 @@ def calibrate(
         ),
     ] = None,
     pool_with: Annotated[
-        str, typer.Option(metavar="BASELINE", help="The baseline to pool with.", rich_help_panel=_FIT)
+        str,
+        typer.Option(
+            metavar="BASELINE", help="The baseline to pool with.", autocompletion=baseline_names, rich_help_panel=_FIT
+        ),
     ] = "filtered-historical-simulation",
     no_pool: Annotated[bool, typer.Option("--no-pool", help="All parts but pooling.", rich_help_panel=_FIT)] = False,
     asymmetric: Annotated[
@@ -79,15 +83,7 @@ def calibrate(
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="Zoo name, hub id or folder.",
-            show_default="the bundled kronos-nano",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
+    model: options.OneModel = None,
     tokenizer: options.Tokenizer = None,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -111,9 +107,11 @@ def calibrate(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other; leave one out.")
-    span = Span(start, end, None if start or end else split or "validation", splits)
+    span = Span(start, end, split or (None if start or end else "validation"), splits)
     span.check()
     folder, file = (output.parent / output.stem, output) if output.suffix == ".json" else (output, output / _FILE)
+    if file.is_dir():
+        raise StorageError(f"Cannot write {file}: a folder of that name exists; choose another name.")
     asked = _Asked(
         Reading(tuple(paths), market, interval, timezone, strict),
         span,
@@ -131,14 +129,14 @@ def calibrate(
         not asymmetric,
         effects,
     )
-    plan, words, fitted = _fitted(asked, wanted=not (quiet or json))
-    fitted.calibration.save(file)
+    result = _fitted(asked, file, wanted=not (quiet or json))
+    result.fitted.calibration.save(file)
     if json:
-        print_json({**_document(plan, words, fitted), "file": str(file)})
+        print_json(_document(result))
     elif not quiet:
         from kronos.cli.calibrate_view import show
 
-        show(plan, words, fitted, file, verbose=verbose)
+        show(result, verbose=verbose)
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,25 @@ class _Asked:
     effects: bool
 
 
+@dataclass(frozen=True)
+class Result:
+    """What came out, and what a reader wants to know beside it.
+
+    Attributes:
+        plan: The origins.
+        dates: Where their dates come from, in words.
+        fitted: The calibration and what it does.
+        warnings: What speaks against trusting it.
+        file: Where it is written.
+    """
+
+    plan: Plan
+    dates: str
+    fitted: Fitted
+    warnings: Sequence[str]
+    file: Path
+
+
 def _parts(given: Sequence[str] | None, no_pool: bool) -> tuple[str, ...]:
     """Which parts to fit."""
     from kronos.calibration import PARTS
@@ -168,14 +185,20 @@ def _parts(given: Sequence[str] | None, no_pool: bool) -> tuple[str, ...]:
     return check_parts(given) if given else PARTS
 
 
-def _fitted(asked: _Asked, *, wanted: bool) -> tuple[Plan, str, Fitted]:
+def _fitted(asked: _Asked, file: Path, *, wanted: bool) -> Result:
     """Read, forecast, fit.
 
-    Returns:
-        The origins, where their dates come from, and what was fitted.
+    Raises:
+        KronosError: One sentence on whatever is wrong.
+        typer.Exit: With status 130 at Ctrl-C.
     """
+    from kronos.evaluation.calibrating import check_pooled
+
+    if "pooling" in asked.parts:
+        check_pooled(asked.pool_with)  # a wrong name is told before anything is read, or forgotten
     begun = walking.begin(asked.reading, asked.span, asked.walk, asked.models, wanted=wanted)
     asked.effort.prepare()
+    from kronos.evaluation.cutoffs import cutoffs, learnt_from
     from kronos.evaluation.effects import usual_settings
     from kronos.evaluation.fitting import calibrate as fit
 
@@ -197,13 +220,17 @@ def _fitted(asked: _Asked, *, wanted: bool) -> tuple[Plan, str, Fitted]:
             workers=walking.workers_for(asked.effort.workers, begun.loaded),
             progress=progress,
         )
-    return begun.plan, begun.dated.words, found
+    one = begun.loaded[0]
+    told = learnt_from(one.name, begun.plan, cutoffs(one.predictor, begun.plan))
+    return Result(begun.plan, begun.dated.words, found, told, file)
 
 
-def _document(plan: Plan, words: str, fitted: Fitted) -> dict[str, Any]:
+def _document(result: Result) -> dict[str, Any]:
     return {
-        "origins": len(plan),
-        "dates": words,
-        "calibration": fitted.calibration.to_dict(),
-        "effects": [asdict(one) for one in fitted.effects],
+        "origins": len(result.plan),
+        "dates": result.dates,
+        "warnings": list(result.warnings),
+        "calibration": result.fitted.calibration.to_dict(),
+        "effects": [asdict(one) for one in result.fitted.effects],
+        "file": str(result.file),
     }

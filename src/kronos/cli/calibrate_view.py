@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -12,7 +11,7 @@ from rich.text import Text
 from kronos.cli.data.tables import Column, page, table, width
 
 if TYPE_CHECKING:
-    from kronos.evaluation import Plan
+    from kronos.cli.calibrate import Result
     from kronos.evaluation.effects import Effect
     from kronos.evaluation.fitting import Fitted
     from kronos.metrics import Estimate
@@ -25,24 +24,23 @@ _READING = (
 )
 
 
-def show(plan: Plan, words: str, fitted: Fitted, file: Path, *, verbose: bool) -> None:
+def show(result: Result, *, verbose: bool) -> None:
     """Print everything there is to see.
 
     Args:
-        plan: The origins.
-        words: Where their dates come from.
-        fitted: The calibration and what it does.
-        file: Where it was written.
+        result: What came out.
         verbose: Whether to show each group.
     """
     from kronos.evaluation.weighing import LEAST, counted
 
+    plan, fitted, file = result.plan, result.fitted, result.file
     groups = fitted.trials.counts()
     large = counted([name for name, count in groups.items() for _ in range(count)])
     names = [_ALL, *groups] if verbose and len(groups) > 1 else [_ALL]
     room = width()
     lines: list[Text | Table] = [
-        Text(f"{len(plan):,} origins of {len(plan.instruments)} series, {words}.", style="bold"),
+        Text(f"{len(plan):,} origins of {len(plan.instruments)} series, {result.dates}.", style="bold"),
+        *(Text(f"! {one}", style="yellow") for one in result.warnings),
         Text(_READING, style="dim"),
         Text(),
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kronos.cli import walking_options as ask
+from kronos.cli.completing import baseline_names
 from kronos.cli.requests import Sampling
 from kronos.cli.walking import Data, Dated, Effort, Loaded, Models, Reading, Span, Walk
 from kronos.errors import ParameterError, StorageError
@@ -26,13 +27,6 @@ EPILOG = (
     "kronos evaluate data/kronos_datasets/model_a_4h --output out/model_a --json > verdict.json"
 )
 _JSON, _SCORES, _REPORT = "evaluation.json", "scores.parquet", "report.html"
-
-
-def _baselines(incomplete: str) -> list[str]:
-    """Names that complete ``--baseline`` and ``--reference``."""
-    from kronos.baselines import BASELINES
-
-    return [name for name in BASELINES if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True)
@@ -149,14 +143,14 @@ def evaluate(
             "--baseline",
             help="Stands in the table; may be given again.",
             show_default="all there are",
-            autocompletion=_baselines,
+            autocompletion=baseline_names,
             rich_help_panel=ask.DRAW,
         ),
     ] = None,
     reference: Annotated[
         str,
         typer.Option(
-            help="The baseline that skill is measured against.", autocompletion=_baselines, rich_help_panel=ask.DRAW
+            help="The baseline that skill is measured against.", autocompletion=baseline_names, rich_help_panel=ask.DRAW
         ),
     ] = "historical-volatility",
     calibrate: Annotated[
@@ -268,8 +262,7 @@ def run(request: Request) -> Result:
             workers=workers,
             progress=progress,
         )
-        more = [*_simulated(begun.data), *_seen_by(corrections, evaluation)]
-        evaluation = replace(evaluation, warnings=[*more, *evaluation.warnings])
+        evaluation = replace(evaluation, warnings=[*_simulated(begun.data), *evaluation.warnings])
         return _write(evaluation, begun.data, begun.dated, request)
 
 
@@ -334,23 +327,6 @@ def _simulated(data: Data) -> list[str]:
         return []
     which = "All candles are" if len(names) == len(data.instruments) else f"The candles of {listed(names)} are"
     return [f"{which} SIMULATED and never traded: this says nothing about markets."]
-
-
-def _seen_by(corrections: Sequence[Correction], evaluation: Evaluation) -> list[str]:
-    """Warnings of calibrations that were fitted on outcomes from after the first origins."""
-    first = evaluation.truth.origins.groupby("group")["date"].min()
-    found = []
-    for one in corrections:
-        seen = [
-            str(group)
-            for group, date in first.items()
-            if date.to_datetime64() < one.calibration.known_until(str(group))
-        ]
-        if seen:
-            found.append(
-                f"{one.name} was fitted on outcomes from after the first origins of {listed(seen)}: no fair test there."
-            )
-    return found
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kronos.cli import requests
+from kronos.cli.completing import model_names, preset_names
 from kronos.cli.requests import (
     Correcting,
     Format,
@@ -34,18 +35,6 @@ EPILOG = (
 _READ, _DRAW, _MODEL, _OUT = "Reading the candles", "Forecast", "Model and machine", "Output"
 
 
-def _models(incomplete: str) -> list[str]:
-    """Names that complete ``--model``."""
-    from kronos.zoo import catalogue
-
-    return [e.name for e in catalogue() if e.kind == "model" and e.name.startswith(incomplete.lower())]
-
-
-def _presets(incomplete: str) -> list[str]:
-    """Names that complete ``--preset``."""
-    return [name for name in requests.PRESETS if name.startswith(incomplete)]
-
-
 def _calendars(incomplete: str) -> list[str]:
     """The usual names that complete ``--calendar``; every exchange's code works too."""
     usual = ("24/7", "FX", "XNYS", "XSHG", "XHKG", "XTKS", "XLON", "CN-FUTURES", "inferred")
@@ -70,7 +59,9 @@ def forecast(
     preset: Annotated[
         str,
         typer.Option(
-            help=f"How paths are drawn: {', '.join(requests.PRESETS)}.", autocompletion=_presets, rich_help_panel=_DRAW
+            help=f"How paths are drawn: {', '.join(requests.PRESETS)}.",
+            autocompletion=preset_names,
+            rich_help_panel=_DRAW,
         ),
     ] = "default",
     temperature: Annotated[float | None, typer.Option(help="Above 0; 1 is as learnt.", rich_help_panel=_DRAW)] = None,
@@ -127,7 +118,7 @@ def forecast(
         typer.Option(
             help="Zoo name, hub id or folder (KRONOS_MODEL).",
             show_default="the bundled kronos-nano",
-            autocompletion=_models,
+            autocompletion=model_names,
             rich_help_panel=_MODEL,
         ),
     ] = None,

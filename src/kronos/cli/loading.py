@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +118,26 @@ def load(chosen: Chosen, *, wanted: bool) -> KronosPredictor:
             precision=settings.precision,
             local_files_only=settings.offline,
         )
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with that many threads, and leave the setting as it was.
+
+    Args:
+        count: Of the processor; None leaves it to torch.
+    """
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _have(chosen: Chosen, *, wanted: bool) -> None:

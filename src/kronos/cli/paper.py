@@ -27,13 +27,6 @@ EPILOG = (
 TaskName = Literal["price", "return", "volatility", "synthetic"]
 
 
-def _models(incomplete: str) -> list[str]:
-    """Names that complete ``--model``."""
-    from kronos.zoo import catalogue
-
-    return [one.name for one in catalogue() if one.kind == "model" and one.name.startswith(incomplete.lower())]
-
-
 @dataclass(frozen=True)
 class Telling:
     """What is written and printed.
@@ -81,15 +74,7 @@ class Told:
 def paper(
     task: Annotated[TaskName, typer.Argument(metavar="TASK", help="price, return, volatility or synthetic.")],
     paths: ask.Paths,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Zoo name, hub id or folder.",
-            show_default="the bundled kronos-nano",
-            autocompletion=_models,
-            rich_help_panel=ask.MODEL,
-        ),
-    ] = None,
+    model: ask.OneModel = None,
     tokenizer: ask.Tokenizer = None,
     device: ask.Device = None,
     precision: ask.Precision = None,
@@ -218,7 +203,7 @@ def _run(gathered: Gathered, dates: Dates, settings: PaperSettings, machine: Mac
         KronosError: One sentence on whatever is wrong.
     """
     from kronos.cli.console import dump_json, progress_bar, stderr
-    from kronos.cli.loading import choose, load
+    from kronos.cli.loading import choose, load, threads
     from kronos.evaluation import ModelForecaster, cutoffs
     from kronos.evaluation.paper import run_paper
     from kronos.evaluation.paper.origins import make_walks
@@ -232,7 +217,8 @@ def _run(gathered: Gathered, dates: Dates, settings: PaperSettings, machine: Mac
     predictor = load(chosen, wanted=wanted)
     name = chosen.entry.name if chosen.entry else chosen.title
     forecaster = ModelForecaster(predictor, name, sampling=settings.sampling)
-    with progress_bar(f"The {settings.task} task", wanted=wanted, long=True) as bar:
+    bar_of = progress_bar(f"The {settings.task} task", wanted=wanted, long=True)
+    with threads(chosen.settings.threads), bar_of as bar:
         result = run_paper(
             gathered.instruments,
             forecaster,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kronos.cli.console import progress_bar, spinner, stderr
-from kronos.cli.loading import Chosen, choose, load
+from kronos.cli.loading import Chosen, choose, load, threads
 from kronos.cli.reading import Task, read
 from kronos.cli.requests import Correcting, Request, Sampling
 from kronos.forecasts import Forecast
@@ -59,7 +57,7 @@ def run(request: Request) -> None:
     showing = request.showing
     tasks = read(request.reading)
     chosen = choose(request.machine)
-    with _threads(chosen.settings.threads):
+    with threads(chosen.settings.threads):
         finished = _forecast(request, tasks, chosen)
     from kronos.cli.showing import show
     from kronos.cli.writing import write
@@ -126,19 +124,3 @@ def _result(task: Task, raw: Forecast, calibration: Calibration | None, market: 
 
     forecast = calibrated(raw, calibration, market=market)
     return Result(task.name, forecast, task.actual, raw if forecast.made.calibrated else None)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with that many threads, and leave the setting as it was."""
-    if count is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -382,9 +382,11 @@ def workers_for(asked: int | None, loaded: Sequence[Loaded]) -> int:
     Raises:
         ParameterError: If several are asked for, but a model is on a GPU.
     """
+    from kronos.settings import get_settings
+
     elsewhere = next((one for one in loaded if one.predictor.device.type != "cpu"), None)
     if elsewhere is None:
-        return asked or os.cpu_count() or 1
+        return asked or get_settings().threads or os.cpu_count() or 1
     if asked is not None and asked > 1:
         raise ParameterError(
             f"{elsewhere.name} is on {elsewhere.predictor.device}, which one process uses at a time; leave out "
@@ -409,8 +411,11 @@ def walking(effort: Effort, title: str, *, wanted: bool, then: str) -> Iterator[
     Raises:
         typer.Exit: With status 130 at Ctrl-C.
     """
+    from kronos.cli.loading import threads
+    from kronos.settings import get_settings
+
     try:
-        with progress_bar(title, wanted=wanted, long=True, then=then) as bar:
+        with threads(get_settings().threads), progress_bar(title, wanted=wanted, long=True, then=then) as bar:
             begun = False
 
             def progress(done: int, total: int) -> None:

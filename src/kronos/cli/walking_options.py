@@ -8,23 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from kronos.cli import requests
+from kronos.cli.completing import model_names, preset_names
 from kronos.cli.requests import PRESETS
 
 PartName = Literal["validation", "test"]
 
 DATA, WALK, DRAW, MODEL, OUT = "Candles and dates", "Origins", "Forecasts", "Model and machine", "Output"
-
-
-def _model_names(incomplete: str) -> list[str]:
-    """Names that complete ``--model``."""
-    from kronos.zoo import catalogue
-
-    return [one.name for one in catalogue() if one.kind == "model" and one.name.startswith(incomplete.lower())]
-
-
-def _preset_names(incomplete: str) -> list[str]:
-    """Names that complete ``--preset``."""
-    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 Paths = Annotated[
@@ -54,7 +43,7 @@ To = Annotated[
 ]
 Part = Annotated[
     PartName | None,
-    typer.Option(help="Which dates of the splits, or of prepared datasets.", rich_help_panel=DATA),
+    typer.Option("--part", help="Which dates of the splits, or of prepared datasets.", rich_help_panel=DATA),
 ]
 Splits = Annotated[
     Path | None,
@@ -92,7 +81,17 @@ Model = Annotated[
         "--model",
         help="Zoo name, hub id or folder; may be given again.",
         show_default="the bundled kronos-nano",
-        autocompletion=_model_names,
+        autocompletion=model_names,
+        rich_help_panel=MODEL,
+    ),
+]
+OneModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Zoo name, hub id or folder.",
+        show_default="the bundled kronos-nano",
+        autocompletion=model_names,
         rich_help_panel=MODEL,
     ),
 ]
@@ -116,7 +115,7 @@ Workers = Annotated[
     typer.Option(
         min=1,
         help="Processes that share the work; changes no result.",
-        show_default="one a core; 1 on a GPU",
+        show_default="one a core, or KRONOS_THREADS; 1 on a GPU",
         rich_help_panel=MODEL,
     ),
 ]
@@ -124,9 +123,7 @@ Samples = Annotated[int, typer.Option(help="Paths of each forecast.", rich_help_
 Seed = Annotated[int, typer.Option(help="Of the draws.", rich_help_panel=DRAW)]
 Preset = Annotated[
     str,
-    typer.Option(
-        help=f"How paths are drawn: {', '.join(PRESETS)}.", autocompletion=_preset_names, rich_help_panel=DRAW
-    ),
+    typer.Option(help=f"How paths are drawn: {', '.join(PRESETS)}.", autocompletion=preset_names, rich_help_panel=DRAW),
 ]
 Temperature = Annotated[float | None, typer.Option(help="Above 0; 1 is as learnt.", rich_help_panel=DRAW)]
 TopP = Annotated[

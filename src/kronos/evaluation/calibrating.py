@@ -128,16 +128,46 @@ def corrected(plan: Plan, paths: Paths, correction: Correction, baseline: Paths 
         baseline: The paths to pool with, if it pools.
     """
     rows = spoken(paths, baseline)
-    table = plan.table()
+    groups = plan.table()["group"].to_numpy().astype(np.str_)
     result = np.full_like(paths.returns, np.nan)
     result[rows] = correction.calibration.apply_paths(
         paths.returns[rows],
         level_error=paths.level_error[rows],
         baseline=None if baseline is None else baseline.returns[rows],
-        group=table["group"].to_numpy()[rows].astype(np.str_),
+        group=groups[rows],
         parts=correction.parts,
     )
-    return Paths(correction.name, result, paths.level_error)
+    draws = correction.calibration.draws(
+        paths.returns.shape[1],
+        np.arange(1, plan.walk.horizon + 1),
+        groups,
+        baseline=BASELINE_PATHS if baseline is None else baseline.returns.shape[1],
+        parts=correction.parts,
+    )
+    return Paths(correction.name, result, paths.level_error, draws)
+
+
+def fitted_too_late(corrections: Sequence[Correction], truth: Truth) -> list[str]:
+    """Warnings of calibrations that were fitted on outcomes from after a group's first origins.
+
+    Args:
+        corrections: Whose.
+        truth: What they are judged by.
+    """
+    first = truth.origins.groupby("group")["date"].min()
+    found = []
+    for one in corrections:
+        seen = [
+            str(group)
+            for group, date in first.items()
+            if date.to_datetime64() < one.calibration.known_until(str(group))
+        ]
+        if seen:
+            found.append(
+                f"{one.name} was fitted on outcomes from after the first origins of {', '.join(seen)}: no fair test "
+                f"there."
+            )
+    return found
 
 
 def spoken(*everybody: Paths | None) -> np.ndarray[Any, np.dtype[np.intp]]:

@@ -12,7 +12,6 @@ groups every group of enough origins counts the same, and whoever is left out in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ import pandas as pd
 
 from kronos.errors import ParameterError
 from kronos.evaluation.plan import WalkForward
-from kronos.evaluation.summary import ALL, Scores
+from kronos.evaluation.summary import ALL, Scores, told_steps
 from kronos.evaluation.weighing import counted, equal_weights
 from kronos.metrics import model_confidence_set, superior_predictive_ability
 
@@ -77,7 +76,7 @@ def compare(scores: Scores, reference: str, walk: WalkForward, steps: Sequence[i
     unknown = next((step for step in asked if step not in scored), None)
     if unknown is not None:
         raise ParameterError(f"Step {unknown} was not scored; choose from {', '.join(map(str, scored))}.")
-    return [one for step in asked for one in _at_step(scores, reference, step, max(1, math.ceil(step / walk.step)))]
+    return [one for step in asked for one in _at_step(scores, reference, step, walk.overlap(step))]
 
 
 def _at_step(scores: Scores, reference: str, step: int, overlap: int) -> list[Comparison]:
@@ -153,7 +152,7 @@ def _sentence(one: Comparison, reference: str, confidence: float) -> str:
     chance = "p < 0.001" if one.spa_p < 0.001 else f"p = {one.spa_p:.3f}"
     left_out = f"; left out, having spoken at fewer than half: {', '.join(one.left_out)}" if one.left_out else ""
     return (
-        f"the best at {one.step} steps is among {', '.join(one.included)} ({confidence:.0%} confidence); better than "
-        f"{reference}, allowing for how many were tried: {', '.join(one.better) or 'nobody'} ({chance}); at "
+        f"the best at {told_steps(one.step)} is among {', '.join(one.included)} ({confidence:.0%} confidence); better "
+        f"than {reference}, allowing for how many were tried: {', '.join(one.better) or 'nobody'} ({chance}); at "
         f"{one.n:,} of {one.origins:,} origins, where all spoke{left_out}"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kronos.evaluation.plan import Instrument, Plan
+from kronos.evaluation.summary import ALL
 from kronos.zoo import Cutoffs, seen_until
 from kronos.zoo.cutoffs import cutoff, latest
 
@@ -39,6 +40,43 @@ def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp
         time = _beginning(cutoff(told, one.market), one)
         found[one.group] = max(time, found.get(one.group, time))
     return found
+
+
+def reached(
+    first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp]
+) -> dict[str, tuple[pd.Timestamp, pd.Timestamp]]:
+    """Groups whose forecast candles somebody may have seen: when those begin, and from when on they are new.
+
+    Args:
+        first: By group the time of its first forecast candle.
+        until: By group (or ``all``) the time from which candles are new.
+    """
+    known = {group: until.get(group, until.get(ALL)) for group in first}
+    return {group: (first[group], time) for group, time in known.items() if time is not None and first[group] < time}
+
+
+def learnt_from(name: str, plan: Plan, until: Mapping[str, pd.Timestamp] | None) -> list[str]:
+    """Warnings of a calibration whose forecasts a model made where it had learnt: it errs less there than elsewhere.
+
+    Args:
+        name: The model's.
+        plan: The origins that the calibration is fitted on.
+        until: As `cutoffs` tells it.
+    """
+    if until is None:
+        return [
+            f"Nothing says up to when {name}'s data went: where it was trained or selected it errs less than on new "
+            f"dates, and what is fitted there makes bands too narrow."
+        ]
+    first = plan.table().groupby("group")["first"].min()
+    seen = reached({str(group): time for group, time in first.items()}, until)
+    if not seen:
+        return []
+    told = ", ".join(f"{group} (new to it from {known:%Y-%m-%d})" for group, (_, known) in seen.items())
+    return [
+        f"{name} may have been trained or selected on these dates of {told}: it errs less there than on new ones, and "
+        f"what is fitted there may make bands too narrow."
+    ]
 
 
 def _seen(network: Kronos | KronosTokenizer) -> Cutoffs | None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from kronos.calibration import PARTS, Trials, fit
 from kronos.errors import ParameterError
 from kronos.evaluation.summary import ALL
-from kronos.evaluation.weighing import counted, equal_weights, weighted_share
+from kronos.evaluation.weighing import counted, equal_mean, equal_share, equal_skill
 from kronos.forecasts import BANDS
-from kronos.metrics import Estimate, average, band_ends, crps, inside, skill
+from kronos.metrics import Estimate, band_ends, crps, inside
 
 Array = NDArray[np.float64]
 
@@ -81,24 +81,19 @@ def effects(raw: Trials, corrected: Mapping[str, Trials], steps: Sequence[int], 
         losses, _, _ = _scores(raw, step)
         for name, trials in corrected.items():
             own, hit, width = _scores(trials, step)
-            for group, rows, weight in _groups(raw):
+            for group, rows in _groups(raw):
                 known = rows & np.isfinite(own) & np.isfinite(losses)
-                share, dates = weight[known], np.asarray(raw.dates)[known]
+                labels, dates = np.asarray(raw.group)[known], np.asarray(raw.dates)[known]
                 found.append(
                     Effect(
                         setting=name,
                         group=group,
                         step=step,
                         n=int(known.sum()),
-                        crps=float((own[known] * share).mean()),
-                        gain=skill(own[known] * share, losses[known] * share, dates, overlap=overlap),
-                        coverage={
-                            band: weighted_share(values[known], share, dates, overlap)
-                            if group == ALL
-                            else average(values[known], dates, overlap=overlap)
-                            for band, values in hit.items()
-                        },
-                        width=float((width[known] * share).mean()),
+                        crps=equal_mean(own[known], labels),
+                        gain=equal_skill(own[known], losses[known], labels, dates, overlap),
+                        coverage={band: equal_share(hits[known], labels, dates, overlap) for band, hits in hit.items()},
+                        width=equal_mean(width[known], labels),
                     )
                 )
     return found
@@ -123,13 +118,17 @@ def cross_fitted(trials: Trials, parts: Sequence[str], *, folds: int = 5, symmet
         return trials
     fold = _folds(trials, folds)
     result = np.array(trials.returns, dtype=np.float32)
+    draws = np.full((len(trials), result.shape[2]), float(result.shape[1]))
     for number in range(folds):
         held = fold == number
         if not held.any():
             continue
         calibration = fit(trials.select(~held & ~_reaches_into(trials, fold, number)), parts, symmetric=symmetric)
-        result[held] = calibration.apply_trials(trials.select(held)).returns
-    return replace(trials, returns=result)
+        corrected = calibration.apply_trials(trials.select(held))
+        result[held] = corrected.returns
+        if corrected.draws is not None:
+            draws[held] = corrected.draws
+    return replace(trials, returns=result, draws=draws)
 
 
 def _folds(trials: Trials, folds: int) -> NDArray[np.int64]:
@@ -144,14 +143,13 @@ def _folds(trials: Trials, folds: int) -> NDArray[np.int64]:
 
 
 def _reaches_into(trials: Trials, fold: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
-    """Origins of other folds whose horizon shares time with this fold's, group by group."""
+    """Origins of any group whose horizon shares time with this fold's: markets of one time move together."""
     result = np.zeros(len(trials), dtype=np.bool_)
     starts, ends = np.asarray(trials.dates), np.asarray(trials.known_at)
     for group in trials.counts():
-        rows = trials.group == group
-        held = rows & (fold == number)
+        held = (trials.group == group) & (fold == number)
         if held.any():
-            result |= rows & (ends > starts[held].min()) & (starts < ends[held].max())
+            result |= (ends > starts[held].min()) & (starts < ends[held].max())
     return result
 
 
@@ -164,13 +162,11 @@ def _scores(trials: Trials, step: int) -> tuple[Array, dict[str, Array], Array]:
     unit = np.where(sigma > 0, sigma, np.nan) * math.sqrt(step)
     lower, upper = band_ends(samples, BANDS)
     hit = {f"{band * 100:.0f}": inside(lower[i], upper[i], actual) for i, band in enumerate(BANDS)}
-    return crps(samples, actual) / unit, hit, (upper[1] - lower[1]) / unit
+    draws = None if trials.draws is None else np.asarray(trials.draws)[:, at]
+    return crps(samples, actual, draws=draws) / unit, hit, (upper[1] - lower[1]) / unit
 
 
-def _groups(trials: Trials) -> list[tuple[str, NDArray[np.bool_], Array]]:
-    """Every group's rows with weight 1, and those of all together with weights by which groups count the same."""
+def _groups(trials: Trials) -> list[tuple[str, NDArray[np.bool_]]]:
+    """The rows of all groups that count together, and of every group."""
     labels = np.asarray(trials.group)
-    among = np.isin(labels, sorted(counted(labels)))
-    weight = np.zeros(len(trials))
-    weight[among] = equal_weights(labels[among])
-    return [(ALL, among, weight), *((group, labels == group, np.ones(len(trials))) for group in trials.counts())]
+    return [(ALL, np.isin(labels, sorted(counted(labels)))), *((one, labels == one) for one in trials.counts())]

@@ -20,7 +20,7 @@ import pandas as pd
 from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.errors import ParameterError
-from kronos.evaluation.calibrating import Correction, beside, corrected, identity_of
+from kronos.evaluation.calibrating import Correction, beside, corrected, fitted_too_late, identity_of
 from kronos.evaluation.comparison import Comparison, compare
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.plan import Plan
@@ -161,7 +161,7 @@ def evaluate(
         baselines: Who stands beside them; None for all whose libraries are installed.
         reference: The baseline that skill is measured against; it is added if it is not among them.
         corrections: Calibrated forecasters to add.
-        steps: Steps ahead to report; None for 1, 4, 8, 24 and the horizon.
+        steps: Steps ahead to report, besides the horizon, at which verdicts are; None for 1, 4, 8 and 24.
         trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, as `cutoffs`
             tells it of a model, or None where nothing does; corrected ones take that of the forecaster they correct.
         workers: Processes to share the work; see `run`.
@@ -174,7 +174,7 @@ def evaluate(
     others = list(baseline_forecasters() if baselines is None else baselines)
     if reference not in [one.name for one in others]:
         others += baseline_forecasters([reference])
-    _check(forecasters, corrections)
+    _check(forecasters, corrections, [one.name for one in others])
     paths = run(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
     for one in corrections:
         pooled = "pooling" in (one.calibration.parts if one.parts is None else one.parts)
@@ -186,7 +186,8 @@ def evaluate(
         *(Subject(one.name, one.description, True, dict(one.identity()), one.point) for one in others),
     )
     truth = Truth.of(plan)
-    scores = Scores.of(truth, {one.name: paths[one.name] for one in subjects}, plan.walk, steps)
+    at = None if steps is None else sorted({*steps, plan.walk.horizon})
+    scores = Scores.of(truth, {one.name: paths[one.name] for one in subjects}, plan.walk, at)
     figures = summarise(scores, reference, plan.walk)
     until = dict(trained_until or {})
     until |= {one.name: until[one.of] for one in corrections if one.of in until}
@@ -202,17 +203,17 @@ def evaluate(
         volatility=volatility(scores),
         comparison=compare(scores, reference, plan.walk),
         verdicts=verdicts(figures, scores, reference, plan.walk),
-        warnings=warnings(figures, scores, plan.walk, until),
+        warnings=[*warnings(figures, scores, plan.walk, until), *fitted_too_late(corrections, truth)],
         made={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
     )
 
 
-def _check(forecasters: Sequence[Forecaster], corrections: Sequence[Correction]) -> None:
+def _check(forecasters: Sequence[Forecaster], corrections: Sequence[Correction], baselines: Sequence[str]) -> None:
     names = [one.name for one in forecasters]
     for one in corrections:
         if one.of not in names:
             raise ParameterError(f"The calibration corrects '{one.of}', which is not evaluated; add it.")
-        if one.name in names or one.name in BASELINES:
+        if one.name in names or one.name in BASELINES or one.name in baselines:
             raise ParameterError(f"Two forecasters are called '{one.name}'; give them different names.")
         names.append(one.name)
         source = next(other for other in forecasters if other.name == one.of)

@@ -99,4 +99,4 @@ def calibrate(
 
 def _alone(trials: Trials, baseline: Paths, said: Paths) -> Trials:
     """The baseline by itself, at the same origins."""
-    return replace(trials, returns=baseline.returns[spoken(said, baseline)])
+    return replace(trials, returns=baseline.returns[spoken(said, baseline)], draws=None)

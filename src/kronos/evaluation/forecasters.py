@@ -85,7 +85,7 @@ class ModelForecaster:
 
     def identity(self) -> Mapping[str, Any]:
         """Its weights and how it samples."""
-        from kronos.inference.making import weights
+        from kronos.inference.making import sampling_details, weights
         from kronos.inference.sampling import SamplingParams
 
         params = SamplingParams.of(self._sampling, None, None)
@@ -94,7 +94,7 @@ class ModelForecaster:
             "model": weights(self._predictor.model),
             "tokenizer": weights(self._predictor.tokenizer),
             "precision": self._predictor.precision,
-            "sampling": {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p},
+            "sampling": sampling_details(params),
         }
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:

@@ -1,7 +1,7 @@
 """The pictures of an evaluation: what `kronos.plotting.evaluations` draws, made of its scores and figures.
 
 Whoever is drawn looks the same everywhere: a calibrated forecaster has the hue and shape of the one it corrects, and is
-filled. Shares over all groups are weighted as the figures are.
+filled. PITs over all groups are weighted as the figures are; called probabilities are counted one by one.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Gallery:
         return rank_ic(rows["predicted"], rows["actual"], dates, series, overlap=self._overlap(step))
 
     def _overlap(self, step: int) -> int:
-        return max(1, math.ceil(step / self.evaluation.plan.walk.step))
+        return self.evaluation.plan.walk.overlap(step)
 
     def _in(self, group: str) -> str:
         return f" · {self.overall if group == ALL else group}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -89,6 +91,10 @@ class WalkForward:
         """Whether forecasts of a series share steps."""
         return self.step < self.horizon
 
+    def overlap(self, step: int) -> int:
+        """How many successive forecasts of a series share candles, of those that reach ``step`` ahead."""
+        return max(1, math.ceil(step / self.step))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -167,12 +173,13 @@ def make_plan(
             between them.
 
     Raises:
-        ParameterError: If two instruments share a name, or a market has no dates.
+        ParameterError: If there is no instrument, two share a name, or a market has no dates.
         DataError: If no origin is left.
     """
-    names = [one.name for one in instruments]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if not instruments:
+        raise ParameterError("There is no instrument to forecast; give at least one.")
+    twice, count = Counter(one.name for one in instruments).most_common(1)[0]
+    if count > 1:
         raise ParameterError(f"Two instruments are called '{twice}'; give them different names.")
     series: list[npt.NDArray[np.int64]] = []
     known: list[npt.NDArray[np.int64]] = []

@@ -62,11 +62,14 @@ class Paths:
         name: The forecaster's.
         returns: Cumulative log returns of the close since the last known one; NaN where it made no forecast. [N, S, H]
         level_error: By how much a model's tokenizer misses the last known close, in logs; 0 where there is none. [N]
+        draws: How many independent draws the paths are worth, as `kronos.metrics.crps` takes it; None for their
+            number. [N, H]
     """
 
     name: str
     returns: npt.NDArray[np.float32]
     level_error: npt.NDArray[np.float64]
+    draws: npt.NDArray[np.float64] | None = None
 
 
 def run(
@@ -85,7 +88,7 @@ def run(
         forecasters: Who forecasts; names are distinct.
         folder: Where shards are kept.
         settings: Samples and seed.
-        workers: Processes to share the work, each with its part of the processor's threads; a script that asks for
+        workers: Processes to share the work, each with its part of this one's threads; a script that asks for
             more than one needs the usual ``if __name__ == "__main__":``, because they start by importing it.
         progress: Called with the forecasts done and their number; first with those that were there already.
 
@@ -95,6 +98,7 @@ def run(
     Raises:
         ParameterError: If the folder holds a run of something else, or two forecasters share a name.
         StorageError: If it cannot be written.
+        DeviceError: If a process that shared the work was ended.
     """
     names = [one.name for one in forecasters]
     if len({_safe(name) for name in names}) < len(names):

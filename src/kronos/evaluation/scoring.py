@@ -103,10 +103,11 @@ def _score_chunk(
     above = (samples > 0).sum(axis=0) + 0.5 * (samples == 0).sum(axis=0)
     up = (above + 1) / (len(samples) + 2)
     rose = np.where(actual == 0, np.nan, (actual > 0).astype(np.float64))
+    draws = None if paths.draws is None else paths.draws[rows][:, at]
     columns = {
         "origin": np.broadcast_to(rows[:, None], actual.shape),
         "step": np.broadcast_to(at + 1, actual.shape),
-        "crps": crps(samples, actual) / unit,
+        "crps": crps(samples, actual, draws=draws) / unit,
         "mae": np.abs(np.median(samples, axis=0) - actual) / unit,
         **{f"inside_{band * 100:.0f}": inside(lower[i], upper[i], actual) for i, band in enumerate(BANDS)},
         "width_80": (upper[1] - lower[1]) / unit,

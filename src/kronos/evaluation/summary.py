@@ -18,7 +18,7 @@ import pandas as pd
 from kronos.evaluation.plan import WalkForward
 from kronos.evaluation.running import Paths
 from kronos.evaluation.scoring import Truth, score_paths, score_whole, usual_steps
-from kronos.evaluation.weighing import counted, equal_weights, weighted_share
+from kronos.evaluation.weighing import counted, equal_mean, equal_share, equal_skill, equal_weights
 from kronos.forecasts import BANDS
 from kronos.metrics import (
     Direction,
@@ -34,6 +34,11 @@ from kronos.metrics import (
 )
 
 ALL = "all"
+
+
+def told_steps(step: int) -> str:
+    """``1 step``, ``24 steps``."""
+    return "1 step" if step == 1 else f"{step} steps"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +104,8 @@ class Figures:
         uniform: Kolmogorov and Smirnov's test of the PIT.
         brier: Mean Brier score of the probability of a rise; 0.25 is a coin's.
         hit_rate: Share of right directions, of outcomes that moved; None of forecasts that take no side.
-        direction_p: Pesaran and Timmermann's p-value that right directions are chance; None likewise.
+        direction_p: Pesaran and Timmermann's p-value that right directions are chance, over all groups within each;
+            None likewise.
         rank_ic: Mean rank correlation of predicted and actual returns across instruments, with its t statistic; None
             where there are too few instruments a date.
     """
@@ -125,7 +131,7 @@ def summarise(scores: Scores, reference: str, walk: WalkForward) -> list[Figures
     found = []
     for step in sorted(scores.steps["step"].unique().tolist()):
         at_step = scores.steps[scores.steps["step"] == step]
-        overlap = max(1, math.ceil(step / walk.step))
+        overlap = walk.overlap(step)
         for group in scores.groups:
             rows = at_step[at_step["group"] == group]
             base = _of(rows, reference)
@@ -196,7 +202,7 @@ def _rank_ic(own: pd.DataFrame, overlap: int) -> Mapping[str, float] | None:
 def _over_groups(
     rows: pd.DataFrame, forecasters: Sequence[str], reference: str, step: int, overlap: int
 ) -> list[Figures]:
-    """Every group counts the same: each score is weighted by its group's share."""
+    """Every group counts the same."""
     found = []
     origins = rows.drop_duplicates("origin")
     rows = rows[rows["group"].isin(counted(origins["group"]))]
@@ -205,33 +211,51 @@ def _over_groups(
         own = rows[rows["forecaster"] == name]
         if not len(own):
             continue
-        weight = equal_weights(own["group"])
-        dates = own["date"].to_numpy()
+        groups, dates = own["group"].to_numpy(), own["date"].to_numpy()
         against = _against(own, base)
-        sides = _sides(own, dates, overlap)
-        crps = own["crps"].to_numpy() * weight
+        hit_rate, chance = _sides_over_groups(own, groups, overlap)
         found.append(
             Figures(
                 forecaster=name,
                 group=ALL,
                 step=step,
                 n=len(own),
-                crps=float(np.nanmean(crps)),
-                skill=None if against is None else skill(crps, against * weight, dates, overlap=overlap),
+                crps=equal_mean(own["crps"], groups),
+                skill=None if against is None else equal_skill(own["crps"], against, groups, dates, overlap),
                 test=None,
                 coverage={
-                    _band(band): weighted_share(own[f"inside_{_band(band)}"].to_numpy(), weight, dates, overlap)
-                    for band in BANDS
+                    _band(band): equal_share(own[f"inside_{_band(band)}"], groups, dates, overlap) for band in BANDS
                 },
-                width=float(np.nanmean(own["width_80"] * weight)),
+                width=equal_mean(own["width_80"], groups),
                 uniform=None,
-                brier=float(np.nanmean(own["brier"] * weight)),
-                hit_rate=None if sides is None else sides.hit_rate,
-                direction_p=None if sides is None else sides.test.p_value,
+                brier=equal_mean(own["brier"], groups),
+                hit_rate=hit_rate,
+                direction_p=chance,
                 rank_ic=None,
             )
         )
     return found
+
+
+def _sides_over_groups(
+    own: pd.DataFrame, groups: np.ndarray[Any, Any], overlap: int
+) -> tuple[Estimate | None, float | None]:
+    """As `_sides`, every group counting the same, and the test's p-value.
+
+    Calls and outcomes are told from their group's own means: one market that rose and was said to rise, beside one
+    that fell and was said to fall, is no knowledge of when.
+    """
+    side = own["up"] - 0.5
+    if not (side.abs() > 1e-9).any():
+        return None, None
+    decided = ((side != 0) & (own["actual"] != 0)).to_numpy()
+    calls, rises = (side > 0).to_numpy()[decided], (own["actual"] > 0).to_numpy()[decided]
+    groups, dates = groups[decided], own["date"].to_numpy()[decided]
+    signs = pd.DataFrame({"call": calls, "rise": rises}, dtype=np.float64)
+    beyond = (signs - signs.groupby(groups).transform("mean")).prod(axis=1).to_numpy() * equal_weights(groups)
+    test = diebold_mariano(-beyond, np.zeros(len(beyond)), dates, overlap=overlap)
+    chance = test.p_value / 2 if test.statistic < 0 else 1 - test.p_value / 2
+    return equal_share(calls == rises, groups, dates, overlap), chance
 
 
 def volatility(scores: Scores) -> pd.DataFrame:

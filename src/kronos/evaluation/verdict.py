@@ -5,13 +5,15 @@ walk:
 
 - *price*: the 95 % interval of the CRPS skill lies above 0: better; below: worse; else no evidence.
 - *direction*: the 95 % interval of the hit rate lies above one half and Pesaran and Timmermann's test rejects chance at
-  5 %: better than a coin; the interval lies below one half: worse; else no evidence.
+  5 %: better than a coin; the interval lies below one half: worse; else no evidence. Over all groups the test looks
+  within each, so that markets of different drifts are not taken for knowledge.
 - *volatility*: as for price, with the QLIKE loss of the expected realised variance.
 - *bands*: the 95 % interval of the share of outcomes within the 80 % band lies below 80 %, and the share by more than
   `NEGLIGIBLE`: too narrow; above: too wide; else calibrated.
 
 Intervals are by blocks of dates. Where they rest on fewer than `FEW_DATES` dates nothing is claimed. A skill above
-`TOO_GOOD` is reported as a likely leak, not as a success: no market gives that much away.
+`TOO_GOOD` at any step is reported as a likely leak, not as a success: no market gives that much away. A leak of one
+candle shows at the first step and is hardly seen at the horizon.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kronos.evaluation.cutoffs import reached
 from kronos.evaluation.plan import WalkForward
-from kronos.evaluation.summary import ALL, Figures, Scores
+from kronos.evaluation.summary import ALL, Figures, Scores, told_steps
 from kronos.metrics import Estimate, qlike, skill
 
 About = Literal["price", "direction", "volatility", "bands"]
@@ -83,11 +86,11 @@ def verdicts(figures: Sequence[Figures], scores: Scores, reference: str, walk: W
 def _price(one: Figures, reference: str) -> Verdict:
     assert one.skill is not None
     word = _word(one.skill, 0.0)
-    against = f"than {reference} by CRPS at {one.step} steps"
+    against = f"than {reference} by CRPS at {told_steps(one.step)}"
     told = {
         "better": f"better {against}",
         "worse": f"worse {against}",
-        "no evidence": f"no evidence of an edge over {reference} at {one.step} steps",
+        "no evidence": f"no evidence of an edge over {reference} at {told_steps(one.step)}",
         "too few dates": "too few dates to say",
     }[word]
     return Verdict(one.forecaster, one.group, "price", word, f"{told} (skill {_range(one.skill)}, n = {one.n:,})")
@@ -113,7 +116,7 @@ def _volatility(one: Figures, scores: Scores, reference: str, walk: WalkForward)
     base = rows[rows["forecaster"] == reference].set_index("origin")
     if own.empty or base.empty or not (own["volatility"] > 0).any():
         return []
-    overlap = max(1, math.ceil(walk.horizon / walk.step))
+    overlap = walk.overlap(walk.horizon)
     losses, against = _qlike(own), _qlike(base.reindex(own["origin"]))
     found = skill(losses, against, own["date"].to_numpy(), overlap=overlap)
     word = _word(found, 0.0)
@@ -184,12 +187,7 @@ def warnings(
             f"Forecasts overlap: origins are {walk.step} candles apart and reach {walk.horizon} ahead, so that they "
             f"are less evidence than their number suggests; intervals allow for it."
         )
-    found += [
-        f"{one.forecaster} is too good to be true in {one.group} (skill {one.skill.estimate:.0%}): look for a leak of "
-        f"the future into its history."
-        for one in figures
-        if one.step == walk.horizon and one.skill is not None and one.skill.estimate > TOO_GOOD
-    ]
+    found += _too_good(figures)
     counts = scores.steps[scores.steps["step"] == walk.horizon].groupby(["group", "forecaster"]).size()
     short = counts.groupby("group").max()
     small = [f"{group} ({count})" for group, count in short.items() if count < ENOUGH_FORECASTS]
@@ -198,10 +196,25 @@ def warnings(
     return found + _seen_in_training(scores, trained_until or {})
 
 
+def _too_good(figures: Sequence[Figures]) -> list[str]:
+    """Who is better than anybody can be, and where that is most so."""
+    most: dict[tuple[str, str], tuple[float, int]] = {}
+    for one in figures:
+        if one.skill is not None and one.skill.dates >= FEW_DATES and one.skill.estimate > TOO_GOOD:
+            most[one.forecaster, one.group] = max(
+                most.get((one.forecaster, one.group), (0.0, 0)), (one.skill.estimate, one.step)
+            )
+    return [
+        f"{forecaster} is too good to be true in {group} (skill {skill:.0%} at {told_steps(step)}): look for a leak of "
+        f"the future into its history."
+        for (forecaster, group), (skill, step) in most.items()
+    ]
+
+
 def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None]) -> list[str]:
     """Groups whose forecast candles a model may have been trained on, or chosen by."""
     told: dict[str, list[str]] = {}  # a calibrated forecaster has seen what the raw one has: one sentence for both
-    first = scores.steps.groupby("group")["first"].min()
+    first = {str(group): date for group, date in scores.steps.groupby("group")["first"].min().items()}
     for forecaster, until in trained_until.items():
         sentence = _reach(first, until)
         if sentence:
@@ -209,14 +222,13 @@ def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, p
     return [sentence.format(" and ".join(names)) for sentence, names in told.items()]
 
 
-def _reach(first: pd.Series, until: Mapping[str, pd.Timestamp] | None) -> str:
+def _reach(first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp] | None) -> str:
     """The sentence about somebody's training data, with a gap for the name; empty if there is nothing to say."""
     if until is None:
         return "Nothing says up to when {}'s data went: it may have been trained or selected on what it is tested on."
     seen = [
         f"{group} (tested from {date:%Y-%m-%d}, new to it from {known:%Y-%m-%d})".replace("{", "{{").replace("}", "}}")
-        for group, date in first.items()
-        if (known := until.get(str(group), until.get(ALL))) is not None and date < known
+        for group, (date, known) in reached(first, until).items()
     ]
     if not seen:
         return ""

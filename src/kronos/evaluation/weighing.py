@@ -32,21 +32,48 @@ def equal_weights(groups: ArrayLike) -> NDArray[np.float64]:
         groups: The group of each row. [N]
     """
     names, place, counts = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = (len(place) / len(names) / counts)[place]
+    weights: NDArray[np.float64] = (len(place) / max(1, len(names)) / counts)[place]
     return weights
 
 
-def weighted_share(
-    inside: NDArray[np.float64], weights: NDArray[np.float64], dates: NDArray[np.datetime64], overlap: int
-) -> Estimate:
-    """The weighted mean of what is 0 or 1, with its interval by blocks of dates.
+def equal_mean(values: ArrayLike, groups: ArrayLike) -> float:
+    """The mean of the groups' means; NaN if nothing is known.
+
+    Args:
+        values: NaN where unknown, which doesn't make its group count less. [N]
+        groups: The group of each. [N]
+    """
+    numbers, labels = np.asarray(values, dtype=np.float64), np.asarray(groups, dtype=np.str_)
+    known = ~np.isnan(numbers)
+    return float((numbers[known] * equal_weights(labels[known])).mean()) if known.any() else float("nan")
+
+
+def equal_skill(losses: ArrayLike, reference: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
+    """`kronos.metrics.skill` of the groups' mean losses, every group counting the same.
+
+    Args:
+        losses: NaN where unknown. [N]
+        reference: Likewise. [N]
+        groups: The group of each. [N]
+        dates: Of each. [N]
+        overlap: As for `kronos.metrics.skill`.
+    """
+    own, other = (np.asarray(one, dtype=np.float64) for one in (losses, reference))
+    known = ~(np.isnan(own) | np.isnan(other))
+    weights = equal_weights(np.asarray(groups, dtype=np.str_)[known])
+    return skill(own[known] * weights, other[known] * weights, np.asarray(dates)[known], overlap=overlap)
+
+
+def equal_share(inside: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
+    """The mean of the groups' shares of what is 0 or 1, with its interval by blocks of dates.
 
     Σ weight · inside / Σ weight, both sums resampled together, because draws differ in what groups they hold.
 
     Args:
         inside: 0, 1, or NaN. [N]
-        weights: Of each. [N]
+        groups: The group of each. [N]
         dates: Of each. [N]
         overlap: As for `kronos.metrics.skill`.
     """
-    return skill((1 - inside) * weights, weights, dates, overlap=overlap)
+    values = np.asarray(inside, dtype=np.float64)
+    return equal_skill(1 - values, np.ones(len(values)), groups, dates, overlap)

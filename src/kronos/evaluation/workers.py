@@ -7,10 +7,11 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any, TypeVar
 
-from kronos.errors import ParameterError
+from kronos.errors import DeviceError, ParameterError
 
 Job = TypeVar("Job")
 
@@ -23,10 +24,11 @@ def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Gen
     Args:
         work: What to do; for several workers it can be pickled.
         jobs: In the order they are begun in.
-        workers: Processes; with 1 everything happens in this one.
+        workers: Processes, among which the threads of this one are shared; with 1 everything happens in this one.
 
     Raises:
         ParameterError: If there is no worker.
+        DeviceError: If a process was ended, as where memory runs out.
     """
     if workers < 1:
         raise ParameterError(f"At least 1 worker is needed, not {workers}.")
@@ -35,8 +37,10 @@ def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Gen
             work(job)
             yield job
         return
+    import torch
+
     number = min(workers, len(jobs))
-    threads = max(1, (os.cpu_count() or 1) // number)
+    threads = max(1, torch.get_num_threads() // number)
     before = set(active_children())
     pool = ProcessPoolExecutor(number, get_context("spawn"), _begin, (work, threads))
     try:
@@ -44,6 +48,11 @@ def share(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Gen
         for future in as_completed(pending):
             future.result()
             yield pending[future]
+    except BrokenProcessPool as error:
+        raise DeviceError(
+            "A process that shared the work was ended, perhaps because memory ran out; ask for fewer workers (what is "
+            "done is kept)."
+        ) from error
     except (KeyboardInterrupt, GeneratorExit):  # nobody waits for jobs that are half done
         for process in set(active_children()) - before:
             process.kill()

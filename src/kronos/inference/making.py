@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -109,7 +110,7 @@ def title(model: Kronos) -> str:
 
 
 def _ref(located: Located) -> str:
-    return located.entry.name if located.entry else Path(located.ref).name
+    return located.entry.name if located.entry else Path(os.path.abspath(located.ref)).name  # noqa: PTH100 (no links)
 
 
 def weights(network: Kronos | KronosTokenizer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from kronos.errors import ParameterError
 Array = NDArray[np.float64]
 
 
-def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0) -> Array:
+def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0, draws: ArrayLike | None = None) -> Array:
     """Continuous ranked probability score of an ensemble, the fair estimator: unbiased whatever its size.
 
     mean |xᵢ - y| - Σᵢⱼ |xᵢ - xⱼ| / (2 S (S - 1)), computed in O(S log S) from probability-weighted moments
@@ -22,6 +22,9 @@ def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0) -> Array:
         samples: S samples along ``axis``, any shape.
         observed: What happened; of the samples' shape without ``axis``, or broadcasting to it.
         axis: The samples' axis.
+        draws: How many independent draws the samples are worth, of ``observed``'s shape or broadcasting to it; S if
+            None. Quantiles of a larger sample, and averages of several samples' values of one rank, err less than S
+            draws do, and the fair score would give them credit for errors that they don't have.
 
     Returns:
         The score, in the unit of the samples; smaller is better.
@@ -41,7 +44,7 @@ def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0) -> Array:
     # Weighted so, the sorted samples sum to half the mean |x - x'|.
     weights = (2 * np.arange(size) - (size - 1)) / (size * (size - 1))
     spread: Array = np.tensordot(weights, errors, axes=1)
-    return distance - spread
+    return distance - spread if draws is None else distance - spread * (1 - 1 / size + 1 / np.asarray(draws))
 
 
 def coverage(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike) -> float:

@@ -50,7 +50,8 @@ def cutoff(told: Cutoffs, market: str) -> str:
 
     Args:
         told: By market or ``all``, not empty.
-        market: One that is not listed has the latest date: its candles may be among the others' by another name.
+        market: One that is not listed has the date of ``all``, or else the latest: its candles may be among the others'
+            by another name.
     """
     return told.get(market) or told.get(ALL) or max(told.values())
 

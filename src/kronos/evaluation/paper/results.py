@@ -109,6 +109,7 @@ class PaperResult:
             **self.made,
             "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_p", "samples")},
             "seed": self.settings.seed,
+            "most": self.settings.origins,
             "not_as_published": self.settings.changed,
             "rows": [asdict(row) | {"figures": {k: asdict(v) for k, v in row.figures.items()}} for row in self.rows],
             "sentences": list(self.sentences),

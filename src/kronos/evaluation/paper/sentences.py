@@ -20,7 +20,12 @@ def sentences(task: Task, rows: Sequence[Row]) -> list[str]:
     """One sentence a group about the model in it."""
     found = []
     for row in rows:
-        if not row.baseline:
+        if row.baseline:
+            continue
+        figure, words = _MAIN[task]
+        if math.isnan(row.figures[figure].value):
+            found.append(f"{row.group}: {row.forecaster}'s forecasts have no {words}, so nothing can be said of them.")
+        else:
             beside = {one.forecaster: one for one in rows if one.group == row.group and one.baseline}
             found.append(f"{row.group}: {_SAY[task](row, beside)}.")
     return found
@@ -78,6 +83,12 @@ def _synthetic(row: Row, beside: dict[str, Row]) -> str:
     )
 
 
+_MAIN = {
+    "price": ("rank_ic", "RankIC"),
+    "return": ("rank_ic", "RankIC"),
+    "volatility": ("mae", "error"),
+    "synthetic": ("discriminative", "error to be told by"),
+}
 _SAY = {"price": _price, "return": _return, "volatility": _volatility, "synthetic": _synthetic}
 
 

@@ -116,9 +116,11 @@ class PaperSettings:
 
     @property
     def changed(self) -> list[str]:
-        """Names of what is not as in the paper."""
-        names = ["temperature", "top_p", "samples", "lookback", "horizon"]
-        return [name for name in names if getattr(self, name) is not None]
+        """Names of what is not as in the paper, or need not be: history and horizon differ between intervals."""
+        usual, own = SamplingParams.of(PRESETS[self.task]), self.sampling
+        names = [name for name in ("temperature", "top_p", "samples") if getattr(own, name) != getattr(usual, name)]
+        names += [name for name in ("lookback", "horizon", "most") if getattr(self, name) is not None]
+        return [*names, "sequences"] if self.task == "synthetic" and self.sequences != SEQUENCES else names
 
     def windows(self, interval: str) -> Windows:
         """History and horizon at an interval.
