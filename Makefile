@@ -23,8 +23,8 @@ help:  ## List the targets
 demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
 	$(BIN)/kronos forecast --demo --plot out/forecast.png
 
-test: install-dev  ## Set up and run every test
-	$(BIN)/python -m pytest
+test: install-dev  ## Set up and run every test, one process a core
+	$(BIN)/python -m pytest -n auto
 
 test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
 	@case "$$($(QLIB_PYTHON) -c 'import sys; print(sys.version_info < (3, 13))')" in \

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Processes that share the cores have one thread each; more would wait for each other. Set before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Speed is measured in benchmarks/, never asserted: a busy machine must not fail a test.
 settings.register_profile("kronos", deadline=None, print_blob=True)
 settings.load_profile("kronos")
