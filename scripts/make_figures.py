@@ -1,28 +1,72 @@
-"""Draw the README's picture: the demo's forecast of simulated candles by the bundled model.
+"""Draw the pictures in docs/figures.
 
-    python scripts/make_figures.py
+    python scripts/make_figures.py                                           # the demo's forecast of simulated candles
+    python scripts/make_figures.py --evaluation out/evaluation/evaluation.json    # skill by market, for docs/quality.md
 
-It writes docs/figures/forecast.png.
+It writes docs/figures/forecast.png, or docs/figures/skill-1.png and skill-24.png.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 import kronos
+from kronos.evaluation import ALL
+from kronos.evaluation.weighing import LEAST
+from kronos.plotting.evaluations import Series, plot_skill
 
 ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "docs" / "figures"
 SAMPLE = ROOT / "src" / "kronos" / "samples" / "simulated_btc_1h.csv"
 
 
-def main() -> None:
+def draw_forecast() -> None:
     """Forecast the sample and draw it."""
     candles = kronos.read_candles(SAMPLE, symbol="SIM-BTC")
     model = kronos.KronosPredictor.from_pretrained(device="cpu")
-    figure = ROOT / "docs" / "figures" / "forecast.png"
-    figure.parent.mkdir(parents=True, exist_ok=True)
-    model.forecast(candles, horizon=24, samples=200, seed=7).plot(path=figure)
-    print(figure.relative_to(ROOT))
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    model.forecast(candles, horizon=24, samples=200, seed=7).plot(path=FIGURES / "forecast.png")
+
+
+def draw_skill(evaluation: dict[str, Any], step: int) -> None:
+    """Draw the skill of those who were evaluated and of the baselines, in every group of enough origins."""
+    points = {one["name"] for one in evaluation["forecasters"] if one["point"]}
+    evaluated = [one for one in evaluation["forecasters"] if not one["baseline"]]
+    rows = pd.DataFrame(
+        {"group": "all markets" if one["group"] == ALL else one["group"], "forecaster": one["forecaster"]}
+        | {"skill": one["skill"]["estimate"], "low": one["skill"]["low"], "high": one["skill"]["high"]}
+        for one in evaluation["figures"]
+        if one["step"] == step and one["skill"] and one["n"] >= LEAST and one["forecaster"] not in points
+    )
+    near = rows["forecaster"].isin([one["name"] for one in evaluated])
+    series = [Series(one["name"], 0, one["calibration"] is not None) for one in evaluated]
+    figure = plot_skill(
+        rows[near],
+        series,
+        title="1 candle ahead" if step == 1 else f"{step} candles ahead",
+        reference=evaluation["reference"],
+        others=rows[~near],
+        first="all markets",
+    )
+    figure.savefig(FIGURES / f"skill-{step}.png", dpi=160)
+
+
+def main() -> None:
+    """Read the command line, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluation", type=Path, help="what 'kronos evaluate' wrote")
+    options = parser.parse_args()
+    if options.evaluation is None:
+        draw_forecast()
+        return
+    evaluation = json.loads(options.evaluation.read_text("utf-8"))
+    for step in (1, 24):
+        draw_skill(evaluation, step)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from kronos.evaluation.effects import Effect, effects, usual_settings
 from kronos.evaluation.fitting import CALIBRATED, POOL_WITH, Fitted, calibrate
 from kronos.evaluation.instruments import gather
 from kronos.evaluation.splits import read_splits
+from kronos.evaluation.summary import told_steps
 from kronos.metrics import Estimate
 
 STEPS = (1, 4, 8, 24)
@@ -83,7 +84,7 @@ def by_setting(found: Sequence[Effect], group: str, what: str) -> str:
             return f"{one.crps:.3f}{gain}"
         return " / ".join(f"{one.coverage[band].estimate:.0%}".rstrip("%") for band in BANDS)
 
-    header = ["forecasts", *(f"{step} steps" for step in STEPS)]
+    header = ["forecasts", *(told_steps(step) for step in STEPS)]
     return markdown(header, [[name, *(told(cells[name, step]) for step in STEPS)] for name in names])
 
 
@@ -99,7 +100,7 @@ def confirmed(evaluation: Evaluation) -> str:
 
     names = [one.name for one in evaluation.subjects]
     return markdown(
-        ["CRPS (skill)", *(f"{step} steps" for step in STEPS)],
+        ["CRPS (skill)", *(told_steps(step) for step in STEPS)],
         [[name, *(told(name, step) for step in STEPS)] for name in names],
     )
 
@@ -152,7 +153,7 @@ def weights(calibration: Calibration, groups: Sequence[str]) -> str:
         [name, *(f"{calibration.weights(group).get(step, math.nan):.2f}" for step in STEPS)]
         for name, group in (("all together", None), *((group, group) for group in groups))
     ]
-    return markdown(["market", *(f"{step} steps" for step in STEPS)], rows)
+    return markdown(["market", *(told_steps(step) for step in STEPS)], rows)
 
 
 def write(out: Path, tables: Mapping[str, str]) -> None:

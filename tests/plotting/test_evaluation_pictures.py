@@ -240,3 +240,14 @@ def test_unknown_looks_are_refused():
 def test_any_name_and_number_makes_a_picture(name, values):
     table = skills((name, name, *values))
     svg(plot_skill(table, [Series(name)], title=name, reference=name))
+
+
+@pytest.mark.parametrize("reach", [0.006, 0.03, 0.05, 0.062, 0.11, 0.3])
+def test_ticks_say_the_percentages_they_stand_at(reach):
+    table = pd.DataFrame({"group": ["a"], "forecaster": ["one"], "skill": [0.0], "low": [-reach], "high": [reach]})
+    figure = plot_skill(table, [Series("one", 0, True)], title="t", reference="r", limits=(-reach, reach))
+    figure.canvas.draw()
+    axis = figure.axes[0].xaxis
+    labels = [float(label.get_text().removesuffix(" %").replace("−", "-")) for label in axis.get_ticklabels()]
+    np.testing.assert_allclose(labels, 100 * np.array(axis.get_ticklocs()), atol=1e-9)
+    assert len(labels) >= 3

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kronos.plotting.scales import time_ticks
 from kronos.plotting.style import Palette, Style, Theme, hues, make_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.text import Text
 
 Array = npt.NDArray[np.float64]
@@ -196,3 +198,12 @@ def percent(value: float, decimals: int = 0) -> str:
     """``12 %``, with a true minus."""
     text = f"{100 * value:.{decimals}f} %"
     return text.replace("-", "−") if float(f"{100 * value:.{decimals}f}") else text.lstrip("-")
+
+
+def mark_percent(axis: Axis) -> None:
+    """Ticks in percent, with as many decimals as say where they lie."""
+    locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+    ticks = 100 * np.asarray(locator.tick_values(*axis.get_view_interval()))
+    decimals = next((n for n in range(3) if np.allclose(ticks, ticks.round(n), rtol=0, atol=1e-9)), 3)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, decimals)))

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from kronos.plotting.evaluations.canvas import Array, Canvas, Series, make_canvas, nothing, percent
+from kronos.plotting.evaluations.canvas import Array, Canvas, Series, make_canvas, mark_percent, nothing
 from kronos.plotting.style import Palette, Theme
 
 _STRIP = 34.0  # points of the counts below the diagram
@@ -68,8 +67,7 @@ def plot_reliability(
     axes.plot(forecast, observed, color=canvas.color(series), linewidth=1.2, alpha=0.6, zorder=3)
     axes.plot(forecast, observed, linestyle="none", zorder=4, **canvas.mark(series))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
+        mark_percent(axis)
     _counts(canvas, forecast, counts, limits)
     canvas.write(10, 8, "called probability · dashed: as promised · bars: how many", 10, canvas.style.muted)
     return canvas.finish()

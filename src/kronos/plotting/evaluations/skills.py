@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kronos.plotting.evaluations.canvas import (
     TOP,
@@ -19,8 +18,8 @@ from kronos.plotting.evaluations.canvas import (
     draw_legend,
     legend_height,
     make_canvas,
+    mark_percent,
     nothing,
-    percent,
     shortened,
 )
 from kronos.plotting.style import Palette, Theme
@@ -94,9 +93,7 @@ def plot_skill(
         own = table[table["forecaster"] == one.name].set_index("group")
         _marks(canvas, own, one, groups, (place - (len(series) - 1) / 2) * 12 / row)
     axes.set_yticks(range(len(groups)), labels)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    decimals = 0 if high - low > 0.06 else 1
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, decimals)))
+    mark_percent(axes.xaxis)
     _ends(canvas, legend)
     draw_legend(canvas, series, legend - 4)
     if strokes:
