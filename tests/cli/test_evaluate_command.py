@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -248,7 +249,11 @@ def started(walks, checkpoint, output):
         "--output",
         output,
     ]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # Where the tests run in the background Ctrl-C is ignored, and what they start would ignore it too.
+    listen = None if sys.platform == "win32" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        [*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen
+    )
     while process.poll() is None and not list(Path(output).glob("run/*/*.npz")):
         time.sleep(0.02)
     return process

@@ -27,6 +27,7 @@ _ABOUT = ("price", "direction", "volatility", "bands")
 _GOOD, _BAD, _WARN = "#26a69a", "#ef5350", "#f2b134"
 _STYLES = {"better": _GOOD, "calibrated": _GOOD, "worse": _BAD, "too narrow": _BAD, "too wide": _WARN}
 _NOTHING = "–"
+_FORECASTER = 30  # columns that the names of the baselines need
 _SHOWN = 3  # of the files that could not be read, where nobody asks for all
 _MEANING = (
     "CRPS: how far a forecast was from what came, in units of the last 64 candles' volatility (σ√h); less is better.",
@@ -180,7 +181,7 @@ def _by_forecaster(evaluation: Evaluation, step: int) -> Table:
             spare=5,
         ),
     ]
-    return table(*shown, width=width())
+    return table(*shown, width=width(), name=_FORECASTER)
 
 
 def _by_group(evaluation: Evaluation, name: str) -> Table:

@@ -101,7 +101,7 @@ def run(
         DeviceError: If a process that shared the work was ended.
     """
     names = [one.name for one in forecasters]
-    if len({_safe(name) for name in names}) < len(names):
+    if len({_safe(name).casefold() for name in names}) < len(names):  # not every file system tells cases apart
         raise ParameterError(f"Forecasters need different names, not {', '.join(names)}.")
     _open(plan, folder, settings)
     for one in forecasters:

@@ -45,13 +45,19 @@ def width() -> int:
     return stdout().width - 2
 
 
-def table(*columns: Column, width: int) -> Table:
-    """A quiet table. Columns without any content are left out; the cells of the first one go on in the next line."""
+def table(*columns: Column, width: int, name: int = _NAME) -> Table:
+    """A quiet table. Columns without any content are left out; the cells of the first one go on in the next line.
+
+    Args:
+        columns: Of the table.
+        width: How wide it may be.
+        name: What the first column may shrink to before others leave.
+    """
     from rich.table import Table
     from rich.text import Text
 
     kept = [column for column in columns if any(column.cells)]
-    while _total(kept) > width and any(column.spare for column in kept):
+    while _total(kept, name) > width and any(column.spare for column in kept):
         kept.remove(max(kept, key=lambda column: column.spare))
     made = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
     for number, column in enumerate(kept):
@@ -62,9 +68,9 @@ def table(*columns: Column, width: int) -> Table:
     return made
 
 
-def _total(columns: Sequence[Column]) -> int:
+def _total(columns: Sequence[Column], name: int) -> int:
     first, *others = (column.width for column in columns)
-    return min(first, _NAME) + sum(one + _GAP for one in others)
+    return min(first, name) + sum(one + _GAP for one in others)
 
 
 def page(*lines: RenderableType) -> None:
