@@ -112,10 +112,12 @@ def _apart(trials: Trials) -> int:
 
 def _with_factor(prior: Calibration | None, trials: Trials, factor: float, told: Mapping[str, Any]) -> Calibration:
     if prior is None:
+        last = int(np.asarray(trials.steps)[-1])
+        knots = (1, last) if last > 1 else (1,)
         return Calibration(
             identity=trials.identity,
             parts=("dispersion",),
-            curves={"dispersion": Curve((1,), (_limited(factor),))},
+            curves={"dispersion": Curve(knots, (_limited(factor),) * len(knots))},
             baseline="",
             fitted_on=trials.summary(),
             settings={"within": dict(told)},
