@@ -63,7 +63,7 @@ def _conformal(calibration: Calibration, group: str | None) -> str:
 def _along(calibration: Calibration, name: str, group: str | None) -> str:
     """A factor at its knots, for example 0.9 at step 1, 0.7 at step 4."""
     curve = calibration.curves[name]
-    values = [f"{value:.2f}" for value in curve.at(curve.knots, group)]
+    values = [f"{round(value, 2) + 0.0:.2f}" for value in curve.at(curve.knots, group).tolist()]
     if len(set(values)) == 1:
         return f"{values[0]} at every step"
     return ", ".join(f"{value} at step {knot}" for knot, value in zip(curve.knots, values, strict=True))

@@ -14,7 +14,7 @@ from kronos.cli import walking_options as options
 from kronos.cli.completing import baseline_names
 from kronos.cli.console import print_json
 from kronos.cli.requests import Sampling
-from kronos.cli.walking import Effort, Models, Reading, Span, Walk
+from kronos.cli.walking_requests import Effort, Models, Reading, Span, Walk
 from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:

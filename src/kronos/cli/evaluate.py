@@ -12,7 +12,8 @@ import typer
 from kronos.cli import walking_options as ask
 from kronos.cli.completing import baseline_names
 from kronos.cli.requests import Sampling
-from kronos.cli.walking import Data, Dated, Effort, Loaded, Models, Reading, Span, Walk
+from kronos.cli.walking import Data, Dated, Loaded
+from kronos.cli.walking_requests import Effort, Models, Reading, Span, Walk
 from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:

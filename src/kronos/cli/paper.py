@@ -188,7 +188,8 @@ def _dates(gathered: Gathered, start: str | None, end: str | None) -> Dates:
     Raises:
         ParameterError: If a time is none, or they are in the wrong order.
     """
-    from kronos.cli.walking import Data, Span, told_dates
+    from kronos.cli.walking import Data, told_dates
+    from kronos.cli.walking_requests import Span
     from kronos.evaluation.paper import TEST_FROM
 
     dated = told_dates(Span(start or TEST_FROM, end, None, None), Data(gathered, None))
