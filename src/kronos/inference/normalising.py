@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,11 @@ from kronos.candles import COLUMNS, PRICES
 from kronos.errors import DataError, ParameterError
 
 EPSILON = 1e-5  # added to every standard deviation
+STEPS = 8  # one-step volatilities in a unit of "steps": 24 candles ahead are within a unit, a clip at 5 is 40 away
+PRICE_COLUMNS, CLOSE = len(PRICES), COLUMNS.index("close")
 STAMP_COLUMNS = ("minute", "hour", "weekday", "day", "month")
 
+Normalisation = Literal["spread", "steps"]
 Floats = NDArray[np.float32] | NDArray[np.float64]
 ScaleRule = Callable[[Floats, Floats], Floats]
 Timestamps = pd.Series | pd.DatetimeIndex | NDArray[Any] | Sequence[Any]
@@ -70,12 +73,32 @@ def unit_free_scale(std: Floats, mean: Floats) -> Floats:
     return np.maximum(np.where(std > 1e-9 * np.abs(mean), moving, still), np.finfo(np.float32).tiny)
 
 
+def statistics(
+    values: Floats, normalisation: Normalisation = "spread", scale_of: ScaleRule = unit_free_scale
+) -> tuple[Floats, Floats]:
+    """What is subtracted from the columns of candles, and what they are divided by: each ``[6]``.
+
+    Args:
+        values: The history ``[T, 6]``, and nothing after it.
+        normalisation: ``spread``: the mean and the standard deviation of every column, as published. ``steps``: all
+            prices share the last close and 8 times the root mean square of the changes from close to close, so that a
+            step of one volatility has the same size in every window, and the shape of a candle is kept; volume and
+            amount as published.
+        scale_of: From standard deviation and mean to what is divided by.
+    """
+    location, spread = values.mean(axis=0), values.std(axis=0)
+    if normalisation == "steps":
+        close = values[:, CLOSE]
+        location[:PRICE_COLUMNS] = close[-1]
+        spread[:PRICE_COLUMNS] = STEPS * np.sqrt(np.square(np.diff(close)).mean()) if len(close) > 1 else 0.0
+    return location, scale_of(spread, location)
+
+
 def normalise(
-    values: Floats, clip: float, scale_of: ScaleRule = unit_free_scale
+    values: Floats, clip: float, scale_of: ScaleRule = unit_free_scale, normalisation: Normalisation = "spread"
 ) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """Normalise candles ``[T, 6]`` by their own mean and spread, and clip: ``(x, mean, scale)``."""
-    mean = values.mean(axis=0)
-    scale = scale_of(values.std(axis=0), mean)
+    """Normalise candles ``[T, 6]`` by their own statistics, and clip: ``(x, mean, scale)``."""
+    mean, scale = statistics(values, normalisation, scale_of)
     x = np.clip((values - mean) / scale, -clip, clip)
     return x.astype(np.float32), mean, scale
 
