@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: measure everything in one run and write docs/performance.md."""
+"""``python -m benchmarks``: measure all of forecasting in one run and write docs/performance.md.
+
+``python -m benchmarks training`` measures training instead and writes docs/performance-training.md.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from benchmarks import plans
+from benchmarks import plans, training
 from benchmarks.decoding import CaseResult, measure_case, measure_many, measure_models
 from benchmarks.drawing import measure_drawing
 from benchmarks.inputs import random_predictor
@@ -27,9 +30,13 @@ _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("forecasting", "training"), default="forecasting")
     parser.add_argument("--quick", action="store_true", help="a smoke run over shrunken networks, printed")
-    parser.add_argument("--output", type=Path, help="the file to write; docs/performance.md where not --quick")
+    parser.add_argument("--output", type=Path, help="the file to write; a page in docs/ where not --quick")
     arguments = parser.parse_args()
+    if arguments.what == "training":
+        training.run(quickly=arguments.quick, output=arguments.output)
+        return
     plan = plans.quick() if arguments.quick else plans.full()
     page = render(measure(plan))
     output = arguments.output or (None if plan.quick else _PAGE)

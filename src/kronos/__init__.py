@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         calc_time_stamps,
         get_model_class,
         model_dict,
+        register_model,
         sample_from_logits,
         top_k_top_p_filtering,
     )
@@ -42,6 +43,7 @@ _HOMES = {
     "calc_time_stamps": "kronos.inference",
     "get_model_class": "kronos.inference",
     "model_dict": "kronos.inference",
+    "register_model": "kronos.inference",
     "sample_from_logits": "kronos.inference",
     "top_k_top_p_filtering": "kronos.inference",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "get_model_class",
     "model_dict",
     "read_candles",
+    "register_model",
     "sample_from_logits",
     "split_long",
     "top_k_top_p_filtering",

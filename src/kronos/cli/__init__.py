@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import calibrate, data, doctor, evaluate, forecast, models, paper
+from kronos.cli import calibrate, data, doctor, evaluate, forecast, models, paper, pipeline, train
 from kronos.cli.errors import Commands
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app = typer.Typer(
         "kronos data fetch BTC/USDT --source binance --interval 1h --output btc_1h.parquet\n\n"
         "kronos data prepare --config model_a_4h\n\n"
         "kronos evaluate data/candles --model kronos-small\n\n"
+        "kronos train model --data btc_1h.csv\n\n"
         "kronos models list\n\n"
         "kronos doctor"
     ),
@@ -42,6 +43,8 @@ app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command("paper", epilog=paper.EPILOG)(paper.paper)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(train.app, name="train")
+app.command("pipeline", epilog=pipeline.EPILOG)(pipeline.pipeline)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -68,6 +68,13 @@ def _keys_beside(loc: list[str], model: type[BaseModel]) -> list[str]:
     """The keys that exist where an unknown one was written."""
     for part in loc[:-1]:
         kind = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            model = kind
+        model = next(_sections(kind), model)
     return list(model.model_fields)
+
+
+def _sections(kind: Any) -> Iterator[type[BaseModel]]:
+    """The models within a type, such as that of ``Start | None``."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for inner in get_args(kind):
+        yield from _sections(inner)

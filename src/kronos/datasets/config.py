@@ -6,25 +6,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 
-from kronos.candles.findings import shown
 from kronos.datasets.complaints import sentence
+from kronos.datasets.recipes import Folder, Recipe, Split, Windows
 from kronos.datasets.timeframes import DEFAULT_TIMEFRAMES, parse_timeframe, split_symbol, timeframe_text
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
 from kronos.storage import expanded
 
-DEFAULT_FOLDER = Path("data") / "kronos_datasets"
+__all__ = ["DEFAULT_FOLDER", "DatasetConfig", "Split", "Windows"]
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
+DEFAULT_FOLDER = Path("data") / "kronos_datasets"
 
 
 def _timeframe(text: str) -> str:
@@ -39,122 +36,32 @@ def _symbol(text: str) -> str:
     return symbol
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[\w][\w.+-]{0,79}", text):
-        raise ValueError("letters, digits, '_', '-', '+' and '.' make a name that is also a folder's")
-    return text
-
-
 def _source(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("name a source, such as okx or files:FOLDER")
     return text.strip()
 
 
-def _folder(path: Path) -> Path:
-    if path == Path() or not str(path).isprintable():
-        raise ValueError("name a folder of its own, or leave the key out")
-    return path
-
-
 Timeframe = Annotated[str, AfterValidator(_timeframe)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Windows(_Part):
-    """A training sample.
-
-    Attributes:
-        lookback: Candles of history.
-        predict: Candles to predict.
-    """
-
-    lookback: Count = 90
-    predict: Count = 10
-
-    @property
-    def total(self) -> int:
-        """Candles of one sample."""
-        return self.lookback + self.predict
-
-
-class Split(_Part):
-    """How candles become training, validation and test.
-
-    Attributes:
-        train: Share of the candles that come first.
-        validation: Share of those in between.
-        test: Share of the latest.
-        embargo: Candles left out after each cut; None for as many as a sample predicts.
-        dates: ``common``: one pair of dates for every symbol and timeframe, so that nothing in training is later than
-            the first validation candle of any. ``timeframe``: a pair for each timeframe, for models that are trained on
-            one of them at a time.
-    """
-
-    train: Share = 0.70
-    validation: Share = 0.15
-    test: Share = 0.15
-    embargo: Annotated[int, Field(ge=0)] | None = None
-    dates: Literal["common", "timeframe"] = "common"
-
-    @model_validator(mode="after")
-    def _whole(self) -> Split:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, validation and test have to add up to 1, not {total:g}")
-        return self
-
-
-class Training(_Part):
-    """How to train on it.
-
-    Attributes:
-        batch_size: Samples a step and process.
-        accumulation_steps: Steps whose gradients are added up before the weights change.
-        tokenizer_learning_rate: Peak rate of the tokenizer.
-        model_learning_rate: Peak rate of the model.
-        epochs: Passes at most.
-    """
-
-    batch_size: Count = 32
-    accumulation_steps: Count = 1
-    tokenizer_learning_rate: Rate = 2e-4
-    model_learning_rate: Rate = 4e-5
-    epochs: Count = 30
-
-
-class DatasetConfig(_Part):
+class DatasetConfig(Recipe):
     """A dataset, and how to train on it.
 
     Attributes:
-        model_name: What model and dataset are called, ``Model_A_4H``.
-        description: One line for people.
         source: Where candles come from, as `kronos.sources.open_source` takes it.
         timeframe: For symbols without a timeframe of their own.
         target_symbols: Instruments, a timeframe behind the last underscore: ``BTC-USDT-SWAP_4H``.
         records_per_timeframe: The latest closed candles of each symbol and timeframe.
         dataset_path: Its folder; None for its name in lower case in ``data/kronos_datasets``.
-        windows: A training sample.
-        split: Training, validation and test.
-        quality: ``paper`` keeps what passes the paper's filters, ``none`` everything.
-        training: How to train on it.
     """
 
-    model_name: Annotated[str, AfterValidator(_name)]
-    description: Annotated[str, AfterValidator(lambda text: shown(text, 300))] = ""
     source: Annotated[str, AfterValidator(_source)] = "okx"
     timeframe: Timeframe | None = None
     target_symbols: Annotated[tuple[Symbol, ...], Field(min_length=1)]
     records_per_timeframe: Annotated[int, Field(ge=2)] = 2000
-    dataset_path: Annotated[Path, AfterValidator(_folder)] | None = None
-    windows: Windows = Windows()
-    split: Split = Split()
-    quality: Literal["paper", "none"] = "paper"
-    training: Training = Training()
+    dataset_path: Folder | None = None
 
     @classmethod
     def check(cls, values: Mapping[str, Any], origin: str) -> DatasetConfig:
@@ -171,11 +78,6 @@ class DatasetConfig(_Part):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ParameterError(sentence(error, origin, cls)) from None
-
-    @property
-    def folder_name(self) -> str:
-        """Its name as a folder."""
-        return self.model_name.lower()
 
     @property
     def timeframes(self) -> tuple[str, ...]:
@@ -197,11 +99,6 @@ class DatasetConfig(_Part):
         )
         pairs = [(symbol, one) for symbol, interval in split for one in ([interval] if interval else usual)]
         return tuple(dict.fromkeys(pairs))
-
-    @property
-    def embargo(self) -> int:
-        """Candles left out after each cut."""
-        return self.windows.predict if self.split.embargo is None else self.split.embargo
 
     def folder(self, base: Path | None = None) -> Path:
         """Where the dataset lies.

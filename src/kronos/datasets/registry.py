@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+import re
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -36,10 +37,15 @@ class Entry:
     shipped: bool
 
 
-def configurations() -> list[Entry]:
-    """Every configuration that has a name; one in the working folder's ``configs/`` hides a shipped one."""
-    shipped = _listed(Path(str(resources.files("kronos") / "configs")), shipped=True)
-    own = _listed(_OWN, shipped=False)
+def configurations(*, training: bool = False) -> list[Entry]:
+    """Every configuration that has a name; one in the working folder's ``configs/`` hides a shipped one.
+
+    Args:
+        training: Whether those count too that no dataset can be prepared from, but a model trained by.
+    """
+    wanted = _is_dataset if not training else lambda path: _is_dataset(path) or _is_training(path)
+    shipped = _listed(Path(str(resources.files("kronos") / "configs")), wanted, shipped=True)
+    own = _listed(_OWN, wanted, shipped=False)
     return sorted(({entry.name: entry for entry in (*shipped, *own)}).values(), key=lambda entry: entry.name)
 
 
@@ -52,12 +58,12 @@ def load_config(name: str | Path) -> DatasetConfig:
     Raises:
         ParameterError: If there is none, naming the nearest, or something in it is wrong.
     """
-    path = _find(str(name))
-    return DatasetConfig.check(_read(path), path.name)
+    path = find_file(name, configurations())
+    return DatasetConfig.check(read_yaml(path), path.name)
 
 
-def _listed(folder: Path, *, shipped: bool) -> list[Entry]:
-    return [Entry(path.stem.lower(), path, shipped) for path in _files(folder) if _is_dataset(path)]
+def _listed(folder: Path, wanted: Callable[[Path], bool], *, shipped: bool) -> list[Entry]:
+    return [Entry(path.stem.lower(), path, shipped) for path in _files(folder) if wanted(path)]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -69,20 +75,40 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_dataset(path: Path) -> bool:
     """Whether a YAML file, be it broken, is about a dataset: other things are kept in ``configs/`` too."""
+    return b"target_symbol" in _content(path)
+
+
+def _is_training(path: Path) -> bool:
+    """Whether a YAML file, be it broken, is about training on candles that are there."""
+    content = _content(path)
+    return b"model_name" in content and re.search(rb"^data\s*:", content, re.MULTILINE) is not None
+
+
+def _content(path: Path) -> bytes:
     try:
-        return path.stat().st_size <= _MAX_BYTES and b"target_symbol" in path.read_bytes()
+        return path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
     except OSError:
-        return False
+        return b""
 
 
-def _find(name: str) -> Path:
+def find_file(name: str | Path, entries: Iterable[Entry]) -> Path:
+    """The file of a configuration.
+
+    Args:
+        name: A name in any case, or the path of a YAML file.
+        entries: Those that have a name.
+
+    Raises:
+        ParameterError: If there is none, naming the nearest.
+    """
+    name = str(name)
     path = expanded(name)
     if _is_file(path):
         return path
     wanted = name.lower()
     for ending in _ENDINGS:
         wanted = wanted.removesuffix(ending)
-    listed = {entry.name: entry.path for entry in configurations()}
+    listed = {entry.name: entry.path for entry in entries}
     # Whatever is wrong with the user's own of that name, it has to be told, not another one taken.
     found = listed | {one.stem.lower(): one for one in _files(_OWN)}
     if wanted in found:
@@ -130,7 +156,12 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a configuration's file holds, plain values as text.
+
+    Raises:
+        ParameterError: If it is no YAML of keys and values.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ParameterError(f"{path.name} is far too large for a configuration; check the path.")

@@ -1,45 +1,28 @@
-"""``splits.csv``: from which dates on candles are for choosing and calibrating, and from which on for judging.
+"""``splits.csv`` as an evaluation takes it: between which dates candles are chosen and calibrated on, or judged.
 
-    market,validation_from,test_from
-    us_equity,2016-07-01,2017-01-01
-
-What lies before ``validation_from`` is for training. The cuts are dates, the same for all series of a market, because
-instruments of a market move together.
+Reading the file is `kronos.datasets.split_dates`'s: training keeps to the same dates.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
-from kronos.candles.findings import shown
-from kronos.errors import DataError, ParameterError
+from kronos.datasets.split_dates import SPLITS, SplitDates, find_split_dates, read_split_dates
 from kronos.evaluation.plan import Dates
 
 Part = Literal["validation", "test"]
 
-SPLITS = "splits.csv"
 PARTS: tuple[Part, ...] = ("validation", "test")
-_COLUMNS = ("market", "validation_from", "test_from")
+
+__all__ = ["PARTS", "SPLITS", "Part", "Splits", "find_splits", "read_splits"]
 
 
 @dataclass(frozen=True, slots=True)
-class Splits:
-    """The cuts of a file.
-
-    Attributes:
-        path: The file.
-        cuts: By market, when validation and test begin.
-    """
-
-    path: Path
-    cuts: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]]
+class Splits(SplitDates):
+    """The cuts of a file."""
 
     def dates(self, part: Part) -> dict[str, Dates]:
         """Between which times candles of a part lie, by market.
@@ -61,26 +44,7 @@ def read_splits(path: str | Path) -> Splits:
     Raises:
         DataError: If it cannot be read, or a line is wrong.
     """
-    place = Path(path)
-    table = _table(place)
-    lacking = [name for name in _COLUMNS if name not in table.columns]
-    if lacking:
-        raise DataError(f"{place} has no column {lacking[0]}; it needs {', '.join(_COLUMNS)}.")
-    cuts: dict[str, tuple[pd.Timestamp, pd.Timestamp]] = {}
-    for number, row in enumerate(table[list(_COLUMNS)].itertuples(index=False), start=2):
-        where = f"Line {number} of {place}"
-        market, *texts = ("" if pd.isna(value) else str(value).strip() for value in row)
-        if not market:
-            raise DataError(f"{where} names no market; add it.")
-        if market in cuts:
-            raise DataError(f"{where} has the market '{shown(market)}' again; leave one line of it.")
-        validation, test = (_date(text, name, where) for text, name in zip(texts, _COLUMNS[1:], strict=True))
-        if (validation.tz is None) != (test.tz is None) or validation >= test:
-            raise DataError(f"{where} has its validation begin at {texts[0]}, not before its test at {texts[1]}.")
-        cuts[market] = (validation, test)
-    if not cuts:
-        raise DataError(f"{place} has no line; add the markets and their dates.")
-    return Splits(place, cuts)
+    return _of(read_split_dates(path))
 
 
 def find_splits(paths: Iterable[str | Path]) -> Splits | None:
@@ -95,37 +59,9 @@ def find_splits(paths: Iterable[str | Path]) -> Splits | None:
         DataError: If a line is wrong.
         ParameterError: If there are several.
     """
-    found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        folder = path if path.is_dir() else path.parent
-        places = [Path(os.path.normpath(folder / up / SPLITS)) for up in ("", "..", "../..")]
-        near = next((place for place in places if _ours(place)), None)
-        if near is not None:
-            found.setdefault(near.resolve(), near)
-    if len(found) > 1:
-        first, second, *_ = found.values()
-        raise ParameterError(f"There are dates in {first} and in {second}; say which count with --splits.")
-    return next((read_splits(path) for path in found.values()), None)
+    found = find_split_dates(paths)
+    return None if found is None else _of(found)
 
 
-def _ours(path: Path) -> bool:
-    try:
-        return path.is_file() and set(_COLUMNS) <= set(_table(path).columns)
-    except DataError:
-        return False
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no table"
-        raise DataError(f"{path} cannot be read ({reason.lower()}); give a CSV with {', '.join(_COLUMNS)}.") from error
-
-
-def _date(text: str, name: str, where: str) -> pd.Timestamp:
-    with suppress(ValueError, TypeError, OverflowError):
-        date = pd.Timestamp(text)
-        if not pd.isna(date):
-            return date
-    raise DataError(f"{where} has '{shown(text)}' as {name}; write a date like 2024-01-31.")
+def _of(dates: SplitDates) -> Splits:
+    return Splits(dates.cuts, dates.path)

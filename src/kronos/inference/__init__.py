@@ -4,7 +4,7 @@ from kronos.inference.devices import Precision, pick_device
 from kronos.inference.normalising import Prepared, calc_time_stamps
 from kronos.inference.predictor import KronosPredictor
 from kronos.inference.published import auto_regressive_inference, sample_from_logits, top_k_top_p_filtering
-from kronos.inference.registry import get_model_class, model_dict
+from kronos.inference.registry import get_model_class, model_dict, register_model
 from kronos.inference.sampling import PRESETS, SamplingParams
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "get_model_class",
     "model_dict",
     "pick_device",
+    "register_model",
     "sample_from_logits",
     "top_k_top_p_filtering",
 ]

@@ -286,10 +286,9 @@ class TokenizerDecoder:
         self.quantizer = tokenizer.quantizer
         self.s1_bits, self.s2_bits = tokenizer.s1_bits, tokenizer.s2_bits
         self.encoder, self.decoder = Stack(tokenizer.encoder, self.dtype), Stack(tokenizer.decoder, self.dtype)
-        names = ("embed", "quant_embed", "post_quant_embed", "head")
-        layers = [tokenizer.get_submodule(name) for name in names]
+        layers = tokenizer.embed, tokenizer.quant_embed, tokenizer.post_quant_embed, tokenizer.head
         self.embed, self.quant_embed, self.post_quant_embed, self.head = (
-            Linear(*(pack(p, self.dtype) for p in layer.parameters())) for layer in layers
+            Linear(pack(layer.weight, self.dtype), pack(layer.bias, self.dtype)) for layer in layers
         )
 
     def encode(self, x: Tensor) -> Tokens:

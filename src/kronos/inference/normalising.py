@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from kronos.candles import COLUMNS, PRICES
 from kronos.errors import DataError, ParameterError
+from kronos.zoo import Normalisation
 
 EPSILON = 1e-5  # added to every standard deviation
 STEPS = 8  # one-step volatilities in a unit of "steps": 24 candles ahead are within a unit, a clip at 5 is 40 away
 PRICE_COLUMNS, CLOSE = len(PRICES), COLUMNS.index("close")
 STAMP_COLUMNS = ("minute", "hour", "weekday", "day", "month")
 
-Normalisation = Literal["spread", "steps"]
 Floats = NDArray[np.float32] | NDArray[np.float64]
 ScaleRule = Callable[[Floats, Floats], Floats]
 Timestamps = pd.Series | pd.DatetimeIndex | NDArray[Any] | Sequence[Any]
@@ -169,7 +169,11 @@ def published_values(frame: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def prepare_published(
-    frame: pd.DataFrame, x_timestamp: pd.DatetimeIndex, y_timestamp: pd.DatetimeIndex, clip: float
+    frame: pd.DataFrame,
+    x_timestamp: pd.DatetimeIndex,
+    y_timestamp: pd.DatetimeIndex,
+    clip: float,
+    normalisation: Normalisation = "spread",
 ) -> Prepared:
     """The published pre-processing of one history.
 
@@ -184,5 +188,5 @@ def prepare_published(
         raise ParameterError("x_timestamp and y_timestamp must both have a timezone, or neither.")
     if x_timestamp.tz is not None:
         y_timestamp = y_timestamp.tz_convert(x_timestamp.tz)  # features are read from one wall clock
-    x, mean, scale = normalise(values, clip, published_scale)
+    x, mean, scale = normalise(values, clip, published_scale, normalisation)
     return Prepared(x, stamp_features(x_timestamp), stamp_features(y_timestamp), mean, scale, y_timestamp)

@@ -276,7 +276,8 @@ class KronosPredictor(PublishedMethods):
         return candles.tail(max(2, most if recipe.lookback is None else min(most, recipe.lookback)))
 
     def _prepare(self, history: Candles, time: FutureTimes) -> Prepared:
-        x, mean, scale = normalise(history.frame[list(COLUMNS)].to_numpy(dtype=np.float64), self.clip)
+        values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
+        x, mean, scale = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
         return Prepared(x, stamp_features(history.index), stamp_features(time.times), mean, scale, time.times)
 
 

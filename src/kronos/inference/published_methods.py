@@ -21,6 +21,7 @@ from kronos.inference.normalising import Prepared, Timestamps, as_index, prepare
 from kronos.inference.progress import progress_bar
 from kronos.inference.published import Decoders, check_horizon, generate_paths, make_batch
 from kronos.inference.sampling import SamplingParams
+from kronos.nn import KronosTokenizer
 
 
 class PublishedMethods(ABC):
@@ -30,11 +31,13 @@ class PublishedMethods(ABC):
         device: Where the networks compute.
         max_context: The longest window of history and forecast, in candles.
         clip: Bound of the normalised candles, in standard deviations.
+        tokenizer: What turns candles into tokens, and says how they are normalised.
     """
 
     device: torch.device
     max_context: int
     clip: float
+    tokenizer: KronosTokenizer
 
     @abstractmethod
     def decoders(self) -> Decoders:
@@ -144,7 +147,7 @@ class PublishedMethods(ABC):
             times = as_index(y_timestamp, "y_timestamp")
         if pred_len is not None and len(times) != pred_len:
             raise ParameterError(f"y_timestamp has {len(times)} times for pred_len {pred_len}; give one for each.")
-        return prepare_published(df, history, times, self.clip)
+        return prepare_published(df, history, times, self.clip, self.tokenizer.normalisation)
 
     def postprocess(self, values: NDArray[np.float32], prepared: Prepared) -> pd.DataFrame:
         """A frame of generated values ``[H, 6]``: de-normalised, float32, indexed by the future times."""

@@ -70,9 +70,9 @@ class Rotary(nn.Module):
         return angles.cos(), angles.sin()
 
     def forward(self, *heads: Tensor) -> tuple[Tensor, ...]:
-        """Rotate each of ``heads``, all ``[B, h, T, head_dim]``, by its position."""
-        cos, sin = self.table(heads[0].shape[-2])
-        return tuple(rotate(x, cos, sin) for x in heads)
+        """Rotate each of ``heads``, ``[B, h, T, head_dim]``, by its position; the shorter are the last of T rows."""
+        cos, sin = self.table(max(x.shape[-2] for x in heads))
+        return tuple(rotate(x, cos[-x.shape[-2] :], sin[-x.shape[-2] :]) for x in heads)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head causal attention with rotary positions; query and context may differ, their lengths may not."""
+    """Multi-head causal attention with rotary positions; the query may be another than the context."""
 
     def __init__(self, d_model: int, n_heads: int, attn_dropout: float = 0.0, resid_dropout: float = 0.0) -> None:
         super().__init__()
@@ -99,17 +99,17 @@ class Attention(nn.Module):
         """Row t of the query attends to rows 0 … t of the context.
 
         Args:
-            query: ``[B, T, d_model]``.
+            query: ``[B, P, d_model]``; where P < T, of the last P rows.
             context: ``[B, T, d_model]``, what keys and values are made of.
             padding_mask: ``[B, T]`` bool, True where the context row is real; None where all are.
 
         Returns:
-            ``[B, T, d_model]``.
+            ``[B, P, d_model]``.
         """
         q, k, v = (self.split(p(x)) for p, x in
                    ((self.q_proj, query), (self.k_proj, context), (self.v_proj, context)))  # fmt: skip
         q, k = self.rotary(q, k)
-        mask = None if padding_mask is None else _causal_and_real(padding_mask)
+        mask = _mask(query.shape[1], context, padding_mask)
         dropout = self.attn_dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None)
         return self.merge(mixed)
@@ -127,6 +127,16 @@ class Attention(nn.Module):
     def merge(self, x: Tensor) -> Tensor:
         """``[B, h, T, head_dim]`` to ``[B, T, d_model]``, projected out."""
         return self.resid_dropout(self.out_proj(x.transpose(1, 2).flatten(-2)))  # type: ignore[no-any-return]
+
+
+def _mask(rows: int, context: Tensor, padding_mask: Tensor | None) -> Tensor | None:
+    """Which rows of the context ``[B, T, d]`` its last ``rows`` may look at; None where all T do so causally."""
+    length = context.shape[1]
+    if padding_mask is not None:
+        return _causal_and_real(padding_mask)[:, :, length - rows :]
+    if rows == length:
+        return None
+    return torch.ones(rows, length, dtype=torch.bool, device=context.device).tril(length - rows)
 
 
 def _causal_and_real(real: Tensor) -> Tensor:

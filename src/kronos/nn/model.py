@@ -85,8 +85,11 @@ class DependencyAwareLayer(nn.Module):
         self.norm = RMSNorm(d_model)
 
     def forward(self, states: Tensor, query: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The training form: row t's query looks at rows 0 … t, rotated by position; all ``[B, T, d_model]``."""
-        return self.norm(states + self.cross_attn(query, states, padding_mask))  # type: ignore[no-any-return]
+        """The training form: row t's query looks at rows 0 … t, rotated by position.
+
+        ``[B, T, d_model]`` and queries of the last P rows, ``[B, P, d_model]``, to ``[B, P, d_model]``.
+        """
+        return self.norm(states[:, -query.shape[1] :] + self.cross_attn(query, states, padding_mask))  # type: ignore[no-any-return]
 
     def infer(self, states: Tensor, query: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """The published inference form: one query ``[B, 1, d_model]`` over all rows, unrotated."""
@@ -239,14 +242,23 @@ class Kronos(Pretrained):
 
         Arguments are those of `forward`.
         """
+        states = self.states(s1_ids, s2_ids, stamp, padding_mask)
+        return self.head(states), states
+
+    def states(
+        self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """What both heads read, ``[B, T, d_model]``: the normalised output of the blocks.
+
+        Arguments are those of `forward`.
+        """
         x = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
             x = x + self.time_emb(stamp)
         x = self.token_drop(x)
         for block in self.transformer:
             x = block(x, padding_mask)
-        states = self.norm(x)
-        return self.head(states), states
+        return self.norm(x)  # type: ignore[no-any-return]
 
     def decode_s2(self, context: Tensor, s1_ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """s2 logits of every row, given coarse tokens.

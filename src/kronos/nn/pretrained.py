@@ -21,9 +21,9 @@ from torch import nn
 
 from kronos import storage
 from kronos.errors import CheckpointError, ParameterError
-from kronos.zoo import Located, Pairing, describe, locate, read_config
+from kronos.zoo import Located, Pairing, describe, locate, normalisation_of, read_config
 
-_NOT_CONFIG = ("self", "__class__", "s2_attention")
+_NOT_CONFIG = ("self", "__class__", "s2_attention", "normalisation")
 
 
 class Pretrained(nn.Module):
@@ -99,7 +99,7 @@ class Pretrained(nn.Module):
     @classmethod
     def _load(cls, located: Located) -> Self:
         pairing = describe(located) if cls.kind == "model" else None
-        extra = {"s2_attention": pairing.s2_attention} if pairing else {}
+        extra = {"s2_attention": pairing.s2_attention} if pairing else {"normalisation": normalisation_of(located)}
         try:
             with torch.device("meta"):
                 network = cls(**read_config(located.folder, cls.kind), **extra)
@@ -170,9 +170,11 @@ class Pretrained(nn.Module):
         known = self.pairing if self.pairing and self.pairing.basis != "guessed" else None
         if tokenizer is None and known and known.tokenizer and not Path(known.tokenizer).is_absolute():
             tokenizer = known.tokenizer
+        own = getattr(self, "normalisation", "spread")
         sheet = {
             "context": context or (known.context if known else None),
             "tokenizer": tokenizer,
             "s2_attention": getattr(self, "s2_attention", None),
+            "normalisation": None if own == "spread" else own,
         }
         return {name: value for name, value in sheet.items() if value is not None}

@@ -10,6 +10,7 @@ Notable here:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,11 +62,13 @@ class BinarySphericalQuantizer(nn.Module):
         self.register_buffer("basis", torch.tensor([2**i for i in reversed(range(self.bits))]))
         self.register_buffer("group_basis", torch.tensor([2**i for i in reversed(range(group_size))]))
 
-    def forward(self, z: Tensor) -> tuple[Tensor, QuantizerLoss]:
+    def forward(self, z: Tensor, average: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, QuantizerLoss]:
         """Quantise.
 
         Args:
             z: ``[..., bits]``, any length; normalised here.
+            average: From the mean over these vectors to that over all processes, each of which has as many; the
+                codebook entropy is one of the whole batch. None where there is one process.
 
         Returns:
             The code ``[..., bits]`` of ±1/√n with its straight-through gradient, and the loss.
@@ -73,14 +76,15 @@ class BinarySphericalQuantizer(nn.Module):
         z = F.normalize(z, dim=-1)
         scale = 1 / math.sqrt(self.bits)
         code = (z + (signs(z) - z).detach()) * scale
-        return code, self._loss(z, code.detach())
+        return code, self._loss(z, code.detach(), average)
 
-    def _loss(self, z: Tensor, code: Tensor) -> QuantizerLoss:
+    def _loss(self, z: Tensor, code: Tensor, average: Callable[[Tensor], Tensor] | None) -> QuantizerLoss:
         w = self.weights
         commit = w.beta * (code - z).square().sum(-1).mean()
         p = torch.sigmoid(-4 * z / math.sqrt(self.bits)).flatten(0, -2)  # [N, bits], chance that a bit is 0
         sample_entropy = _binary_entropy(p).sum(-1).mean()
-        codebook_entropy = _binary_entropy(p.mean(0)).sum()
+        used = p.mean(0)
+        codebook_entropy = _binary_entropy(used if average is None else average(used)).sum()
         total = commit + w.zeta * (w.gamma0 * sample_entropy - w.gamma * codebook_entropy)
         return QuantizerLoss(total, commit, sample_entropy, codebook_entropy)
 

@@ -19,6 +19,7 @@ from kronos.errors import ParameterError
 from kronos.nn.layers import TransformerBlock, init_weights
 from kronos.nn.pretrained import Pretrained
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss, QuantizerWeights, signs
+from kronos.zoo import Normalisation
 
 
 class TokenizerLoss(NamedTuple):
@@ -58,6 +59,8 @@ class KronosTokenizer(Pretrained):
         gamma: Weight of the codebook entropy.
         zeta: Weight of both entropies.
         group_size: Shapes a buffer of the checkpoint and nothing else.
+        normalisation: What candles it reads: ``spread``, each column by its own mean and standard deviation, as
+            published, or ``steps``, see `kronos.inference.statistics`.
 
     Raises:
         ParameterError: If a size contradicts another.
@@ -83,9 +86,13 @@ class KronosTokenizer(Pretrained):
         gamma: float,
         zeta: float,
         group_size: int,
+        normalisation: Normalisation = "spread",
     ) -> None:
         super().__init__()
         self._remember(locals())
+        if normalisation not in ("spread", "steps"):
+            raise ParameterError(f"normalisation is 'spread' or 'steps', not '{normalisation}'.")
+        self.normalisation: Normalisation = normalisation
         if d_model % (2 * n_heads):
             raise ParameterError(f"d_model {d_model} must be a multiple of 2 × n_heads = {2 * n_heads}.")
         self.s1_bits, self.s2_bits = s1_bits, s2_bits

@@ -1,1 +1,78 @@
 """Training: objectives, the loop, checkpoints, monitors, LoRA, several models at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kronos.training.distributed import Process, process
+    from kronos.training.loop import Fitted, Trainer, fit
+    from kronos.training.lora import LoRA, add_lora, load_adapter, merge_lora, save_adapter
+    from kronos.training.monitors import JsonLines, TensorBoard, Terminal, TrainingMonitor
+    from kronos.training.objectives import (
+        Losses,
+        ModelObjective,
+        Objective,
+        ReconstructionWeights,
+        TokenizerObjective,
+        check_causality,
+    )
+    from kronos.training.settings import StageSettings
+
+_HOMES = {
+    "Fitted": "loop",
+    "JsonLines": "monitors",
+    "LoRA": "lora",
+    "Losses": "objectives",
+    "ModelObjective": "objectives",
+    "Objective": "objectives",
+    "Process": "distributed",
+    "ReconstructionWeights": "objectives",
+    "StageSettings": "settings",
+    "Terminal": "monitors",
+    "TensorBoard": "monitors",
+    "TokenizerObjective": "objectives",
+    "Trainer": "loop",
+    "TrainingMonitor": "monitors",
+    "add_lora": "lora",
+    "check_causality": "objectives",
+    "fit": "loop",
+    "load_adapter": "lora",
+    "merge_lora": "lora",
+    "process": "distributed",
+    "save_adapter": "lora",
+}
+
+__all__ = [
+    "Fitted",
+    "JsonLines",
+    "LoRA",
+    "Losses",
+    "ModelObjective",
+    "Objective",
+    "Process",
+    "ReconstructionWeights",
+    "StageSettings",
+    "TensorBoard",
+    "Terminal",
+    "TokenizerObjective",
+    "Trainer",
+    "TrainingMonitor",
+    "add_lora",
+    "check_causality",
+    "fit",
+    "load_adapter",
+    "merge_lora",
+    "process",
+    "save_adapter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch is not needed to list a command."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kronos.training' has no attribute '{name}'")
+    value = getattr(import_module(f"kronos.training.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

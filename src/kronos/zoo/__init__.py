@@ -2,10 +2,20 @@
 
 from kronos.zoo.architecture import Config, Kind, config_keys, count_parameters
 from kronos.zoo.cutoffs import Cutoffs
-from kronos.zoo.entries import DEFAULT_MODEL, S2Attention, ZooEntry, catalogue, find, nearest
+from kronos.zoo.entries import DEFAULT_MODEL, Normalisation, S2Attention, ZooEntry, catalogue, find, nearest
 from kronos.zoo.folders import check_folder, read_config
 from kronos.zoo.hub import Progress, cache_root, endpoint
-from kronos.zoo.locating import Cached, Located, Pairing, cached, describe, download, locate, seen_until
+from kronos.zoo.locating import (
+    Cached,
+    Located,
+    Pairing,
+    cached,
+    describe,
+    download,
+    locate,
+    normalisation_of,
+    seen_until,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -14,6 +24,7 @@ __all__ = [
     "Cutoffs",
     "Kind",
     "Located",
+    "Normalisation",
     "Pairing",
     "Progress",
     "S2Attention",
@@ -30,6 +41,7 @@ __all__ = [
     "find",
     "locate",
     "nearest",
+    "normalisation_of",
     "read_config",
     "seen_until",
 ]

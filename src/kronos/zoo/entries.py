@@ -19,6 +19,7 @@ from kronos.zoo.architecture import Config, Kind, check_config, count_parameters
 from kronos.zoo.cutoffs import ALL, Cutoffs, read_cutoffs
 
 S2Attention = Literal["published", "causal"]
+Normalisation = Literal["spread", "steps"]
 
 DEFAULT_MODEL = "kronos-nano"
 BUNDLED = Path(__file__).parent / "bundled"

@@ -18,7 +18,7 @@ from kronos.errors import CheckpointError
 from kronos.storage import expanded
 from kronos.zoo.architecture import Config, Kind, kind_of
 from kronos.zoo.cutoffs import Cutoffs, latest, read_cutoffs
-from kronos.zoo.entries import DEFAULT_MODEL, S2Attention, ZooEntry, catalogue, find, nearest
+from kronos.zoo.entries import DEFAULT_MODEL, Normalisation, S2Attention, ZooEntry, catalogue, find, nearest
 from kronos.zoo.folders import (
     CALIBRATION,
     CONFIG,
@@ -164,6 +164,24 @@ def describe(located: Located) -> Pairing:
         _recorded_form(path, record.get("s2_attention", s2_attention)),
         "recorded",
     )
+
+
+def normalisation_of(located: Located) -> Normalisation:
+    """Tell how a tokenizer wants its candles normalised: ``spread``, as published, unless its record says otherwise.
+
+    Args:
+        located: A tokenizer, as `locate` gives it.
+
+    Raises:
+        CheckpointError: If the checkpoint's ``kronos.json`` has a value that cannot be.
+    """
+    path = located.folder / RECORD
+    value = read_json(path).get("normalisation", "spread") if path.is_file() else "spread"
+    if value == "spread":
+        return "spread"
+    if value == "steps":
+        return "steps"
+    raise CheckpointError(f"{path} has normalisation = {value!r}, which must be spread or steps; correct it.")
 
 
 def seen_until(located: Located) -> Cutoffs | None:

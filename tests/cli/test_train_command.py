@@ -1,0 +1,203 @@
+"""``kronos train``: from options or configurations to a model that forecasts, what it prints, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.cells import cell_len
+from safetensors.torch import load_file
+
+from training.recipes import MODEL, TOKENIZER, small, write_candles
+
+FAST = ("--epochs", "1", "--steps", "2", "--batch-size", "4", "--lookback", "16", "--predict", "4", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def recipe(place):
+    """The path of a configuration of a few steps."""
+
+    def written(name, **changes):
+        path = place / f"{name}.yaml"
+        small(place, **({"model_name": name} | changes)).save(path)
+        return path
+
+    return written
+
+
+def states(done):
+    return [(one["model_name"], one["stage"], one["state"]) for one in json.loads(done.stdout)["stages"]]
+
+
+@pytest.mark.parametrize("command", [(), ("tokenizer",), ("model",), ("run",)])
+def test_help_has_examples_and_is_never_cut(invoke, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = invoke("train", *command, "--help")
+    assert shown.exit_code == 0
+    assert "Examples" in shown.stdout
+    assert "…" not in shown.stdout
+    assert max(map(cell_len, shown.stdout.splitlines())) <= 80
+
+
+def test_a_model_from_a_file_of_candles(invoke, checkpoint, place):
+    write_candles(place / "coin_1h.csv")
+    done = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["kind"] == "kronos training"
+    (stage,) = document["stages"]
+    assert (stage["stage"], stage["state"], stage["record"]["steps"]) == ("model", "done", 2)
+    assert stage["comparison"]["verdict"] in ("helped", "no evidence", "harmed")
+    assert document["report"] == "outputs/models/coin_1h/report.html"
+    assert Path(document["report"]).is_file()
+    forecast = invoke("forecast", "coin_1h.csv", "--model", "outputs/models/coin_1h/model", "-n", "2", "--samples", "3")
+    assert forecast.exit_code == 0, forecast.output
+    again = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST)
+    assert again.exit_code == 0, again.output
+    assert "was done already" in again.stdout
+    other = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--epochs", "2")
+    assert other.exit_code == 2
+    assert "other model settings" in other.stderr
+
+
+def test_what_is_shown_says_whether_it_helped(invoke, recipe):
+    shown = invoke("train", "run", recipe("Shown", stages=["model"]))
+    assert shown.exit_code == 0, shown.output
+    assert "model: trained, 1 epochs, 2 steps" in shown.stdout
+    assert "CRPS" in shown.stdout
+    assert "report.html" in shown.stdout
+    assert invoke("train", "run", "Shown.yaml", "-q").output == ""
+
+
+def test_a_tokenizer_and_then_its_model(invoke, checkpoint, place):
+    write_candles(place / "coin_1h.csv")
+    common = ("--data", "coin_1h.csv", *FAST, "--no-compare", "--json")
+    first = invoke("train", "tokenizer", *common, "--start", checkpoint / "tokenizer", "--name", "both")
+    assert first.exit_code == 0, first.output
+    assert states(first) == [("both", "tokenizer", "done")]
+    second = invoke(
+        *("train", "model", *common, "--start", checkpoint, "--tokenizer", "outputs/models/both/tokenizer"),
+        *("--name", "next", "--lora", "2"),
+    )
+    assert second.exit_code == 0, second.output
+    record = json.loads(Path("outputs/models/next/model/kronos.json").read_text())
+    assert record["tokenizer"] == "../../both/tokenizer"
+    assert Path("outputs/models/next/adapter/adapter_config.json").is_file()
+
+
+def test_networks_from_nothing(invoke, place):
+    write_candles(place / "coin_1h.csv")
+    done = invoke("train", "model", "--data", "coin_1h.csv", "--config", "mine.yaml")
+    assert done.exit_code == 2
+    assert "There is no configuration file mine.yaml" in done.stderr
+    config = {
+        "model_name": "New",
+        "data": "coin_1h.csv",
+        "architecture": {"tokenizer": TOKENIZER, "model": MODEL},
+        "quality": "none",
+    }
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    for stage in ("tokenizer", "model"):
+        done = invoke("train", stage, "--config", "mine.yaml", *FAST, "--no-compare", "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["stages"][0]["record"]["started_from"] is None
+    assert json.loads(Path("outputs/models/new/model/kronos.json").read_text())["s2_attention"] == "causal"
+
+
+def test_a_dry_run_shows_the_plan_and_all_that_is_wrong(invoke, recipe, place):
+    good = invoke("train", "run", recipe("Good"), "--dry-run", "--json")
+    assert good.exit_code == 0, good.output
+    (plan,) = json.loads(good.stdout)["runs"]
+    assert plan["problems"] == []
+    assert [stage["steps"] for stage in plan["stages"]] == [2, 2]
+    assert plan["windows"]["train_available"] > 0
+    assert not (place / "models").exists()
+    bad = invoke("train", "run", recipe("Bad", data="nowhere.csv", start="no-such-model"), "Good.yaml", "--dry-run")
+    assert bad.exit_code == 2
+    shown = " ".join(bad.stdout.split())
+    for words in ("nowhere.csv", "No checkpoint is called 'no-such-model'", "Nothing was trained or written", "Good"):
+        assert words in shown
+    refused = invoke("train", "run", "Bad.yaml", "Good.yaml")
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+    assert not (place / "models").exists()
+
+
+def test_several_where_one_fails(invoke, recipe, place):
+    names = [recipe(name, stages=["model"]) for name in ("Left", "Right")]
+    (place / "models" / "left").mkdir(parents=True)
+    recipe("Left", stages=["model"]).rename(place / "models" / "left" / "config.yaml")
+    recipe("Left", stages=["model"])
+    (place / "models" / "left" / "model").write_text("in the way")
+    done = invoke("train", "run", *names, "--no-compare", "--json")
+    assert done.exit_code == 1
+    assert states(done) == [("Left", "model", "failed"), ("Right", "model", "done")]
+    assert done.stderr.startswith("Error: Left, model: ")
+    assert Path(json.loads(done.stdout)["report"]).name == "trainings.html"
+    (place / "models" / "left" / "model").unlink()
+    again = invoke("train", "run", *names, "--no-compare", "--skip-existing", "--json")
+    assert again.exit_code == 0, again.output
+    assert states(again) == [("Left", "model", "done"), ("Right", "model", "kept")]
+
+
+def test_stages_that_are_not_there(invoke, recipe):
+    done = invoke("train", "run", recipe("Half", stages=["model"]), "--stage", "tokenizer")
+    assert done.exit_code == 2
+    assert "trains no tokenizer" in done.stderr
+    late = invoke("train", "run", recipe("Late"), "--stage", "model")
+    assert late.exit_code == 2
+    assert "needs its tokenizer" in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("model",), "Train on what?"),
+        (("model", "--data", "nowhere.csv"), "nowhere.csv"),
+        (("model", "--data", "coin_1h.csv", "--start", "kronos-smll"), "did you mean kronos-small?"),
+        (("model", "--data", "coin_1h.csv", "--from-scratch", "--lora", "4"), "--from-scratch starts from none"),
+        (("model", "--data", "coin_1h.csv", "--lookback", "600"), "has no window"),
+        (("model", "--data", "coin_1h.csv", "--config", "finetune_cvs"), "did you mean finetune_csv"),
+        (("run", "no_such"), "No configuration is called"),
+    ],
+)
+def test_misuse_is_one_sentence(invoke, place, words, told):
+    write_candles(place / "coin_1h.csv")
+    done = invoke("train", *words)
+    assert done.exit_code == 2, done.output
+    assert told in done.stderr
+    assert "Traceback" not in done.output
+    assert not (place / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_what_one_does(recipe, place):
+    settings = {
+        **{"batch_size": 8, "epochs": 2, "steps_per_epoch": 4, "validation_batches": 2},
+        **{"precision": "float32", "learning_rate": 0.003, "teacher_forcing": True},
+    }
+    for name in ("One", "Two"):
+        recipe(name, stages=["model"], training=settings)
+    words = ("-m", "kronos", "train", "model", "--no-compare", "--device", "cpu", "--config")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    runner = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    alone = subprocess.run([sys.executable, *words, "One.yaml"], capture_output=True, text=True, env=environment)
+    assert alone.returncode == 0, alone.stderr
+    both = subprocess.run(
+        [sys.executable, *runner, *words, "Two.yaml"], capture_output=True, text=True, env=environment
+    )
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("model: trained") == 1
+    one, two = (load_file(place / "models" / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert max(float((one[key].float() - two[key].float()).abs().max()) for key in one) < 1e-5

@@ -1,0 +1,320 @@
+"""Samples: where they lie, that they depend on their number alone, and that none knows its future."""
+
+import pickle
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from kronos.datasets import WindowDataset, WindowSettings, batches, collate, leaks, open_training_data
+from kronos.errors import ParameterError
+from kronos.inference.normalising import normalise
+
+WANTED = WindowSettings(lookback=40, predict=8, shortest=20, without_volume=0.2, mirrored=0.3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, new_folder):
+    folder = new_folder(tmp_path_factory.mktemp("windows") / "candles").several()
+    return open_training_data(folder.place, cache=folder.cache, quality="none", windows=WANTED)
+
+
+def train(data, wanted=WANTED, **changes):
+    return WindowDataset(data, "train", wanted, **({"samples": 300} | changes))
+
+
+def same(first, second):
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in first.__slots__)
+
+
+def series_of(data, row):
+    return next(number for number, one in enumerate(data.store.series) if one.start <= row < one.stop)
+
+
+def test_a_sample_is_a_window_of_six_columns(data):
+    sample = train(data)[0]
+    assert (sample.x.shape, sample.x.dtype) == ((48, 6), np.float32)
+    assert (sample.stamp.shape, sample.stamp.dtype) == ((48, 5), np.int64)
+    assert np.abs(sample.x).max() <= 5
+    assert 20 <= sample.known <= 40
+
+
+def test_a_sample_depends_on_seed_epoch_and_number_alone(data):
+    one, other = train(data), train(data)
+    order = np.random.default_rng(0).permutation(50)
+    shuffled = {int(index): one[int(index)] for index in order}
+    assert all(same(shuffled[index], other[index]) for index in range(50))
+    assert not np.array_equal(one[0].x, one[1].x)
+    assert not np.array_equal(one[0].x, train(data, seed=101)[0].x)
+    before = one[7]
+    one.set_epoch(3)
+    assert one.epoch == 3
+    assert not np.array_equal(before.x, one[7].x)
+    assert one[7].row == 3 * 300 + 7
+    one.set_epoch(0)
+    assert same(before, one[7])
+    assert same(before, train(data, samples=5_000)[7])
+
+
+def test_workers_and_processes_change_nothing(data):
+    dataset = train(data, samples=64)
+    dataset.set_epoch(2)
+    alone = list(batches(dataset, 16))
+    loaded = list(DataLoader(dataset, batch_size=16, num_workers=2, collate_fn=collate))
+    shares = [list(batches(dataset, 16, rank=rank, world=2)) for rank in range(2)]
+    assert len(alone) == len(loaded) == len(shares[0]) == 4
+    for step, batch in enumerate(alone):
+        torch.testing.assert_close(batch.x, loaded[step].x, rtol=0, atol=0)
+        both = torch.cat([shares[0][step].x, shares[1][step].x])
+        torch.testing.assert_close(batch.x, both, rtol=0, atol=0)
+        assert batch.row.tolist() == list(range(128 + 16 * step, 128 + 16 * step + 16))
+    [last] = batches(dataset, 16, start=3)
+    torch.testing.assert_close(last.x, alone[3].x, rtol=0, atol=0)
+
+
+def test_a_dataset_goes_to_other_processes_without_its_candles(data):
+    dataset = train(data)
+    dataset.set_epoch(1)
+    packed = pickle.dumps(dataset)
+    assert len(packed) < 50_000
+    assert same(pickle.loads(packed)[5], dataset[5])  # noqa: S301 (our own)
+
+
+def test_last_steps_that_are_not_full(data):
+    dataset = train(data, samples=21)
+    assert [len(batch) for batch in batches(dataset, 8)] == [8, 8, 5]
+    assert [len(batch) for batch in batches(dataset, 8, drop_last=True)] == [8, 8]
+    shares = [[len(batch) for batch in batches(dataset, 8, rank=rank, world=4)] for rank in range(4)]
+    assert shares == [[2, 2, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2]]
+    assert [len(one) for one in (next(batches(dataset, 8))[:3], next(batches(dataset, 8))[3:])] == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"batch_size": 9, "world": 2}, "a multiple of 2 processes, not 9"),
+        ({"rank": 2, "world": 2}, "there is no number 2"),
+        ({"start": -1}, "there is no step -1"),
+    ],
+)
+def test_batches_refuse_what_cannot_be(data, changes, problem):
+    with pytest.raises(ParameterError, match=problem):
+        batches(train(data), **({"batch_size": 8} | changes))
+
+
+def test_a_batch_moves_as_a_whole(data):
+    batch = next(batches(train(data), 4)).to("meta")
+    assert {tensor.device.type for tensor in (batch.x, batch.stamp, batch.known, batch.step, batch.row)} == {"meta"}
+    assert (batch.x.dtype, batch.stamp.dtype, batch.known.dtype, batch.step.dtype, batch.row.dtype) == (
+        torch.float32, torch.int64, torch.int64, torch.float32, torch.int64,
+    )  # fmt: skip
+
+
+@settings(max_examples=12)
+@given(
+    lengths=st.lists(st.integers(40, 160), min_size=1, max_size=4),
+    lookback=st.integers(2, 12),
+    predict=st.integers(1, 6),
+    jumps=st.lists(st.integers(1, 150), max_size=3),
+)
+def test_windows_never_leave_their_stretch(new_folder, walked, lengths, lookback, predict, jumps):
+    with tempfile.TemporaryDirectory() as place:
+        folder = new_folder(Path(place) / "candles")
+        for number, rows in enumerate(lengths):
+            frame = walked(number, rows)
+            for row in jumps:
+                frame.loc[row:, ["open", "high", "low", "close"]] *= 2
+            folder.add(f"{number % 2}/{number}.parquet", frame)
+        wanted = WindowSettings(lookback=lookback, predict=predict)
+        found = open_training_data(folder.place, cache=folder.cache, quality="none", windows=wanted)
+        for part in ("train", "val", "test"):
+            fitting = {
+                row
+                for span in found.spans(part)
+                for row in range(span.start, span.stop - wanted.total + 1)
+                if row + lookback >= span.future
+            }
+            if not fitting:
+                continue
+            dataset = WindowDataset(found, part, wanted)
+            assert dataset.available == len(dataset) == len(fitting)
+            drawn = [dataset.window(index).first for index in range(len(dataset))]
+            assert set(drawn) <= fitting
+            if part != "train":
+                assert sorted(drawn) == sorted(fitting)
+
+
+@pytest.mark.parametrize("normalisation", ["spread", "steps"])
+def test_training_and_forecasting_normalise_alike(data, normalisation):
+    dataset = WindowDataset(data, "val", WindowSettings(lookback=40, predict=8, normalisation=normalisation))
+    for index in range(0, len(dataset), 40):
+        sample, first = dataset[index], dataset.window(index).first
+        known = np.array(data.store.candles[first : first + 40])
+        expected, _, scale = normalise(known, 5, normalisation=normalisation)
+        np.testing.assert_array_equal(sample.x[:40], expected)
+        np.testing.assert_array_equal(sample.stamp, data.store.stamps[first : first + 48])
+        assert sample.step == pytest.approx(np.diff(known[:, 3]).std() / scale[3], rel=1e-12)
+
+
+def test_windows_of_validation_and_test_are_fixed_and_spread_evenly(data):
+    dataset = WindowDataset(data, "val", WANTED, samples=20)
+    assert len(dataset) == 20
+    rows = [dataset.window(index).first for index in range(20)]
+    dataset.set_epoch(5)
+    assert rows == [WindowDataset(data, "val", WANTED, samples=20, seed=9).window(index).first for index in range(20)]
+    assert {dataset[index].known for index in range(20)} == {40}
+    assert [dataset[index].row for index in range(20)] == list(range(20))
+    every = WindowDataset(data, "val", WANTED)
+    order = {every.window(index).first: index for index in range(len(every))}
+    steps = np.diff([order[row] for row in rows])
+    assert steps.max() - steps.min() <= 1
+    for row in rows:
+        span = next(one for one in data.spans("val") if one.start <= row < one.stop)
+        assert span.future - 40 <= row <= span.stop - 48
+
+
+@pytest.mark.parametrize("weighting", ["sqrt", "size", "equal"])
+def test_groups_share_as_asked(data, weighting):
+    dataset = train(data, WindowSettings(lookback=40, predict=8, weighting=weighting), samples=4_000)
+    spans = data.spans("train")
+    sizes = Counter()
+    for span in spans:
+        sizes[span.series] += max(0, len(span) - 47)
+    groups = np.array([sizes[0] + sizes[1], sizes[2]], dtype=float)
+    shares = groups ** {"sqrt": 0.5, "size": 1, "equal": 0}[weighting]
+    drawn = Counter(series_of(data, dataset.window(index).first) for index in range(4_000))
+    assert (drawn[0] + drawn[1]) / 4_000 == pytest.approx(shares[0] / shares.sum(), abs=0.03)
+    assert drawn[1] / (drawn[0] + drawn[1]) == pytest.approx(sizes[1] / groups[0], abs=0.03)
+
+
+def test_some_samples_lose_their_volume_and_some_are_upside_down(data):
+    dataset = train(data, samples=1_000)
+    windows = [dataset.window(index) for index in range(1_000)]
+    assert np.mean([one.without_volume for one in windows]) == pytest.approx(0.2, abs=0.05)
+    assert np.mean([one.mirrored for one in windows]) == pytest.approx(0.3, abs=0.06)
+    assert set(np.unique([one.known for one in windows])) == set(range(20, 41))
+    muted = next(index for index, one in enumerate(windows) if one.without_volume)
+    assert not dataset[muted].x[:, 4:].any()
+    loud = next(index for index, one in enumerate(windows) if not one.without_volume)
+    assert dataset[loud].x[:, 4:].any()
+
+
+def test_prices_upside_down_are_candles_again(data):
+    values = {"lookback": 40, "predict": 8, "normalisation": "steps"}
+    plain = train(data, WindowSettings(**values))
+    turned = train(data, WindowSettings(**values, mirrored=1.0))
+    for index in range(20):
+        x, mirror = plain[index].x, turned[index].x
+        np.testing.assert_array_equal(mirror[:, [0, 3, 4, 5]], np.hstack([-x[:, [0, 3]], x[:, 4:]]))
+        np.testing.assert_array_equal(mirror[:, 1], -x[:, 2])
+        np.testing.assert_array_equal(mirror[:, 2], -x[:, 1])
+        assert (mirror[:, 1] >= mirror[:, [0, 3]].max(axis=1)).all()
+        assert (mirror[:, 2] <= mirror[:, [0, 3]].min(axis=1)).all()
+        assert mirror[39, 3] == 0  # the last known close
+        assert turned[index].step == plain[index].step
+
+
+def test_as_many_samples_as_windows_unless_told(data):
+    assert len(train(data, samples=None)) == train(data).available
+    assert len(WindowDataset(data, "val", WANTED, samples=10**6)) == WindowDataset(data, "val", WANTED).available
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [({"samples": 0}, "samples counts windows"), ({"seed": -1}, "The seed is a whole number")],
+)
+def test_datasets_refuse_what_cannot_be(data, changes, problem):
+    with pytest.raises(ParameterError, match=problem):
+        train(data, **changes)
+    with pytest.raises(IndexError, match="There are 300 samples"):
+        train(data)[300]
+    with pytest.raises(ParameterError, match="there is no epoch -1"):
+        train(data).set_epoch(-1)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"lookback": 1}, "lookback counts candles"),
+        ({"predict": 0}, "predict counts candles"),
+        ({"shortest": 91}, "shortest lies between 2 and lookback = 90, not 91"),
+        ({"clip": 0}, "clip is a bound"),
+        ({"mirrored": 1.5}, "mirrored is a share"),
+        ({"without_volume": float("nan")}, "without_volume is a share"),
+        ({"normalisation": "zscore"}, "normalisation is one of spread, steps, not 'zscore'"),
+        ({"weighting": "log"}, "weighting is one of sqrt, size, equal, not 'log'"),
+    ],
+)
+def test_settings_refuse_what_cannot_be(values, problem):
+    with pytest.raises(ParameterError, match=problem):
+        WindowSettings(**values)
+
+
+class Noisy(WindowDataset):
+    def transform(self, candles, rng):
+        return candles * np.exp(rng.normal(0, 1e-3, (len(candles), 1)))
+
+
+class WholeWindow(WindowDataset):
+    def normalise(self, candles, known):
+        return super().normalise(candles, len(candles))
+
+
+class Smoothed(WindowDataset):
+    def transform(self, candles, rng):
+        candles[:-1] = (candles[:-1] + candles[1:]) / 2
+        return candles
+
+
+class Peeking(WindowDataset):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        behind = self.window(index).first + len(sample.x)
+        sample.x[0, 0] += self.data.store.candles[min(behind, len(self.data.store) - 1), 3]
+        return sample
+
+
+class Shorter(WindowDataset):
+    def transform(self, candles, rng):
+        return candles[1:]
+
+
+def test_subclasses_vary_training_samples_and_no_others(data):
+    assert not same(Noisy(data, "train", WANTED)[0], WindowDataset(data, "train", WANTED)[0])
+    assert same(Noisy(data, "train", WANTED)[0], Noisy(data, "train", WANTED)[0])
+    assert same(Noisy(data, "val", WANTED)[0], WindowDataset(data, "val", WANTED)[0])
+    with pytest.raises(ParameterError, match=r"Shorter.transform made candles \[47, 6\] of \[48, 6\]"):
+        Shorter(data, "train", WANTED)[0]
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+@pytest.mark.parametrize("normalisation", ["spread", "steps"])
+def test_no_sample_knows_its_future(data, part, normalisation):
+    wanted = WindowSettings(lookback=40, predict=8, shortest=20, normalisation=normalisation, mirrored=0.5)
+    assert leaks(WindowDataset(data, part, wanted)) == []
+    assert leaks(Noisy(data, part, wanted)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (WholeWindow, {"normalised candles before it", "its volatility", "the mean or the scale"}),
+        (Smoothed, {"normalised candles before it"}),
+        (Peeking, {"normalised candles before it"}),
+    ],
+)
+def test_planted_leaks_are_caught(data, kind, told):
+    found = leaks(kind(data, "train", WANTED))
+    assert all(any(what in sentence for sentence in found) for what in told)
+    assert found[0].startswith("Sample 0: ")
+    if kind is WholeWindow:
+        assert leaks(kind(data, "val", WANTED))
+        assert leaks(kind(data, "train", WindowSettings(lookback=40, predict=8, normalisation="steps")))
+    with pytest.raises(ParameterError, match="samples counts samples"):
+        leaks(kind(data, "train", WANTED), samples=0)

@@ -1,0 +1,109 @@
+"""The tokenizer whose weights are written down: it rounds to its grids, exactly, whatever the window."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kronos import KronosTokenizer
+from kronos.errors import ParameterError
+from kronos.inference.normalising import STEPS, normalise
+from kronos.training.scalar_tokenizer import Grid, ScalarCode, gray_signs, scalar_tokenizer
+
+CODE = ScalarCode()
+TOKENIZER = scalar_tokenizer(CODE)
+
+
+def candles(rows: int, seed: int) -> np.ndarray:
+    """A random walk whose steps are as large as the normalisation takes them to be."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.standard_t(4, rows)) * 0.007)
+    opens = np.concatenate(([100.0], close[:-1])) * np.exp(rng.normal(size=rows) * 0.0005)
+    top, bottom = np.maximum(opens, close), np.minimum(opens, close)
+    high, low = top + rng.exponential(0.4, rows), bottom - rng.exponential(0.4, rows)
+    volume = rng.lognormal(3, 0.7, rows)
+    return np.column_stack((opens, high, low, close, volume, volume * close))
+
+
+def there_and_back(x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return TOKENIZER.decode(TOKENIZER.encode(x, half=True), half=True)
+
+
+@given(st.floats(-39.9, 39.9), st.floats(-2.5, 2.5), st.floats(0.03, 3.9), st.floats(0.03, 3.9), st.floats(-0.7, 2.1))
+def test_every_number_comes_back_as_the_nearest_value_of_its_grid(close, body, upper, lower, volume):
+    opened = close - body
+    x = torch.tensor([opened, max(opened, close) + upper, min(opened, close) - lower, close], dtype=torch.float64)
+    x = torch.cat((x / STEPS, torch.tensor([volume, volume]))).float()[None, None]
+    back = there_and_back(x)[0, 0].double().numpy()
+    prices = back[:4] * STEPS
+    found = [prices[3], prices[3] - prices[0], prices[1] - prices[[0, 3]].max(), prices[[0, 3]].min() - prices[2]]
+    for value, given_value, grid in zip(
+        [*found, back[4]], [close, body, upper, lower, volume], CODE.grids, strict=True
+    ):
+        best = np.abs(grid.values - given_value).min()
+        assert abs(value - given_value) <= best + 2e-3 * max(1.0, abs(given_value)), grid
+
+
+def test_values_beyond_the_grid_come_back_as_its_ends():
+    x = torch.zeros(1, 2, 6)
+    x[0, 0], x[0, 1] = 5.0, -5.0
+    back = there_and_back(x)[0, :, 3] * STEPS
+    np.testing.assert_allclose(back.numpy(), [40.0, -40.0], rtol=1e-3)
+
+
+def test_a_step_comes_back_to_a_tenth_of_its_volatility():
+    x, _, _ = normalise(candles(400, 3), 5, normalisation="steps")
+    back = there_and_back(torch.tensor(x)[None])[0].numpy()
+    step = np.diff(x[:, 3]).std()
+    errors = np.diff(back[:, 3] - x[:, 3])
+    assert errors[-48:].std() < 0.1 * step  # near the last close, where forecasts are
+    assert errors.std() < 0.2 * step
+    assert abs(back[-1, 3] - x[-1, 3]) < 0.1 * step
+
+
+def test_the_coarse_token_is_the_close():
+    x, _, _ = normalise(candles(60, 5), 5, normalisation="steps")
+    with torch.no_grad():
+        s1, _ = TOKENIZER.encode(torch.tensor(x)[None], half=True)
+        coarse = TOKENIZER.decode_coarse(s1)
+    np.testing.assert_allclose(coarse[..., 3], there_and_back(torch.tensor(x)[None])[..., 3], atol=1e-4)
+
+
+def test_a_candle_is_coded_by_itself():
+    x, _, _ = normalise(candles(64, 8), 5, normalisation="steps")
+    whole = TOKENIZER.encode(torch.tensor(x)[None])
+    alone = TOKENIZER.encode(torch.tensor(x)[:, None])
+    assert torch.equal(whole[0], alone[:, 0])
+
+
+def test_neighbours_differ_in_one_bit():
+    signs = gray_signs(6)
+    assert len(np.unique(signs, axis=0)) == 64
+    assert set((np.diff(signs, axis=0) != 0).sum(1)) == {1}
+
+
+def test_it_is_a_checkpoint_like_any_other(tmp_path):
+    TOKENIZER.save_pretrained(tmp_path)
+    again = KronosTokenizer.from_pretrained(tmp_path)
+    assert again.normalisation == "steps"
+    x, _, _ = normalise(candles(64, 2), 5, normalisation="steps")
+    assert torch.equal(again.encode(torch.tensor(x)[None]), TOKENIZER.encode(torch.tensor(x)[None]))
+
+
+@pytest.mark.parametrize("bits", [(1, 1, 1, 1), (6, 2, 1, 3), (9, 4, 3, 1)])
+def test_other_grids_give_other_tokenizers(bits):
+    close, body, wick, volume = bits
+    code = ScalarCode(Grid(close, -30, 30, 5), Grid(body, -2, 2, 0.5), Grid(wick, 0.05, 3, 0.5), Grid(volume, -1, 2, 1))
+    tokenizer = scalar_tokenizer(code)
+    assert (tokenizer.s1_bits, tokenizer.s2_bits) == (close, body + 2 * wick + volume)
+    ids = torch.arange(2**close)[:, None]
+    with torch.no_grad():
+        levels = tokenizer.decode_coarse(ids)[:, 0, 3] * STEPS
+    np.testing.assert_allclose(np.sort(levels.numpy()), code.close.values, rtol=2e-3, atol=2e-3)
+
+
+def test_what_is_no_grid_is_refused():
+    with pytest.raises(ParameterError, match="no grid"):
+        Grid(3, 2.0, 1.0, 0.5)
