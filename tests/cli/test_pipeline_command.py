@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from training.recipes import write_checkpoint
 
 QUICK = ("--source", "simulated", "--most", "6", "--samples", "4")
