@@ -47,9 +47,10 @@ types: install-dev  ## Strict types
 imports: install-dev  ## Who may import whom
 	$(BIN)/lint-imports
 
-bench: install-dev  ## Measure, and write docs/performance.md and docs/performance-data.md
+bench: install-dev  ## Measure, and write docs/performance.md, docs/performance-data.md and docs/performance-training.md
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks training
 
 check: lint types imports test  ## Everything that must hold
 

@@ -154,6 +154,17 @@ def test_files_that_cannot_be_read_are_told_and_stop_nothing(folder, caplog):
     assert len(stores(folder.cache)) == 1
 
 
+def test_a_file_that_only_the_manifest_knows_stops_nothing_either(folder, walked):
+    folder.several()
+    lines = ["path,market,symbol,freq", "a/one.parquet,m,ONE,1h", "a/absent.parquet,m,ABSENT,1h"]
+    (folder.place / "MANIFEST.csv").write_text("\n".join(lines))
+    store = build_store(folder.place, folder.cache)
+    assert told(store) == [("one", "m 1h", 900)]
+    assert [path for path, _ in store.unreadable] == [str(folder.place / "a/absent.parquet")]
+    folder.add("a/absent.parquet", walked(9, 80))
+    assert told(build_store(folder.place, folder.cache)) == [("one", "m 1h", 900), ("absent", "m 1h", 80)]
+
+
 def test_nothing_to_read_is_said(folder):
     folder.place.mkdir()
     with pytest.raises(DataError, match="no candle files"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kronos import KronosPredictor, KronosTokenizer
 from kronos.errors import CheckpointError, ParameterError
 from kronos.inference.normalising import STEPS, normalise, statistics
-from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
+from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
 from networks import random_model, random_tokenizer
 
 

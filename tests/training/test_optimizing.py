@@ -8,9 +8,11 @@ import torch
 from kronos.errors import ParameterError
 from kronos.training import precision
 from kronos.training.averaging import AveragedWeights
+from kronos.training.distributed import Process
 from kronos.training.feeding import ahead
 from kronos.training.optimizing import make_optimizer, moments, restore_moments, set_rate, trained
-from training.runs import model, small
+from kronos.training.stepping import Stepper
+from training.runs import model, objective, small
 
 
 def test_matrices_decay_and_nothing_else_does():
@@ -71,6 +73,18 @@ def test_averages_follow_and_are_in_place_for_a_while():
     with average.in_place():
         assert layer.weight.item() == pytest.approx(want)
     assert layer.weight.item() == 3.0
+
+
+def test_processes_begin_with_the_same_averages_too():
+    class Second(Process):
+        def from_first(self, values):
+            return values.fill_(7.0)
+
+    made = objective("model")
+    stepper = Stepper(made, small(ema=0.9), Second(0, 1, torch.device("cpu")), 10)
+    stepper.agree()
+    for values in (made.network.state_dict(), stepper.average.values):
+        assert (values["norm.weight"] == 7).all()
 
 
 def test_the_background_keeps_the_order_and_passes_errors_on():

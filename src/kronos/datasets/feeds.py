@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,9 +119,12 @@ class FileFeed:
         return self.listed.named
 
     def identity(self) -> dict[str, Any]:
-        """Its name, what is known of it, and its digest."""
+        """Its name, what is known of it, and its digest: None where it cannot be read, of which `read` tells."""
         known = {"market": self.listed.market, "symbol": self.listed.symbol, "interval": self.listed.interval}
-        return {"file": self.listed.path.name, **known, "sha256": sha256_file(self.listed.path)}
+        digest = None
+        with suppress(DataError):
+            digest = sha256_file(self.listed.path)
+        return {"file": self.listed.path.name, **known, "sha256": digest}
 
     def read(self) -> Iterator[Fed]:
         """Its instruments; their candles are cleaned."""

@@ -70,8 +70,8 @@ class Windows(Part):
     Attributes:
         lookback: Candles of history.
         predict: Candles to predict.
-        shortest: Where set, each training sample knows only the latest ``shortest`` to ``lookback`` candles of history,
-            and predicts the others too.
+        shortest: Where set, each training sample knows only its first ``shortest`` to ``lookback`` candles, and
+            predicts the others too.
         clip: Bound of the normalised candles.
         normalisation: ``spread`` (published) or ``steps``; None for that of the model that training starts from.
         without_volume: Share of training samples whose volume and amount are zeroed.

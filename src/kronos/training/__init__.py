@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         TokenizerObjective,
         check_causality,
     )
+    from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
     from kronos.training.settings import StageSettings
 
 _HOMES = {
     "Fitted": "loop",
+    "Grid": "scalar_code",
     "JsonLines": "monitors",
     "LoRA": "lora",
     "Losses": "objectives",
@@ -29,6 +31,7 @@ _HOMES = {
     "Objective": "objectives",
     "Process": "distributed",
     "ReconstructionWeights": "objectives",
+    "ScalarCode": "scalar_code",
     "StageSettings": "settings",
     "Terminal": "monitors",
     "TensorBoard": "monitors",
@@ -42,10 +45,12 @@ _HOMES = {
     "merge_lora": "lora",
     "process": "distributed",
     "save_adapter": "lora",
+    "scalar_tokenizer": "scalar_code",
 }
 
 __all__ = [
     "Fitted",
+    "Grid",
     "JsonLines",
     "LoRA",
     "Losses",
@@ -53,6 +58,7 @@ __all__ = [
     "Objective",
     "Process",
     "ReconstructionWeights",
+    "ScalarCode",
     "StageSettings",
     "TensorBoard",
     "Terminal",
@@ -66,6 +72,7 @@ __all__ = [
     "merge_lora",
     "process",
     "save_adapter",
+    "scalar_tokenizer",
 ]
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from kronos.datasets.windows import WindowDataset, collate
-from kronos.training.objectives import Objective
 from kronos.training.settings import StageSettings
+
+if TYPE_CHECKING:
+    from kronos.training.objectives import Objective
 
 _SHOWN = 16  # hexadecimal digits of a hash
 
@@ -32,6 +35,9 @@ def identity(
         "network": {"kind": network.kind, "start": weights_digest(network)},
         "data": {
             "steps_per_epoch": settings.steps(train.available),
+            # A few samples do not tell how others are drawn and varied.
+            "windows": asdict(train.settings),
+            "validation_windows": asdict(validation.settings),
             "training": data_digest(train),
             "validation": data_digest(validation),
         },
@@ -48,11 +54,11 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def data_digest(dataset: WindowDataset) -> str:
-    """A hash of the candles, of how many samples are made of them, and of a few samples as they are made."""
+    """A hash of the candles, of how many samples are drawn of them and by which seed, and of a few of these samples."""
     number = len(dataset)
     dataset.set_epoch(0)
     batch = collate([dataset[index] for index in sorted({0, number // 3, 2 * number // 3, number - 1})])
-    digest = hashlib.sha256(f"{dataset.data.digest} {number} {dataset.available}".encode())
+    digest = hashlib.sha256(f"{dataset.data.digest} {number} {dataset.available} {dataset.seed}".encode())
     for one in (batch.x, batch.stamp, batch.known, batch.step):
         digest.update(one.contiguous().numpy().data)
     return digest.hexdigest()[:_SHOWN]

@@ -32,7 +32,7 @@ from kronos.training.drawing import guarded_generator
 from kronos.training.feeding import ahead, moved
 from kronos.training.identity import identity
 from kronos.training.monitors import TrainingMonitor
-from kronos.training.objectives import ModelObjective, Objective, check_causality
+from kronos.training.objectives import ModelObjective, Objective, check_causality, check_normalisation
 from kronos.training.precision import compiled, threads
 from kronos.training.settings import StageSettings
 from kronos.training.stepping import Stepper
@@ -142,6 +142,7 @@ class Trainer:
                 f"The training set gives {len(train):,} samples an epoch, but {self.epoch_steps:,} steps of "
                 f"{settings.batch_size} take {needed:,}; make it with samples={needed}."
             )
+        check_normalisation(objective, train, validation)
         self.samples = samples_of(validation, settings.validation_batches * settings.batch_size)
         self.identity = identity(objective, train, validation, settings)
         self.state = ResumeState(folder / RESUME)
@@ -331,6 +332,7 @@ class Trainer:
         self.step, self.epoch, self.stopped = progress.step, progress.epoch, progress.stopped
         self.best = math.inf if progress.best is None else progress.best
         self.best_epoch, self.history, self._earlier = progress.best_epoch, list(progress.history), progress.seconds
+        self._clock = progress.seconds  # until processes agree on it again
         self.recent, self.whole = Tally(progress.pending.get("recent")), Tally(progress.pending.get("whole"))
         if not sections:
             return True

@@ -20,12 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.candles import COLUMNS
-from kronos.datasets.windows import Batch
+from kronos.datasets.windows import Batch, WindowDataset
 from kronos.errors import ParameterError
 from kronos.nn import Kronos, KronosTokenizer, QuantizerLoss
 from kronos.nn.pretrained import Pretrained
 from kronos.training.distributed import average_over_processes
 from kronos.training.drawing import uniforms
+from kronos.training.identity import weights_digest
 from kronos.training.precision import wide
 
 _CLOSE = COLUMNS.index("close")
@@ -120,8 +121,9 @@ class _Reconstruction:
 class TokenizerObjective:
     """Reconstruct candles through their tokens: ``(coarse + full + quantiser)/2``, as published.
 
-    Codes are computed in float32 whatever is around: they are signs. The entropy of the codebook is that of a
-    micro-batch over all processes. A validation scores the error of the full reconstruction.
+    Codes are computed in float32 whatever is around: they are signs. The entropy of the codebook, and what errors in
+    steps are weighed against, are those of a micro-batch over all processes. A validation scores the error of the full
+    reconstruction.
 
     Args:
         network: The tokenizer that is trained.
@@ -217,9 +219,9 @@ class ModelObjective:
         self.seed = seed
 
     def describe(self) -> dict[str, Any]:
-        """The options."""
+        """The options, and a hash of the tokenizer: with other tokens it is another task."""
         options = {"teacher_forcing": self.teacher_forcing, "loss_on": self.loss_on, "draws": self.seed}
-        return {"objective": "model", **options}
+        return {"objective": "model", **options, "tokenizer": weights_digest(self.tokenizer)}
 
     def losses(self, batch: Batch, *, training: bool) -> Losses:
         """Mean of both cross-entropies, and each of them."""
@@ -293,7 +295,7 @@ def check_causality(objective: ModelObjective, batch: Batch) -> None:
     Raises:
         ParameterError: If a loss changes.
     """
-    half = batch.x.shape[1] // 2
+    half = max(batch.x.shape[1] // 2, 2)  # the first candle has no loss
     other = batch.x.clone()
     other[:, half:] = -other[:, half:].flip(1) + 0.5
     with torch.no_grad():
@@ -304,6 +306,27 @@ def check_causality(objective: ModelObjective, batch: Batch) -> None:
             f"The loss of a candle changes by {change:.2g} nats with candles that come after it: network or tokenizer "
             "look ahead, so that no validation could be trusted; make their attention causal."
         )
+
+
+def check_normalisation(objective: Objective, *parts: WindowDataset) -> None:
+    """Make sure that samples are normalised as the tokenizer knows candles: forecasts go by its record.
+
+    Args:
+        objective: With the tokenizer.
+        parts: The samples.
+
+    Raises:
+        ParameterError: If they are not.
+    """
+    words = objective.tokenizer if isinstance(objective, ModelObjective) else objective.network
+    known = getattr(words, "normalisation", None)
+    for part in parts:
+        given = part.settings.normalisation
+        if known not in (None, given):
+            raise ParameterError(
+                f"The {part.part} windows are normalised by '{given}', but the tokenizer knows candles by '{known}'; "
+                f"make them with normalisation='{known}'."
+            )
 
 
 def _with(batch: Batch, x: Tensor) -> Batch:

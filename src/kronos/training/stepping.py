@@ -123,6 +123,8 @@ class Stepper:
 
     @torch.no_grad()
     def agree(self) -> None:
-        """Give every process the first one's weights."""
+        """Give every process the first one's weights, averages too."""
         for parameter in self.parameters.values():
             self._ours.from_first(parameter.detach())
+        for value in () if self.average is None else self.average.values.values():
+            self._ours.from_first(value)
