@@ -45,22 +45,28 @@ class Grid:
         low: The first value.
         high: The last value.
         bend: Below this the values are evenly spaced, above it their distances grow in proportion.
+        with_zero: Whether 0 is a value. There is one value fewer above it then, and the last is below ``high``.
     """
 
     bits: int
     low: float
     high: float
     bend: float
+    with_zero: bool = False
 
     def __post_init__(self) -> None:
         if not (1 <= self.bits <= 12 and self.low < self.high and self.bend > 0):
             raise ParameterError(f"{self} is no grid: 1 to 12 bits, low below high, and a bend above 0 are needed.")
+        if self.with_zero and self.low != -self.high:
+            raise ParameterError(f"{self} is no grid: to have 0 among its values it reaches as far down as up.")
 
     @property
     def values(self) -> NDArray[np.float64]:
         """The values, increasing, ``[2^bits]``."""
         ends = np.arcsinh(self.low / self.bend), np.arcsinh(self.high / self.bend)
-        values: NDArray[np.float64] = self.bend * np.sinh(np.linspace(*ends, 2**self.bits))
+        number = 2**self.bits
+        places = np.linspace(*ends, number + 1)[:-1] if self.with_zero else np.linspace(*ends, number)
+        values: NDArray[np.float64] = self.bend * np.sinh(places)
         return values
 
 
@@ -69,13 +75,13 @@ class ScalarCode:
     """What the bits of a candle say; prices in one-step volatilities, volume in its standard deviations.
 
     Attributes:
-        close: The close, from the last known one. s1.
+        close: The close, from the last known one, which is 0 and no error. s1.
         body: Close minus open. s2, with the rest.
         wick: High minus the upper end of the body, and the lower end minus low.
         volume: The volume; the amount is taken to be the same.
     """
 
-    close: Grid = Grid(8, -40.0, 40.0, 8.0)
+    close: Grid = Grid(8, -40.0, 40.0, 8.0, with_zero=True)
     body: Grid = Grid(3, -2.6, 2.6, 0.5)
     wick: Grid = Grid(3, 0.03, 4.0, 0.3)
     volume: Grid = Grid(2, -0.75, 2.2, 0.8)
