@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.recipes import write_checkpoint
+from kronos.errors import DataError
+from kronos.training.planning import make_plan
+from kronos.training.running import How, run
+from training.recipes import small, write_candles, write_checkpoint
 
 QUICK = ("--source", "simulated", "--most", "6", "--samples", "4")
 
@@ -15,6 +18,7 @@ QUICK = ("--source", "simulated", "--most", "6", "--samples", "4")
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_checkpoint(tmp_path / "start")
+    write_candles(tmp_path / "walk_1h.csv")
     return tmp_path
 
 
@@ -74,3 +78,30 @@ def test_misuse(invoke):
     assert nothing.exit_code == 2
     assert "No configuration is called" in nothing.stderr
     assert "Examples" in invoke("pipeline", "--help").stdout
+
+
+def test_a_plain_file_is_evaluated_on_the_dates_that_nothing_was_chosen_by(invoke, place, monkeypatch):
+    asked = []
+
+    def refuse(request):
+        asked.append(request.span)
+        raise DataError("enough")
+
+    monkeypatch.setattr("kronos.cli.evaluate.run", refuse)
+    config = small(place, stages=["model"])
+    config.save(place / "plain.yaml")
+    (trained,) = run([make_plan(config)], How(compare=False))
+    done = invoke("pipeline", "plain.yaml", "--skip-existing", "--json")
+    assert done.exit_code == 2, done.output
+    assert steps(done) == {"Small": ["kept", "kept", "failed"]}
+    assert json.loads(done.stdout)["models"][0]["evaluation"] is None
+    (cuts,) = trained.record.data["split"]["cuts"].values()
+    assert [span.start for span in asked] == [cuts["test_from"]]
+
+
+def test_what_cannot_be_evaluated_is_refused_before_it_is_trained(invoke, place):
+    small(place, data="qlib:somewhere:csi300").save(place / "plain.yaml")
+    done = invoke("pipeline", "plain.yaml")
+    assert done.exit_code == 2
+    assert "Qlib" in done.stderr
+    assert "kronos train run" in done.stderr

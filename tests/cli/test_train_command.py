@@ -201,3 +201,19 @@ def test_two_processes_of_torchrun_train_what_one_does(recipe, place):
     assert both.stdout.count("model: trained") == 1
     one, two = (load_file(place / "models" / name / "model" / "model.safetensors") for name in ("one", "two"))
     assert max(float((one[key].float() - two[key].float()).abs().max()) for key in one) < 1e-5
+
+
+def test_curves_for_tensorboard_are_not_left_out_without_a_word(invoke, recipe, place):
+    done = invoke("train", "run", recipe("One"), recipe("Two"), "--mode", "parallel", "--tensorboard")
+    assert done.exit_code == 2
+    assert "--tensorboard" in done.stderr
+    assert not (place / "models").exists()
+
+
+@pytest.mark.parametrize("command", [("run",), ("model", "--config")])
+def test_the_device_of_the_environment_counts(invoke, recipe, monkeypatch, command):
+    training = {"batch_size": 4, "epochs": 1, "steps_per_epoch": 2, "validation_batches": 2}
+    monkeypatch.setenv("KRONOS_DEVICE", "cpu")
+    done = invoke("train", *command, recipe("One", stages=["model"], training=training), "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["runs"][0]["stages"][0]["settings"]["device"] == "cpu"

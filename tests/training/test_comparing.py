@@ -289,3 +289,12 @@ def test_an_interval_that_cannot_be_told_claims_nothing():
     unknown = Estimate(-1.0, math.nan, math.nan, 0.95, "bootstrap", 50, 1.0, 50)
     assert Measure("nll", 1.0, 0.0, unknown, {}).word == "too few dates"
     assert "nan" not in Measure("nll", 1.0, 0.0, unknown, {}).sentence
+
+
+def test_a_figure_that_cannot_be_told_is_written_and_read_again(helped, tmp_path):
+    rivals = tuple(replace(one, crps=dict.fromkeys(one.crps, math.nan)) for one in helped.rivals)
+    groups = {"a 1h": {"start": math.nan, "tuned": 1.0, "n": 3}}
+    measures = tuple(replace(one, by_group=groups) for one in helped.measures)
+    found = Comparison.read(replace(helped, rivals=rivals, measures=measures).save(tmp_path / "comparison.json"))
+    assert any("nan" in line for line in found.summary())
+    assert math.isnan(found.measures[0].by_group["a 1h"]["start"])

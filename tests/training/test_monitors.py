@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,3 +218,10 @@ def test_tensorboard_that_is_missing_is_named_with_its_mend(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ParameterError, match=r"pip install 'kronos\[train\]'"):
         TensorBoard(tmp_path)
+
+
+def test_a_line_ends_where_json_ends(tmp_path):
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.on_start({"step": 0})
+    log.save_checkpoint(Path("odd\u2028name\u0085"), best=True)
+    assert [one["event"] for one in read_lines(tmp_path / "log.jsonl")] == ["start", "checkpoint"]

@@ -160,3 +160,21 @@ def test_a_checkpoint_without_a_record_counts_as_published(tmp_path):
     (bare / "model" / "kronos.json").unlink()
     plan = make_plan(small(tmp_path, start=str(bare)))
     assert plan.context == 512
+
+
+def test_to_forget_a_training_removes_nothing_that_is_none(tmp_path):
+    config = small(tmp_path)
+    (config.folder / "training").mkdir(parents=True)
+    (config.folder / "training" / "thesis.docx").touch()
+    assert any("no training's" in one for one in problems(config, restart=True))
+    shutil.rmtree(config.folder)
+    config.folder.touch()
+    assert any("is a file" in one for one in problems(config, restart=True))
+
+
+def test_what_starts_from_a_model_that_is_yet_to_be_trained_is_not_passed_over(tmp_path):
+    first = small(tmp_path, model_name="First")
+    made = [first.folder / stage for stage in ("tokenizer", "model")]
+    second = small(tmp_path, model_name="Second", start=str(first.folder), stages=["model"])
+    found = problems(second, made=made)
+    assert any("first/model is yet to be trained" in one for one in found), found

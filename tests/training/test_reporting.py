@@ -236,6 +236,13 @@ def test_a_training_from_scratch_asks_no_such_question(run, tmp_path):
     assert RULE not in text
 
 
+def test_links_hold_whatever_folders_are_called(run, tmp_path):
+    stories = [read_story(run), read_story(make_run(tmp_path / "50 % #1" / "mine"))]
+    write_reports(stories, tmp_path / "all.html")
+    values = Words((tmp_path / "all.html").read_text("utf-8")).values
+    assert ("href", "50%20%25%20%231/mine/report.html") in values
+
+
 def test_a_training_that_failed_half_way_has_a_page_too(tmp_path):
     run = make_run(tmp_path / "mine", stages=("tokenizer",), done=False)
     states = {"tokenizer": ("failed", f"The disk is full {HOSTILE}."), "model": ("skipped", "it needs its tokenizer")}

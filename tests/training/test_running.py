@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 from kronos.errors import ParameterError
 from kronos.inference import KronosPredictor
+from kronos.training import running
 from kronos.training.config import load_config
 from kronos.training.monitors import TrainingMonitor
 from kronos.training.planning import make_plan
-from kronos.training.running import How, run
+from kronos.training.running import How, report, run
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
 QUICK = How(compare=False)
@@ -207,3 +208,116 @@ def test_sigterm_ends_it_at_a_state_to_go_on_from(tmp_path, mode):
     assert progress["stopped"] is None
     assert progress["step"] < 6000
     assert not (configs[0].folder / "model").exists()
+
+
+def test_one_that_could_not_begin_can_be_given_again(tmp_path):
+    first = small(tmp_path, model_name="First", stages=["tokenizer"])
+    second = small(tmp_path, model_name="Second", stages=["model"])
+    second = second.changed({"start": {"tokenizer": str(first.folder / "tokenizer")}})
+    made = [first.folder / "tokenizer"]
+    plans = [make_plan(config, made=made) for config in (first, second)]
+    (tmp_path / "walk_1h.csv").rename(tmp_path / "gone.csv")
+    outcomes = run(plans, QUICK)
+    assert [one.state for one in outcomes] == ["failed", "skipped"]
+    report(outcomes)
+    assert "Second" in (second.folder / "report.html").read_text("utf-8")
+    (tmp_path / "gone.csv").rename(tmp_path / "walk_1h.csv")
+    again = [make_plan(config, made=made) for config in (first, second)]
+    assert [plan.problems for plan in again] == [(), ()]
+    assert [one.state for one in run(again, QUICK)] == ["done", "done"]
+
+
+class Slow(TrainingMonitor):
+    """Takes a second, and may not let it come to an end."""
+
+    def on_epoch_end(self, epoch, logs):
+        time.sleep(1 if epoch == 0 else 0)
+
+    def on_end(self, fitted):
+        raise KeyboardInterrupt
+
+
+def test_a_record_counts_the_time_of_all_starts(tmp_path):
+    plan = make_plan(small(tmp_path, stages=["model"]))
+    (stopped,) = run([plan], QUICK, monitors=lambda *_: [Slow()])
+    assert stopped.state == "stopped"
+    (done,) = run([plan], QUICK)
+    assert done.record.seconds >= 1
+
+
+def test_other_weights_leave_no_comparison_of_those_before(tmp_path):
+    config = small(tmp_path, stages=["model"])
+    run([make_plan(config)], QUICK)
+    (config.folder / "comparison.json").write_text("{}")
+    outcomes = run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    assert not (config.folder / "comparison.json").exists()
+    report(outcomes)
+    assert json.loads((config.folder / "report.json").read_text())["comparison"] is None
+    both = small(tmp_path, model_name="Both")
+    run([make_plan(both, stages=["tokenizer"])], QUICK)
+    (both.folder / "comparison.json").write_text("{}")
+    run([make_plan(both)], QUICK)
+    assert not (both.folder / "comparison.json").exists(), "it was the tokenizer's"
+
+
+def test_of_several_processes_the_first_forgets(tmp_path, monkeypatch):
+    config = small(tmp_path, stages=["model"])
+    run([make_plan(config)], QUICK)
+    kept = config.folder / "training" / "model" / "mark"
+    kept.touch()
+    monkeypatch.setenv("RANK", "1")
+    run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    assert kept.is_file()
+    monkeypatch.setenv("RANK", "0")
+    run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    assert not kept.exists()
+
+
+class Hearing(TrainingMonitor):
+    """Remembers how it ended."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_break(self, error):
+        self.heard.append(str(error))
+
+    def on_end(self, fitted):
+        self.heard.append("end")
+
+
+def test_monitors_hear_that_a_training_broke_off(tmp_path):
+    ears = Hearing()
+    plan = make_plan(small(tmp_path, stages=["model"]))
+    run([plan], QUICK, monitors=lambda *_: [ears, Failing(ParameterError("no more"))])
+    assert ears.heard == ["no more"]
+    run([plan], QUICK, monitors=lambda *_: [ears])
+    assert ears.heard == ["no more", "end"]
+
+
+def test_side_by_side_they_share_the_threads_that_there_are(tmp_path, monkeypatch):
+    told = []
+
+    def start(task, how, threads):
+        told.append(threads)
+        raise ParameterError("enough")
+
+    monkeypatch.setattr(running, "_start", start)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 6)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    plans = [make_plan(small(tmp_path, model_name=name, stages=["model"])) for name in ("One", "Two")]
+    with pytest.raises(ParameterError, match="enough"):
+        run(plans, How("parallel", compare=False))
+    assert told == [3]
+
+
+def test_a_fault_in_the_comparison_costs_nobody_the_model(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("kronos.training.judging.compare", broken)
+    config = small(tmp_path, stages=["model"])
+    (outcome,) = run([make_plan(config)])
+    assert (outcome.state, outcome.comparison) == ("done", None)
+    assert "RuntimeError: out of memory" in outcome.not_compared
+    assert "Traceback" in (config.folder / "training" / "model" / "output.log").read_text()

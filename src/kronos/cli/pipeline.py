@@ -59,13 +59,14 @@ class Way:
 
     def document(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
+        evaluated = self.done.get("evaluate") in ("done", "kept")
         return {
             "model_name": self.name,
             "folder": str(self.config.folder),
             "steps": {step: self.done.get(step, "skipped") for step in _STEPS},
             "error": None if self.error is None else str(self.error),
             "stages": [one.to_dict() for one in self.outcomes],
-            "evaluation": str(self.evaluation / "evaluation.json") if self.done.get("evaluate") else None,
+            "evaluation": str(self.evaluation / "evaluation.json") if evaluated else None,
         }
 
 
@@ -122,18 +123,19 @@ def pipeline(
 
 
 def _ways(configs: Sequence[str], device: str | None, output: Path | None) -> list[Way]:
-    from kronos.cli.train.asking import Effort
+    from kronos.cli.train.asking import everywhere
     from kronos.training.config import load_both
 
-    effort = Effort(device=device).changes()
-    changes: dict[str, Any] = {
-        **({} if output is None else {"output": output}),
-        **({"training": {"tokenizer": effort, "model": effort}} if effort else {}),
-    }
+    changes = everywhere(output, device)
     ways = []
     for name in dict.fromkeys(configs):
         config, dataset = load_both(name)
         changed = config.changed(changes)
+        if changed.data.startswith("qlib:") and "model" in changed.stages:
+            raise ParameterError(
+                f"{changed.model_name}: a Qlib folder cannot be evaluated as files can; 'kronos train run {name}' "
+                f"trains on it, and compares on its test part."
+            )
         ways.append(Way(changed.model_name, changed, dataset))
     twice = next((one for one in ways if sum(other.config.folder == one.config.folder for other in ways) > 1), None)
     if twice is not None:
@@ -223,7 +225,7 @@ def _evaluate(way: Way, how: _How) -> str:
     result = evaluate.run(
         evaluate.Request(
             Reading((way.config.data,), None, None, None, False),
-            Span(None, None, None, way.config.split.file),
+            Span(_test_from(way.config), None, None, way.config.split.file),
             Walk(horizon, None, None, how.most),
             Models((str(model),), None, sampling, settings.device, None),
             evaluate.Against((), "historical-volatility", False, ()),
@@ -234,6 +236,17 @@ def _evaluate(way: Way, how: _How) -> str:
     if not quiet:
         show(result, verbose=False)
     return "done"
+
+
+def _test_from(config: TrainConfig) -> str | None:
+    """When the test part begins; None where the file of a split, or a prepared dataset, tells `kronos evaluate`."""
+    from kronos.datasets.recipes import Split
+    from kronos.training.planning import open_data
+
+    data = open_data(config)
+    if not isinstance(data.split, Split):
+        return None
+    return max(one.test for one in data.cuts.values()).isoformat()
 
 
 def _show_plan(ways: Sequence[Way], how: _How, *, json: bool) -> None:

@@ -6,6 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kronos.training.comparing import compare
+    from kronos.training.comparison import Comparison
+    from kronos.training.config import TrainConfig, load_config
     from kronos.training.distributed import Process, process
     from kronos.training.loop import Fitted, Trainer, fit
     from kronos.training.lora import LoRA, add_lora, load_adapter, merge_lora, save_adapter
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
         TokenizerObjective,
         check_causality,
     )
+    from kronos.training.planning import make_plan
+    from kronos.training.running import run
     from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
     from kronos.training.settings import StageSettings
 
 _HOMES = {
+    "Comparison": "comparison",
     "Fitted": "loop",
     "Grid": "scalar_code",
     "JsonLines": "monitors",
@@ -33,22 +39,28 @@ _HOMES = {
     "ReconstructionWeights": "objectives",
     "ScalarCode": "scalar_code",
     "StageSettings": "settings",
-    "Terminal": "monitors",
     "TensorBoard": "monitors",
+    "Terminal": "monitors",
     "TokenizerObjective": "objectives",
+    "TrainConfig": "config",
     "Trainer": "loop",
     "TrainingMonitor": "monitors",
     "add_lora": "lora",
     "check_causality": "objectives",
+    "compare": "comparing",
     "fit": "loop",
     "load_adapter": "lora",
+    "load_config": "config",
+    "make_plan": "planning",
     "merge_lora": "lora",
     "process": "distributed",
+    "run": "running",
     "save_adapter": "lora",
     "scalar_tokenizer": "scalar_code",
 }
 
 __all__ = [
+    "Comparison",
     "Fitted",
     "Grid",
     "JsonLines",
@@ -63,14 +75,19 @@ __all__ = [
     "TensorBoard",
     "Terminal",
     "TokenizerObjective",
+    "TrainConfig",
     "Trainer",
     "TrainingMonitor",
     "add_lora",
     "check_causality",
+    "compare",
     "fit",
     "load_adapter",
+    "load_config",
+    "make_plan",
     "merge_lora",
     "process",
+    "run",
     "save_adapter",
     "scalar_tokenizer",
 ]

@@ -198,7 +198,7 @@ class Comparison:
         """
         try:
             return cls._of(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is no comparison that can be read; make it again.") from error
 
     @classmethod
@@ -206,7 +206,14 @@ class Comparison:
         return cls(
             measures=tuple(_measure(one) for one in told["measures"]),
             rivals=tuple(
-                Rival(**{**one, "skill": _estimate(one["skill"]), "coverage": _estimate(one["coverage"])})
+                Rival(
+                    **{
+                        **one,
+                        "crps": _numbers(one["crps"]),
+                        "skill": _estimate(one["skill"]),
+                        "coverage": _estimate(one["coverage"]),
+                    }
+                )
                 for one in told["rivals"]
             ),
             against_baselines=tuple(told["against_baselines"]),
@@ -265,7 +272,8 @@ def _measure(told: Mapping[str, Any]) -> Measure:
     if change is None:
         raise KeyError("change")
     start, tuned = _number(told["start"]), _number(told["tuned"])
-    return Measure(told["name"], start, tuned, change, told["by_group"])
+    groups = {group: _numbers(figures) for group, figures in told["by_group"].items()}
+    return Measure(told["name"], start, tuned, change, groups)
 
 
 def _estimate(told: Mapping[str, Any] | None) -> Estimate | None:
@@ -278,6 +286,10 @@ def _estimate(told: Mapping[str, Any] | None) -> Estimate | None:
 def _number(value: float | None) -> float:
     """What JSON has as null is NaN."""
     return math.nan if value is None else float(value)
+
+
+def _numbers(told: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: _number(value) for name, value in told.items()}
 
 
 def finite(value: Any) -> Any:

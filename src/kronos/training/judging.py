@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kronos.errors import KronosError
+from kronos.errors import DataError, KronosError
 from kronos.inference import KronosPredictor
 from kronos.nn import KronosTokenizer
 from kronos.training.comparing import CompareSettings, compare, compare_tokenizers
 from kronos.training.comparison import Comparison
 from kronos.training.planning import RunPlan, StagePlan, open_data, window_settings
-from kronos.training.records import result_folder
-from kronos.zoo import Located
-
-COMPARISON = "comparison.json"
+from kronos.training.records import COMPARISON, result_folder
+from kronos.zoo import Located, describe
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ def judge_stage(
 ) -> Judged:
     """Compare what a run has trained with what it started from, once its last stage is done.
 
-    A comparison that fails, as where the test part is too short, costs nobody the model that was trained.
+    A comparison that fails, as where the test part is too short, costs nobody the model that was trained. One that is
+    there but cannot be read is made again, if any is wanted.
 
     Args:
         plan: The run.
@@ -50,7 +50,8 @@ def judge_stage(
     weights = result_folder(plan.folder, stage.stage) / "model.safetensors"
     try:
         if path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime:
-            return Judged(Comparison.read(path))
+            with suppress(DataError) if wanted else nullcontext():
+                return Judged(Comparison.read(path))
         if not wanted:
             return Judged()
         found = _compare(plan, stage, settings)
@@ -75,12 +76,16 @@ def _compare(plan: RunPlan, stage: StagePlan, settings: CompareSettings | None) 
         return compare_tokenizers(before, after, data, windows, asked)
     device = stage.settings.device
     tuned = KronosPredictor.from_pretrained(folder, device=device)
-    return compare(None if start is None else _predictor(start, device), tuned, data, windows, asked)
+    untrained = None if start is None else _predictor(start, plan, device)
+    return compare(untrained, tuned, data, windows, asked)
 
 
-def _predictor(start: Located, device: str | None) -> KronosPredictor:
-    """What training started from, as it was found: with the tokenizer that belongs to it."""
-    return KronosPredictor.from_pretrained(start.ref, device=device)
+def _predictor(start: Located, plan: RunPlan, device: str | None) -> KronosPredictor:
+    """What training started from, as it was found: with its own tokenizer, or where it names none, with that told."""
+    own = describe(start).tokenizer is not None
+    return KronosPredictor.from_pretrained(
+        start.ref, tokenizer=None if own else plan.config.starts.tokenizer, device=device
+    )
 
 
 def _name(start: Located | None) -> str:

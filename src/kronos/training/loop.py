@@ -166,8 +166,13 @@ class Trainer:
         if not self._restore():
             self.stepper.agree()
             self._check_causality()
-            with compiled(network, wanted=self.settings.compile):
-                self._train()
+            try:
+                with compiled(network, wanted=self.settings.compile):
+                    self._train()
+            except BaseException as error:
+                broken = error
+                self._tell(lambda monitor: monitor.on_break(broken))
+                raise
         self.ours.wait()
         self._take_best()
         return self._fitted()

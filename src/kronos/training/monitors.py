@@ -13,7 +13,8 @@ A loop calls its monitors, in this order and in the first process only:
 - ``log_metrics(metrics, step)``: anything else that is measured on the way.
 - ``save_checkpoint(path, best=…)``: after a checkpoint has been written; ``best`` tells weights that are the best so
   far from those that a resume needs.
-- ``on_end(fitted)``: once, when the loop has ended of itself; not if it was killed.
+- ``on_end(fitted)``: once, when the loop has ended of itself;
+- ``on_break(error)``: once instead, when an error or Ctrl-C has ended it; neither if it was killed.
 
 A monitor of one's own derives from `TrainingMonitor` and overrides what it cares for.
 """
@@ -62,6 +63,9 @@ class TrainingMonitor:
 
     def on_end(self, fitted: Any) -> None:
         """The training has ended; ``fitted`` is what the loop returns."""
+
+    def on_break(self, error: BaseException) -> None:
+        """The training broke off before its end, by a fault or by a person."""
 
 
 class Terminal(TrainingMonitor):
@@ -131,6 +135,10 @@ class Terminal(TrainingMonitor):
         self._bars.console.print(f"epoch {epoch}/{self._plan.get('epochs', '?')}: {losses}{best}", markup=False)
 
     def on_end(self, fitted: Any) -> None:  # noqa: ARG002 (the base's signature)
+        """Take the bar away."""
+        self._close()
+
+    def on_break(self, error: BaseException) -> None:  # noqa: ARG002 (the base's signature)
         """Take the bar away."""
         self._close()
 
@@ -257,6 +265,10 @@ class TensorBoard(TrainingMonitor):
         """Close the events."""
         self._close()
 
+    def on_break(self, error: BaseException) -> None:  # noqa: ARG002 (the base's signature)
+        """Close the events."""
+        self._close()
+
     def _add(self, under: str, values: Logs, step: int) -> None:
         if self._writer is not None:
             for name, value in values.items():
@@ -278,7 +290,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # other ends of lines may stand in what is told
         try:
             one = json.loads(line)
         except ValueError:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kronos.datasets.recipes import STAGES, Split, StageName
 from kronos.datasets.split_dates import SplitDates, read_split_dates
-from kronos.errors import KronosError, ParameterError
+from kronos.errors import KronosError
 from kronos.storage import expanded
 from kronos.training.config import TrainConfig, load_config
+from kronos.training.plans import MARGIN, PARTS, RunPlan, StagePlan
 from kronos.training.records import CONFIG, is_done, read_record, result_folder
 from kronos.training.settings import StageSettings
 from kronos.zoo import (
@@ -36,135 +37,9 @@ if TYPE_CHECKING:
     from kronos.datasets.training_data import TrainingData
     from kronos.datasets.window_settings import WindowSettings
 
-PartName = Literal["train", "val", "test"]
-PARTS: tuple[PartName, ...] = ("train", "val", "test")
-_FLOAT = 4  # bytes of a weight
-_MARGIN = 20 * 2**20  # logs, curves, the report
 _CONTEXT = 512  # of a model that is trained from nothing, where nobody tells
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One network's training.
-
-    Attributes:
-        stage: Which network.
-        settings: How it is trained.
-        start: The weights it starts from; None for new ones.
-        shape: Its architecture.
-        trained: Numbers of it that change.
-        steps_per_epoch: Steps of a pass.
-        done: Whether an earlier run has finished it.
-    """
-
-    stage: StageName
-    settings: StageSettings
-    start: Located | None
-    shape: Config
-    trained: int
-    steps_per_epoch: int
-    done: bool
-
-    @property
-    def parameters(self) -> int:
-        """Numbers of the network."""
-        return count_parameters(self.shape, self.stage)
-
-    @property
-    def steps(self) -> int:
-        """Steps at most."""
-        return self.steps_per_epoch * self.settings.epochs
-
-    @property
-    def disk(self) -> int:
-        """Bytes that it needs: two states to resume from (weights, two moments, averages), the best weights, a copy."""
-        averages = self.trained if self.settings.ema is not None else 0
-        return _FLOAT * (2 * (self.parameters + 2 * self.trained + averages) + 2 * self.parameters)
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """One configuration's training.
-
-    Attributes:
-        config: What was asked for.
-        folder: Where everything goes.
-        stages: What is to be trained, in this order; of one that something is wrong with those that could be planned.
-        windows: Samples that each part has to offer; empty if the candles cannot be used.
-        normalisation: How candles are normalised.
-        context: The longest window that the model will be used with.
-        tokenizer: What the model is trained with: a name or a folder, perhaps one that is yet to be trained.
-        needs: Networks of other runs that have to be trained before.
-        problems: What is wrong, each one sentence.
-    """
-
-    config: TrainConfig
-    folder: Path
-    stages: tuple[StagePlan, ...]
-    windows: Mapping[str, int]
-    normalisation: Normalisation
-    context: int
-    tokenizer: str | None
-    needs: tuple[Path, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-        return self.config.model_name
-
-    @property
-    def disk(self) -> int:
-        """Bytes that all stages need."""
-        return _MARGIN + sum(one.disk for one in self.stages)
-
-    def check(self) -> None:
-        """Refuse what cannot end well.
-
-        Raises:
-            ParameterError: The first thing that is wrong, and how many more there are.
-        """
-        if self.problems:
-            more = len(self.problems) - 1
-            also = f" ({more} more with --dry-run)" if more else ""
-            raise ParameterError(f"{self.name}: {self.problems[0].rstrip('.')}{also}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The plan, ready for JSON."""
-        return {
-            "model_name": self.name,
-            "description": self.config.description,
-            "folder": str(self.folder),
-            "data": self.config.data,
-            "windows": {
-                "lookback": self.config.windows.lookback,
-                "predict": self.config.windows.predict,
-                **{f"{part}_available": self.windows.get(part) for part in PARTS},
-            },
-            "normalisation": self.normalisation,
-            "context": self.context,
-            "tokenizer": self.tokenizer,
-            "needs": [str(one) for one in self.needs],
-            "stages": [
-                {
-                    "stage": one.stage,
-                    "start": one.start.ref if one.start is not None else None,
-                    "parameters": one.parameters,
-                    "trained": one.trained,
-                    "epochs": one.settings.epochs,
-                    "steps_per_epoch": one.steps_per_epoch,
-                    "steps": one.steps,
-                    "done": one.done,
-                    "disk_bytes": one.disk,
-                    "settings": one.settings.model_dump(mode="json"),
-                }
-                for one in self.stages
-            ],
-            "disk_bytes": self.disk,
-            "problems": list(self.problems),
-        }
 
 
 def make_plan(
@@ -267,6 +142,12 @@ class _Planner:
         if waited is not None:
             self.needs.append(waited)
             if not (waited / "config.json").is_file():
+                partner = kind == "model" and self.config.starts.tokenizer is None  # whose tokenizer is meant
+                if kind in self.wanted or partner:
+                    self.problems.append(
+                        f"{waited} is yet to be trained, so that nothing tells the shape of what starts from it; start "
+                        f"this training once it is there."
+                    )
                 return None
         return self._try(partial(locate, ref, kind=kind))
 
@@ -374,7 +255,7 @@ class _Planner:
     def _check_folder(self) -> None:
         """Refuse a folder in which another training lies, or something else."""
         place = self.folder
-        if not place.exists() or self.restart:
+        if not place.exists():
             return
         if not place.is_dir():
             self.problems.append(f"{place} is a file; choose another --name or --output.")
@@ -384,6 +265,8 @@ class _Planner:
                 self.problems.append(
                     f"{place} holds something that is no training's; choose another --name or --output."
                 )
+            return
+        if self.restart:
             return
         other = self._try(partial(load_config, place / CONFIG))
         differs = differences(other, self.config) if other is not None else []
@@ -399,7 +282,7 @@ class _Planner:
 
     def _check_disk(self, plan: RunPlan) -> None:
         place = next(one for one in (_absolute(self.folder), *_absolute(self.folder).parents) if one.exists())
-        needed = _MARGIN + sum(one.disk for one in plan.stages if not one.done)
+        needed = MARGIN + sum(one.disk for one in plan.stages if not one.done)
         free = shutil.disk_usage(place).free
         if plan.stages and needed > free:
             self.problems.append(

@@ -26,6 +26,7 @@ from kronos.zoo.folders import WEIGHTS
 CONFIG = "config.yaml"
 ADAPTER = "adapter"
 LOG = "log.jsonl"
+COMPARISON = "comparison.json"
 _RECORD = "stage.json"
 
 
@@ -104,16 +105,33 @@ def read_record(run: Path, stage: StageName) -> StageRecord | None:
 
 
 def forget(run: Path, stage: StageName) -> None:
-    """Remove what a stage has left: its logs, its resume states, its weights.
+    """Remove what a stage has left: its logs, its resume states, its weights, and how these compared.
 
     Raises:
         StorageError: If the file system refuses.
     """
+    forget_comparison(run)
     places = [stage_folder(run, stage), result_folder(run, stage), *([run / ADAPTER] if stage == "model" else [])]
     for place in places:
         try:
             if place.is_dir():
                 shutil.rmtree(place)
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            raise StorageError(f"{place} cannot be removed ({reason}); check its rights.") from error
+            raise _not_removed(place, error) from error
+
+
+def forget_comparison(run: Path) -> None:
+    """Remove a comparison of weights that are no longer there.
+
+    Raises:
+        StorageError: If the file system refuses.
+    """
+    try:
+        (run / COMPARISON).unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_removed(run / COMPARISON, error) from error
+
+
+def _not_removed(place: Path, error: OSError) -> StorageError:
+    reason = (error.strerror or type(error).__name__).lower()
+    return StorageError(f"{place} cannot be removed ({reason}); check its rights.")

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -291,7 +292,7 @@ def _card(story: Story, path: Path, t: Messages, tables: Tables) -> dict[str, An
     return {
         "name": story.name,
         "description": story.description,
-        "page": Path(os.path.relpath(page, path.parent)).as_posix() if page.is_file() else "",
+        "page": quote(Path(os.path.relpath(page, path.parent)).as_posix()) if page.is_file() else "",
         "tone": badge.tone,
         "answer": badge.text,
         "sentence": (story.not_compared or "") if story.comparison is None else story.comparison.sentence,

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from kronos.datasets.recipes import StageName
 from kronos.errors import KronosError, ParameterError
 from kronos.training.planning import RunPlan, StagePlan
-from kronos.training.records import StageRecord, forget, read_record, result_folder, stage_folder
+from kronos.training.records import CONFIG, StageRecord, forget, read_record, result_folder, stage_folder
 
 if TYPE_CHECKING:
     from kronos.training.comparison import Comparison
+    from kronos.training.judging import Judged
     from kronos.training.monitors import TrainingMonitor
 
 Mode = Literal["sequential", "parallel"]
@@ -147,6 +148,8 @@ def run(
     for plan in plans:
         plan.check()
     tasks = _tasks(plans)
+    for plan in plans:
+        _begin(plan)
     found: dict[Path, Outcome] = {}
 
     def done(task: _Task, outcome: Outcome) -> None:
@@ -206,6 +209,18 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _begin(plan: RunPlan) -> None:
+    """Leave word of whose folder it is before anything else is in it: what fails early can be given again."""
+    if _first() and not (plan.folder / CONFIG).is_file():
+        with suppress(KronosError):  # the stage itself says what is wrong
+            plan.config.save(plan.folder / CONFIG)
+
+
+def _first() -> bool:
+    """Whether this is the process that writes, of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _tasks(plans: Sequence[RunPlan]) -> list[_Task]:
@@ -272,36 +287,53 @@ def _attempt(task: _Task, how: How, monitors: Sequence[TrainingMonitor] = ()) ->
     except MemoryError:
         return task.outcome("failed", "Memory ran out; make batch_size smaller or accumulation_steps larger.")
     except Exception as error:  # noqa: BLE001 (a fault of ours in one training must not cost the others their hours)
-        log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as handle:
-            handle.write(traceback.format_exc())
-        return task.outcome("failed", f"{type(error).__name__}: {error} ({log} has the details)")
+        return task.outcome("failed", _noted(task, error))
+
+
+def _noted(task: _Task, error: Exception) -> str:
+    """A fault in a sentence; where it happened goes to a file."""
+    log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as handle:
+        handle.write(traceback.format_exc())
+    return f"{type(error).__name__}: {error} ({log} has the details)"
 
 
 def _do(task: _Task, how: How, monitors: Sequence[TrainingMonitor]) -> Outcome:
-    from kronos.training.judging import judge_stage
     from kronos.training.stages import train_stage
 
     plan, stage = task.plan, task.stage
-    if how.restart:
+    if how.restart and _first():
         forget(plan.folder, stage.stage)
-    kept = read_record(plan.folder, stage.stage)
+    kept = None if how.restart else read_record(plan.folder, stage.stage)
     if kept is None or not how.skip_existing:
         record = train_stage(plan, stage, monitors=monitors, resume=not how.restart)
     else:
         record = kept
-    judged = judge_stage(plan, stage, wanted=how.compare and not (kept is not None and how.skip_existing))
+    judged = _judge(task, wanted=how.compare and not (kept is not None and how.skip_existing))
     return task.outcome(
         "done" if kept is None else "kept", record=record, comparison=judged.comparison, not_compared=judged.reason
     )
+
+
+def _judge(task: _Task, *, wanted: bool) -> Judged:
+    """Whether it helped; the model is there whatever goes wrong in saying so."""
+    from kronos.training.judging import Judged, judge_stage
+
+    try:
+        return judge_stage(task.plan, task.stage, wanted=wanted)
+    except Exception as error:  # noqa: BLE001 (a fault of ours in the comparison must not cost the training its hours)
+        return Judged(reason=_noted(task, error))
 
 
 def _side_by_side(
     tasks: Sequence[_Task], how: How, found: dict[Path, Outcome], done: Callable[[_Task, Outcome], None]
 ) -> None:
     workers = _workers(how, tasks)
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    import torch
+
+    # What torch would take by itself: it knows of cores that are not ours, and of what the environment says.
+    threads = max(1, torch.get_num_threads() // workers)
     waiting, working = list(tasks), dict[Connection, tuple[_Task, SpawnProcess]]()
     try:
         while waiting or working:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +27,7 @@ from kronos.training.records import (
     ADAPTER,
     CONFIG,
     StageRecord,
+    forget_comparison,
     read_record,
     result_folder,
     stage_folder,
@@ -63,7 +63,6 @@ def train_stage(
     done = read_record(plan.folder, stage.stage)
     if done is not None and resume:
         return done
-    began = time.monotonic()
     own = stage_folder(plan.folder, stage.stage)
     with process(stage.settings.device) as ours:
         data = open_data(plan.config)
@@ -74,7 +73,7 @@ def train_stage(
         validation = _windows(plan, stage, data, "val")
         listening = (JsonLines(own / LOG), *monitors)
         fitted = fit(objective, training, validation, stage.settings, own, monitors=listening, resume=resume)
-        record = _record(plan, stage, fitted, data, time.monotonic() - began)
+        record = _record(plan, stage, fitted, data)
         if ours.first:
             _write(plan, stage, objective.network, data)
             write_record(plan.folder, record)
@@ -126,7 +125,7 @@ def _windows(plan: RunPlan, stage: StagePlan, data: TrainingData, part: Literal[
     )
 
 
-def _record(plan: RunPlan, stage: StagePlan, fitted: Fitted, data: TrainingData, seconds: float) -> StageRecord:
+def _record(plan: RunPlan, stage: StagePlan, fitted: Fitted, data: TrainingData) -> StageRecord:
     start = stage.start
     return StageRecord(
         stage=stage.stage,
@@ -135,7 +134,7 @@ def _record(plan: RunPlan, stage: StagePlan, fitted: Fitted, data: TrainingData,
         best_epoch=fitted.best_epoch,
         best=fitted.best,
         stopped=fitted.stopped,
-        seconds=round(seconds, 1),
+        seconds=round(fitted.history[-1]["seconds"], 1),
         started_from=None if start is None else (start.entry.name if start.entry is not None else start.ref),
         data=data.describe(),
         binding=plan.config.binding(stage.stage),
@@ -148,6 +147,7 @@ def _write(plan: RunPlan, stage: StagePlan, network: Network, data: TrainingData
     Raises:
         StorageError: If the file system refuses.
     """
+    forget_comparison(plan.folder)  # it tells of other weights
     if is_adapted(network):
         base = None if stage.start is None or stage.start.entry is None else stage.start.entry.name
         save_adapter(network, plan.folder / ADAPTER, base=base)

@@ -20,9 +20,8 @@ from kronos.errors import DataError
 from kronos.storage import write_text
 from kronos.training.comparison import Comparison, finite
 from kronos.training.logs import TrainingLog
-from kronos.training.records import CONFIG, LOG, StageRecord, read_record, stage_folder
+from kronos.training.records import COMPARISON, CONFIG, LOG, StageRecord, read_record, stage_folder
 
-COMPARISON = "comparison.json"
 KIND = "kronos training report"
 FORMAT = 1
 

@@ -132,7 +132,7 @@ def resolve(stage: StageName, asked: Asked) -> TrainConfig:
     config = load_config(asked.config or USUAL)
     effort = asked.effort.changes()
     if asked.effort.device is None:
-        effort |= _usual_device()
+        effort |= device_of(None)
     changes: dict[str, Any] = {
         **_told(output=asked.place.output, model_name=asked.place.name),
         **asked.data.changes(),
@@ -161,10 +161,22 @@ def _partner(ref: str) -> str:
     return describe(locate(ref, kind="model")).tokenizer or ref
 
 
-def _usual_device() -> dict[str, Any]:
+def device_of(told: str | None) -> dict[str, Any]:
+    """The device as a stage's setting: the one told, else that of the environment; nothing where neither is."""
     from kronos.settings import get_settings
 
-    return _told(device=get_settings().device)
+    return _told(device=told or get_settings().device)
+
+
+def everywhere(output: Path | None, device: str | None) -> dict[str, Any]:
+    """What is told of all configurations at once, as keys of each.
+
+    Args:
+        output: Where models go.
+        device: Where they are trained.
+    """
+    where = device_of(device)
+    return _told(output=output, training={"tokenizer": where, "model": where} if where else None)
 
 
 def _name_of(data: str) -> str:

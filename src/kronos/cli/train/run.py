@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kronos.cli.train import options as ask
 from kronos.cli.train.doing import Telling, do
+from kronos.errors import ParameterError
 
 if TYPE_CHECKING:
     from kronos.datasets.recipes import StageName
@@ -41,15 +42,13 @@ def run(
 
     Ctrl-C ends it at a state that the same command goes on from.
     """
-    from kronos.cli.train.asking import Effort
+    from kronos.cli.train.asking import everywhere
     from kronos.training.config import load_config
     from kronos.training.running import How
 
-    effort = Effort(device=device).changes()
-    changes = {
-        **({} if output_dir is None else {"output": output_dir}),
-        **({"training": {"tokenizer": effort, "model": effort}} if effort else {}),
-    }
+    if tensorboard and mode == "parallel":
+        raise ParameterError("--tensorboard listens to trainings in this process; leave it or --mode parallel out.")
+    changes = everywhere(output_dir, device)
     loaded = [load_config(name).changed(changes) for name in dict.fromkeys(configs)]
     wanted: list[StageName] = ["tokenizer", "model"] if stage == "all" else [stage]
     how = How(mode, max_workers, skip_existing=skip_existing, restart=not resume, compare=compare)
