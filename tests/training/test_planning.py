@@ -134,6 +134,16 @@ def test_a_folder_that_another_training_has(tmp_path):
     assert any("is a file" in one for one in problems(config))
 
 
+def test_a_process_that_is_late_does_not_stumble_over_what_the_first_has_begun(tmp_path, monkeypatch):
+    config = small(tmp_path)
+    config.folder.mkdir(parents=True)
+    (config.folder / ".config.yaml.half").touch()  # of the first process, which is writing its first file
+    assert any("no training's" in one for one in problems(config))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert problems(config) == ()
+
+
 def test_a_disk_that_is_full(tmp_path, monkeypatch):
     config = small(tmp_path)
     usage = shutil.disk_usage(tmp_path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from kronos.errors import DeviceError, ParameterError
 from kronos.inference.devices import pick_device
+from kronos.training.ranks import number, rank, world_size
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -130,11 +130,10 @@ def process(device: str | None = None) -> Iterator[Process]:
     if _together():
         yield Process(dist.get_rank(), dist.get_world_size(), _device(device))
         return
-    world = _number("WORLD_SIZE", 1)
-    if world == 1:
+    if world_size() == 1:
         yield Process(0, 1, _device(device))
         return
-    with _joined(_number("RANK", 0), world, _device(device)) as ours:
+    with _joined(rank(), world_size(), _device(device)) as ours:
         yield ours
 
 
@@ -191,13 +190,6 @@ def _device(name: str | None) -> torch.device:
     """The device of that name; a card without a number is this process's own."""
     device = pick_device(name)
     if device == torch.device("cuda"):
-        device = pick_device(f"cuda:{_number('LOCAL_RANK', 0)}")
+        device = pick_device(f"cuda:{number('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
     return device
-
-
-def _number(name: str, usual: int) -> int:
-    text = os.environ.get(name, str(usual))
-    if not text.isdecimal():
-        raise ParameterError(f"The variable {name} is '{text[:40]}', not a number; torchrun sets it.")
-    return int(text)

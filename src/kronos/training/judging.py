@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from kronos.nn import KronosTokenizer
 from kronos.training.comparing import CompareSettings, compare, compare_tokenizers
 from kronos.training.comparison import Comparison
 from kronos.training.planning import RunPlan, StagePlan, open_data, window_settings
+from kronos.training.ranks import is_first
 from kronos.training.records import COMPARISON, result_folder
 from kronos.zoo import Located, describe
 
@@ -44,7 +44,7 @@ def judge_stage(
         wanted: Whether to make a comparison; one that an earlier run has made is read again either way.
         settings: How much is measured.
     """
-    if stage.stage != plan.stages[-1].stage or os.environ.get("RANK", "0") != "0":
+    if stage.stage != plan.stages[-1].stage or not is_first():
         return Judged()
     path = plan.folder / COMPARISON
     weights = result_folder(plan.folder, stage.stage) / "model.safetensors"

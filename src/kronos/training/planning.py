@@ -20,6 +20,7 @@ from kronos.errors import KronosError
 from kronos.storage import expanded
 from kronos.training.config import TrainConfig, load_config
 from kronos.training.plans import MARGIN, PARTS, RunPlan, StagePlan
+from kronos.training.ranks import is_first, world_size
 from kronos.training.records import CONFIG, is_done, read_record, result_folder
 from kronos.training.settings import StageSettings
 from kronos.zoo import (
@@ -226,7 +227,7 @@ class _Planner:
         return located.entry.name if located.entry is not None else str(located.folder)
 
     def _check_batch(self, stage: StageName, settings: StageSettings) -> None:
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        processes = world_size()
         parts = settings.accumulation_steps * processes
         if settings.batch_size % parts:
             many = f" x {processes} processes" if processes > 1 else ""
@@ -253,9 +254,13 @@ class _Planner:
             )
 
     def _check_folder(self) -> None:
-        """Refuse a folder in which another training lies, or something else."""
+        """Refuse a folder in which another training lies, or something else.
+
+        Of several processes the first alone looks, for all of them: it also writes there, as soon as it has planned,
+        and a slower one would take its first file, half written, for a stranger's.
+        """
         place = self.folder
-        if not place.exists():
+        if not is_first() or not place.exists():
             return
         if not place.is_dir():
             self.problems.append(f"{place} is a file; choose another --name or --output.")

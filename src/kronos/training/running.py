@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kronos.datasets.recipes import StageName
 from kronos.errors import KronosError, ParameterError
 from kronos.training.planning import RunPlan, StagePlan
+from kronos.training.ranks import is_first
 from kronos.training.records import CONFIG, StageRecord, forget, read_record, result_folder, stage_folder
 
 if TYPE_CHECKING:
@@ -213,14 +214,9 @@ def interruptible() -> Iterator[None]:
 
 def _begin(plan: RunPlan) -> None:
     """Leave word of whose folder it is before anything else is in it: what fails early can be given again."""
-    if _first() and not (plan.folder / CONFIG).is_file():
+    if is_first() and not (plan.folder / CONFIG).is_file():
         with suppress(KronosError):  # the stage itself says what is wrong
             plan.config.save(plan.folder / CONFIG)
-
-
-def _first() -> bool:
-    """Whether this is the process that writes, of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _tasks(plans: Sequence[RunPlan]) -> list[_Task]:
@@ -303,7 +299,7 @@ def _do(task: _Task, how: How, monitors: Sequence[TrainingMonitor]) -> Outcome:
     from kronos.training.stages import train_stage
 
     plan, stage = task.plan, task.stage
-    if how.restart and _first():
+    if how.restart and is_first():
         forget(plan.folder, stage.stage)
     kept = None if how.restart else read_record(plan.folder, stage.stage)
     if kept is None or not how.skip_existing:

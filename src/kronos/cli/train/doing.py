@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from kronos.cli.console import spinner, watched
 from kronos.cli.errors import FAILED, MISUSED
 from kronos.errors import ParameterError
+from kronos.training.ranks import is_first
 
 if TYPE_CHECKING:
     from kronos.datasets.recipes import StageName
@@ -76,13 +76,13 @@ def do(configs: Sequence[TrainConfig], stages: Sequence[StageName], how: How, te
 
     if telling.dry_run:
         plans = make_plans(configs, stages, how, telling)
-        if _first():
+        if is_first():
             view.show_plans(plans, json=telling.json)
         if any(plan.problems for plan in plans):
             raise typer.Exit(MISUSED)
         return
     trained = train(configs, stages, how, telling)
-    if telling.json and _first():
+    if telling.json and is_first():
         view.print_outcomes(trained.outcomes, trained.report)
     _end(trained.outcomes)
 
@@ -108,17 +108,12 @@ def train(configs: Sequence[TrainConfig], stages: Sequence[StageName], how: How,
         plan.check()
     outcomes = _run(plans, how, telling)
     stopped = any(one.state == "stopped" for one in outcomes)
-    page = report(outcomes) if _first() and not stopped else None
-    if telling.shown and _first():
+    page = report(outcomes) if is_first() and not stopped else None
+    if telling.shown and is_first():
         view.show_outcomes(outcomes, page)
     if stopped:
         raise typer.Exit(INTERRUPTED)
     return Trained(tuple(outcomes), page)
-
-
-def _first() -> bool:
-    """Whether this is the one that tells, of the processes that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def make_plans(
@@ -148,10 +143,10 @@ def _run(plans: Sequence[RunPlan], how: How, telling: Telling) -> list[Outcome]:
     from kronos.training.running import run
 
     def monitors(plan: RunPlan, stage: StagePlan) -> Sequence[TrainingMonitor]:
-        return _monitors(plan, stage, telling) if _first() else ()
+        return _monitors(plan, stage, telling) if is_first() else ()
 
     several = sum(len(plan.stages) for plan in plans) > 1
-    return run(plans, how, monitors=monitors, tell=view.teller(telling) if several and _first() else lambda _: None)
+    return run(plans, how, monitors=monitors, tell=view.teller(telling) if several and is_first() else lambda _: None)
 
 
 def _monitors(plan: RunPlan, stage: StagePlan, telling: Telling) -> list[TrainingMonitor]:
