@@ -58,7 +58,7 @@ def test_a_model_from_a_file_of_candles(invoke, checkpoint, place):
     assert document["kind"] == "kronos training"
     (stage,) = document["stages"]
     assert (stage["stage"], stage["state"], stage["record"]["steps"]) == ("model", "done", 2)
-    assert stage["comparison"]["verdict"] in ("helped", "no evidence", "harmed")
+    assert stage["comparison"]["verdict"] in ("helped", "helped in part", "no evidence", "harmed")
     assert document["report"] == "outputs/models/coin_1h/report.html"
     assert Path(document["report"]).is_file()
     forecast = invoke("forecast", "coin_1h.csv", "--model", "outputs/models/coin_1h/model", "-n", "2", "--samples", "3")

@@ -276,7 +276,7 @@ def test_the_verdict_follows_its_rule(words):
     found = judge([measure(name, word) for name, word in words.items()])
     says = set(words.values()) & {"better", "worse"}
     if says == {"better"}:
-        assert found == "helped"
+        assert found == ("helped" if words.get("crps", "better") == "better" else "helped in part")
     elif says == {"worse"}:
         assert found == "harmed"
     elif not says:

@@ -166,7 +166,7 @@ def test_what_users_named_is_escaped(page, words):
 
 def test_the_verdict_comes_first_with_its_rule_and_figures(page, words):
     assert re.findall(r'<span class="answer (\w+)">([^<]+)</span>', page)[:3] == [
-        ("good", "It helped"),
+        ("neutral", "It helped in part"),
         ("good", "Better"),
         ("neutral", "No evidence"),
     ]
@@ -211,7 +211,7 @@ def test_every_part_of_the_loss_has_its_curve(words):
 
 def test_figures_and_curves_lie_beside_the_page(run, page):
     told = json.loads((run / "report.json").read_text("utf-8"))
-    assert told["comparison"]["verdict"] == "helped"
+    assert told["comparison"]["verdict"] == "helped in part"
     assert told["stages"][1]["record"]["best_epoch"] == 2
     assert [one["validation_loss"] for one in told["stages"][1]["epochs"]] == [4.0, 3.9, 3.8]
     for stage in ("tokenizer", "model"):

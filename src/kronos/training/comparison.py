@@ -15,7 +15,7 @@ from kronos.evaluation.verdict import FEW_DATES
 from kronos.metrics import Estimate
 from kronos.storage import write_text
 
-Verdict = Literal["helped", "no evidence", "harmed", "from scratch"]
+Verdict = Literal["helped", "helped in part", "no evidence", "harmed", "from scratch"]
 Word = Literal["better", "no evidence", "worse", "too few dates"]
 Name = Literal["nll", "reconstruction", "crps"]
 Kind = Literal["tuned", "start", "reference", "baseline"]
@@ -24,9 +24,10 @@ KIND = "kronos comparison"
 FORMAT = 1
 RULE = (
     "Helped: the 95 % interval of the change lies below zero in NLL, reconstruction error or CRPS, and in none of them "
-    "above zero. Harmed: above zero in one of them, and below in none. Where they contradict each other, the CRPS of "
-    "sampled forecasts decides, because forecasts are what the model is for; where it says nothing, nothing is "
-    f"claimed. Otherwise, and on fewer than {FEW_DATES} dates: no evidence."
+    "above zero; in part only, where sampled forecasts are scored and their CRPS isn't among them. Harmed: above "
+    "zero in one of them, and below in none. Where they contradict each other, the CRPS decides, because forecasts are "
+    "what the model is for; where it says nothing, nothing is claimed. Otherwise, and on fewer than "
+    f"{FEW_DATES} dates: no evidence."
 )
 UNITS: Mapping[Name, str] = {"nll": "nats a candle", "reconstruction": "one-step volatilities", "crps": "σ√h"}
 _LABELS: Mapping[Name, str] = {"nll": "NLL", "reconstruction": "error of the close", "crps": "CRPS"}
@@ -42,6 +43,7 @@ _WORSE: Mapping[Name, str] = {
 }
 _CLAIMS: Mapping[Verdict, str] = {
     "helped": "Training helped",
+    "helped in part": "Training helped in part",
     "no evidence": "No evidence that training helped",
     "harmed": "Training harmed",
     "from scratch": "Trained from scratch: there is nothing before to compare with",
@@ -151,7 +153,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """``helped``, ``no evidence`` or ``harmed`` by `RULE`; ``from scratch`` where there was nothing before."""
+        """By `RULE`; ``from scratch`` where there was nothing before."""
         return judge(self.measures) if self.names[0] is not None else "from scratch"
 
     @property
@@ -242,14 +244,14 @@ class Comparison:
         return lines + [f"Note: {one}" for one in self.notes] + [f"Warning: {one}" for one in self.warnings]
 
 
-def judge(measures: Sequence[Measure]) -> Literal["helped", "no evidence", "harmed"]:
+def judge(measures: Sequence[Measure]) -> Literal["helped", "helped in part", "no evidence", "harmed"]:
     """The verdict by `RULE`."""
     words: dict[Name, Word] = {one.name: one.word for one in measures}
     better, worse = ("better" in words.values(), "worse" in words.values())
     if better and worse:
         better, worse = (words.get("crps") == word for word in ("better", "worse"))
     if better:
-        return "helped"
+        return "helped" if words.get("crps", "better") == "better" else "helped in part"
     return "harmed" if worse else "no evidence"
 
 

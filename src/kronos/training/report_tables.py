@@ -15,6 +15,7 @@ from kronos.training.story import StageStory, Story
 TONES: Mapping[Word, Tone] = {"better": "good", "no evidence": "neutral", "worse": "bad", "too few dates": "unknown"}
 VERDICT_TONES: Mapping[Verdict, Tone] = {
     "helped": "good",
+    "helped in part": "neutral",
     "no evidence": "neutral",
     "harmed": "bad",
     "from scratch": "unknown",
