@@ -58,6 +58,17 @@ def test_the_first_steps_do_not_squeeze_the_rest():
     assert (low > 3, high < 6) == (True, True)
 
 
+def test_a_new_network_s_first_loss_does_not_squeeze_those_of_many_epochs():
+    at = np.arange(31)
+    epochs = pd.DataFrame({"epoch": at, "step": 100 * at, "validation_loss": 4 + 1 / (1 + at)})
+    epochs.loc[0, "validation_loss"] = 1e4
+    figure = plot_loss(steps(3), epochs, title="Loss")
+    low, high = figure.axes[0].get_ylim()
+    assert (low > 3, high < 6) == (True, True)
+    line = figure.axes[0].get_lines()[1]
+    assert line.get_clip_box().ymax < figure.bbox.ymax, "what falls from above the pane is cut before the title"
+
+
 def test_many_steps_keep_their_course():
     figure = plot_loss(steps(2000), EPOCHS, title="Loss")
     everything, course, *_ = lines(figure)

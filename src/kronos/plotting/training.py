@@ -23,6 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from kronos.errors import ParameterError
 from kronos.plotting.evaluations.canvas import WIDTH, Canvas, Series, make_canvas, mark_percent, nothing
@@ -34,7 +35,8 @@ Array = npt.NDArray[np.float64]
 _HEIGHT = 236.0
 _LEFT, _BOTTOM = 54.0, 40.0
 _LETTER = 5.9  # points, of the labels' size
-_WARM = 0.04  # share of the steps whose training loss does not decide the axis: it falls from far above
+_WARM = 0.04  # share of the steps whose losses do not decide the axis: a new network's fall from far above
+_MANY = 20  # points of a line from which on that is so; of fewer each is to be seen
 _SMOOTH = 40  # step intervals in a picture's width: more are averaged to as many, over the faint line of all
 _VALIDATION, _TRAINING = Series("validation", 0), Series("training", 2)
 _MANY_MARKS = 40
@@ -254,7 +256,7 @@ def _limits(*lines: tuple[Array, Array]) -> tuple[tuple[float, float], tuple[flo
     """Ends of both axes: all steps; all values but those of the first few steps, where there are many."""
     known = [line for line in lines if len(line[0])]
     last = max(float(at[-1]) for at, _ in known)
-    late = [values[at > _WARM * last] if len(at) > _SMOOTH else values for at, values in known]
+    late = [values[at > _WARM * last] if len(at) > _MANY else values for at, values in known]
     values = np.concatenate(late)
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low) or max(abs(high) * 0.05, 1e-3)
@@ -285,7 +287,9 @@ def _smoothed(at: Array, values: Array) -> tuple[Array, Array]:
 def _draw_marks(canvas: Canvas, at: Array, values: Array, series: Series) -> None:
     mark = canvas.mark(series, 0.75)
     every = max(1, math.ceil(len(at) / _MANY_MARKS))
-    canvas.axes.plot(at, values, linewidth=1.7, zorder=3, clip_on=False, markevery=every, **mark)
+    (line,) = canvas.axes.plot(at, values, linewidth=1.7, zorder=3, markevery=every, **mark)
+    # A little beyond the pane: marks on its edge stay whole, what falls from far above is cut.
+    line.set_clip_box(TransformedBbox(Bbox([[-0.03, -0.03], [1.03, 1.03]]), canvas.axes.transAxes))
 
 
 def _label_ends(canvas: Canvas, ends: Sequence[tuple[float, str, str]]) -> None:
