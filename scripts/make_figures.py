@@ -2,8 +2,9 @@
 
     python scripts/make_figures.py                                           # the demo's forecast of simulated candles
     python scripts/make_figures.py --evaluation out/evaluation/evaluation.json    # skill by market, for docs/quality.md
+    python scripts/make_figures.py --training outputs/models/nano/training/model/log.jsonl    # how nano was trained
 
-It writes docs/figures/forecast.png, or docs/figures/skill-1.png and skill-24.png.
+It writes docs/figures/forecast.png, or docs/figures/skill-1.png and skill-24.png, or docs/figures/nano-training.png.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import kronos
 from kronos.evaluation import ALL
 from kronos.evaluation.weighing import LEAST
 from kronos.plotting.evaluations import Series, plot_skill
+from kronos.training.logs import TrainingLog
+from kronos.training.pictures import save_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -33,15 +36,15 @@ def draw_forecast() -> None:
     model.forecast(candles, horizon=24, samples=200, seed=7).plot(path=FIGURES / "forecast.png")
 
 
-def draw_skill(evaluation: dict[str, Any], step: int) -> None:
-    """Draw the skill of those who were evaluated and of the baselines, in every group of enough origins."""
-    points = {one["name"] for one in evaluation["forecasters"] if one["point"]}
-    evaluated = [one for one in evaluation["forecasters"] if not one["baseline"]]
+def draw_skill(evaluation: dict[str, Any], step: int, leave_out: str | None) -> None:
+    """Draw the skill of those who were evaluated but one and of the baselines, in every group of enough origins."""
+    unseen = {leave_out, *(one["name"] for one in evaluation["forecasters"] if one["point"])}
+    evaluated = [one for one in evaluation["forecasters"] if not one["baseline"] and one["name"] != leave_out]
     rows = pd.DataFrame(
         {"group": "all markets" if one["group"] == ALL else one["group"], "forecaster": one["forecaster"]}
         | {"skill": one["skill"]["estimate"], "low": one["skill"]["low"], "high": one["skill"]["high"]}
         for one in evaluation["figures"]
-        if one["step"] == step and one["skill"] and one["n"] >= LEAST and one["forecaster"] not in points
+        if one["step"] == step and one["skill"] and one["n"] >= LEAST and one["forecaster"] not in unseen
     )
     near = rows["forecaster"].isin([one["name"] for one in evaluated])
     series = [Series(one["name"], 0, one["calibration"] is not None) for one in evaluated]
@@ -60,13 +63,18 @@ def main() -> None:
     """Read the command line, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluation", type=Path, help="what 'kronos evaluate' wrote")
+    parser.add_argument("--leave-out", help="one of those who were evaluated, that is not drawn")
+    parser.add_argument("--training", type=Path, help="the log of the bundled model's training")
     options = parser.parse_args()
+    if options.training is not None:
+        save_curves(TrainingLog.read(options.training), FIGURES / "nano-training.png")
+        return
     if options.evaluation is None:
         draw_forecast()
         return
     evaluation = json.loads(options.evaluation.read_text("utf-8"))
     for step in (1, 24):
-        draw_skill(evaluation, step)
+        draw_skill(evaluation, step, options.leave_out)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ other way round; and it writes each table of docs/quality.md as Markdown, and th
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from kronos.evaluation import (
     ModelForecaster,
     Plan,
     Settings,
+    Subject,
     Truth,
     WalkForward,
     beside,
@@ -38,8 +40,9 @@ from kronos.evaluation.effects import Effect, effects, usual_settings
 from kronos.evaluation.fitting import CALIBRATED, POOL_WITH, Fitted, calibrate
 from kronos.evaluation.instruments import gather
 from kronos.evaluation.splits import read_splits
-from kronos.evaluation.summary import told_steps
+from kronos.evaluation.summary import summarise, told_steps
 from kronos.metrics import Estimate
+from kronos.storage import write_text
 
 STEPS = (1, 4, 8, 24)
 VALIDATION_STRIDE, TEST_STRIDE = 11, 19  # neither shares a divisor with a session: every time of day is met
@@ -105,6 +108,46 @@ def confirmed(evaluation: Evaluation) -> str:
     )
 
 
+def card(evaluation: Evaluation) -> str:
+    """Everybody's CRPS with what the 80 % band covered, the least of each step in bold."""
+    cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
+    least = {step: min(f"{one.crps:.3f}" for (_, at), one in cells.items() if at == step) for step in STEPS}
+
+    def told(subject: Subject, step: int) -> str:
+        one = cells[subject.name, step]
+        crps = f"{one.crps:.3f}"
+        crps = f"**{crps}**" if crps == least[step] else crps
+        return crps if subject.point else f"{crps} ({one.coverage['80'].estimate:.0%})"
+
+    return markdown(
+        ["forecasts", *(told_steps(step) for step in STEPS)],
+        [[one.name, *(told(one, step) for step in STEPS)] for one in evaluation.subjects],
+    )
+
+
+def against(evaluation: Evaluation, rivals: Sequence[str] = ("historical-volatility", "garch-t")) -> str:
+    """Skill of the evaluated against each rival, with its interval."""
+    rows = []
+    for rival in rivals:
+        figures = summarise(evaluation.scores, rival, evaluation.plan.walk)
+        cells = {(one.forecaster, one.step): one.skill for one in figures if one.group == ALL}
+        for name in (*evaluation.evaluated, *(one for one in rivals if one != rival)):
+            found = [cells[name, step] for step in STEPS]
+            rows.append([f"{name} against {rival}", *(interval(one) if one else "–" for one in found)])
+    return markdown(["skill", *(told_steps(step) for step in STEPS)], rows)
+
+
+def cells_against(evaluation: Evaluation, name: str) -> str:
+    """A forecaster's CRPS beside the reference's in each cell of enough origins."""
+    cells = {(one.forecaster, one.group, one.step): one for one in evaluation.figures if one.group != ALL}
+    rows = []
+    for (who, group, step), one in cells.items():
+        if who == name and step in STEPS and one.n >= LEAST and one.skill is not None:
+            base = cells[evaluation.reference, group, step].crps
+            rows.append([group, str(step), f"{one.n:,}", f"{base:.3f}", f"{one.crps:.3f}", interval(one.skill)])
+    return markdown(["market", "h", "n", evaluation.reference, name, "skill"], rows)
+
+
 def interval(one: Estimate) -> str:
     """Percent with the 95 % interval."""
     return f"{one.estimate:+.1%}, {one.low:+.1%} to {one.high:+.1%}"
@@ -168,18 +211,24 @@ def learn(plan: Plan, model: ModelForecaster, out: Path, settings: Settings, wor
     compare = {name: parts for name, parts in usual_settings().items() if parts and parts != PARTS}
     found = calibrate(plan, model, out / "calibration" / "run", settings, compare=compare, steps=STEPS, workers=workers)
     found.calibration.save(out / "calibration" / "calibration.json")
+    unpooled(found).save(out / "calibration" / "not-pooled.json")
     return found
+
+
+def unpooled(fitted: Fitted) -> Calibration:
+    """All parts but the weight beside a baseline."""
+    return fit(fitted.trials, [part for part in PARTS if part != "pooling"])
 
 
 def confirm(
     plan: Plan, model: ModelForecaster, fitted: Fitted, out: Path, settings: Settings, workers: int
 ) -> tuple[Evaluation, dict[str, str]]:
     """Judge on the test dates, once."""
-    unpooled = fit(fitted.trials, [part for part in PARTS if part != "pooling"])
+    alone = unpooled(fitted)
     name = f"{model.name} calibrated"
     corrections = [
         Correction(name, model.name, fitted.calibration),
-        Correction(f"{model.name} {WITHOUT}", model.name, unpooled),
+        Correction(f"{model.name} {WITHOUT}", model.name, alone),
     ]
     folder = out / "evaluation" / "run"
     evaluation = evaluate(plan, [model], folder, settings, corrections=corrections, steps=STEPS, workers=workers)
@@ -188,7 +237,7 @@ def confirm(
     judged = {
         "raw": trials,
         CALIBRATED: fitted.calibration.apply_trials(trials),
-        WITHOUT: unpooled.apply_trials(trials),
+        WITHOUT: alone.apply_trials(trials),
     }
     judged[ADAPTED] = adapted(judged[CALIBRATED], fitted.calibration.apply_trials(fitted.trials))
     narrow, earlier = narrowed(trials), narrowed(fitted.trials)
@@ -196,13 +245,17 @@ def confirm(
     narrow_judged = {
         "raw": narrow,
         "repaired": repair.apply_trials(narrow),
-        "repaired, not pooled": fit(earlier, unpooled.parts).apply_trials(narrow),
+        "repaired, not pooled": fit(earlier, alone.parts).apply_trials(narrow),
     }
     narrow_judged["repaired, adaptive"] = adapted(narrow_judged["repaired"], repair.apply_trials(earlier))
     found = effects(trials, judged, STEPS, plan.walk.step)
     repaired = effects(narrow, narrow_judged, STEPS, plan.walk.step)
+    write_text(out / "evaluation" / "evaluation.json", json.dumps(evaluation.to_dict(), indent=2) + "\n")
     tables = {
         "test": confirmed(evaluation),
+        "card": card(evaluation),
+        "against": against(evaluation),
+        "cells-against": cells_against(evaluation, f"{model.name} {WITHOUT}"),
         "test-effects": by_setting(found, ALL, "crps"),
         "test-coverage": by_setting(found, ALL, "coverage"),
         "cells": cell_table(found, CALIBRATED, plan.walk.step),

@@ -12,6 +12,7 @@ from kronos.datasets.registry import read_yaml
 from kronos.errors import ParameterError
 from kronos.training.config import TrainConfig, load_both, load_config
 from kronos.training.settings import StageSettings
+from kronos.zoo import DEFAULT_MODEL, find
 
 LEAST = {"model_name": "Mine", "data": "candles.csv"}
 TINY = {
@@ -37,16 +38,25 @@ def test_what_is_left_out_is_as_published():
     assert (told.starts.model, told.starts.tokenizer, told.scratch("model")) == ("kronos-nano", None, False)
 
 
-def test_three_recipes_ship_and_are_no_datasets():
+def test_recipes_ship_and_are_no_datasets():
     shipped = {one.name for one in configurations(training=True) if one.shipped}
-    assert shipped >= {"finetune_csv", "finetune_qlib_csi300", "pretrain_mini", "model_a_4h", "model_b_1d"}
-    assert not {"finetune_csv", "finetune_qlib_csi300", "pretrain_mini"} & {one.name for one in configurations()}
+    trainings = {"finetune_csv", "finetune_qlib_csi300", "pretrain_mini", "pretrain_nano"}
+    assert shipped >= trainings | {"model_a_4h", "model_b_1d"}
+    assert not trainings & {one.name for one in configurations()}
     csv, qlib, mini = (load_config(name) for name in ("finetune_csv", "Finetune_Qlib_CSI300", "pretrain_mini"))
     assert (csv.stages, csv.starts.model) == (("model",), "kronos-nano")
     assert (qlib.stages, qlib.settings("model").steps_per_epoch) == (("tokenizer", "model"), 2000)
     assert qlib.objective() == {"loss_on": "window"}
     assert (mini.scratch("tokenizer"), mini.scratch("model"), mini.shape("model")["n_layers"]) == (True, True, 4)
     assert mini.shape("tokenizer")["n_enc_layers"] == 4
+
+
+def test_the_recipe_of_the_bundled_model_is_that_of_its_weights():
+    recipe, bundled = load_config("pretrain_nano"), find(DEFAULT_MODEL)
+    assert recipe.shape("model") == dict(bundled.config)
+    assert recipe.context == bundled.context
+    assert recipe.starts.tokenizer == DEFAULT_MODEL
+    assert (recipe.stages, recipe.scratch("model")) == (("model",), True)
 
 
 def test_a_datasets_configuration_trains_on_the_dataset_prepared_from_it(monkeypatch):

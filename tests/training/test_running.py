@@ -18,6 +18,7 @@ from kronos.training.config import load_config
 from kronos.training.monitors import TrainingMonitor
 from kronos.training.planning import make_plan
 from kronos.training.running import How, report, run
+from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
 QUICK = How(compare=False)
@@ -78,6 +79,21 @@ def test_what_is_trained_from_nothing_knows_what_it_has_seen(tmp_path):
         (trained,), (selected,) = record["trained_until"].values(), record["selected_until"].values()
         assert "2024-01-10" < trained < selected < "2024-01-18"
     assert (record["context"], record["s2_attention"]) == (40, "causal")
+
+
+def test_a_tokenizer_that_saw_no_candle_says_so(tmp_path):
+    tokenizer = scalar_tokenizer(
+        ScalarCode(*(Grid(4, -8, 8, 2), Grid(1, -1, 1, 1), Grid(1, 0, 1, 1), Grid(1, 0, 1, 1)))
+    )
+    folder = tokenizer.save_pretrained(tmp_path / "written")
+    sizes = {"s1_bits": tokenizer.s1_bits, "s2_bits": tokenizer.s2_bits}
+    start = {"start": {"tokenizer": str(folder)}, "architecture": {"model": MODEL | sizes}, "stages": ["model"]}
+    for name, said, known in (("Silent", {}, False), ("Told", {"trained_until": {}, "selected_until": {}}, True)):
+        (folder / "kronos.json").write_text(json.dumps({"normalisation": "steps", **said}))
+        config = small(tmp_path, model_name=name, context=40, **start)
+        run([make_plan(config)], QUICK)
+        record = json.loads((config.folder / "model" / "kronos.json").read_text())
+        assert ("trained_until" in record, record["normalisation"]) == (known, "steps")
 
 
 def test_the_same_seed_gives_the_same_new_weights(tmp_path):

@@ -97,6 +97,15 @@ def test_it_is_a_checkpoint_like_any_other(tmp_path):
     assert torch.equal(again.encode(torch.tensor(x)[None]), TOKENIZER.encode(torch.tensor(x)[None]))
 
 
+def test_the_bundled_tokenizer_is_this_one():
+    bundled = KronosTokenizer.from_pretrained("kronos-tokenizer-nano")
+    assert bundled.normalisation == TOKENIZER.normalisation
+    written = TOKENIZER.state_dict()
+    assert bundled.state_dict().keys() == written.keys()
+    for name, weights in bundled.state_dict().items():
+        torch.testing.assert_close(weights, written[name], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("bits", [(1, 1, 1, 1), (6, 2, 1, 3), (9, 4, 3, 1)])
 def test_other_grids_give_other_tokenizers(bits):
     close, body, wick, volume = bits

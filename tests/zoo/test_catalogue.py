@@ -76,6 +76,6 @@ def test_any_text_is_found_or_not(text):
 def test_the_bundled_model_describes_itself():
     entry = find(DEFAULT_MODEL)
     assert entry.bundled
-    assert entry.context == 512
+    assert entry.context == 256
     assert (entry.folder / "model.safetensors").is_file()
     assert (find(entry.tokenizer).folder / "model.safetensors").is_file()

@@ -36,10 +36,10 @@ def test_published_weights_are_new_to_july_2024_and_unpublished_ones_are_none():
 def test_the_bundled_model_says_so_by_market():
     entry = find(DEFAULT_MODEL)
     assert (entry.trained_until["crypto"], entry.selected_until["crypto"]) == ("2017-10-01", "2018-01-01")
-    for kind in ("model", "tokenizer"):
-        seen = seen_until(locate(DEFAULT_MODEL, kind=kind))
-        assert seen == dict(entry.selected_until)
-        assert seen["cn_ashare"] == "2026-01-15"
+    seen = seen_until(locate(DEFAULT_MODEL, kind="model"))
+    assert seen == dict(entry.selected_until)
+    assert seen["cn_ashare"] == "2026-01-15"
+    assert seen_until(locate(DEFAULT_MODEL, kind="tokenizer")) == {}, "its weights were written down"
 
 
 @pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)
@@ -58,6 +58,10 @@ def test_a_folder_says_so_itself_for_both_its_parts(forecasting_folder):
     assert [seen_until(one) for one in located] == 2 * [{"all": "2023-08-01", "fx": "2023-08-01"}]
     record(forecasting_folder / "tokenizer", trained_until={"fx": "2022-01-01"})
     assert seen_until(located[1]) == {"fx": "2022-01-01"}
+    record(forecasting_folder / "tokenizer", trained_until={})
+    assert seen_until(located[1]) == {}, "it says that it has seen none"
+    record(forecasting_folder / "tokenizer", normalisation="steps", trained_until=None)
+    assert seen_until(located[1]) == {"all": "2023-08-01", "fx": "2023-08-01"}, "it says nothing: the model does"
     record(forecasting_folder / "model", selected_until="2023-08-01")
     assert seen_until(located[0]) is None
 

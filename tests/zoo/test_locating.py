@@ -138,7 +138,7 @@ def test_the_bundled_model_needs_nothing():
     for kind in ("model", "tokenizer"):
         located = locate(DEFAULT_MODEL.upper(), kind=kind, local_files_only=True)
         assert located.entry.kind == kind
-    assert describe(locate(DEFAULT_MODEL, kind="model")).context == 512
+    assert describe(locate(DEFAULT_MODEL, kind="model")).context == 256
     assert cached(find(DEFAULT_MODEL)).size > 0
 
 

@@ -26,7 +26,8 @@ def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp
 
     Returns:
         Times in UTC without a timezone (naive ones as they are written), where dates begin at midnight of each
-        instrument's own timezone; None when nothing tells, or the weights have changed since they were loaded.
+        instrument's own timezone; none where no candle was seen. None when nothing tells, or the weights have changed
+        since they were loaded.
 
     Raises:
         CheckpointError: If a checkpoint's ``kronos.json`` has dates that cannot be.
@@ -35,6 +36,8 @@ def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp
     if model is None or tokenizer is None:
         return None
     told = latest(model, tokenizer)
+    if not told:
+        return {}
     found: dict[str, pd.Timestamp] = {}
     for one in plan.instruments:
         time = _beginning(cutoff(told, one.market), one)

@@ -33,8 +33,8 @@ from kronos.training.records import (
     stage_folder,
     write_record,
 )
-from kronos.zoo import Cutoffs, Located, Normalisation, find, locate
-from kronos.zoo.cutoffs import latest, read_cutoffs
+from kronos.zoo import Cutoffs, Located, Normalisation, find, locate, trained_and_selected_until
+from kronos.zoo.cutoffs import latest
 from kronos.zoo.folders import RECORD, read_json
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _seen(plan: RunPlan, stage: StagePlan, data: TrainingData) -> dict[str, Cuto
 
     Nothing is said where nobody knows what that has seen.
     """
-    before = [_told(one) for one in _ancestors(plan, stage)]
+    before = [trained_and_selected_until(one) for one in _ancestors(plan, stage)]
     known = [one for one in before if one is not None]
     if len(known) < len(before):
         return {}
@@ -190,15 +190,3 @@ def _ancestors(plan: RunPlan, stage: StagePlan) -> list[Located]:
     if stage.stage == "model" and plan.tokenizer is not None:
         found.append(locate(plan.tokenizer, kind="tokenizer"))
     return found
-
-
-def _told(located: Located) -> tuple[Cutoffs, Cutoffs] | None:
-    """Until when weights were trained and selected; None where nothing tells."""
-    path = located.folder / RECORD
-    if not path.is_file() and located.folder.name == "tokenizer":
-        path = located.folder.parent / "model" / RECORD
-    record = read_json(path) if path.is_file() else {}
-    trained, selected = (read_cutoffs(path, record, key) for key in ("trained_until", "selected_until"))
-    if not trained and located.entry is not None:
-        trained, selected = located.entry.trained_until, located.entry.selected_until
-    return (trained, selected) if trained else None

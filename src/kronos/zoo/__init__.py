@@ -15,6 +15,7 @@ from kronos.zoo.locating import (
     locate,
     normalisation_of,
     seen_until,
+    trained_and_selected_until,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "normalisation_of",
     "read_config",
     "seen_until",
+    "trained_and_selected_until",
 ]

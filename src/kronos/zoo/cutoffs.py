@@ -2,7 +2,8 @@
 
 A date by market, or under ``all`` for every market: the first whose candles were not seen. Two things are told apart:
 candles that weights were fitted to (``trained_until``), and candles by whose loss they were chosen among others
-(``selected_until``); neither kind makes an honest test.
+(``selected_until``); neither kind makes an honest test. A record that names no market under a key says that no candle
+was seen, as of a tokenizer whose weights were written down; one without the key says nothing.
 """
 
 from __future__ import annotations

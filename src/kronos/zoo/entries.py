@@ -221,13 +221,13 @@ def _bundled() -> tuple[ZooEntry, ...]:
     record = _read(root / "model" / "kronos.json")
     return (
         _bundled_entry("model", DEFAULT_MODEL, _BUNDLED_TOKENIZER, record),
-        _bundled_entry("tokenizer", _BUNDLED_TOKENIZER, None, record),
+        _bundled_entry("tokenizer", _BUNDLED_TOKENIZER, None, _read(root / "tokenizer" / "kronos.json") or record),
     )
 
 
 def _bundled_entry(kind: Kind, name: str, tokenizer: str | None, record: Mapping[str, object]) -> ZooEntry:
     path = BUNDLED / DEFAULT_MODEL / kind / "config.json"
-    recorded = BUNDLED / DEFAULT_MODEL / "model" / "kronos.json"
+    recorded = BUNDLED / DEFAULT_MODEL / kind / "kronos.json"
     config = check_config(_read(path), kind, str(path))
     context = record.get("context", 512)
     return ZooEntry(

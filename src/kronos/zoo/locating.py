@@ -192,20 +192,27 @@ def seen_until(located: Located) -> Cutoffs | None:
             tokenizer's too.
 
     Returns:
-        By market, or ``all``, the first date whose candles are new to it; None when nothing tells: the shape of
-        published weights doesn't, for they may have been trained further.
+        By market, or ``all``, the first date whose candles are new to it, empty when it has seen none; None when
+        nothing tells: the shape of published weights doesn't, for they may have been trained further.
 
     Raises:
         CheckpointError: If the checkpoint's ``kronos.json`` has values that cannot be.
     """
-    path = located.folder / RECORD
-    if not path.is_file() and located.folder.name == "tokenizer":
-        path = located.folder.parent / "model" / RECORD
-    record = read_json(path) if path.is_file() else {}
-    trained, selected = (read_cutoffs(path, record, key) for key in ("trained_until", "selected_until"))
-    if not trained and located.entry is not None:
-        trained, selected = located.entry.trained_until, located.entry.selected_until
-    return latest(trained, selected) if trained else None
+    both = trained_and_selected_until(located)
+    return None if both is None else latest(*both)
+
+
+def trained_and_selected_until(located: Located) -> tuple[Cutoffs, Cutoffs] | None:
+    """Tell up to when a checkpoint was trained, and up to when it was selected; like `seen_until`."""
+    places = [located.folder / RECORD]
+    if located.folder.name == "tokenizer":
+        places.append(located.folder.parent / "model" / RECORD)
+    for path in places:
+        record = read_json(path) if path.is_file() else {}
+        if record.get("trained_until") is not None:
+            return read_cutoffs(path, record, "trained_until"), read_cutoffs(path, record, "selected_until")
+    known = located.entry
+    return (known.trained_until, known.selected_until) if known is not None and known.trained_until else None
 
 
 def cached(entry: ZooEntry, cache_dir: str | Path | None = None) -> Cached | None:
