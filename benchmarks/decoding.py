@@ -150,7 +150,9 @@ def measure_models(plan: Plan) -> list[ModelResult]:
     if find(DEFAULT_MODEL) is not None and not plan.quick:
         bundled = KronosPredictor.from_pretrained(device="cpu")
         peak = measure_bundled_peak(DEFAULT_MODEL, case)
-        results.append(_model(DEFAULT_MODEL, bundled, case, plan.repeats, peak))
+        read = min(case.history, bundled.max_context - case.horizon)
+        name = DEFAULT_MODEL if read == case.history else f"{DEFAULT_MODEL}, the last {read} candles"
+        results.append(_model(name, bundled, case, plan.repeats, peak))
     return results
 
 
