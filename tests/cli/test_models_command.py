@@ -98,5 +98,5 @@ def test_a_download_shows_its_progress_where_a_person_watches(invoke, checkpoint
 
 def test_show_prints_the_bundled_models_card(invoke):
     shown = invoke("models", "show", "kronos-nano").stdout
-    assert "What it knows is how far prices move" in " ".join(shown.split())
+    assert "at least 64 candles of history" in " ".join(shown.split())
     assert "license: mit" not in shown  # what hubs read, people need not

@@ -1,5 +1,6 @@
 """Seeded forecasts: independent of company, of how many paths are asked for, and of everything after the origin."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,31 @@ def assert_same_paths(got: Forecast, want: Forecast, samples: int | None = None)
     """Equal up to float32 rounding in matrices of other shapes; a different token would differ far more."""
     scale = np.abs(want.paths).max(axis=(0, 1))  # [6]
     assert (np.abs(got.paths[:samples] - want.paths[:samples]) <= 1e-5 * scale).all()
+
+
+def test_what_a_model_was_never_trained_to_tell_is_not_asked_for(tmp_path: Path) -> None:
+    model, tokenizer = random_model(3, layers=2, heads=2, s2_attention="causal"), random_tokenizer(3)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    model.save_pretrained(tmp_path / "model", context=CONTEXT, tokenizer="../tokenizer")
+    record = tmp_path / "model" / "kronos.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"least_history": 30}))
+    loaded = KronosPredictor.from_pretrained(tmp_path, device="cpu")
+    assert loaded.least_history == 30
+    history = candles(0, 40)
+    assert loaded.forecast(history.tail(30), 18, samples=2, seed=1).paths.shape == (2, 18, 6)
+    with pytest.raises(DataError, match="has 29 candles, but a forecast needs at least 30"):
+        loaded.forecast(history.tail(29), 4, samples=2)
+    with pytest.raises(ParameterError, match=r"29 of the 30 candles of history it needs .* at most 18"):
+        loaded.forecast(history, 19, samples=2)
+    with pytest.raises(ParameterError, match="lookback is 29, but must be at least 30"):
+        loaded.forecast(history, 4, samples=2, lookback=29)
+    frame = history.frame
+    with pytest.raises(DataError, match="needs at least 30"):
+        loaded.predict(frame.tail(29), frame.index[-29:], pd.date_range("2024-03-01", periods=4, freq="h"), pred_len=4)
+    with pytest.raises(ParameterError, match="at least 31"):
+        KronosPredictor(loaded.model, loaded.tokenizer, device="cpu", max_context=30)
+    loaded.model.save_pretrained(tmp_path / "again" / "model")
+    assert json.loads((tmp_path / "again" / "model" / "kronos.json").read_text())["least_history"] == 30
 
 
 def test_forecast_is_valid_and_says_how_it_was_made(predictor: KronosPredictor) -> None:

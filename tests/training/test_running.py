@@ -79,6 +79,7 @@ def test_what_is_trained_from_nothing_knows_what_it_has_seen(tmp_path):
         (trained,), (selected,) = record["trained_until"].values(), record["selected_until"].values()
         assert "2024-01-10" < trained < selected < "2024-01-18"
     assert (record["context"], record["s2_attention"]) == (40, "causal")
+    assert record["least_history"] == 16, "no sample knew fewer candles"
 
 
 def test_a_tokenizer_that_saw_no_candle_says_so(tmp_path):

@@ -99,6 +99,9 @@ def test_a_recorded_name(model_folder):
     [
         '{"context": 1}',
         '{"context": "512"}',
+        '{"context": 512, "least_history": 0}',
+        '{"context": 512, "least_history": 512}',
+        '{"context": 512, "least_history": true}',
         '{"context": true}',
         '{"s2_attention": "other"}',
         '{"tokenizer": 3}',

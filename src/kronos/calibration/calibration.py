@@ -190,8 +190,8 @@ class Calibration:
         Only the forecast, its history and the baseline are looked at.
 
         Each step is corrected by itself, so the volatility along a path is not calibrated: it follows from the steps'
-        spreads and from how often the model's paths cross. With the bundled model and its calibration (95 origins of
-        the test dates of six markets, 24 steps, 50 paths) the mean realised variance of the paths was 1.01 to 1.03
+        spreads and from how often the model's paths cross. With the bundled model before this one, pooled (95 origins
+        of the test dates of six markets, 24 steps, 50 paths), the mean realised variance of the paths was 1.01 to 1.03
         times that of the pooled baseline's (raw: 1.8), from 0.7 to 1.8 times by market. Paths are somewhat too rough:
         their steps had 1.14 times the variance of independent steps that spread as far in the end (raw: 1.1; the
         baseline: 1.0). 48 % of them were more volatile than the 24 candles before, and 55 % of what came (raw: 65 %;

@@ -152,7 +152,7 @@ def default_dates(data: Data, loaded: Sequence[Loaded], walk: Walk) -> Dated:
 
     Args:
         data: The candles.
-        loaded: The models; one of which nobody knows what it has seen doesn't count.
+        loaded: The models; one of which nobody knows what it has seen, or that has seen nothing, doesn't count.
         walk: A group's dates are new if at least one of its series has a horizon's candles then.
 
     Raises:
@@ -161,7 +161,7 @@ def default_dates(data: Data, loaded: Sequence[Loaded], walk: Walk) -> Dated:
     from kronos.evaluation import Dates, cutoffs, make_plan
 
     whole = make_plan(data.instruments, walk.walk())
-    seen = [found for one in loaded if (found := cutoffs(one.predictor, whole)) is not None]
+    seen = [found for one in loaded if (found := cutoffs(one.predictor, whole))]
     begins = {group: max(one[group] for one in seen) for group in data.gathered.groups} if seen else {}
     new = {one.group for one in data.instruments if _candles_from(one, begins.get(one.group)) >= walk.horizon}
     dates = {}

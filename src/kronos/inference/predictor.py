@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kronos.calendars import FutureTimes
 from kronos.calibration import Calibration, calibrated
 from kronos.candles import COLUMNS, Candles
-from kronos.errors import CheckpointError, DataError, ParameterError
+from kronos.errors import CheckpointError, ParameterError
 from kronos.forecasts import Forecast, mend
 from kronos.inference.blocks import Job, decode_blocks
 from kronos.inference.calibrating import Choice, choose_calibration
@@ -65,8 +65,11 @@ class KronosPredictor(PublishedMethods):
         *,
         precision: Precision = "exact",
     ) -> None:
-        if max_context < 2:
-            raise ParameterError(f"max_context is {max_context}, but must be at least 2 candles.")
+        self.least_history = model.pairing.least_history if model.pairing is not None else 1
+        if max_context <= self.least_history:
+            raise ParameterError(
+                f"max_context is {max_context}, but must be at least {self.least_history + 1} candles."
+            )
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer.to(self.device).eval()
@@ -246,7 +249,7 @@ class KronosPredictor(PublishedMethods):
         given: Mapping[str, pd.DatetimeIndex],
         progress: Progress | None,
     ) -> list[Forecast]:
-        check_horizon(recipe.horizon, self.max_context)
+        check_horizon(recipe.horizon, self.max_context, self.least_history)
         seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
         used = [self._used(name, candles, recipe) for name, candles in named]
         times = [resolve_future(name, history, recipe.horizon, given.get(name)) for name, history in named]
@@ -268,10 +271,10 @@ class KronosPredictor(PublishedMethods):
 
     def _used(self, name: str, candles: Candles, recipe: Recipe) -> Candles:
         """The end of the history that fits the context together with the horizon."""
-        if len(candles) < 2:
-            raise DataError(f"{name or 'The history'} has {len(candles)} candles, but a forecast needs at least 2.")
-        if recipe.lookback is not None and recipe.lookback < 2:
-            raise ParameterError(f"lookback is {recipe.lookback}, but must be at least 2 candles.")
+        self._check_history(len(candles), name)
+        least = max(2, self.least_history)
+        if recipe.lookback is not None and recipe.lookback < least:
+            raise ParameterError(f"lookback is {recipe.lookback}, but must be at least {least} candles.")
         most = self.max_context - recipe.horizon
         return candles.tail(max(2, most if recipe.lookback is None else min(most, recipe.lookback)))
 

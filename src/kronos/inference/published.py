@@ -122,18 +122,24 @@ def generate_paths(
         ) from error
 
 
-def check_horizon(horizon: int, context: int) -> None:
+def check_horizon(horizon: int, context: int, least: int = 1) -> None:
     """Refuse a horizon that is empty or leaves no room for history.
+
+    Args:
+        horizon: Candles to forecast.
+        context: Candles of history and forecast together.
+        least: Candles of history that the model needs.
 
     Raises:
         ParameterError: Then.
     """
     if horizon < 1:
         raise ParameterError(f"The horizon is {horizon}, but must be at least 1 candle.")
-    if horizon >= context:
+    if horizon > context - least:
+        left = f"{context - horizon} of the {least} candles of history it needs" if horizon < context else "no history"
         raise ParameterError(
-            f"The horizon of {horizon} candles leaves no history in a context of {context}; "
-            f"forecast at most {context - 1}."
+            f"The horizon of {horizon} candles leaves {left} in a context of {context}; "
+            f"forecast at most {context - least}."
         )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kronos.calendars import future_times
 from kronos.candles import COLUMNS, infer_interval
-from kronos.errors import ParameterError
+from kronos.errors import DataError, ParameterError
 from kronos.inference.inputs import history_index
 from kronos.inference.normalising import Prepared, Timestamps, as_index, prepare_published
 from kronos.inference.progress import progress_bar
@@ -30,14 +30,26 @@ class PublishedMethods(ABC):
     Attributes:
         device: Where the networks compute.
         max_context: The longest window of history and forecast, in candles.
+        least_history: Candles of history that the model needs.
         clip: Bound of the normalised candles, in standard deviations.
         tokenizer: What turns candles into tokens, and says how they are normalised.
     """
 
     device: torch.device
     max_context: int
+    least_history: int
     clip: float
     tokenizer: KronosTokenizer
+
+    def _check_history(self, rows: int, name: str = "") -> None:
+        """Refuse a history of which the model was not trained to tell anything.
+
+        Raises:
+            DataError: Then.
+        """
+        least = max(2, self.least_history)
+        if rows < least:
+            raise DataError(f"{name or 'The history'} has {rows} candles, but a forecast needs at least {least}.")
 
     @abstractmethod
     def decoders(self) -> Decoders:
@@ -138,6 +150,8 @@ class PublishedMethods(ABC):
             ParameterError: If lengths contradict each other.
         """
         history = history_index(df, x_timestamp)
+        if len(history) >= 2:  # of fewer it is said what they lack themselves
+            self._check_history(len(history))
         if y_timestamp is None:
             if pred_len is None:
                 raise ParameterError("Give y_timestamp, or pred_len to have the calendar tell it.")

@@ -175,6 +175,7 @@ class Pretrained(nn.Module):
             "context": context or (known.context if known else None),
             "tokenizer": tokenizer,
             "s2_attention": getattr(self, "s2_attention", None),
+            "least_history": known.least_history if known and known.least_history > 1 else None,
             "normalisation": None if own == "spread" else own,
         }
         return {name: value for name, value in sheet.items() if value is not None}

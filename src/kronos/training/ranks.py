@@ -27,7 +27,7 @@ def world_size() -> int:
 
 def is_first() -> bool:
     """Whether this is the process that writes and reports."""
-    return rank() == 0
+    return world_size() == 1 or rank() == 0
 
 
 def number(name: str, usual: int) -> int:

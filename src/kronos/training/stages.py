@@ -33,7 +33,7 @@ from kronos.training.records import (
     stage_folder,
     write_record,
 )
-from kronos.zoo import Cutoffs, Located, Normalisation, find, locate, trained_and_selected_until
+from kronos.zoo import Cutoffs, Located, Normalisation, describe, find, locate, trained_and_selected_until
 from kronos.zoo.cutoffs import latest
 from kronos.zoo.folders import RECORD, read_json
 
@@ -159,8 +159,17 @@ def _write(plan: RunPlan, stage: StagePlan, network: Network, data: TrainingData
         network.save_pretrained(folder)
     path = folder / RECORD
     known = read_json(path) if path.is_file() else {}
-    told = {"normalisation": plan.normalisation, **_seen(plan, stage, data)}
+    told = {"normalisation": plan.normalisation, **_least_history(plan, stage), **_seen(plan, stage, data)}
     write_text(path, json.dumps({**known, **told}, indent=2) + "\n")
+
+
+def _least_history(plan: RunPlan, stage: StagePlan) -> dict[str, int]:
+    """From how many candles of history on a model was trained to forecast; what it started from counts too."""
+    if stage.stage != "model" or plan.config.objective().get("loss_on", "forecast") != "forecast":
+        return {}
+    windows = plan.config.windows
+    own = windows.lookback if windows.shortest is None else windows.shortest
+    return {"least_history": own if stage.start is None else min(own, describe(stage.start).least_history)}
 
 
 def _named_tokenizer(plan: RunPlan, folder: Path) -> str | None:

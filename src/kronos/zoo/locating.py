@@ -70,12 +70,14 @@ class Pairing:
         context: Longest history plus forecast, in candles.
         s2_attention: Form of the s2 cross-attention.
         basis: Who says so: the checkpoint's own record, the catalogue, or its shape (a guess).
+        least_history: Candles of history from which on it was trained to forecast; of fewer it may say anything.
     """
 
     tokenizer: str | None
     context: int
     s2_attention: S2Attention
     basis: Literal["recorded", "catalogue", "guessed"]
+    least_history: int = 1
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,13 @@ def describe(located: Located) -> Pairing:
     if not path.is_file():
         return Pairing(tokenizer, context, s2_attention, basis)
     record = read_json(path)
+    context = _recorded_number(path, "context", record.get("context", context), 2)
     return Pairing(
         _recorded_tokenizer(path, record.get("tokenizer"), tokenizer),
-        _recorded_context(path, record.get("context", context)),
+        context,
         _recorded_form(path, record.get("s2_attention", s2_attention)),
         "recorded",
+        _recorded_number(path, "least_history", record.get("least_history", 1), 1, context - 1),
     )
 
 
@@ -388,9 +392,12 @@ def _recorded_tokenizer(path: Path, value: object, otherwise: str | None) -> str
     return value
 
 
-def _recorded_context(path: Path, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 2:
-        raise CheckpointError(f"{path} has context = {value!r}, which must be a whole number above 1; correct it.")
+def _recorded_number(path: Path, name: str, value: object, least: int, most: int | None = None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        bound = "" if most is None else f" and below {most + 1}"
+        raise CheckpointError(
+            f"{path} has {name} = {value!r}, which must be a whole number above {least - 1}{bound}; correct it."
+        )
     return value
 
 
