@@ -1,0 +1,30 @@
+"""Who writes: the first of several processes, and whoever is alone."""
+
+import pytest
+
+from kronos.errors import ParameterError
+from kronos.training.ranks import is_first, rank, world_size
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"RANK": "1"}, True),  # left over from something else: it trains alone
+    ],
+)
+def test_who_is_first(monkeypatch, environment, first):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first() is first
+
+
+@pytest.mark.parametrize(("name", "call"), [("RANK", rank), ("WORLD_SIZE", world_size)])
+def test_what_is_no_number_is_refused(monkeypatch, name, call):
+    monkeypatch.setenv(name, "many")
+    with pytest.raises(ParameterError, match=name):
+        call()
