@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,22 @@ def test_from_files_to_the_verdict(run, walks, tmp_path):
     assert figures(again.stdout) == figures(done.stdout)
     assert "12 of 12 forecasts were there already, in out/evaluation/run." in again.stderr
     assert "there already" not in done.stderr
+
+
+def test_origins_have_the_history_that_a_model_needs(invoke, walks, checkpoint, tmp_path):
+    asking = shutil.copytree(checkpoint, tmp_path / "asking")
+    path = asking / "model" / "kronos.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(known | {"context": 256, "least_history": 200}))
+    found = {}
+    for model in (checkpoint, asking):
+        done = invoke(
+            "evaluate", walks, "--model", model, *FEW, "--from", "2024-01-04", "--json", "--output", model.name
+        )
+        assert done.exit_code == 0, done.output
+        found[model] = json.loads(done.stdout)
+    assert found[checkpoint]["walk"]["least_history"] < 200 == found[asking]["walk"]["least_history"]
+    assert found[checkpoint]["first"] < "2024-01-09T07" <= found[asking]["first"], "the 200th candle"
 
 
 def test_what_is_shown_is_never_cut(run, monkeypatch):

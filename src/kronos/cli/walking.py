@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -233,9 +233,11 @@ def begin(reading: Reading, span: Span, walk: Walk, models: Models, *, wanted: b
     dated = told_dates(span, data)
     plan = None if dated is None else make_plan(data.instruments, chosen, dated.dates)
     loaded = load_models(models, wanted=wanted)
-    if dated is None or plan is None:
+    needed = max([chosen.least_history, *(one.predictor.least_history for one in loaded)])
+    if dated is None:
         dated = default_dates(data, loaded, walk)
-        plan = make_plan(data.instruments, chosen, dated.dates)
+    if plan is None or needed > chosen.least_history:  # origins that every model can be asked at
+        plan = make_plan(data.instruments, replace(chosen, least_history=needed), dated.dates)
     return Begun(data, dated, plan, loaded)
 
 
