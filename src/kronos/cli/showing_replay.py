@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kronos.cli.replay import Line, horizons, replayed
 from kronos.cli.showing import decimals_of, percent, rule, time_text
+from kronos.evaluation.replaying import Line, horizons, replayed
 from kronos.forecasts import Forecast
 from kronos.plotting.scales import format_price
 

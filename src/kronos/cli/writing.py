@@ -87,7 +87,7 @@ def _entry(result: Result, files: list[Path], format_: Format) -> dict[str, Any]
         for f in history.findings
     ]
     if result.actual is not None:
-        from kronos.cli.replay import as_dict, replayed
+        from kronos.evaluation.replaying import as_dict, replayed
 
         entry["replay"] = as_dict(*replayed(forecast, result.actual, result.raw))
     if format_ == "long":
