@@ -4,13 +4,15 @@
 - `historical_volatility` is the random walk that a model of prices must beat before its bands mean anything;
   `ewma_volatility`, `har_volatility` and `garch_t` know more of volatility, `filtered_historical_simulation` and
   `block_bootstrap` of fat tails, `seasonal_naive` of the day's pattern. None knows a direction.
-- `BASELINES` lists them all, each with a line for reports; `Baseline` is what another model has to look like.
+- `moving_average_drift` claims one, without a measured edge: a service's fallback, which stands in no table.
+- `BASELINES` lists all others, each with a line for reports; `Baseline` is what another model has to look like.
 - Path i of a seed is the same however many paths or steps are asked for.
 """
 
 from kronos.baselines.foreign import closes_of_quantiles, from_closes
 from kronos.baselines.garch import GarchFit, fit_garch, garch_t
 from kronos.baselines.har import har_volatility
+from kronos.baselines.moving_average import moving_average_drift
 from kronos.baselines.point import drift, last_value
 from kronos.baselines.protocol import Baseline, Entry, FittedBaseline
 from kronos.baselines.registry import BASELINES
@@ -35,5 +37,6 @@ __all__ = [
     "har_volatility",
     "historical_volatility",
     "last_value",
+    "moving_average_drift",
     "seasonal_naive",
 ]
