@@ -1,0 +1,1 @@
+"""The HTTP service: forecasts, candles and charts for programs and browsers."""

@@ -1,0 +1,95 @@
+"""A folder of candles, a server in its own process as assistants start it, and one in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pandas as pd
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.types import CallToolResult
+from tests.mcp.answers import Call
+
+from kronos.mcp import Options
+from kronos.mcp.desk import Desk
+from kronos.mcp.server import make_server
+
+
+def walk(rows: int, start: str = "2024-03-01", seed: int = 0) -> pd.DataFrame:
+    """Hourly candles of a random walk."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
+    opened = np.concatenate([[100.0], close[:-1]])
+    table = pd.DataFrame({"timestamps": pd.date_range(start, periods=rows, freq="h"), "open": opened, "close": close})
+    table["high"] = table[["open", "close"]].max(axis=1) * 1.002
+    table["low"] = table[["open", "close"]].min(axis=1) * 0.998
+    table["volume"] = rng.integers(10, 100, rows)
+    return table
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests gets in, and nothing goes out."""
+    for name in [name for name in os.environ if name.startswith("KRONOS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KRONOS_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with good files and bad ones, beside a file that nobody may read."""
+    outside = tmp_path_factory.mktemp("outside")
+    root = outside / "data"
+    (root / "crypto").mkdir(parents=True)
+    walk(400).to_csv(root / "coin_1h.csv", index=False)
+    walk(150).to_parquet(root / "crypto" / "eth_1h.parquet", index=False)
+    walk(150).to_csv(root / "simulated_coin_1h.csv", index=False)
+    walk(20).to_csv(root / "short_1h.csv", index=False)
+    walk(150).to_csv(root / "packed.csv", index=False, compression="gzip")
+    walk(150).to_pickle(root / "pickled.csv")
+    (root / ".hidden.csv").write_text("a,b\n1,2\n")
+    (root / "notes.txt").write_text("a secret\n")
+    (root / "readme.md").write_text("a secret\n")
+    walk(150).to_csv(outside / "secret.csv", index=False)
+    (root / "link.csv").symlink_to(outside / "secret.csv")
+    (root / "inward.csv").symlink_to(root / "coin_1h.csv")
+    (root / "loop.csv").symlink_to(root / "loop.csv")
+    (root / "way_out").symlink_to(outside)
+    (root / "folder.csv").mkdir()
+    return root
+
+
+@pytest.fixture
+def desk(data: Path) -> Desk:
+    return Desk(Options(data, source="simulated"))
+
+
+@pytest.fixture
+def call(desk: Desk) -> Call:
+    """Call a tool of a server in this process."""
+
+    def run(name: str, **arguments: Any) -> CallToolResult:
+        async def session() -> CallToolResult:
+            async with Client(make_server(desk)) as client:
+                return await client.call_tool(name, arguments)
+
+        return anyio.run(session)
+
+    return run
+
+
+@pytest.fixture
+def spawned(data: Path, tmp_path: Path) -> StdioServerParameters:
+    """How an assistant starts the server."""
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "kronos", "mcp", "--data", str(data), "--source", "simulated"],
+        env={"KRONOS_OFFLINE": "1", "PYTHONWARNINGS": "ignore"},
+        cwd=tmp_path,
+    )
