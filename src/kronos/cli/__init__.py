@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import calibrate, data, doctor, evaluate, forecast, mcp, models, paper, pipeline, train
+from kronos.cli import calibrate, data, doctor, evaluate, forecast, mcp, models, paper, pipeline, serve, train
 from kronos.cli.errors import Commands
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command("pipeline", epilog=pipeline.EPILOG)(pipeline.pipeline)
 app.command("mcp", epilog=mcp.EPILOG)(mcp.mcp)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 

@@ -1,0 +1,1 @@
+"""The prediction API's markets: assets, their candles from the configured source, predictions of them."""

@@ -1,0 +1,216 @@
+"""Candles of the configured assets: fetched once per candle, however many ask.
+
+- One thread talks to the source, since not every client library stands several; a source that keeps it waiting is given
+  up by whoever waits, not by the server.
+- Candles hold until the next one closes by the source's own clock. Where it then comes late, the source is asked again
+  after a short while, not at every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import pandas as pd
+
+from kronos.candles import Candles
+from kronos.errors import ParameterError, SourceError
+from kronos.intervals import Interval
+from kronos.serve.faults import ApiError
+from kronos.serve.market.assets import Asset
+from kronos.serve.work.kept import Fresh, Kept
+from kronos.serve.work.threads import DaemonPool
+from kronos.sources import CandleSource
+from kronos.sources.coingecko import CoinGecko, MarketChart, Quote
+
+T = TypeVar("T")
+
+_USUAL = Interval(1, "h")
+_SETTLE = pd.Timedelta(seconds=5)  # after its close, until a source is expected to have a candle
+_SIZES = (512, 1536, 8640)  # candles fetched at once, so that those who want about as many share them
+_LATE, _SHARE = 5.0, 20  # seconds, and that part of an interval, before a late candle is asked for again
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetched:
+    """Candles, and how long nothing newer is to be expected.
+
+    Attributes:
+        candles: The closed ones.
+        closes: When the last of them closed; UTC.
+        expires: When the next one closes; UTC, by the source's clock.
+        until: Then, or when it is worth asking again, by `time.monotonic`.
+    """
+
+    candles: Candles
+    closes: pd.Timestamp
+    expires: pd.Timestamp
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it still holds; what is made of it holds no longer."""
+        return max(0.0, self.until - time.monotonic())
+
+
+class Feed:
+    """The configured source, asked by symbol."""
+
+    def __init__(
+        self,
+        source: CandleSource,
+        assets: dict[str, Asset],
+        *,
+        interval: str | None,
+        timeout: float,
+        coingecko: CoinGecko | None = None,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            source: Where candles come from.
+            assets: What can be asked for, by symbol.
+            interval: Of the candles; None for 1h, or the next longer one that the source has.
+            timeout: Seconds that a caller waits for the source.
+            coingecko: Gives quotes too, where it is the source.
+        """
+        self.source, self.assets, self.timeout, self.coingecko = source, assets, timeout, coingecko
+        self._interval = None if interval is None else Interval.parse(interval)
+        self._pool = DaemonPool(1, "source")
+        self._kept: Kept[tuple[str, int], Fetched] = Kept()
+        self._quotes: Kept[str, Quote] = Kept()
+        self._charts: Kept[tuple[str, int], MarketChart] = Kept()
+        self._resolved: dict[str, tuple[str, Interval]] = {}
+        self._refused: set[str] = set()
+        self._lock = threading.Lock()
+
+    def asset(self, symbol: str) -> Asset:
+        """What a client calls so, in any case.
+
+        Raises:
+            ApiError: 404 if it is not configured.
+        """
+        found = self.assets.get(symbol.strip().upper())
+        if found is None:
+            raise ApiError(404, f"There is no such symbol here; ask for one of {', '.join(self.assets)}.")
+        return found
+
+    def supported(self, asset: Asset) -> bool:
+        """Whether the source has it, as far as is known: false once it has said that it does not."""
+        return asset.symbol not in self._refused
+
+    async def candles(self, asset: Asset, records: int) -> Fetched:
+        """The latest closed candles.
+
+        Args:
+            asset: Of what.
+            records: At most so many.
+
+        Raises:
+            SourceError: If the source cannot be reached.
+            ParameterError: If it does not have the asset.
+            TimeoutError: If it took too long.
+        """
+        size = next((one for one in _SIZES if one >= records), records)
+
+        async def make() -> Fresh[Fetched]:
+            fetched = await self._ask(lambda: self._fetch(asset, size))
+            return Fresh(fetched, fetched.seconds)
+
+        fetched = await self._kept.get((asset.symbol, size), make)
+        return replace(fetched, candles=fetched.candles.tail(records))
+
+    async def quote(self, asset: Asset) -> Quote | None:
+        """What an asset is worth now by CoinGecko, at most a minute old; None where that is not the source."""
+        gecko = self.coingecko
+        if gecko is None:
+            return None
+
+        async def make() -> Fresh[Quote]:
+            return Fresh(await self._ask(lambda: gecko.quote(asset.names[0])), 60.0)
+
+        return await self._quotes.get(asset.symbol, make)
+
+    async def chart(self, asset: Asset, days: int) -> MarketChart | None:
+        """CoinGecko's prices, volumes and capitalisations, at most 5 minutes old; None where it is not the source."""
+        gecko = self.coingecko
+        if gecko is None:
+            return None
+
+        async def make() -> Fresh[MarketChart]:
+            return Fresh(await self._ask(lambda: gecko.market_chart(asset.names[0], days)), 300.0)
+
+        return await self._charts.get((asset.symbol, days), make)
+
+    @property
+    def usual(self) -> Interval:
+        """The interval that candles have unless the source lacks it."""
+        return self._interval or _USUAL
+
+    async def interval(self, asset: Asset) -> Interval:
+        """The interval of an asset's candles.
+
+        Raises:
+            KronosError: As `candles`.
+        """
+        known = self._resolved.get(asset.symbol)
+        return known[1] if known else (await self._ask(lambda: self._resolve(asset)))[1]
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        """Ask in the source's thread, and wait no longer than the timeout."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, question)
+        try:
+            return await asyncio.wait_for(future, self.timeout)
+        except TimeoutError:
+            raise SourceError(
+                f"{self.source.name} did not answer within {self.timeout:g} s; try again later."
+            ) from None
+
+    def _resolve(self, asset: Asset) -> tuple[str, Interval]:
+        """What the source calls an asset, and the interval to take."""
+        with self._lock:
+            if asset.symbol not in self._resolved:
+                self._resolved[asset.symbol] = self._look(asset)
+            return self._resolved[asset.symbol]
+
+    def _look(self, asset: Asset) -> tuple[str, Interval]:
+        refusal = ParameterError(f"{self.source.name} does not have {asset.symbol}.")
+        for name in asset.names:
+            try:
+                served = self.source.intervals(name)
+            except ParameterError as error:
+                refusal = error
+                continue
+            self._refused.discard(asset.symbol)
+            return name, self._choose(asset, served)
+        self._refused.add(asset.symbol)
+        _log.warning("the source does not have an asset", extra={"symbol": asset.symbol, "reason": str(refusal)})
+        raise ApiError(404, f"{self.source.name} does not have {asset.symbol}.")
+
+    def _choose(self, asset: Asset, served: tuple[Interval, ...] | None) -> Interval:
+        wanted = self._interval or _USUAL
+        if served is None or wanted in served:
+            return wanted
+        if self._interval is not None:
+            raise ParameterError(
+                f"{self.source.name} has no {wanted} candles of {asset.symbol}, only {', '.join(map(str, served))}."
+            )
+        return next((one for one in served if one.seconds >= wanted.seconds), served[-1])
+
+    def _fetch(self, asset: Asset, records: int) -> Fetched:
+        name, interval = self._resolve(asset)
+        candles = self.source.candles(name, interval, records=records)
+        now = self.source.now()
+        last = candles.end if candles.end.tzinfo is not None else candles.end.tz_localize("UTC")
+        closes = (last + interval.offset).tz_convert("UTC")
+        expires = closes + interval.offset
+        left = (expires + _SETTLE - now).total_seconds()
+        again = max(_LATE, interval.seconds / _SHARE)
+        return Fetched(candles, closes, expires, time.monotonic() + (left if left > 0 else again))

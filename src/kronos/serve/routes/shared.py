@@ -1,0 +1,65 @@
+"""What routes share: the shape of errors, who asks, waiting no longer than a client does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+
+from kronos.serve.faults import ApiError
+from kronos.serve.state import State
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    error: str = Field(description="Its short name.", examples=["Bad request"])
+    message: str = Field(description="One sentence, with the mend where there is one.")
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation: those given, and what every route may answer."""
+    return {status: {"model": ErrorBody} for status in sorted({400, 401, 403, 421, 429, 503, *statuses})}
+
+
+def client_of(request: Request) -> str:
+    """Who asks, for limits."""
+    return str(request.state.client)
+
+
+async def in_pool(state: State, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do something slow with files in a thread, and wait no longer than a request may take."""
+    future = asyncio.wrap_future(state.pool.submit(work, *args, **kwargs))
+    return await asyncio.wait_for(future, state.serve.timeout)
+
+
+async def while_wanted(request: Request, work: Awaitable[T], seconds: float) -> T:
+    """Wait for something as long as the client does, and no longer than a request may take.
+
+    Raises:
+        TimeoutError: If it took too long.
+        ApiError: If the client has left; nobody reads it.
+    """
+    task = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_leaving(request))
+    try:
+        done, _ = await asyncio.wait({task, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
+            return task.result()
+        raise ApiError(408, "The client left.") if done else TimeoutError
+    finally:
+        left.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=5)
+
+
+async def _leaving(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

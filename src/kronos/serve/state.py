@@ -1,0 +1,178 @@
+"""What a server is made of, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from kronos.serve.files import Library, Limits
+from kronos.serve.gate.callers import Callers
+from kronos.serve.gate.gate import Rules
+from kronos.serve.gate.limits import Bucket
+from kronos.serve.gate.numbers import Numbers
+from kronos.serve.market.assets import read_assets
+from kronos.serve.market.feed import Feed
+from kronos.serve.market.predicting import Predictions
+from kronos.serve.results import Results
+from kronos.serve.work.engine import Engine
+from kronos.serve.work.jobs import Jobs
+from kronos.serve.work.models import Models
+from kronos.serve.work.threads import DaemonPool
+from kronos.sources import open_source
+
+if TYPE_CHECKING:
+    from kronos.settings import ServeSettings, Settings
+    from kronos.sources import CandleSource
+    from kronos.sources.coingecko import CoinGecko
+
+SOURCE = "binance"  # where nobody names one
+_REQUESTS = 600  # a minute, where keys are needed
+
+
+@dataclass(eq=False)
+class State:
+    """One server.
+
+    Attributes:
+        settings: Everything that is configured.
+        models: Those in memory.
+        engine: Forecasts.
+        feed: Candles of the assets.
+        predictions: The prediction API's answers.
+        library: Data files and uploads.
+        results: Saved ones.
+        jobs: Running and lately ended.
+        rules: What the gate holds requests to.
+        pool: Threads for files.
+        loader: The thread that loads models.
+        closing: Set once the server is told to stop.
+        streams: Event streams that are open.
+    """
+
+    settings: Settings
+    models: Models
+    engine: Engine
+    feed: Feed
+    predictions: Predictions
+    library: Library
+    results: Results
+    jobs: Jobs
+    rules: Rules
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool(16, "files"))
+    loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: int = 0
+
+    @property
+    def serve(self) -> ServeSettings:
+        """How it serves."""
+        return self.settings.serve
+
+    def close(self) -> None:
+        """Begin to stop: streams end, what waits is turned away. Call it in the event loop, or from a signal."""
+        self.closing.set()
+        self.engine.stop()
+
+
+def make_state(settings: Settings, *, source: CandleSource | None = None) -> State:
+    """Put a server together; no model is loaded and no source asked yet.
+
+    Args:
+        settings: Everything that is configured.
+        source: Where candles come from; by default the configured one.
+
+    Raises:
+        ParameterError: If a setting is wrong.
+        SourceError: If the source needs the network and that is forbidden.
+    """
+    serve = settings.serve
+    spec = settings.source or SOURCE
+    patient = _patient(settings)
+    opened = open_source(spec, settings=patient) if source is None else source
+    assets = read_assets(serve.words(serve.assets), serve.quote, spec if source is None else source.name)
+    feed = Feed(opened, assets, interval=serve.interval, timeout=serve.timeout, coingecko=_gecko(spec, patient, source))
+    models = Models(settings)
+    engine = Engine(models, queue=serve.queue, batch=serve.batch, threads=settings.threads)
+    limits = Limits(
+        bytes=serve.upload_mb * 1_000_000,
+        rows=serve.upload_rows,
+        memory_mb=serve.parse_memory_mb,
+        seconds=serve.parse_seconds,
+    )
+    state = State(
+        settings=settings,
+        models=models,
+        engine=engine,
+        feed=feed,
+        predictions=Predictions(feed, engine, models, serve),
+        library=Library(serve.data_dir, serve.state_dir / "uploads", limits),
+        results=Results(serve.state_dir / "prediction_results"),
+        jobs=Jobs(),
+        rules=_rules(serve),
+    )
+    _watch(state)
+    return state
+
+
+def _rules(serve: ServeSettings) -> Rules:
+    callers = Callers(
+        host=serve.host,
+        allowed_hosts=serve.words(serve.allowed_hosts),
+        origins=serve.words(serve.origins),
+        keys=serve.keys,
+    )
+    per_minute = serve.requests_per_minute
+    if per_minute is None:
+        per_minute = _REQUESTS if callers.keyed else 0
+    return Rules(
+        callers,
+        Bucket(per_minute, "requests of this minute"),
+        Bucket(serve.work_per_minute, "computing time of this minute"),
+        Numbers(),
+        serve.upload_mb * 1_000_000,
+    )
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is this machine's alone."""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _patient(settings: Settings) -> Settings:
+    """The settings with no source more patient than the requests that wait for it."""
+    from kronos.settings import SourceSettings
+
+    kind = (settings.source or SOURCE).partition(":")[0].lower()
+    one = settings.sources.get(kind, SourceSettings())
+    capped = one.model_copy(update={"patience": min(one.patience, settings.serve.timeout)})
+    return settings.model_copy(update={"sources": {**settings.sources, kind: capped}})
+
+
+def _gecko(spec: str, settings: Settings, source: CandleSource | None) -> CoinGecko | None:
+    """CoinGecko's own prices, where candles come from there too."""
+    if source is not None or spec.strip().lower() != "coingecko":
+        return None
+    from kronos.sources.coingecko import CoinGecko
+
+    return CoinGecko(settings.sources["coingecko"])
+
+
+def _watch(state: State) -> None:
+    """Let Prometheus see what the parts count themselves."""
+    numbers, engine = state.rules.numbers, state.engine
+    numbers.watch("kronos_queue_waiting", "Forecasts that wait.", lambda: engine.waiting)
+    numbers.watch("kronos_forecasts", "Forecasts computed since the start.", lambda: engine.computed, grows=True)
+    numbers.watch("kronos_batches", "Batches computed since the start.", lambda: engine.batches, grows=True)
+    numbers.watch(
+        "kronos_fallbacks", "Predictions by the statistical fallback.", lambda: state.predictions.fallbacks, grows=True
+    )
+    numbers.watch("kronos_streams", "Event streams that are open.", lambda: state.streams)
+    numbers.watch(
+        "kronos_model_loaded", "Whether the default model is in memory.",
+        lambda: state.models.loaded(state.models.default) is not None,
+    )  # fmt: skip

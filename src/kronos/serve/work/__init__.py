@@ -1,0 +1,1 @@
+"""What computes: threads, models, the queue of forecasts, jobs, answers that are kept."""

@@ -1,0 +1,66 @@
+"""A real server on loopback, and what it is made of, for tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from kronos.serve.running import Server, bind, configured
+from kronos.serve.state import State, make_state
+from kronos.settings import ServeSettings, Settings
+
+
+def settings_in(folder: Path, *, source: str | None = "simulated", **serve: Any) -> Settings:
+    """Settings of a server that keeps to a folder and needs no network."""
+    (folder / "data").mkdir(exist_ok=True, parents=True)
+    told = {"data_dir": folder / "data", "state_dir": folder / "state", "samples": 20, **serve}
+    return Settings(source=source, offline=True, threads=1, store_dir=folder / "store", serve=ServeSettings(**told))
+
+
+@dataclass
+class Live:
+    """A running server."""
+
+    state: State
+    address: str
+    server: Server
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """A client of it."""
+        return httpx2.Client(base_url=self.address, timeout=60, **options)
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Wait until the model is in memory."""
+        until = time.monotonic() + seconds
+        with self.client() as client:
+            while client.get("/ready").status_code != 200:
+                assert time.monotonic() < until, client.get("/ready").text
+                time.sleep(0.05)
+
+
+@contextmanager
+def served(settings: Settings, state: State | None = None) -> Iterator[Live]:
+    """A server in a thread, on a free port of loopback."""
+    state = make_state(settings) if state is None else state
+    listening = bind("127.0.0.1", 0)
+    server = Server(configured(state), state)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        until = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        yield Live(state, f"http://127.0.0.1:{listening.getsockname()[1]}", server)
+    finally:
+        server.handle_exit(2, None)
+        thread.join(10)
+        listening.close()
+        assert not thread.is_alive()

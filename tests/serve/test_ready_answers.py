@@ -1,0 +1,115 @@
+"""An answer that the gate gives at once is the one that the route gives; and stopping is told to who follows a job."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from kronos.serve.routes import prediction
+from serve.live import served, settings_in
+
+SAME = ("cache-control", "content-length", "content-type", "content-security-policy", "cross-origin-resource-policy",
+        "referrer-policy", "x-content-type-options")  # fmt: skip
+BY_THE_ROUTE = "symbol=%42TC&hours=6"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(live):
+    """The answers that are asked for below are kept."""
+    with live.client() as client:
+        for hours in (6, 24):
+            assert client.get("/api/predict", params={"symbol": "BTC", "hours": hours}).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["symbol=BTC&hours=6", "hours=6&symbol=BTC", "symbol=btc&hours=6"])
+def test_the_answer_is_the_routes(client, query):
+    at_once = client.get(f"/api/predict?{query}")
+    by_route = client.get(f"/api/predict?{BY_THE_ROUTE}")
+    assert at_once.status_code == by_route.status_code == 200
+    assert at_once.content == by_route.content
+    assert sorted(at_once.headers) == sorted(by_route.headers)
+    seconds = [int(one.headers["cache-control"].removeprefix("private, max-age=")) for one in (at_once, by_route)]
+    assert 0 <= seconds[0] - seconds[1] <= 2
+    for name in SAME[1:]:
+        assert at_once.headers[name] == by_route.headers[name]
+    assert at_once.headers["x-request-id"] != by_route.headers["x-request-id"]
+    assert len(at_once.headers["x-request-id"]) == 16
+
+
+def test_a_plain_query_never_reaches_the_route(client, monkeypatch):
+    monkeypatch.delattr(prediction, "answered")
+    assert client.get("/api/predict?symbol=BTC").status_code == 200
+    assert client.get(f"/api/predict?{BY_THE_ROUTE}").status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("symbol=", 400),
+        ("symbol=BTC&hours=0", 400),
+        ("symbol=BTC&hours=169", 400),
+        ("symbol=BTC&hours=999", 400),
+        ("symbol=BTC&hours=x", 400),
+        ("symbol=BTC&hours=6.5", 400),
+        ("symbol=NONE", 404),
+        (f"symbol={'B' * 21}", 400),
+        ("symbol=BTC&symbol=NONE", 404),
+        ("hours=0&symbol=BTC&hours=24", 200),
+        ("symbol=BTC&hours=024", 200),
+        ("symbol=%20BTC%20", 200),
+        ("symbol=BTC&more=1", 200),
+    ],
+)
+def test_anything_else_is_the_routes_to_answer(client, query, status):
+    assert client.get(f"/api/predict?{query}").status_code == status
+
+
+def test_other_methods_are_refused_as_ever(client):
+    assert client.head("/api/predict?symbol=BTC").status_code == 405
+    assert client.put("/api/predict?symbol=BTC").status_code == 405
+
+
+def test_it_is_counted_as_the_route(live, client):
+    name = 'kronos_requests_total{method="GET",route="/api/predict",status="200"}'
+
+    def count():
+        return next(float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if name in line)
+
+    before = count()
+    for query in ("symbol=BTC", BY_THE_ROUTE):
+        client.get(f"/api/predict?{query}")
+    assert count() == before + 2
+
+
+def test_the_gate_checks_before_it_answers(client):
+    assert client.get("/api/predict?symbol=BTC", headers={"Host": "evil.example"}).status_code == 421
+    assert client.get("/api/predict?symbol=BTC", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_keys_and_limits_hold_for_it(tmp_path):
+    with served(settings_in(tmp_path, api_keys="secret", requests_per_minute=4)) as server, server.client() as client:
+        assert client.get("/api/predict?symbol=BTC").status_code == 401
+        key = {"X-API-Key": "secret"}
+        statuses = [client.get("/api/predict?symbol=BTC", headers=key).status_code for _ in range(6)]
+    assert statuses[:3] == [200] * 3
+    assert statuses[-1] == 429
+
+
+def test_a_stream_is_told_that_the_server_stops(tmp_path):
+    body = {"file_path": "sample:simulated_btc_1h", "seed": 1, "sample_count": 200, "pred_len": 190}
+    with served(settings_in(tmp_path)) as server:
+        with server.client() as client:
+            events = client.post("/api/jobs/predict", json=body).json()["events"]
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as stream, stream.makefile("rb") as file:
+            stream.sendall(f"GET {events} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            while not file.readline().startswith(b"event: progress"):
+                pass
+            threading.Thread(target=server.server.handle_exit, args=(2, None)).start()
+            rest = file.read()
+    kinds = [line.removeprefix(b"event: ") for line in rest.splitlines() if line.startswith(b"event: ")]
+    assert kinds[-1] == b"closing"
+    assert set(kinds[:-1]) <= {b"progress", b"failed", b"cancelled"}
