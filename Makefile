@@ -47,10 +47,11 @@ types: install-dev  ## Strict types
 imports: install-dev  ## Who may import whom
 	$(BIN)/lint-imports
 
-bench: install-dev  ## Measure, and write docs/performance.md, docs/performance-data.md and docs/performance-training.md
+bench: install-dev  ## Measure, and write docs/performance.md and its pages on data, training and serving
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks training
+	$(BIN)/python -m benchmarks.serving
 
 check: lint types imports test  ## Everything that must hold
 
