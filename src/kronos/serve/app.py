@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -97,6 +98,10 @@ def _warm(state: State) -> None:
         state.models.get(state.models.default)
     except Exception as error:  # noqa: BLE001 (whatever it is, the server serves)
         _log.warning("the model could not be loaded", extra={"reason": str(error)})
+    if state.settle:
+        # With torch and pandas loaded, a full collection holds every request for a tenth of a second.
+        gc.collect()
+        gc.freeze()
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -153,6 +158,8 @@ def _honest(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+            first, _, rest = operation["description"].partition("\n\n")
+            operation["summary"], operation["description"] = first.removesuffix("."), rest
             for status, response in operation["responses"].items():
                 if status >= "400" and "content" in response:  # errors are JSON, whatever a success would be
                     response["content"] = {"application/json": next(iter(response["content"].values()))}

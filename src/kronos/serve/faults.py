@@ -34,8 +34,8 @@ _LABELS = {
 }
 _UNEXPECTED = "Something went wrong on the server, and its log says what; the server goes on."
 _QUOTED = re.compile(r"(['\"])(?:file:/+)?(?:[A-Za-z]:)?[\\/](?:(?!\1).)*[\\/]((?:(?!\1).)*)\1")
-# POSIX paths of two parts and more, Windows paths, and file URLs; no address such as https://host/path. Folders may have
-# spaces in their names: rather a few words of a sentence too many than one of them.
+# POSIX paths of two parts and more, Windows paths, and file URLs; no address such as https://host/path. Folders' names
+# may have spaces: rather a few words of a sentence too many are cut than one of them too few.
 _PATHS = re.compile(
     r"(?:file:/+|(?<![\w:/.])(?:[A-Za-z]:[\\/]|\\\\|/))(?:[^\n'\"<>|,;:*?\\/]+[\\/])+([^\s'\"<>|,;:*?()\\/]*)"
 )

@@ -2,7 +2,7 @@
 
 - One process: several workers would hold a copy of the model each and could not batch together.
 - A first signal ends streams, turns away what waits and stops what is computed; what is saved is saved. A connection
-  that stays open all the same is cut after two seconds.
+  that stays open all the same is cut after a moment.
 - Connections that never finish their headers, or leave unread what they are sent, are cut too, which uvicorn leaves to
   a proxy. What a proxy says of its client (X-Forwarded-For) counts only where FORWARDED_ALLOW_IPS names the proxy.
 """
@@ -30,7 +30,8 @@ from kronos.serve.gate.gate import STANDARD
 from kronos.serve.state import State, is_local, make_state
 from kronos.settings import Settings
 
-GRACE = 2  # seconds for open connections once the server is told to stop
+GRACE = 1.5  # seconds for open connections once the server is told to stop
+_LEAST_KEY = 16  # characters
 _FRAMING = 16  # bytes that a chunk may take for each of its body's: one of a single byte takes six
 _counted = hasattr(AutoHTTPProtocol, "on_body")  # h11 tells no body's bytes, and bounds headers and trailers itself
 
@@ -108,6 +109,12 @@ class Impatient(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # one of tw
         self._beside = max(0, self._beside - _FRAMING * len(body))
         super().on_body(body)
 
+    def shutdown(self) -> None:
+        """The server stops: whoever is still sending a request's body is not waited for."""
+        super().shutdown()
+        if not self._idle and self.cycle.more_body:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's words are not ours)
         """Answer what is no HTTP."""
         self._refuse(400, "The request is no valid HTTP; mend what sends it.")
@@ -161,16 +168,23 @@ class Impatient(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # one of tw
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to listen beyond this machine without a key.
+    """Refuse to listen beyond this machine without a key, or with one that can be guessed.
 
     Raises:
         ParameterError: If that is asked for.
     """
     serve = settings.serve
-    if not is_local(serve.host) and not serve.keys:
+    if is_local(serve.host):
+        return
+    if not serve.keys:
         raise ParameterError(
             f"Listening on {serve.host} opens the server to other machines, which needs a key: set "
             f"KRONOS_SERVE__API_KEYS, or leave --host out."
+        )
+    if min(map(len, serve.keys)) < _LEAST_KEY:
+        raise ParameterError(
+            f"A key of KRONOS_SERVE__API_KEYS is shorter than {_LEAST_KEY} characters, which can be guessed; "
+            f"'openssl rand -hex 24' makes a good one."
         )
 
 
@@ -225,7 +239,7 @@ def run(settings: Settings) -> None:
         SourceError: If the source needs the network and that is forbidden.
     """
     check_exposure(settings)
-    state = make_state(settings)
+    state = make_state(settings, settle=True)
     listening = bind(settings.serve.host, settings.serve.port)
     _log.info("listening", extra={"address": address_of(listening), "source": state.feed.source.name})
     Server(configured(state), state).run(sockets=[listening])

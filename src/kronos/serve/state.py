@@ -49,6 +49,7 @@ class State:
         loader: The thread that loads models.
         closing: Set once the server is told to stop.
         streams: Event streams that are open.
+        settle: Whether what is loaded by the time the model is there stays for good, in a process of its own.
     """
 
     settings: Settings
@@ -64,6 +65,7 @@ class State:
     loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
+    settle: bool = False
 
     @property
     def serve(self) -> ServeSettings:
@@ -76,12 +78,13 @@ class State:
         self.engine.stop()
 
 
-def make_state(settings: Settings, *, source: CandleSource | None = None) -> State:
+def make_state(settings: Settings, *, source: CandleSource | None = None, settle: bool = False) -> State:
     """Put a server together; no model is loaded and no source asked yet.
 
     Args:
         settings: Everything that is configured.
         source: Where candles come from; by default the configured one.
+        settle: Whether the process is the server's own: what it has loaded is then no longer looked at for garbage.
 
     Raises:
         ParameterError: If a setting is wrong.
@@ -111,6 +114,7 @@ def make_state(settings: Settings, *, source: CandleSource | None = None) -> Sta
         results=Results(serve.state_dir / "prediction_results"),
         jobs=Jobs(),
         rules=_rules(serve),
+        settle=settle,
     )
     _watch(state)
     return state

@@ -71,7 +71,7 @@ class Rules:
     work: Bucket
     numbers: Numbers
     upload_bytes: int
-    uploads: int = 4
+    uploads: int = 8
     idle: float = 10.0
     least_rate: int = 10_000
 
@@ -143,6 +143,8 @@ class _Visit:
                 await gate.app(scope, self._counted, self._passed)
         except ApiError as refusal:
             self._fault = refusal
+        except asyncio.CancelledError:  # the server's patience at its end is over
+            self._fault = ApiError(503, "The server stopped before this was done; ask again.", retry_after=5)
         except Exception as error:  # noqa: BLE001 (a bug in one request is no other's)
             _log.exception("a request failed", extra={"request": state["request_id"]})
             self._fault = fault_of(error)

@@ -64,7 +64,7 @@ class DaemonPool(Executor):
 
 
 def tame(error: BaseException) -> Exception:
-    """An error that an event loop can be handed: what would end the loop, or what its futures do not take, is a cause."""
+    """An error that an event loop can be handed: what would end it, or what its futures refuse, becomes a cause."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     tamed = RuntimeError(f"{type(error).__name__} in a thread")
