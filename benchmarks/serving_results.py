@@ -13,6 +13,7 @@ from benchmarks.results import Floor
 P95_RATIO = 3.0
 LATE_SECONDS = 0.002
 STOP_SECONDS = 3.0
+GROWTH = 1.05  # of memory, in as much overload again
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,12 @@ def promises(results: Results) -> list[Floor]:
         Floor("Cold crowd: forecasts", f"{crowd.symbols}", f"{crowd.computed}", crowd.computed == crowd.symbols),
         Floor("Overload: refusals with `Retry-After`", f"{refused}", f"{hinted}", hinted == refused > 0),
         Floor("Overload: neither answered nor refused", "0", f"{odd}", odd == 0),
+        Floor(
+            "Overload, the same again: memory at its end over that at its beginning",
+            f"at most {GROWTH:g}×",
+            f"{results.again.after / results.again.before:.3f}×",
+            results.again.after <= GROWTH * results.again.before,
+        ),
         Floor(
             f"SIGTERM with {stop.streams} open streams to the end",
             f"at most {STOP_SECONDS:.0f} s",

@@ -307,7 +307,7 @@ def test_sentences_lose_the_paths_of_this_machine_and_nothing_else():
     plain = "BTC/USDT at 24/7, see https://huggingface.co/NeoQuasar, 1/2."
     assert sentence(ParameterError(plain)) == plain
     assert sentence(CheckpointError("Save it in /home/me/kronos (cache).")) == "Save it in kronos (cache)."
-    assert sentence(CheckpointError("'C:\\Users\\me\\x.csv' and ~/a/b.csv")) == "'x.csv' and b.csv"
+    assert sentence(CheckpointError("'C:\\Users\\me\\x.csv' and ~/a/b.csv")) == "'x.csv' and ~b.csv"
     assert sentence(PermissionError(13, "Permission denied", "/home/me/x")).startswith(
         "The system refused to read or write (permission denied)"
     )

@@ -6,6 +6,8 @@ import pytest
 
 from serve.live import served, settings_in
 
+pytest.register_assert_rewrite("serve.attacks.attacked")  # so that a refusal that is none tells what it was
+
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory):

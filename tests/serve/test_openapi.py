@@ -17,7 +17,7 @@ import pytest
 from kronos.serve.routes.prediction import MOST_DAYS, MOST_HOURS
 from serve.live import served, settings_in
 
-SECONDS = int(os.environ.get("KRONOS_FUZZ_SECONDS", "45"))
+SECONDS = int(os.environ.get("KRONOS_FUZZ_SECONDS", "60"))
 SAVED = "prediction_20261121_221500"  # the example of the document
 ROUTES = {
     "/api/predict": "get post", "/api/history": "get", "/api/assets": "get", "/api/data-files": "get",
@@ -51,8 +51,7 @@ def test_no_route_documents_the_422_that_is_never_answered(document):
 
 def test_every_route_is_explained_and_every_error_has_the_body_that_is_answered(document):
     for name, one in operations(document):
-        assert one["summary"], name
-        assert one["description"], name
+        assert one["summary"].count(" ") >= 1, name
         errors = {status: told for status, told in one["responses"].items() if status >= "400"}
         assert {"403", "421"} <= set(errors), name
         for status, told in errors.items():

@@ -45,6 +45,11 @@ def host_of(address: str) -> bytes:
     return urlsplit(address).netloc.encode()
 
 
+def head_of(address: str, target: str, *headers: bytes, method: str = "POST") -> bytes:
+    """The head of a request whose body, if it has one, comes after it."""
+    return b"\r\n".join([f"{method} {target} HTTP/1.1".encode(), b"Host: " + host_of(address), *headers, b"", b""])
+
+
 def raw(
     address: str, *parts: bytes, pause: float = 0, endless: Iterable[bytes] = (), seconds: float = 10
 ) -> Reply | None:

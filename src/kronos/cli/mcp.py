@@ -22,8 +22,13 @@ EPILOG = (
 
 def mcp(
     data: Annotated[
-        Path, typer.Option(help="Folder whose files an assistant may read; nothing outside it.", metavar="FOLDER")
-    ] = Path(),
+        Path | None,
+        typer.Option(
+            help="Folder whose files an assistant may read; nothing outside it.",
+            metavar="FOLDER",
+            show_default="data, if there is one",
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(

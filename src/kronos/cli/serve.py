@@ -81,10 +81,7 @@ def serve(
     from kronos.serve.running import run, run_reloading
 
     if reload:
-        named = {"MODEL": model, "DEVICE": device, "SOURCE": source} | {
-            f"SERVE__{k.upper()}": v for k, v in flags.items()
-        }
-        run_reloading(settings, {f"KRONOS_{name}": str(value) for name, value in named.items() if value is not None})
+        run_reloading(settings)
     else:
         run(settings)
 

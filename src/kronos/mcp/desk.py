@@ -145,14 +145,14 @@ class Desk:
         return self.scratch / "candles" if self.settings.store_dir is None and self.remote else None
 
 
-def _library(folder: Path) -> Library:
+def _library(folder: Path | None) -> Library:
     """The files of a folder, whatever the working folder is later.
 
     Raises:
-        ParameterError: If there is no such folder.
+        ParameterError: If there is no such folder, and it was asked for.
     """
-    root = expanded(folder).resolve()
-    if not root.is_dir():
+    root = expanded(folder or "data").resolve()
+    if folder is not None and not root.is_dir():
         raise ParameterError(f"There is no folder {folder}; give one with --data.")
     return Library(root, None, listing="list_candles tells which there are")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, redirect_stdout
@@ -26,6 +25,7 @@ from kronos.candles.findings import shown
 from kronos.errors import KronosError, ParameterError
 from kronos.mcp.desk import Desk
 from kronos.mcp.tools import Tools
+from kronos.serve.faults import without_paths
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ INSTRUCTIONS = (
     "there is, then forecast; evaluate tells whether a model's forecasts of a series deserve trust. All tools only "
     "read. Pass on what the answers say about simulated data, uncertainty and how little was looked at."
 )
-# An absolute path, of POSIX or Windows; neither BTC/USDT nor an address on the web is one.
-_PATH = re.compile(r"""(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'"(),;]+[/\\])*([^\s/\\'"(),;]*)""")
 
 
 class KronosServer(MCPServer[None]):
@@ -109,7 +107,7 @@ def sentence(error: BaseException | None) -> str:
         name = ".".join(str(part) for part in first["loc"])
         return f"{name} cannot be {shown(repr(first['input']))}: {first['msg'][0].lower()}{first['msg'][1:]}."
     if isinstance(error, KronosError):
-        return _PATH.sub(lambda path: path[1] or "a folder", " ".join(str(error).split()))
+        return without_paths(" ".join(str(error).split()))
     if isinstance(error, OSError):
         reason = (error.strerror or type(error).__name__).lower()
         return f"The system refused to read or write ({reason}); check space and rights."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from kronos.errors import KronosError
 from kronos.serve.faults import ApiError, fault_of
 from kronos.serve.files import NotHere
 from kronos.serve.gate.gate import Gate
+from kronos.serve.gate.logs import configure
 from kronos.serve.routes.health import health_routes, reference_routes
 from kronos.serve.routes.jobs import job_routes
 from kronos.serve.routes.prediction import prediction_routes, ready_predictions
@@ -73,7 +75,8 @@ def create_app(state: State) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """The application as the environment configures it: what ``--reload`` and other ASGI servers call."""
+    """The application as the environment configures it: what each process of ``--reload`` calls."""
+    configure(machine=not sys.stderr.isatty(), verbose=True)
     return create_app(make_state(get_settings()))
 
 

@@ -14,8 +14,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
@@ -245,22 +245,25 @@ def run(settings: Settings) -> None:
     Server(configured(state), state).run(sockets=[listening])
 
 
-def run_reloading(settings: Settings, environment: Mapping[str, str]) -> None:
+def run_reloading(settings: Settings) -> None:
     """Serve, and start anew whenever a source file changes; for development.
 
-    Args:
-        settings: Everything that is configured.
-        environment: What the command line's flags are as variables: each new process reads it again.
+    Each new process reads the variables again, so what flags said becomes some.
 
     Raises:
         ParameterError: If a setting is wrong.
     """
     check_exposure(settings)
-    os.environ.update(environment)
+    serve = settings.serve
+    told = {"MODEL": settings.model, "DEVICE": settings.device, "SOURCE": settings.source} | {
+        f"SERVE__{name.upper()}": getattr(serve, name) for name in ("host", "port", "data_dir", "state_dir")
+    }
+    os.environ.update({f"KRONOS_{name}": str(value) for name, value in told.items() if value is not None})
     uvicorn.run(
         "kronos.serve.app:from_environment",
         factory=True,
         reload=True,
+        reload_dirs=[str(Path(__file__).resolve().parents[1])],
         host=settings.serve.host,
         port=settings.serve.port,
         **_options(),

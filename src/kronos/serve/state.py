@@ -45,7 +45,8 @@ class State:
         results: Saved ones.
         jobs: Running and lately ended.
         rules: What the gate holds requests to.
-        pool: Threads for files.
+        pool: Threads for lists, results and exports.
+        readers: Threads for reading files, of which most wait while two read.
         loader: The thread that loads models.
         closing: Set once the server is told to stop.
         streams: Event streams that are open.
@@ -61,7 +62,8 @@ class State:
     results: Results
     jobs: Jobs
     rules: Rules
-    pool: DaemonPool = field(default_factory=lambda: DaemonPool(16, "files"))
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool(4, "files"))
+    readers: DaemonPool = field(default_factory=lambda: DaemonPool(8, "readers"))
     loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
@@ -93,7 +95,8 @@ def make_state(settings: Settings, *, source: CandleSource | None = None, settle
     serve = settings.serve
     spec = settings.source or SOURCE
     patient = _patient(settings)
-    opened = open_source(spec, settings=patient) if source is None else source
+    store = settings.store_dir or serve.state_dir / "candles"  # not into the folder that clients read
+    opened = open_source(spec, store=store, settings=patient) if source is None else source
     assets = read_assets(serve.words(serve.assets), serve.quote, spec if source is None else source.name)
     feed = Feed(opened, assets, interval=serve.interval, timeout=serve.timeout, coingecko=_gecko(spec, patient, source))
     models = Models(settings)

@@ -125,6 +125,7 @@ async def forecast(
         model,
         lookback=wanted.lookback,
         calibrate=wanted.calibrate,
+        patient=True,
     )
     ticket = state.engine.submit(ask, listener)
     try:

@@ -44,6 +44,8 @@ def _limit(limits: dict[str, Any]) -> None:
     """Limit this process; a limit that the system does not know is left out."""
     if sys.platform == "win32":
         return
+    with suppress(OSError):  # where the machine's memory runs out, this process goes first, not the server
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     import resource
 
     seconds = int(limits["seconds"]) + 1

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -26,8 +27,14 @@ from kronos.serve.files.requests import AS_THEY_ARE, USUAL, Limits, ReadOptions
 from kronos.serve.files.staging import Readable, Staged, digest_of, stage
 from kronos.serve.files.uploads import Shelf, Upload, clean_name
 
+Spent = Callable[[float], object]
+
 _AT_A_TIME = 2
 _QUOTA = 20  # times what one file may have
+
+
+def _nobody(_: float) -> None:
+    """Nobody counts the seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +93,14 @@ class Library:
         """The uploads, the oldest first."""
         return [] if self._shelf is None else self._shelf.all()
 
-    def candles(self, reference: str, options: ReadOptions = AS_THEY_ARE) -> Candles:
+    def candles(self, reference: str, options: ReadOptions = AS_THEY_ARE, spent: Spent = _nobody) -> Candles:
         """Read what a client named.
 
         Args:
             reference: A path in the data folder, ``upload:`` and its id, or ``sample:`` and its name; always a path
                 where the library has no uploads.
             options: What the client knows better than the file.
+            spent: Called with the seconds that reading took, if this call is the one that has it read.
 
         Returns:
             The candles, which have a symbol; they are shared and not to be changed.
@@ -109,18 +117,19 @@ class Library:
         if self._shelf is not None and kind == "upload":
             stream, upload = self._shelf.open(rest)
             with stream:
-                return self._read(stream, upload.id, upload.name, options)
+                return self._read(stream, upload.id, upload.name, options, spent)
         stream, name = self._folder.open(reference)
         with stream:
-            return self._read(stream, digest_of(stream, name, self._limits), name, options)
+            return self._read(stream, digest_of(stream, name, self._limits), name, options, spent)
 
-    def add(self, stream: Readable, name: str, options: ReadOptions = AS_THEY_ARE) -> Upload:
+    def add(self, stream: Readable, name: str, options: ReadOptions = AS_THEY_ARE, spent: Spent = _nobody) -> Upload:
         """Keep a file that a client hands over, once it has been read without complaint.
 
         Args:
             stream: Its content.
             name: What the client calls it; its ending has to tell the format.
             options: What the client knows better than the file.
+            spent: As for `candles`.
 
         Returns:
             The upload; the same content is the same upload.
@@ -136,7 +145,7 @@ class Library:
 
             def read() -> Candles:
                 with self._slots:
-                    return self._parsed(staged, options)
+                    return self._parsed(staged, options, spent)
 
             self._keep.get((staged.digest, name, options), read)
             return shelf.keep(staged)
@@ -162,7 +171,7 @@ class Library:
             raise ParameterError("No uploads are kept here; put the file into the data folder instead.")
         return self._shelf
 
-    def _read(self, stream: BinaryIO, digest: str, name: str, options: ReadOptions) -> Candles:
+    def _read(self, stream: BinaryIO, digest: str, name: str, options: ReadOptions, spent: Spent) -> Candles:
         def read() -> Candles:
             stream.seek(0)
             # The copy is made in the slot as well, so that those who wait take no room on the disk.
@@ -171,12 +180,16 @@ class Library:
                     raise DataError(
                         f"{shown(name, 80)} was changed while it was read or kept; try again or replace it."
                     )
-                return self._parsed(staged, options)
+                return self._parsed(staged, options, spent)
 
         return self._keep.get((digest, name, options), read)
 
-    def _parsed(self, staged: Staged, options: ReadOptions) -> Candles:
-        candles = parse_staged(staged, options, self._limits)
+    def _parsed(self, staged: Staged, options: ReadOptions, spent: Spent) -> Candles:
+        started = time.monotonic()
+        try:
+            candles = parse_staged(staged, options, self._limits)
+        finally:
+            spent(time.monotonic() - started)
         return candles if candles.symbol else replace(candles, symbol=stem(staged.name) or staged.name)
 
     def _sample(self, name: str, options: ReadOptions) -> Candles:

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
 from kronos.serve.faults import ApiError
 
@@ -29,7 +30,7 @@ class Callers:
     def __init__(self, *, host: str, allowed_hosts: Iterable[str], origins: Iterable[str], keys: Iterable[str]) -> None:
         """Know whom to let in; see `ServeSettings`."""
         named = {host.lower()} if host not in ("0.0.0.0", "::", "") else set()
-        self._hosts = LOCAL | named | {one.lower() for one in allowed_hosts}
+        self._hosts = LOCAL | named | {_without_port(one) for one in allowed_hosts}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._keys = tuple(_digest(key) for key in keys)
         self._secret = secrets.token_bytes(32)
@@ -50,7 +51,9 @@ class Callers:
         Raises:
             ApiError: 421.
         """
-        if host is None or _without_port(host) not in self._hosts:
+        name = None if host is None else _without_port(host)
+        # A page that points its own name at this machine sends that name; an address it cannot forge.
+        if name is None or (name not in self._hosts and not (self._keys and _is_address(name))):
             raise ApiError(421, "The server is not known by that name; KRONOS_SERVE__ALLOWED_HOSTS can add it.")
 
     def check_origin(self, origin: str | None, site: str | None, host: str | None) -> str | None:
@@ -98,7 +101,7 @@ class Callers:
         matches = [hmac.compare_digest(digest, key) for key in self._keys]  # all of them: no early end tells which
         if True not in matches:
             raise ApiError(401, "A key is needed: send it as X-API-Key, or as Authorization: Bearer.")
-        return f"key-{digest.hex()[:12]}"
+        return f"key-{hmac.new(self._secret, digest, 'sha256').hexdigest()[:12]}"
 
     def ticket(self, job: str) -> str:
         """What opens a job's events for a few minutes."""
@@ -114,6 +117,14 @@ class Callers:
 
     def _sign(self, job: str, expires: int) -> str:
         return hmac.new(self._secret, f"{job}.{expires}".encode(), "sha256").hexdigest()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(key: str) -> bytes:

@@ -36,6 +36,7 @@ Ready = Callable[
 
 _JSON_BYTES = 1_000_000
 _UPLOADS = "/api/uploads"
+_PAGES = frozenset({"/", "/docs", "/docs.css"})
 _AT_ONCE = 4096
 _CONTENT = (
     b"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -163,6 +164,8 @@ class _Visit:
         callers, host = self._rules.callers, _text(headers.get(b"host"))
         callers.check_host(host)
         origin, site = _text(headers.get(b"origin")), _text(headers.get(b"sec-fetch-site"))
+        if origin is None and self._scope["path"] in _PAGES and self._scope["method"] == "GET":
+            site = None  # another site's link may lead to a page, which costs nothing and which it cannot read
         self._cross = callers.check_origin(origin, site, host)
 
     def _admit(self, headers: dict[bytes, bytes]) -> None:

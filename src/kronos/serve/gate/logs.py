@@ -29,7 +29,7 @@ class Lines(logging.Formatter):
         }
         if record.exc_info:
             told["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str)
+        return json.dumps(told, default=str)
 
 
 class Words(logging.Formatter):
@@ -40,7 +40,9 @@ class Words(logging.Formatter):
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         extra = " ".join(f"{name}={value}" for name, value in _extra(record).items())
         line = _plain(f"{clock} {record.levelname.lower():7} {record.getMessage()} {extra}".rstrip())
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        return "\n".join([line, *map(_plain, self.formatException(record.exc_info).split("\n"))])
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +34,9 @@ T = TypeVar("T")
 _USUAL = Interval(1, "h")
 _SETTLE = pd.Timedelta(seconds=5)  # after its close, until a source is expected to have a candle
 _SIZES = (512, 1536, 8640)  # candles fetched at once, so that those who want about as many share them
-_LATE, _SHARE = 5.0, 20  # seconds, and that part of an interval, before a late candle is asked for again
+_LATE, _SHARE = 5.0, 20  # a late candle is asked for after seconds, doubled each time up to that part of an interval
+_PART = 0.9  # of a request's time that the source may take, so that its failure is told as such
+_DAYS = 90  # what the longest histories go back
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +92,7 @@ class Feed:
         self._charts: Kept[tuple[str, int], MarketChart] = Kept()
         self._resolved: dict[str, tuple[str, Interval]] = {}
         self._refused: set[str] = set()
+        self._late: dict[str, tuple[pd.Timestamp, int]] = {}
         self._lock = threading.Lock()
 
     def asset(self, symbol: str) -> Asset:
@@ -118,7 +122,7 @@ class Feed:
             ParameterError: If it does not have the asset.
             TimeoutError: If it took too long.
         """
-        size = next((one for one in _SIZES if one >= records), records)
+        size = next((one for one in _SIZES if one >= records), None) or self._longest(records)
 
         async def make() -> Fresh[Fetched]:
             fetched = await self._ask(lambda: self._fetch(asset, size))
@@ -167,7 +171,7 @@ class Feed:
         """Ask in the source's thread, and wait no longer than the timeout."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, question)
         try:
-            return await asyncio.wait_for(future, self.timeout)
+            return await asyncio.wait_for(future, _PART * self.timeout)
         except TimeoutError:
             raise SourceError(
                 f"{self.source.name} did not answer within {self.timeout:g} s; try again later."
@@ -212,5 +216,17 @@ class Feed:
         closes = (last + interval.offset).tz_convert("UTC")
         expires = closes + interval.offset
         left = (expires + _SETTLE - now).total_seconds()
-        again = max(_LATE, interval.seconds / _SHARE)
-        return Fetched(candles, closes, expires, time.monotonic() + (left if left > 0 else again))
+        return Fetched(candles, closes, expires, time.monotonic() + (left if left > 0 else self._again(asset, closes)))
+
+    def _again(self, asset: Asset, closes: pd.Timestamp) -> float:
+        """Seconds after which to ask again for a candle that is late; the more, the longer it is."""
+        last, times = self._late.get(asset.symbol, (closes, 0))
+        times = times + 1 if last == closes else 1
+        self._late[asset.symbol] = closes, times
+        interval = self._resolved[asset.symbol][1]
+        return min(_LATE * 2.0 ** min(times - 1, 20), max(_LATE, interval.seconds / _SHARE))
+
+    def _longest(self, records: int) -> int:
+        """Candles to fetch where few sizes do not suffice: those of the longest history, so that all share them."""
+        seconds = min((interval.seconds for _, interval in self._resolved.values()), default=_USUAL.seconds)
+        return max(records, math.ceil(_DAYS * 86_400 / seconds))

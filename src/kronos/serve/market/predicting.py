@@ -1,7 +1,8 @@
 """Predictions of assets: from candles to the answer's bytes, each made once and kept until the next candle closes.
 
-- The model answers. Where it cannot (weights missing, memory, too little history, a bug), a labelled statistical
-  forecast does, with the reason, and the model is tried again soon. A full queue or a slow source is no such case.
+- The model answers. Where it cannot (weights missing or on their way, memory, too little history, more steps than it
+  has context, a bug), a labelled statistical forecast does, with the reason, and the model is tried again soon. A full
+  queue or a slow source is no such case.
 - Seeded by configuration: the same candles give the same answer, whoever asks, whenever.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kronos.errors import CheckpointError, DataError, DeviceError, ParameterError
+from kronos.errors import DataError, KronosError
 from kronos.provenance import now_utc
 from kronos.serve.faults import ApiError, fault_of
 from kronos.serve.market.assets import Asset
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 BAND = 0.8
 HISTORY = 512  # candles fetched for a forecast: the longest context of the published models but one
 _DAY = 86_400
+_LOADING = 5.0  # seconds that a prediction waits for a model that is being loaded
 _AGAIN = 30.0  # seconds for which a fallback's answer is kept
+_HISTORIES = 32  # answers kept: one of 90 days has megabytes where candles are short
 _LEAST = 3  # candles that the fallback needs
 _NO_DIRECTION = "The median ends where the price is now: the calibration left no direction, and the trend says nothing."
 
@@ -70,7 +73,7 @@ class Predictions:
         self._engine, self._models, self._settings = engine, models, settings
         self._forecasts: Kept[tuple[str, int], Predicted] = Kept()
         self._bytes: Kept[tuple[str, int], bytes] = Kept()
-        self._histories: Kept[tuple[str, int], bytes] = Kept()
+        self._histories: Kept[tuple[str, int], bytes] = Kept(_HISTORIES)
 
     def ready(self, symbol: str, hours: int) -> tuple[bytes, float] | None:
         """An answer that is there already, and the seconds for which it holds."""
@@ -144,19 +147,22 @@ class Predictions:
         sampling = SamplingParams.of("default", settings.samples, settings.seed)
         ask = Ask(asset.symbol, candles, horizon, sampling, self._models.default, calibrate=settings.calibrate)
         charge(ask.work)
+        loading = self._models.loading
         ticket = self._engine.submit(ask)
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(ticket.result), settings.timeout)
-        except (ApiError, ParameterError, TimeoutError, Cancelled):
+            answer = await asyncio.wait_for(
+                asyncio.wrap_future(ticket.result), min(_LOADING, settings.timeout) if loading else settings.timeout
+            )
+        except Exception as error:
             ticket.cancel()
-            raise
-        except asyncio.CancelledError:
-            ticket.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 (the fallback answers, and the log has it all)
+            if isinstance(error, ApiError | Cancelled) or (isinstance(error, TimeoutError) and not loading):
+                raise
             _log.warning("the fallback answers", extra={"symbol": asset.symbol}, exc_info=error)
             self.fallbacks += 1
             return Predicted(fetched, self._simple(candles, horizon), _reason(error))
+        except asyncio.CancelledError:
+            ticket.cancel()
+            raise
         return Predicted(fetched, answer.forecast, None)
 
     def _simple(self, candles: Candles, horizon: int) -> Forecast:
@@ -180,7 +186,9 @@ def milliseconds(index: pd.DatetimeIndex) -> list[int]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, CheckpointError | DeviceError | DataError | MemoryError):
+    if isinstance(error, TimeoutError):
+        return "The model is still being loaded."
+    if isinstance(error, KronosError | MemoryError):
         return fault_of(error).message
     return "The model failed; the server's log says why."
 

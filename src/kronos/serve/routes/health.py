@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Response
@@ -81,9 +82,13 @@ def reference_routes(app: FastAPI) -> APIRouter:
     async def root() -> RedirectResponse:
         return RedirectResponse("/docs")
 
+    @cache
+    def page() -> str:
+        return reference_html(app.openapi())
+
     @router.get("/docs")
     async def docs() -> HTMLResponse:
-        return HTMLResponse(reference_html(app.openapi()))
+        return HTMLResponse(page())
 
     @router.get(f"/{STYLESHEET}")
     async def css() -> Response:

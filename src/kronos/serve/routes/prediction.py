@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Annotated
 
@@ -42,14 +43,16 @@ def prediction_routes(state: State) -> APIRouter:
             client, work = client_of(request), state.rules.work
             if predictions.costs(asset.symbol, hours):
                 work.check(client)
-            body = await predictions.answer(asset, hours, lambda steps: work.debit(client, steps))
+            async with asyncio.timeout(state.serve.timeout):
+                body = await predictions.answer(asset, hours, lambda steps: work.debit(client, steps))
             ready = predictions.ready(name, hours) or (body, 0.0)
         return answered(*ready)
 
     @router.get("/history", response_model=HistoryAnswer, responses=errors(404, 502))
     async def history(symbol: Symbol, days: Days = 7) -> Response:
         """Give a symbol's past prices, volumes and capitalisations."""
-        return answered(await state.predictions.history(state.feed.asset(symbol), days), 0.0)
+        async with asyncio.timeout(state.serve.timeout):
+            return answered(await state.predictions.history(state.feed.asset(symbol), days), 0.0)
 
     @router.get("/assets", responses=errors())
     async def assets() -> AssetsAnswer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import Request
@@ -14,6 +15,8 @@ from kronos.serve.state import State
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LOOKING, _SECOND = 500, 10_000  # path-steps' worth: to look for a file, and of a second of a core
 
 
 class ErrorBody(BaseModel):
@@ -37,6 +40,28 @@ async def in_pool(state: State, work: Callable[P, T], *args: P.args, **kwargs: P
     """Do something slow with files in a thread, and wait no longer than a request may take."""
     future = asyncio.wrap_future(state.pool.submit(work, *args, **kwargs))
     return await asyncio.wait_for(future, state.serve.timeout)
+
+
+async def reading(state: State, client: str, work: Callable[[Callable[[float], None]], T]) -> T:
+    """Have a file read in a thread, and count the seconds that takes as work of the client.
+
+    Args:
+        state: The server.
+        client: Who asks.
+        work: Reads, and calls what it is given with the seconds.
+
+    Raises:
+        ApiError: 429 if the client has no work left.
+    """
+    loop, bucket = asyncio.get_running_loop(), state.rules.work
+    bucket.check(client)
+    bucket.debit(client, _LOOKING)
+
+    def spent(seconds: float) -> None:
+        with suppress(RuntimeError):  # the server has stopped
+            loop.call_soon_threadsafe(bucket.debit, client, _SECOND * seconds)
+
+    return await asyncio.wait_for(asyncio.wrap_future(state.readers.submit(work, spent)), state.serve.timeout)
 
 
 async def while_wanted(request: Request, work: Awaitable[T], seconds: float) -> T:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -200,10 +201,11 @@ def udf_routes(state: State) -> APIRouter:
         """Give bars: those that open in [from, to), or the last ``countback`` before ``to``."""
         try:
             asked = _asked(state, symbol)
-            interval = await state.feed.interval(asked.asset)
-            if resolution.upper() not in _spellings(interval):
-                raise ApiError(400, f"{asked.name} has bars of {_resolution(interval)} only.")
-            bars, known = await _bars(state, asked, client_of(request))
+            async with asyncio.timeout(state.serve.timeout):
+                interval = await state.feed.interval(asked.asset)
+                if resolution.upper() not in _spellings(interval):
+                    raise ApiError(400, f"{asked.name} has bars of {_resolution(interval)} only.")
+                bars, known = await _bars(state, asked, client_of(request))
         except _FAULTS as error:
             return Bars(s="error", errmsg=fault_of(error).message)
         return _cut(bars, since, to, countback, ahead=known if _is_now(to, interval) else len(bars))
@@ -245,7 +247,8 @@ async def _bars(state: State, asked: Asked, client: str) -> tuple[pd.DataFrame, 
         work.check(client)
     made = (await predictions.forecast(asked.asset, HOURS, lambda steps: work.debit(client, steps))).forecast
     if asked.tale == ".FORECAST":
-        return pd.concat([past, made.quantile_candles(0.5)]), len(past)
+        ahead = made.quantile_candles(0.5)
+        return pd.concat([past, ahead[ahead.index > past.index[-1]]]), len(past)  # a candle may have come meanwhile
     band = made.range(BAND)["low" if asked.tale.endswith("LOW") else "high"]
     return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), band)).assign(volume=0.0), 0
 

@@ -14,14 +14,13 @@ from kronos.inference import SamplingParams
 from kronos.serve.faults import ApiError
 from kronos.serve.files import ReadOptions
 from kronos.serve.routes.jobs import JobBody, job_body
-from kronos.serve.routes.shared import client_of, errors, in_pool, while_wanted
+from kronos.serve.routes.shared import client_of, errors, in_pool, reading, while_wanted
 from kronos.serve.state import State
 from kronos.serve.work.jobs import Job
 from kronos.serve.work.models import ModelKey, named, offered, title_of
 from kronos.serve.workbench import Wanted, data_info, forecast, window
 
-_READING = 10_000  # path-steps' worth of work that reading a file stands for: about a second of a core
-_LOADING = 50_000
+_LOADING = 50_000  # path-steps' worth of work that loading a model stands for
 
 Text = Annotated[str, Field(max_length=200)]
 
@@ -248,19 +247,19 @@ def current_model(state: State, key: ModelKey) -> CurrentModel | None:
 
 async def read(state: State, request: Request, body: FileBody) -> Candles:
     """A file's candles; counted as work of whoever asks."""
-    client, work = client_of(request), state.rules.work
-    work.check(client)
-    work.debit(client, _READING)
-    return await in_pool(state, state.library.candles, body.file_path, body.options)
+    return await reading(
+        state, client_of(request), lambda spent: state.library.candles(body.file_path, body.options, spent)
+    )
 
 
 async def load_model(state: State, body: LoadModelBody) -> dict[str, Any]:
     """Load a model for the workbench."""
     key = named(state.settings, body.model_key, body.device)
     try:
-        await asyncio.wrap_future(state.loader.submit(state.models.choose, key))
+        await asyncio.wrap_future(state.loader.submit(state.models.anew, key))
     except DeviceError as error:  # of the client's choice
         raise ApiError(400, str(error)) from error
+    state.models.chosen = key  # only now: whoever gave up waiting changes nothing for others
     info = current_model(state, key)
     assert info is not None
     return {"success": True, "message": f"{info.name} is loaded on {info.device}.", "model_info": info.model_dump()}
@@ -307,11 +306,9 @@ def workbench_routes(state: State) -> APIRouter:
         request: Request, file: Annotated[UploadFile, File(description="CSV, Feather or Parquet.")]
     ) -> UploadAnswer:
         """Hand over a file; it is read at once, and kept if that succeeds."""
-        client = client_of(request)
-        work.check(client)
-        work.debit(client, _READING)
-        kept = await in_pool(state, state.library.add, file.file, file.filename or "upload.csv")
-        candles = await in_pool(state, state.library.candles, kept.reference, ReadOptions())
+        client, name = client_of(request), file.filename or "upload.csv"
+        kept = await reading(state, client, lambda spent: state.library.add(file.file, name, spent=spent))
+        candles = await reading(state, client, lambda spent: state.library.candles(kept.reference, spent=spent))
         return UploadAnswer(**_upload(kept).model_dump(), data_info=DataInfo(**data_info(candles)))
 
     @router.delete("/uploads/{upload_id}", status_code=204, responses=errors(404, 507))

@@ -2,6 +2,7 @@
 
 - Requests that agree in model, horizon, sampling and lookback go through one `forecast_many`. Paths are keyed by seed
   and name, so a forecast is the same alone and in company.
+- Those who cannot wait come first: a program's prediction before the workbench's jobs, however many there are.
 - Where a batch fails, each of its members is tried alone: one bad series harms nobody else.
 - A request that is cancelled leaves the queue; a batch that nobody waits for any more stops at its next step.
 - The thread survives whatever a forecast does.
@@ -45,6 +46,7 @@ class Ask:
         model: Which.
         lookback: Candles of history to use, at most.
         calibrate: Whether to correct the paths where the model has a calibration for this sampling.
+        patient: Whether it can wait for those that cannot: a job that someone watches, not a program's prediction.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Ask:
     model: ModelKey
     lookback: int | None = None
     calibrate: bool = False
+    patient: bool = False
 
     @property
     def group(self) -> Hashable:
@@ -230,16 +233,13 @@ class Engine:
                 self._changed.wait_for(lambda: self._stopping or len(self._queue) >= self._batch, _WINDOW)
             if self._stopping:
                 return None
-            tickets, names, rest = list[Ticket](), set[str](), deque[Ticket]()
-            for ticket in self._queue:
-                if ticket.unwanted:
-                    ticket.finish(Cancelled())
-                elif not tickets or self._fits(ticket, tickets, names):
+            self._forget()
+            tickets, names = list[Ticket](), set[str]()
+            for ticket in sorted(self._queue, key=lambda one: one.ask.patient):  # which keeps the order among equals
+                if not tickets or self._fits(ticket, tickets, names):
                     tickets.append(ticket)
                     names.add(ticket.ask.name)
-                else:
-                    rest.append(ticket)
-            self._queue = rest
+            self._queue = deque(ticket for ticket in self._queue if ticket not in tickets)
             self._current = tickets
             return tickets
 

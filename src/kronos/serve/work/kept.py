@@ -73,6 +73,9 @@ class Kept(Generic[K, V]):
 
     async def _make(self, key: K, make: Callable[[], Awaitable[Fresh[V]]]) -> V:
         fresh = await make()
+        now = time.monotonic()
+        for old in [one for one, (_, until) in self._entries.items() if until <= now]:
+            del self._entries[old]
         self._entries[key] = fresh.value, time.monotonic() + fresh.seconds
         self._entries.move_to_end(key)
         while len(self._entries) > self._most:

@@ -31,7 +31,12 @@ class ModelKey:
 
 
 class Models:
-    """Loaded predictors by key, the least recently used leaving first; safe in threads."""
+    """Loaded predictors by key, the least recently used leaving first; safe in threads.
+
+    Attributes:
+        default: The configured one, by which predictions are made.
+        chosen: The one that the workbench uses: the one loaded last, else the default.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Know what is configured; nothing is loaded yet."""
@@ -39,14 +44,14 @@ class Models:
         self.default = ModelKey(settings.model or DEFAULT_MODEL)
         self._loaded: OrderedDict[ModelKey, KronosPredictor] = OrderedDict()
         self._failed: dict[ModelKey, tuple[float, Exception]] = {}
-        self._chosen = self.default
+        self.chosen = self.default
         self._table = threading.Lock()
         self._loading = threading.Lock()  # one at a time: two would need twice the memory
 
     @property
-    def chosen(self) -> ModelKey:
-        """The model that the workbench uses: the one loaded last, else the default."""
-        return self._chosen
+    def loading(self) -> bool:
+        """Whether the default model is on its way: neither there nor failed."""
+        return self.loaded(self.default) is None and self.failure(self.default) is None
 
     def loaded(self, key: ModelKey) -> KronosPredictor | None:
         """A predictor that is in memory; None if it is not."""
@@ -83,17 +88,15 @@ class Models:
             self._keep(key, predictor)
             return predictor
 
-    def choose(self, key: ModelKey) -> KronosPredictor:
-        """Load a model anew after a failure too, and let the workbench use it; the one before stays if that fails.
+    def anew(self, key: ModelKey) -> KronosPredictor:
+        """As `get`, but tried again even if it failed a moment ago.
 
         Raises:
             KronosError: As `get`.
         """
         with self._table:
             self._failed.pop(key, None)
-        predictor = self.get(key)
-        self._chosen = key
-        return predictor
+        return self.get(key)
 
     def _refuse_again(self, key: ModelKey) -> None:
         """Raise what loading raised a moment ago, instead of trying it for each of a crowd."""
@@ -112,7 +115,7 @@ class Models:
         with self._table:
             self._failed.pop(key, None)
             self._loaded[key] = predictor
-            spare = [one for one in self._loaded if one not in (self.default, self._chosen, key)]
+            spare = [one for one in self._loaded if one not in (self.default, self.chosen, key)]
             while len(self._loaded) > _KEPT and spare:
                 del self._loaded[spare.pop(0)]
 

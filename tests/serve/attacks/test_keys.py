@@ -1,0 +1,158 @@
+"""Keys and tickets: who has none is told nothing."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+
+import pytest
+
+from kronos.errors import ParameterError
+from kronos.serve.gate.callers import Callers
+from kronos.serve.gate.logs import Lines
+from kronos.serve.running import check_exposure
+from kronos.serve.state import make_state
+from serve.asks import SMALL
+from serve.attacks.attacked import refused
+from serve.live import served, settings_in
+from serve.wire import get
+
+KEY, OTHER = "a-right-key-of-some-length", "another-right-key"
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    """A server that needs a key, and what it logs."""
+    folder = tmp_path_factory.mktemp("keyed")
+    settings = settings_in(folder, api_keys=f"{KEY}, {OTHER}", requests_per_minute=100_000)
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(Lines())
+    loggers = [logging.getLogger(), logging.getLogger("kronos.access"), logging.getLogger("uvicorn.error")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(handler)
+    try:
+        with served(settings) as running:
+            with running.client() as client:
+                until = time.monotonic() + 60
+                while client.get("/ready").status_code != 200:
+                    assert time.monotonic() < until
+            yield running, written
+    finally:
+        logging.getLogger().removeHandler(handler)
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
+
+
+BAD_KEYS = [
+    b"", b"X-API-Key:", b"X-API-Key: wrong", b"X-API-Key: " + KEY[:-1].encode(), b"X-API-Key: " + KEY.encode() + b"x",
+    b"X-API-Key: " + KEY.upper().encode(), b"X-API-Key: \xff\xfe\x80", b"Authorization: Bearer",
+    b"Authorization: Bearer wrong", b"Authorization: Basic " + KEY.encode(), b"Authorization: " + KEY.encode(),
+    b"Authorization: Bearer " + KEY[:5].encode(), b"Authorization: Bearer \xe2\x82\xac", b"Cookie: key=" + KEY.encode(),
+    b"X-API-Key: " + f"{KEY}, {OTHER}".encode(), b"X-API-Key: None", b"X-API-Key: " + b"a" * 30_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", BAD_KEYS, ids=lambda header: ascii(header[:40]))
+@pytest.mark.parametrize(
+    "target", ["/api/assets", "/metrics", "/docs", "/openapi.json", "/", "/nothing", "/api/jobs/x/events"]
+)
+def test_without_a_right_key_nothing_is_told(keyed, target, header):
+    running, _ = keyed
+    reply = get(running.address, target, *([header] if header else []))
+    refused(reply, 401)
+    assert get(running.address, f"{target}?api_key={KEY}&key={KEY}").status == 401
+
+
+@pytest.mark.parametrize("key", [KEY, OTHER])
+@pytest.mark.parametrize(
+    "header", ["X-API-Key: {}", "x-api-key:   {}  ", "Authorization: Bearer {}", "authorization: bearer {}"]
+)
+def test_a_right_key_opens_by_either_header(keyed, header, key):
+    running, _ = keyed
+    assert get(running.address, "/api/assets", header.format(key).encode()).status == 200
+
+
+def test_health_and_readiness_are_open_and_nothing_near_them_is(keyed):
+    running, _ = keyed
+    assert get(running.address, "/health").status == 200
+    assert get(running.address, "/ready").status == 200
+    for near in ("/health/", "//health", "/health/../api/assets", "/ready/x", "/HEALTH", "/health;x", "/healthz"):
+        refused(get(running.address, near), 401)
+
+
+def test_a_key_is_never_logged(keyed):
+    running, written = keyed
+    for header in (f"X-API-Key: {KEY}", f"Authorization: Bearer {KEY}", f"X-API-Key: {KEY}x"):
+        get(running.address, "/api/assets", header.encode())
+        get(running.address, f"/nothing?key={KEY}", header.encode())
+    with running.client(headers={"X-API-Key": KEY}) as client:
+        client.post("/api/predict", json={**SMALL, "symbol": 7})
+    logged = written.getvalue()
+    assert '"status": 200' in logged
+    assert '"client": "key-' in logged
+    assert KEY not in logged
+    assert OTHER not in logged
+
+
+def test_a_key_is_not_in_the_settings_repr(keyed):
+    running, _ = keyed
+    assert KEY not in repr(running.state.settings) + str(running.state.rules) + repr(vars(running.state.rules.callers))
+
+
+def test_keys_cannot_be_tried_as_fast_as_they_can_be_sent(tmp_path):
+    state = make_state(settings_in(tmp_path, api_keys=KEY, requests_per_minute=5))
+    with served(state.settings, state) as running:
+        found = [get(running.address, "/api/assets", b"X-API-Key: wrong%d" % i).status for i in range(9)]
+        right = get(running.address, "/api/assets", b"X-API-Key: " + KEY.encode()).status
+    assert found[:5] == [401] * 5
+    assert found[6:] == [429] * 3
+    assert right == 200, "who has the key is another client"
+
+
+def test_a_ticket_opens_its_own_jobs_events_for_a_while_and_nothing_else(keyed):
+    running, _ = keyed
+    with running.client(headers={"X-API-Key": KEY}) as client:
+        first = client.post("/api/jobs/predict", json=SMALL).json()
+        second = client.post("/api/jobs/predict", json=SMALL).json()
+    ticket = first["events"].partition("ticket=")[2]
+    assert get(running.address, first["events"]).status == 200
+    wrong = [
+        f"/api/jobs/{second['id']}/events?ticket={ticket}", f"/api/jobs/{first['id']}?ticket={ticket}",
+        f"/api/jobs/?ticket={ticket}", f"/api/jobs?ticket={ticket}", f"/api/jobs/{first['id']}/events",
+        f"/api/jobs/{first['id']}/events?ticket=", f"/api/jobs/{first['id']}/events?x=1&ticket={ticket}",
+        f"/api/jobs/{first['id']}/events?ticket={ticket}0", f"/api/jobs/{first['id']}/events?ticket=9{ticket}",
+        f"/api/jobs/{first['id']}/events?ticket={ticket[:-1]}", f"/api/jobs/{first['id']}/events?ticket=%D9%A1.x",
+        f"/api/jobs/{first['id']}%2f..%2f{second['id']}/events?ticket={ticket}x", "/api/jobs/events?ticket=.",
+        f"/api/jobs/{first['id']}/events?ticket={'9' * 5000}.x", f"/api/results?ticket={ticket}",
+    ]  # fmt: skip
+    for target in wrong:
+        refused(get(running.address, target), 401)
+
+
+def test_a_ticket_expires(monkeypatch):
+    callers = Callers(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,))
+    ticket = callers.ticket("job")
+    now = time.time()
+    assert callers.opens("job", ticket)
+    monkeypatch.setattr("kronos.serve.gate.callers.time.time", lambda: now + 299)
+    assert callers.opens("job", ticket)
+    monkeypatch.setattr("kronos.serve.gate.callers.time.time", lambda: now + 301)
+    assert not callers.opens("job", ticket)
+    assert not Callers(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,)).opens("job", ticket)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "", "0", "127.evil.example", "127.0.0.1.nip.io",
+                                  "example.com", "localhost.example", "2001:db8::1"])  # fmt: skip
+def test_beyond_loopback_it_does_not_listen_without_a_key(tmp_path, host):
+    with pytest.raises(ParameterError, match="needs a key"):
+        check_exposure(settings_in(tmp_path, host=host))
+    check_exposure(settings_in(tmp_path, host=host, api_keys=KEY))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost", "::1", "LOCALHOST"])
+def test_on_loopback_it_needs_none(tmp_path, host):
+    check_exposure(settings_in(tmp_path, host=host))
