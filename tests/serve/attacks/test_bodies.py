@@ -273,10 +273,9 @@ def test_a_client_sends_a_few_files_at_once_and_no_more(server):
     head = head_of(
         server.address, "/api/uploads", b"Content-Type: multipart/form-data; boundary=b", b"Content-Length: 900"
     )
-    server.state.rules, usual = server.state.rules, server.state.rules
     waiting = []
     try:
-        for _ in range(usual.uploads):
+        for _ in range(server.state.rules.uploads):
             wire = connect(server.address)
             wire.sendall(head + b"--b\r\n")
             waiting.append(wire)

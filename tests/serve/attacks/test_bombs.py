@@ -81,7 +81,7 @@ def test_a_bomb_in_the_data_folder_is_refused_as_well(process):
     assert running.rss() - before < 30
 
 
-def test_a_gzip_of_a_gigabyte_of_nothing_is_refused(process):
+def test_a_gzip_of_nothing_by_the_hundred_megabytes_is_refused(process):
     running, client = process
     target = io.BytesIO()
     with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=9) as stream:

@@ -262,7 +262,7 @@ def test_a_refused_body_cannot_smuggle_a_second_request(server):
     assert re.findall(rb"HTTP/1\.1 (\d+)", data) == [b"421"]
 
 
-def test_nothing_waits_in_the_gate_after_all_this(server):
+def test_what_was_refused_leaves_nothing_waiting(server):
     until = time.monotonic() + 5
     while time.monotonic() < until:
         tasks = asyncio.all_tasks(server.server._loop)

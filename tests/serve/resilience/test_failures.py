@@ -69,9 +69,10 @@ def test_a_model_that_cannot_be_loaded_leaves_a_real_process_serving(tmp_path):
 
 # Forecasts that fail.
 
-ERRORS = [RuntimeError("x"), MemoryError(), KeyError("x"), ValueError("x"), Odd("x"), SystemExit(3),
-          KeyboardInterrupt(),
-          GeneratorExit(), asyncio.CancelledError(), StopIteration(), RecursionError()]  # fmt: skip
+ERRORS = [
+    RuntimeError("x"), MemoryError(), Odd("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(),
+    StopIteration(),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

@@ -114,5 +114,4 @@ def soak(server, number, until, found, slowest, problems):
             except httpx2.TransportError as error:  # a body that was refused before it was whole
                 if not isinstance(error, httpx2.WriteError | httpx2.ReadError):
                     problems.append(repr(error))
-                found[408] += 0
             slowest[0] = max(slowest[0], time.monotonic() - started)
