@@ -33,6 +33,7 @@ app = typer.Typer(
         "kronos data prepare --config model_a_4h\n\n"
         "kronos evaluate data/candles --model kronos-small\n\n"
         "kronos train model --data btc_1h.csv\n\n"
+        "kronos serve --source simulated\n\n"
         "kronos models list\n\n"
         "kronos doctor"
     ),

@@ -52,6 +52,12 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections, and say where."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            _log.info("listening", extra={"address": address_of(listening), "source": self._state.feed.source.name})
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal came; a second one changes nothing, since it ends within seconds as it is."""
         if self.should_exit:
@@ -241,7 +247,6 @@ def run(settings: Settings) -> None:
     check_exposure(settings)
     state = make_state(settings, settle=True)
     listening = bind(settings.serve.host, settings.serve.port)
-    _log.info("listening", extra={"address": address_of(listening), "source": state.feed.source.name})
     Server(configured(state), state).run(sockets=[listening])
 
 

@@ -68,5 +68,5 @@ def configure(*, machine: bool, verbose: bool, stream: TextIO | None = None) -> 
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("kronos.access").setLevel(logging.INFO if verbose else logging.WARNING)
-    for noisy in ("httpx2", "httpcore2", "uvicorn.access"):
+    for noisy in ("httpx2", "httpcore2", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
