@@ -24,7 +24,7 @@ demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
 	$(BIN)/kronos forecast --demo --plot out/forecast.png
 
 test: install-dev  ## Set up and run every test, one process a core
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
 	@case "$$($(QLIB_PYTHON) -c 'import sys; print(sys.version_info < (3, 13))')" in \

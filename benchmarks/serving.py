@@ -31,7 +31,7 @@ _CACHED = "/api/predict?symbol=BTC"
 _SYMBOLS = ("BTC", "ETH", "DOT", "SOL", "ADA", "MATIC", "LINK", "AVAX")
 _CLIENTS = 32  # of a closed loop
 _FULL = Plan(rounds=6, seconds=5.0, saturation=2.0, crowd=200, rate=100.0, overload=10.0, queue=64, streams=20)
-_QUICK = Plan(rounds=2, seconds=1.0, saturation=0.5, crowd=40, rate=80.0, overload=1.0, queue=8, streams=5)
+_QUICK = Plan(rounds=1, seconds=0.5, saturation=0.3, crowd=40, rate=80.0, overload=1.0, queue=8, streams=5)
 
 
 def measure(plan: Plan) -> Results:

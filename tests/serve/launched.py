@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,13 @@ def launched(
     """A server whose working folder this is; it is killed at the end unless it has been stopped."""
     given = ("--port", "0", "--source", "simulated", "--state", "state", "--data", "data") if usual else ()
     log = folder / f"log-{time.monotonic_ns()}"
+    # Where the tests run in the background Ctrl-C is ignored, and what they start would ignore it too.
+    listen = None if sys.platform == "win32" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command(*given, *arguments), cwd=folder, env=environment(extra), stdout=stream, stderr=stream
-        )
+            command(*given, *arguments), cwd=folder, env=environment(extra), stdout=stream, stderr=stream,
+            preexec_fn=listen,
+        )  # fmt: skip
     server = Launched(process, "", log)
     try:
         until = time.monotonic() + 60

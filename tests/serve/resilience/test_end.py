@@ -71,8 +71,7 @@ def test_a_signal_ends_it_in_seconds_with_open_streams_and_loses_no_saved_result
             assert client.get(f"/api/results/{name}/export?format=csv").status_code == 200
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-def test_what_was_saved_while_it_ended_is_whole(tmp_path, sig):
+def test_what_was_saved_while_it_ended_is_whole(tmp_path):
     announced = {}
     with launched(tmp_path) as server:
         server.wait_ready()
@@ -80,7 +79,7 @@ def test_what_was_saved_while_it_ended_is_whole(tmp_path, sig):
         for thread in threads:
             thread.start()
         wait(lambda: len(announced) > 8)
-        assert server.stop(sig)[1] < WITHIN
+        assert server.stop()[1] < WITHIN
         for thread in threads:
             thread.join(10)
         assert "Traceback" not in server.log.read_text()

@@ -168,3 +168,22 @@ def test_a_ticket_takes_the_first_of_two_answers():
         ticket.finish(ValueError("b"))
         assert isinstance(ticket.result, Future)
         assert ticket.result.cancelled() or ticket.result.exception() is first
+
+
+def test_a_job_that_takes_too_long_is_given_up_and_says_so(monkeypatch):
+    monkeypatch.setattr("kronos.serve.work.jobs._LONGEST", 0.05)
+
+    async def endless(job):
+        await asyncio.sleep(60)
+        return {}
+
+    async def story():
+        jobs = Jobs()
+        job = jobs.start("predict", endless)
+        async for _ in job.changes():
+            pass
+        return job
+
+    job = asyncio.run(story())
+    assert job.state == "failed"
+    assert "took too long" in job.message

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 
 from kronos.forecasts import Forecast
+from kronos.serve.routes.bodies import PredictAnswer
 from kronos.serve.routes.shared import errors, in_pool
-from kronos.serve.routes.workbench import PredictAnswer
 from kronos.serve.state import State
 
 ResultId = Annotated[str, Path(max_length=60, examples=["prediction_20261121_221500"])]

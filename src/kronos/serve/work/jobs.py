@@ -22,6 +22,7 @@ ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
 _KEPT, _RUNNING = 256, 64
 _WEIGHT = 20_000_000  # values and characters of all results that are kept
+_LONGEST = 3600.0  # seconds after which a job is given up
 _EVERY = 0.1  # seconds between two reports of progress, at least
 
 _log = logging.getLogger(__name__)
@@ -178,7 +179,8 @@ class Jobs:
 
 async def _run(job: Job, work: Callable[[Job], Awaitable[dict[str, Any]]]) -> None:
     try:
-        job.result = await work(job)
+        async with asyncio.timeout(_LONGEST):
+            job.result = await work(job)
         job.weight = _weight(job.result)
     except asyncio.CancelledError:
         job.end("cancelled", "cancelled")
