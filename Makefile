@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 QLIB_VENV := .venv-qlib
 QLIB_PYTHON ?= $(BIN)/python
 
-.PHONY: demo test test-qlib lint format types imports bench check install install-dev clean help
+.PHONY: demo test test-long test-qlib lint format types imports bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -23,8 +23,11 @@ help:  ## List the targets
 demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
 	$(BIN)/kronos forecast --demo --plot out/forecast.png
 
-test: install-dev  ## Set up and run every test, one process a core
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: install-dev  ## Set up and run the tests, one process a core
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
+
+test-long: install-dev  ## Run what takes a minute by its nature: a soak and a fuzzing of the server, its load
+	$(BIN)/python -m pytest -n auto -m long
 
 test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
 	@case "$$($(QLIB_PYTHON) -c 'import sys; print(sys.version_info < (3, 13))')" in \
@@ -53,7 +56,7 @@ bench: install-dev  ## Measure, and write docs/performance.md and its pages on d
 	$(BIN)/python -m benchmarks training
 	$(BIN)/python -m benchmarks.serving
 
-check: lint types imports test  ## Everything that must hold
+check: lint types imports test test-long  ## Everything that must hold
 
 install: $(VENV)/.installed  ## Set up what forecasting needs
 

@@ -142,7 +142,7 @@ CONFIG = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 240)
 def test_whatever_is_sent_gets_an_answer_that_the_document_promises(target):
     import schemathesis

@@ -20,7 +20,7 @@ from serve.resilience.watched import SYMBOLS, say, wait
 from serve.wire import connect, head_of
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_under_mixed_load_and_overload_every_request_is_answered_and_memory_does_not_grow(tmp_path, capsys):
     """KRONOS_SOAK_SECONDS=600 for the long one."""
