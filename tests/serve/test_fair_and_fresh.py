@@ -13,15 +13,15 @@ import pytest
 
 from kronos.candles import Candles
 from kronos.inference import KronosPredictor, SamplingParams
+from kronos.serve.computing.engine import Ask, Engine
+from kronos.serve.computing.kept import Fresh, Kept
+from kronos.serve.computing.models import Models
 from kronos.serve.faults import ApiError
 from kronos.serve.gate.callers import Callers
 from kronos.serve.gate.logs import Lines, Words
 from kronos.serve.market.assets import read_assets
 from kronos.serve.market.feed import Feed
 from kronos.serve.state import make_state
-from kronos.serve.work.engine import Ask, Engine
-from kronos.serve.work.kept import Fresh, Kept
-from kronos.serve.work.models import Models
 from kronos.settings import Settings
 from kronos.sources import open_source
 from kronos.sources.replay import Replay

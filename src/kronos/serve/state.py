@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from kronos.serve.computing.engine import Engine
+from kronos.serve.computing.jobs import Jobs
+from kronos.serve.computing.models import Models
+from kronos.serve.computing.threads import DaemonPool
 from kronos.serve.files import Library, Limits
 from kronos.serve.gate.callers import Callers
 from kronos.serve.gate.gate import Rules
@@ -16,10 +20,6 @@ from kronos.serve.market.assets import read_assets
 from kronos.serve.market.feed import Feed
 from kronos.serve.market.predicting import Predictions
 from kronos.serve.results import Results
-from kronos.serve.work.engine import Engine
-from kronos.serve.work.jobs import Jobs
-from kronos.serve.work.models import Models
-from kronos.serve.work.threads import DaemonPool
 from kronos.sources import open_source
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
 from kronos.serve.charts import plotly_document
-from kronos.serve.work.engine import Ask
+from kronos.serve.computing.engine import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kronos.inference import SamplingParams
+    from kronos.serve.computing.engine import Answer
+    from kronos.serve.computing.models import ModelKey
     from kronos.serve.state import State
-    from kronos.serve.work.engine import Answer
-    from kronos.serve.work.models import ModelKey
 
 _LEAST = 2
 

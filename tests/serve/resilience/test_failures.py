@@ -132,7 +132,7 @@ class Stuck:
 
 
 def test_a_source_that_hangs_is_given_up_in_time_and_holds_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr("kronos.serve.work.kept._FAILED", 0.2)
+    monkeypatch.setattr("kronos.serve.computing.kept._FAILED", 0.2)
     source = Stuck(tmp_path)
     settings = settings_in(tmp_path, timeout=1)
     with served(settings, make_state(settings, source=source)) as server, ThreadPoolExecutor(16) as pool:
@@ -174,7 +174,7 @@ def test_a_source_that_hangs_does_not_hold_the_end(tmp_path):
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_a_source_that_fails_is_an_error_of_its_own_and_is_asked_again(tmp_path, monkeypatch, error):
-    monkeypatch.setattr("kronos.serve.work.kept._FAILED", 0.2)
+    monkeypatch.setattr("kronos.serve.computing.kept._FAILED", 0.2)
     source = Stuck(tmp_path)
     source.free.set()
     source.error = error

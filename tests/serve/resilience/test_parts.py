@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kronos.serve.computing.engine import Ask, Ticket
+from kronos.serve.computing.jobs import Jobs
+from kronos.serve.computing.kept import Fresh, Kept
+from kronos.serve.computing.threads import DaemonPool
 from kronos.serve.faults import ApiError
-from kronos.serve.work.engine import Ask, Ticket
-from kronos.serve.work.jobs import Jobs
-from kronos.serve.work.kept import Fresh, Kept
-from kronos.serve.work.threads import DaemonPool
 
 
 @settings(max_examples=30, deadline=None)
@@ -56,7 +56,7 @@ def test_a_pool_ends_every_piece_of_work_whatever_it_does(threads, kinds):
 
 def test_a_pool_does_not_hold_the_process():
     code = (
-        "import time; from kronos.serve.work.threads import DaemonPool\n"
+        "import time; from kronos.serve.computing.threads import DaemonPool\n"
         "pool = DaemonPool(2, 'x'); [pool.submit(time.sleep, 60) for _ in range(5)]; time.sleep(0.2)"
     )
     started = time.monotonic()
@@ -171,7 +171,7 @@ def test_a_ticket_takes_the_first_of_two_answers():
 
 
 def test_a_job_that_takes_too_long_is_given_up_and_says_so(monkeypatch):
-    monkeypatch.setattr("kronos.serve.work.jobs._LONGEST", 0.05)
+    monkeypatch.setattr("kronos.serve.computing.jobs._LONGEST", 0.05)
 
     async def endless(job):
         await asyncio.sleep(60)

@@ -22,10 +22,10 @@ import pandas as pd
 from kronos.candles import Candles
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
+from kronos.serve.computing.kept import Fresh, Kept
+from kronos.serve.computing.threads import DaemonPool
 from kronos.serve.faults import ApiError
 from kronos.serve.market.assets import Asset
-from kronos.serve.work.kept import Fresh, Kept
-from kronos.serve.work.threads import DaemonPool
 from kronos.sources import CandleSource
 from kronos.sources.coingecko import CoinGecko, MarketChart, Quote
 

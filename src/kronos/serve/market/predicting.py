@@ -21,13 +21,13 @@ import pandas as pd
 
 from kronos.errors import DataError, KronosError
 from kronos.provenance import now_utc
+from kronos.serve.computing.engine import Ask, Cancelled, Engine
+from kronos.serve.computing.kept import Fresh, Kept
+from kronos.serve.computing.models import Models
 from kronos.serve.faults import ApiError, fault_of
 from kronos.serve.market.assets import Asset
 from kronos.serve.market.feed import Feed, Fetched
 from kronos.serve.market.shapes import History, HistoryAnswer, Prediction, PredictionAnswer, Step
-from kronos.serve.work.engine import Ask, Cancelled, Engine
-from kronos.serve.work.kept import Fresh, Kept
-from kronos.serve.work.models import Models
 
 if TYPE_CHECKING:
     from kronos.candles import Candles

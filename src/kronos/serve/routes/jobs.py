@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
+from kronos.serve.computing.jobs import Job
 from kronos.serve.faults import ApiError
 from kronos.serve.routes.shared import ErrorBody, errors
 from kronos.serve.state import State
-from kronos.serve.work.jobs import Job
 
 JobId = Annotated[str, Path(max_length=40)]
 

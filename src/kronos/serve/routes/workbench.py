@@ -9,6 +9,8 @@ from fastapi import APIRouter, File, Path, Request, UploadFile
 
 from kronos.candles import Candles
 from kronos.errors import DeviceError
+from kronos.serve.computing.jobs import Job
+from kronos.serve.computing.models import ModelKey, named, offered, title_of
 from kronos.serve.faults import ApiError
 from kronos.serve.routes.bodies import (
     CurrentModel,
@@ -28,8 +30,6 @@ from kronos.serve.routes.bodies import (
 from kronos.serve.routes.jobs import JobBody, job_body
 from kronos.serve.routes.shared import client_of, errors, in_pool, reading, while_wanted
 from kronos.serve.state import State
-from kronos.serve.work.jobs import Job
-from kronos.serve.work.models import ModelKey, named, offered, title_of
 from kronos.serve.workbench import data_info, forecast, window
 
 _LOADING = 50_000  # path-steps' worth of work that loading a model stands for

@@ -20,9 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kronos.serve.computing.models import ModelKey, Models
+from kronos.serve.computing.threads import tame
 from kronos.serve.faults import ApiError
-from kronos.serve.work.models import ModelKey, Models
-from kronos.serve.work.threads import tame
 
 if TYPE_CHECKING:
     from kronos.candles import Candles
