@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 QLIB_VENV := .venv-qlib
 QLIB_PYTHON ?= $(BIN)/python
 
-.PHONY: demo test test-long test-qlib lint format types imports bench check install install-dev clean help
+.PHONY: demo test test-long test-qlib lint format types imports docs bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -50,20 +50,23 @@ types: install-dev  ## Strict types
 imports: install-dev  ## Who may import whom
 	$(BIN)/lint-imports
 
+docs: install-dev  ## Build the documentation site into site/; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: install-dev  ## Measure, and write docs/performance.md and its pages on data, training and serving
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks training
 	$(BIN)/python -m benchmarks.serving
 
-check: lint types imports test test-long  ## Everything that must hold
+check: lint types imports docs test test-long  ## Everything that must hold
 
 install: $(VENV)/.installed  ## Set up what forecasting needs
 
 install-dev: $(VENV)/.installed-dev  ## Set up what development needs
 
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) $(QLIB_VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(QLIB_VENV) build dist out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Kronos needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python" >&2; exit 2; }

@@ -22,8 +22,8 @@ from benchmarks.report import render
 from benchmarks.results import Results
 from benchmarks.startup import measure_startup
 from benchmarks.timing import say
+from kronos.atomic import write_text
 from kronos.inference import KronosPredictor
-from kronos.storage import write_text
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 

@@ -23,8 +23,8 @@ from benchmarks.timing import Clocked, Times, say, timed
 from benchmarks.work import engine_flops, plain_coding_flops, plain_rollout_flops, step_bytes
 from kronos.candles import Candles
 from kronos.inference import KronosPredictor, Precision, SamplingParams
-from kronos.inference.drawing import GlobalDraws, KeyedDraws, keyed_uniforms
-from kronos.inference.engine import Chooser, Prompt, Rollout, Tokens
+from kronos.inference.engine import Prompt, Rollout, Tokens, TokenSampler
+from kronos.inference.sampling import CounterBasedSampler, TorchSampler, keyed_uniforms
 from kronos.zoo import DEFAULT_MODEL, find
 
 _TOP_P = 0.9  # the default of `predict`
@@ -118,17 +118,17 @@ def calling(predictor: KronosPredictor, case: Case, candles: Candles) -> Callabl
     return predict if case.method == "predict" else forecast
 
 
-def draws(case: Case, candles: Candles) -> Chooser:
+def draws(case: Case, candles: Candles) -> TokenSampler:
     """The draws that the case's method makes."""
     if case.method == "predict":
         torch.manual_seed(SEED)
-        return GlobalDraws(SamplingParams(top_p=_TOP_P, samples=case.samples))
+        return TorchSampler(SamplingParams(top_p=_TOP_P, samples=case.samples))
     uniforms = keyed_uniforms(SEED, candles.symbol or "", range(case.samples), case.horizon)
-    return KeyedDraws(SamplingParams(samples=case.samples), torch.from_numpy(uniforms).float()[None])
+    return CounterBasedSampler(SamplingParams(samples=case.samples), torch.from_numpy(uniforms).float()[None])
 
 
 @torch.inference_mode()
-def _tokens(predictor: KronosPredictor, case: Case, candles: Candles, choose: Chooser) -> Tokens:
+def _tokens(predictor: KronosPredictor, case: Case, candles: Candles, choose: TokenSampler) -> Tokens:
     """The engine's tokens ``[1, S, steps]`` from what the plain decoder reads, on the steps that it is timed for."""
     prepared, decoders = predictor.preprocess(candles.frame, pred_len=case.horizon), predictor.decoders()
     x, stamps, future = (torch.from_numpy(part)[None] for part in (prepared.x, prepared.x_stamp, prepared.y_stamp))

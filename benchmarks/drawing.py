@@ -10,7 +10,7 @@ from benchmarks.inputs import SEED
 from benchmarks.plans import Plan
 from benchmarks.timing import Times, timed
 from kronos.inference import SamplingParams, sample_from_logits
-from kronos.inference.drawing import GlobalDraws, KeyedDraws, keyed_uniforms
+from kronos.inference.sampling import CounterBasedSampler, TorchSampler, keyed_uniforms
 
 VOCABULARY = 1024
 ROWS = (30, 100)
@@ -49,7 +49,7 @@ def _measure(rows: int, spread: float, top_p: float, repeats: int) -> DrawingRes
     logits = torch.randn(1, rows, VOCABULARY, generator=torch.Generator().manual_seed(SEED)) * spread
     params = SamplingParams(top_p=top_p, samples=rows)
     uniforms = torch.from_numpy(keyed_uniforms(SEED, "", range(rows), 1)).float()[None]
-    keyed, multinomial = KeyedDraws(params, uniforms), GlobalDraws(params)
+    keyed, multinomial = CounterBasedSampler(params, uniforms), TorchSampler(params)
 
     def per_call(times: Times) -> Times:
         return Times(tuple(t / _CALLS for t in times.seconds))

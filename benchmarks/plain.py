@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.inference import KronosPredictor
-from kronos.inference.engine import Chooser, Prompt, Tokens
+from kronos.inference.engine import Prompt, Tokens, TokenSampler
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.nn.layers import rotate
+from kronos.nn.layers import apply_rotary
 
 TOGETHER = 8  # rows computed at once: more of them outgrow the caches, and a hundred take half as long again
 
 
 @torch.inference_mode()
 def plain_rollout(
-    model: Kronos, prompt: Prompt, samples: int, context: int, choose: Chooser, steps: int | None = None
+    model: Kronos, prompt: Prompt, samples: int, context: int, choose: TokenSampler, steps: int | None = None
 ) -> Tokens:
     """Generate tokens ``[B, S, H]`` for series of one length; only the first ``steps`` where given."""
     B, T = prompt.tokens.s1.shape
@@ -66,7 +66,7 @@ def _s2_logits(model: Kronos, states: Tensor, chosen: Tensor) -> Tensor:
     else:
         q, k, v = cross.split(cross.q_proj(query)), cross.split(cross.k_proj(states)), cross.split(cross.v_proj(states))
         cos, sin = cross.rotary.table(states.shape[1])
-        q, k = rotate(q, cos[-1:], sin[-1:]), rotate(k, cos, sin)
+        q, k = apply_rotary(q, cos[-1:], sin[-1:]), apply_rotary(k, cos, sin)
         mixed = cross.merge(F.scaled_dot_product_attention(q, k, v))
     return model.head.cond_forward(model.dep_layer.norm(states[:, -1:] + mixed)).squeeze(1)
 
@@ -111,7 +111,7 @@ def plain_forecast(
     history: pd.DataFrame,
     horizon: int,
     samples: int,
-    choose: Chooser,
+    choose: TokenSampler,
     steps: int | None = None,
 ) -> PlainRun:
     """Forecast as the published system does, from a frame of candles to a frame of averaged candles.

@@ -13,7 +13,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from kronos.datasets.windows import Batch
+from kronos.datasets.batching import Batch
 from kronos.nn import Kronos, KronosTokenizer
 
 RATE, BETAS, DECAY, CLIP = 4e-5, (0.9, 0.95), 0.1, 3.0  # as published for the model

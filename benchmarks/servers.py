@@ -115,7 +115,7 @@ def _empty() -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    from kronos.serve.running import address_of, bind
+    from kronos.serve.server import address_of, bind
 
     app = FastAPI()
 

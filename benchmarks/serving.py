@@ -24,7 +24,7 @@ from benchmarks.servers import EMPTY, Server, kronos, simple
 from benchmarks.serving_page import render
 from benchmarks.serving_results import Beside, Crowd, Overload, Plan, Results, Route, Stop
 from benchmarks.timing import say
-from kronos.storage import write_text
+from kronos.atomic import write_text
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance-serving.md"
 _CACHED = "/api/predict?symbol=BTC"

@@ -152,27 +152,28 @@ def promises(results: Results) -> list[Floor]:
     overloads = (results.limited, results.unlimited, results.again)
     refused, hinted = (sum(getattr(one, name) for one in overloads) for name in ("refused", "hinted"))
     odd = sum(one.odd for one in overloads)
-    answered, load = crowd.answers.count(200), "p95 of a cached answer over the empty route's, at half of its capacity"
+    answered = crowd.answers.count(200)
+    load = "p95 of a cached response over that of the empty route, at half of its capacity"
     return [
         Floor(load, f"at most {P95_RATIO:.0f}×", f"{ratio:.2f}×", ratio <= P95_RATIO),
         Floor(
-            "99 % of that load on its way in time, so that the figures mean something",
+            "99 % of that load sent on schedule, so that the figures are valid",
             f"within {1e3 * LATE_SECONDS:.0f} ms",
             f"{1e3 * late:.2f} ms",
             late <= LATE_SECONDS,
         ),
-        Floor("Cold crowd: answered", f"{crowd.clients}", f"{answered}", answered == crowd.clients),
-        Floor("Cold crowd: forecasts", f"{crowd.symbols}", f"{crowd.computed}", crowd.computed == crowd.symbols),
-        Floor("Overload: refusals with `Retry-After`", f"{refused}", f"{hinted}", hinted == refused > 0),
-        Floor("Overload: neither answered nor refused", "0", f"{odd}", odd == 0),
+        Floor("Cold cache: responses", f"{crowd.clients}", f"{answered}", answered == crowd.clients),
+        Floor("Cold cache: forecasts", f"{crowd.symbols}", f"{crowd.computed}", crowd.computed == crowd.symbols),
+        Floor("Overload: rejections with `Retry-After`", f"{refused}", f"{hinted}", hinted == refused > 0),
+        Floor("Overload: neither answered nor rejected", "0", f"{odd}", odd == 0),
         Floor(
-            "Overload, the same again: memory at its end over that at its beginning",
+            "Overload, repeated: memory at the end over memory at the start",
             f"at most {GROWTH:g}×",
             f"{results.again.after / results.again.before:.3f}×",
             results.again.after <= GROWTH * results.again.before,
         ),
         Floor(
-            f"SIGTERM with {stop.streams} open streams to the end",
+            f"SIGTERM to exit, with {stop.streams} open streams",
             f"at most {STOP_SECONDS:.0f} s",
             f"{stop.seconds:.2f} s",
             stop.seconds <= STOP_SECONDS,

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from kronos.inference.engine import Chooser
+from kronos.inference.engine import TokenSampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def _once(call: Callable[[], object]) -> float:
 class Clocked:
     """A chooser that notes when each step was finished."""
 
-    def __init__(self, choose: Chooser) -> None:
+    def __init__(self, choose: TokenSampler) -> None:
         self.choose = choose
         self.finished: list[float] = []
 

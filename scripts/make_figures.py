@@ -18,10 +18,11 @@ import pandas as pd
 
 import kronos
 from kronos.evaluation import ALL
-from kronos.evaluation.weighing import LEAST
-from kronos.plotting.evaluations import Series, plot_skill
-from kronos.training.logs import TrainingLog
-from kronos.training.pictures import save_curves
+from kronos.evaluation.scoring import LEAST
+from kronos.plotting.evaluation_canvas import PlotSeries
+from kronos.plotting.skill_plot import plot_skill
+from kronos.training.callbacks import TrainingHistory
+from kronos.training.report.data import save_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -47,7 +48,7 @@ def draw_skill(evaluation: dict[str, Any], step: int, leave_out: str | None) -> 
         if one["step"] == step and one["skill"] and one["n"] >= LEAST and one["forecaster"] not in unseen
     )
     near = rows["forecaster"].isin([one["name"] for one in evaluated])
-    series = [Series(one["name"], 0, one["calibration"] is not None) for one in evaluated]
+    series = [PlotSeries(one["name"], 0, one["calibration"] is not None) for one in evaluated]
     figure = plot_skill(
         rows[near],
         series,
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--training", type=Path, help="the log of the bundled model's training")
     options = parser.parse_args()
     if options.training is not None:
-        save_curves(TrainingLog.read(options.training), FIGURES / "nano-training.png")
+        save_curves(TrainingHistory.read(options.training), FIGURES / "nano-training.png")
         return
     if options.evaluation is None:
         draw_forecast()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from kronos.atomic import write_text
 from kronos.intervals import Interval
-from kronos.sources.simulation import Simulated
-from kronos.storage import write_text
+from kronos.sources.simulation import SimulatedSource
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES, PACKAGED = ROOT / "examples" / "data", ROOT / "src" / "kronos" / "samples"
@@ -25,16 +25,18 @@ COIN, SHARE = "simulated_btc_1h.csv", "simulated_xshg_5m.csv"
 
 def coin() -> pd.DataFrame:
     """Hourly candles of a coin under naive UTC times, stamped at their open."""
-    return sample(Simulated(493), "BTC-USDT", "1h", pd.Timestamp("2025-01-06", tz="UTC"))
+    return sample(SimulatedSource(493), "BTC-USDT", "1h", pd.Timestamp("2025-01-06", tz="UTC"))
 
 
 def share() -> pd.DataFrame:
     """5-minute candles of a share under Shanghai's wall clock, stamped at their end as Chinese exchanges do."""
-    frame = sample(Simulated(332, market="ashare"), "600519", "5m", pd.Timestamp("2025-03-03", tz="Asia/Shanghai"))
+    frame = sample(
+        SimulatedSource(332, market="ashare"), "600519", "5m", pd.Timestamp("2025-03-03", tz="Asia/Shanghai")
+    )
     return frame.set_axis(frame.index + pd.Timedelta(minutes=5))
 
 
-def sample(source: Simulated, symbol: str, interval: str, start: pd.Timestamp) -> pd.DataFrame:
+def sample(source: SimulatedSource, symbol: str, interval: str, start: pd.Timestamp) -> pd.DataFrame:
     """The first candles from a time on, under the market's wall clock, the amount in whole cents."""
     frame = source.candles(symbol, Interval.parse(interval), start=start, end=start + pd.Timedelta(days=60)).frame
     frame = frame.iloc[:ROWS].tz_localize(None)

@@ -1,9 +1,9 @@
-"""Measure a model and its calibration for docs/quality.md: effects on validation dates, confirmed on test dates.
+"""Measure a model and its calibration for docs/quality.md: ablation on validation dates, results on test dates.
 
     python scripts/measure_quality.py ../shared/data --out runs/quality
 
-It takes what `kronos calibrate` and `kronos evaluate` take, in the same folders, so that their runs go on here and the
-other way round; and it writes each table of docs/quality.md as Markdown, and the calibration.
+The script uses the same inputs and folders as `kronos calibrate` and `kronos evaluate`, so that each can resume the
+other's runs. It writes the calibration and each table of docs/quality.md as Markdown.
 """
 
 from __future__ import annotations
@@ -19,44 +19,45 @@ from pathlib import Path
 import numpy as np
 
 import kronos
-from kronos.calibration import PARTS, Calibration, Trials, adapted, fit
+from kronos.atomic import write_text
+from kronos.calibration import PARTS, Calibration, CalibrationSet, apply_online, fit
 from kronos.evaluation import (
     ALL,
+    Actuals,
+    Contender,
     Correction,
     Evaluation,
     ModelForecaster,
     Plan,
-    Settings,
-    Subject,
-    Truth,
+    RollingSettings,
     WalkForward,
-    beside,
+    baseline_paths,
+    calibration_set_of,
     evaluate,
     identity_of,
     make_plan,
-    trials_of,
 )
-from kronos.evaluation.effects import Effect, effects, usual_settings
-from kronos.evaluation.fitting import CALIBRATED, POOL_WITH, Fitted, calibrate
-from kronos.evaluation.instruments import gather
-from kronos.evaluation.splits import read_splits
-from kronos.evaluation.summary import summarise, told_steps
+from kronos.evaluation.ablation import Effect, ablate, default_ablations
+from kronos.evaluation.aggregate import summarise, told_steps
+from kronos.evaluation.calibration import CALIBRATED, POOL_WITH, Fitted, calibrate
+from kronos.evaluation.dates import read_splits
+from kronos.evaluation.instruments import load_instruments
 from kronos.metrics import Estimate
-from kronos.storage import write_text
 
 STEPS = (1, 4, 8, 24)
 VALIDATION_STRIDE, TEST_STRIDE = 11, 19  # neither shares a divisor with a session: every time of day is met
 BANDS = ("50", "80", "95")
-LEAST = 400  # independent origins of a cell that is held to the bound
-POINTS = 0.03  # the bound, or two standard errors where that is more
+LEAST = 400  # independent origins of a cell that is checked against the bound
+POINTS = 0.03  # the bound, unless two standard errors are more
 NARROWED = 0.4
 WITHOUT = "calibrated, not pooled"
 ADAPTED = "calibrated, adaptive"
+COVERAGE = "Coverage of the 50 / 80 / 95 % bands:"
 
 
 def plans(data: Path) -> tuple[Plan, Plan]:
-    """Origins on the split's validation and test dates."""
-    instruments = gather([str(data / "candles")]).instruments
+    """Origins on the validation and the test dates of the split."""
+    instruments = load_instruments([str(data / "candles")]).instruments
     splits = read_splits(data / "splits.csv")
     return (
         make_plan(instruments, WalkForward(24, stride=VALIDATION_STRIDE), splits.dates("validation")),
@@ -64,8 +65,8 @@ def plans(data: Path) -> tuple[Plan, Plan]:
     )
 
 
-def narrowed(trials: Trials) -> Trials:
-    """The same forecasts with bands that are far too narrow."""
+def narrowed(trials: CalibrationSet) -> CalibrationSet:
+    """Narrow the bands of the same forecasts far too much."""
     middle = np.median(trials.returns, axis=1, keepdims=True)
     return replace(trials, returns=(middle + NARROWED * (trials.returns - middle)).astype(np.float32))
 
@@ -77,7 +78,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def by_setting(found: Sequence[Effect], group: str, what: str) -> str:
-    """A line a setting, a column a step: its CRPS, or its coverages."""
+    """One row per setting and one column per step, with the CRPS or the coverages."""
     cells = {(one.setting, one.step): one for one in found if one.group == group}
     names = list(dict.fromkeys(setting for setting, _ in cells))
 
@@ -92,7 +93,7 @@ def by_setting(found: Sequence[Effect], group: str, what: str) -> str:
 
 
 def confirmed(evaluation: Evaluation) -> str:
-    """Everybody's CRPS on the test dates, with the skill against the reference."""
+    """CRPS of every contender on the test dates, with the skill against the reference."""
     cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
 
     def told(name: str, step: int) -> str:
@@ -109,11 +110,11 @@ def confirmed(evaluation: Evaluation) -> str:
 
 
 def card(evaluation: Evaluation) -> str:
-    """Everybody's CRPS with what the 80 % band covered, the least of each step in bold."""
+    """CRPS of every contender with the coverage of the 80 % band; the lowest of each step in bold."""
     cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
     least = {step: min(f"{one.crps:.3f}" for (_, at), one in cells.items() if at == step) for step in STEPS}
 
-    def told(subject: Subject, step: int) -> str:
+    def told(subject: Contender, step: int) -> str:
         one = cells[subject.name, step]
         crps = f"{one.crps:.3f}"
         crps = f"**{crps}**" if crps == least[step] else crps
@@ -126,7 +127,7 @@ def card(evaluation: Evaluation) -> str:
 
 
 def against(evaluation: Evaluation, rivals: Sequence[str] = ("historical-volatility", "garch-t")) -> str:
-    """Skill of the evaluated against each rival, with its interval."""
+    """Skill of the evaluated models against each reference, with its interval."""
     rows = []
     for rival in rivals:
         figures = summarise(evaluation.scores, rival, evaluation.plan.walk)
@@ -138,7 +139,7 @@ def against(evaluation: Evaluation, rivals: Sequence[str] = ("historical-volatil
 
 
 def cells_against(evaluation: Evaluation, name: str) -> str:
-    """A forecaster's CRPS beside the reference's in each cell of enough origins."""
+    """CRPS of a contender and of the reference in each cell with enough origins."""
     cells = {(one.forecaster, one.group, one.step): one for one in evaluation.figures if one.group != ALL}
     rows = []
     for (who, group, step), one in cells.items():
@@ -154,7 +155,7 @@ def interval(one: Estimate) -> str:
 
 
 def cells(found: Sequence[Effect], name: str, stride: int) -> Iterator[tuple[Effect, Effect, dict[str, float]]]:
-    """Raw and corrected figures of each cell with enough independent origins, and each band's bound."""
+    """Raw and calibrated figures of each cell with enough independent origins, and the bound of each band."""
     every = {(one.setting, one.group, one.step): one for one in found}
     for (setting, group, step), one in every.items():
         independent = one.n / max(1.0, step / stride)
@@ -164,7 +165,7 @@ def cells(found: Sequence[Effect], name: str, stride: int) -> Iterator[tuple[Eff
 
 
 def cell_table(found: Sequence[Effect], name: str, stride: int) -> str:
-    """Coverage and CRPS of each cell, raw and corrected; what misses its bound is marked."""
+    """Coverage and CRPS of each cell, raw and calibrated; values outside the bound are marked."""
     rows = []
     for raw, one, bounds in cells(found, name, stride):
         hits = [one.coverage[band].estimate for band in BANDS]
@@ -185,13 +186,13 @@ def cell_table(found: Sequence[Effect], name: str, stride: int) -> str:
                 f"{-one.gain.estimate:+.1%}{worse}",
             ]
         )
-    header = ["market", "h", "n", "raw 50/80/95 %", "corrected", "± bound", "CRPS raw", "corrected", "change"]
+    header = ["market", "h", "n", "raw 50/80/95 %", "calibrated", "± bound", "CRPS raw", "calibrated", "change"]
     missed = sum("✗" in " ".join(row) for row in rows)
     return markdown(header, rows) + f"\n{len(rows)} cells, {missed} with a mark.\n"
 
 
 def weights(calibration: Calibration, groups: Sequence[str]) -> str:
-    """The model's weight beside the baseline."""
+    """The model's weight against the baseline."""
     rows = [
         [name, *(f"{calibration.weights(group).get(step, math.nan):.2f}" for step in STEPS)]
         for name, group in (("all together", None), *((group, group) for group in groups))
@@ -200,15 +201,15 @@ def weights(calibration: Calibration, groups: Sequence[str]) -> str:
 
 
 def write(out: Path, tables: Mapping[str, str]) -> None:
-    """A file for each table, and all of them on the terminal."""
+    """Write each table to a file and to the terminal."""
     for name, text in tables.items():
         (out / f"{name}.md").write_text(text, encoding="utf-8")
         print(f"\n## {name}\n\n{text}")
 
 
-def learn(plan: Plan, model: ModelForecaster, out: Path, settings: Settings, workers: int) -> Fitted:
-    """Fit on the validation dates, and compare the parts there."""
-    compare = {name: parts for name, parts in usual_settings().items() if parts and parts != PARTS}
+def learn(plan: Plan, model: ModelForecaster, out: Path, settings: RollingSettings, workers: int) -> Fitted:
+    """Fit on the validation dates, with an ablation of the parts."""
+    compare = {name: parts for name, parts in default_ablations().items() if parts and parts != PARTS}
     found = calibrate(plan, model, out / "calibration" / "run", settings, compare=compare, steps=STEPS, workers=workers)
     found.calibration.save(out / "calibration" / "calibration.json")
     unpooled(found).save(out / "calibration" / "not-pooled.json")
@@ -216,14 +217,14 @@ def learn(plan: Plan, model: ModelForecaster, out: Path, settings: Settings, wor
 
 
 def unpooled(fitted: Fitted) -> Calibration:
-    """All parts but the weight beside a baseline."""
+    """Fit all parts except pooling."""
     return fit(fitted.trials, [part for part in PARTS if part != "pooling"])
 
 
 def confirm(
-    plan: Plan, model: ModelForecaster, fitted: Fitted, out: Path, settings: Settings, workers: int
+    plan: Plan, model: ModelForecaster, fitted: Fitted, out: Path, settings: RollingSettings, workers: int
 ) -> tuple[Evaluation, dict[str, str]]:
-    """Judge on the test dates, once."""
+    """Measure on the test dates."""
     alone = unpooled(fitted)
     name = f"{model.name} calibrated"
     corrections = [
@@ -232,14 +233,14 @@ def confirm(
     ]
     folder = out / "evaluation" / "run"
     evaluation = evaluate(plan, [model], folder, settings, corrections=corrections, steps=STEPS, workers=workers)
-    near = beside(plan, POOL_WITH, folder, settings.seed, workers=workers)
-    trials = trials_of(plan, Truth.of(plan), evaluation.paths[model.name], identity_of(model), near)
+    near = baseline_paths(plan, POOL_WITH, folder, settings.seed, workers=workers)
+    trials = calibration_set_of(plan, Actuals.of(plan), evaluation.paths[model.name], identity_of(model), near)
     judged = {
         "raw": trials,
         CALIBRATED: fitted.calibration.apply_trials(trials),
         WITHOUT: alone.apply_trials(trials),
     }
-    judged[ADAPTED] = adapted(judged[CALIBRATED], fitted.calibration.apply_trials(fitted.trials))
+    judged[ADAPTED] = apply_online(judged[CALIBRATED], fitted.calibration.apply_trials(fitted.trials))
     narrow, earlier = narrowed(trials), narrowed(fitted.trials)
     repair = fit(earlier)
     narrow_judged = {
@@ -247,21 +248,21 @@ def confirm(
         "repaired": repair.apply_trials(narrow),
         "repaired, not pooled": fit(earlier, alone.parts).apply_trials(narrow),
     }
-    narrow_judged["repaired, adaptive"] = adapted(narrow_judged["repaired"], repair.apply_trials(earlier))
-    found = effects(trials, judged, STEPS, plan.walk.step)
-    repaired = effects(narrow, narrow_judged, STEPS, plan.walk.step)
+    narrow_judged["repaired, adaptive"] = apply_online(narrow_judged["repaired"], repair.apply_trials(earlier))
+    found = ablate(trials, judged, STEPS, plan.walk.step)
+    repaired = ablate(narrow, narrow_judged, STEPS, plan.walk.step)
     write_text(out / "evaluation" / "evaluation.json", json.dumps(evaluation.to_dict(), indent=2) + "\n")
     tables = {
         "test": confirmed(evaluation),
         "card": card(evaluation),
         "against": against(evaluation),
         "cells-against": cells_against(evaluation, f"{model.name} {WITHOUT}"),
-        "test-effects": by_setting(found, ALL, "crps"),
+        "test-ablation": by_setting(found, ALL, "crps"),
         "test-coverage": by_setting(found, ALL, "coverage"),
         "cells": cell_table(found, CALIBRATED, plan.walk.step),
         "cells-not-pooled": cell_table(found, WITHOUT, plan.walk.step),
         "cells-adaptive": cell_table(found, ADAPTED, plan.walk.step),
-        "narrowed": by_setting(repaired, ALL, "crps") + "\n" + by_setting(repaired, ALL, "coverage"),
+        "narrowed": f"{by_setting(repaired, ALL, 'crps')}\n{COVERAGE}\n\n{by_setting(repaired, ALL, 'coverage')}",
         "narrowed-cells": cell_table(repaired, "repaired", plan.walk.step),
         "narrowed-cells-adaptive": cell_table(repaired, "repaired, adaptive", plan.walk.step),
     }
@@ -269,16 +270,16 @@ def confirm(
 
 
 def main() -> None:
-    """Read the command line, measure, write the tables."""
+    """Parse the command line, measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with candles/ and splits.csv")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     parser.add_argument("--model", default="kronos-nano", help="zoo name, hub id or folder")
     parser.add_argument("--samples", type=int, default=50)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--validation-only", action="store_true", help="leave the test dates alone")
+    parser.add_argument("--validation-only", action="store_true", help="skip the test dates")
     options = parser.parse_args()
-    settings = Settings(options.samples, 1)
+    settings = RollingSettings(options.samples, 1)
     validation, test = plans(options.data)
     name = Path(options.model).name
     model = ModelForecaster(kronos.KronosPredictor.from_pretrained(options.model, device="cpu"), name)
@@ -286,8 +287,8 @@ def main() -> None:
     write(
         options.out,
         {
-            "effects": by_setting(fitted.effects, ALL, "crps"),
-            "effects-coverage": by_setting(fitted.effects, ALL, "coverage"),
+            "ablation": by_setting(fitted.effects, ALL, "crps"),
+            "ablation-coverage": by_setting(fitted.effects, ALL, "coverage"),
             "weights": weights(fitted.calibration, list(fitted.trials.counts())),
         },
     )

@@ -31,20 +31,20 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Candles": "kronos.candles",
-    "read_candles": "kronos.candles",
-    "split_long": "kronos.candles",
     "Forecast": "kronos.forecasts",
     "Interval": "kronos.intervals",
     "Kronos": "kronos.nn",
-    "KronosTokenizer": "kronos.nn",
     "KronosPredictor": "kronos.inference",
+    "KronosTokenizer": "kronos.nn",
     "SamplingParams": "kronos.inference",
     "auto_regressive_inference": "kronos.inference",
     "calc_time_stamps": "kronos.inference",
     "get_model_class": "kronos.inference",
     "model_dict": "kronos.inference",
+    "read_candles": "kronos.candles",
     "register_model": "kronos.inference",
     "sample_from_logits": "kronos.inference",
+    "split_long": "kronos.candles",
     "top_k_top_p_filtering": "kronos.inference",
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kronos.errors import ParameterError
+from kronos.formatting import truncate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,10 @@ _UNITS: dict[str, Unit] = {
     "w": "w", "wk": "w", "week": "w", "weekly": "w",
     "mo": "mo", "mon": "mo", "month": "mo", "monthly": "mo",
 }  # fmt: skip
+DEFAULT_TIMEFRAMES = ("1H", "4H", "1D")
+
+_LONGEST = 366 * 86_400  # seconds
+_MONTHS = (1, 2, 3, 6, 12)
 _PATTERN = re.compile(r"\s*(\d*)\s*([a-z]+)\s*", re.IGNORECASE)
 
 
@@ -78,6 +83,29 @@ class Interval:
             return cls(1, "mo")
         return cls(seconds, "s").normalized()
 
+    @classmethod
+    def from_timeframe(cls, text: str) -> Interval:
+        """Parse a timeframe as configurations and datasets write it: ``4H``, ``1D``, ``15m``, ``1M``.
+
+        Raises:
+            ParameterError: If the text names no interval, if the interval is longer than a year, or if it counts
+                months (``15M``) where minutes must be meant.
+        """
+        if len(text) > 20:
+            raise ParameterError(f"Invalid interval '{truncate(text)}': write it like 15m, 4H, 1D or 1M.")
+        interval = cls.parse(text).normalized()
+        if re.fullmatch(r"\s*\d+\s*M\s*", text) and interval.count not in _MONTHS:
+            raise ParameterError(f"'{text}' means {interval.count} months; write {interval.count}m for minutes.")
+        if interval.seconds > _LONGEST:
+            raise ParameterError(f"'{text}' is longer than a year; choose a shorter timeframe, such as 1D or 1M.")
+        return interval
+
+    @property
+    def timeframe(self) -> str:
+        """The interval as configurations and datasets write it: ``4H``, ``1D``, ``15m`` (a capital M is a month)."""
+        text = str(self)
+        return text if self.unit in ("s", "m") else text.upper()
+
     def normalized(self) -> Interval:
         """The same length in its largest whole unit: 60 m is 1 h, 24 h is 1 d, 7 d is 1 w."""
         if self.unit == "mo":
@@ -118,3 +146,24 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.count}{self.unit}"
+
+
+def split_timeframes(text: str) -> list[str]:
+    """Timeframes as people list them: ``4H,1D`` or ``4H 1D``."""
+    return [part for part in re.split(r"[\s,;]+", text) if part]
+
+
+def split_symbol(text: str) -> tuple[str, Interval | None]:
+    """A symbol and the timeframe behind its last underscore, if there is one.
+
+    Raises:
+        ParameterError: If what is there is an interval that no timeframe can be.
+    """
+    symbol, _, suffix = text.rpartition("_")
+    if not symbol or not re.fullmatch(r"\d+[A-Za-z]+", suffix):
+        return text, None
+    try:
+        Interval.parse(suffix)
+    except ParameterError:
+        return text, None
+    return symbol, Interval.from_timeframe(suffix)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.markets import make
-from kronos.baselines import BASELINES, Entry, drift, historical_volatility, last_value
+from kronos.baselines import BASELINES, BaselineSpec, drift, historical_volatility, last_value
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import mend
+from kronos.forecasts import repair_candles
 
 BANDS = [name for name, entry in BASELINES.items() if not entry.point]
 
@@ -23,7 +23,7 @@ def test_every_baseline_continues_the_candles(name):
     assert made.timestamps[0] == past.end + pd.Timedelta(hours=1)
     assert (made.made.model, made.made.kind, made.mended) == (name, "baseline", 0.0)
     assert made.made.details["seed"] == 4
-    assert mend(made.paths)[1] == 0.0
+    assert repair_candles(made.paths)[1] == 0.0
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -121,7 +121,7 @@ def test_the_list_tells_what_reports_need():
         assert "\n" not in entry.description
         assert entry.available
     assert [name for name, entry in BASELINES.items() if entry.point] == ["last-value", "drift"]
-    assert not Entry("mine", "needs what nobody has", last_value, needs="no_such_library").available
+    assert not BaselineSpec("mine", "needs what nobody has", last_value, needs="no_such_library").available
     with pytest.raises(ParameterError, match="takes no parameters"):
         BASELINES["drift"](make(), 3, parameters={})
 

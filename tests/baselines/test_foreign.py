@@ -6,7 +6,7 @@ from scipy.special import ndtri
 from baselines.markets import make
 from kronos.baselines import closes_of_quantiles, from_closes
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import mend
+from kronos.forecasts import repair_candles
 
 LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]
 
@@ -21,7 +21,7 @@ def test_candles_are_built_around_the_closes():
     closes = walk(past)
     made = from_closes(closes, past, "oracle-9", seed=4, details={"version": "1.2"}, notes=("It peeks.",))
     assert made.channel("close") == pytest.approx(closes, rel=1e-12)
-    assert mend(made.paths)[1] == 0.0
+    assert repair_candles(made.paths)[1] == 0.0
     assert (made.made.model, made.made.kind) == ("oracle-9", "baseline")
     assert (made.made.details["version"], made.made.details["seed"], made.made.details["samples"]) == ("1.2", 4, 50)
     assert "It peeks." in made.notes

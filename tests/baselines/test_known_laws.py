@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from baselines.markets import garch_returns, market
-from kronos.baselines import BASELINES, Entry, historical_volatility
+from kronos.baselines import BASELINES, BaselineSpec, historical_volatility
 from kronos.metrics import crps
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def test_bands_of_a_gaussian_random_walk_cover_what_they_say(walk, entry):
 def clustered():
     """A market whose volatility moves, and the scores on it of a volatility that does not."""
     candles = market_of(partial(garch_returns, alpha=0.2, beta=0.79), 600)
-    constant = Entry("constant", "volatility of 512 returns", partial(historical_volatility, window=512))
+    constant = BaselineSpec("constant", "volatility of 512 returns", partial(historical_volatility, window=512))
     return candles, scores(constant, candles)
 
 

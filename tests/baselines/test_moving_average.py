@@ -14,7 +14,7 @@ from baselines.test_odd_histories import histories
 from kronos.baselines import BASELINES, historical_volatility, moving_average_drift
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import mend
+from kronos.forecasts import repair_candles
 
 
 def series(closes, freq="1h"):
@@ -106,7 +106,7 @@ def test_it_says_what_it_is_and_stands_in_no_table():
     assert (made.made.model, made.made.kind, made.mended) == ("moving-average-drift", "baseline", 0.0)
     assert (made.samples, made.horizon) == (30, 12)
     assert made.timestamps[0] == past.end + pd.Timedelta(hours=1)
-    assert mend(made.paths)[1] == 0.0
+    assert repair_candles(made.paths)[1] == 0.0
     assert "no measured edge" in made.made.notes[0]
     assert not any("averages are" in note or "returns" in note for note in made.made.notes)
     told = json.loads(json.dumps(made.made.to_dict(), allow_nan=False))["details"]

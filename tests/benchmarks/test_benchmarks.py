@@ -14,7 +14,7 @@ from benchmarks.plans import Case, full, quick
 from benchmarks.work import causal, engine_flops, plain_coding_flops, plain_rollout_flops
 
 from kronos.inference import KronosPredictor, SamplingParams
-from kronos.inference.drawing import GlobalDraws
+from kronos.inference.sampling import TorchSampler
 from networks import random_model, random_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,10 +45,10 @@ def test_quick_run_writes_the_whole_page(tmp_path: Path) -> None:
         "kronos-small",
         "kronos-base",
     ]
-    counts = {"Floors": 11, "The machine's own rates": 5, "One path: distance to the memory": 1, "Many series": 2,
-              "Memory": 5, "Start-up": 4, "Drawing tokens": 6}  # fmt: skip
+    counts = {"Requirements": 11, "Rates of the machine": 5, "One path: memory bandwidth": 1, "Many series": 2,
+              "Memory": 5, "Start-up": 4, "Sampling tokens": 6}  # fmt: skip
     assert {heading: len(rows_of(page, heading)) for heading in counts} == counts
-    assert {row[-1] for row in rows_of(page, "Floors")} <= {"yes", "**no**"}
+    assert {row[-1] for row in rows_of(page, "Requirements")} <= {"yes", "**no**"}
 
 
 @pytest.mark.parametrize("s2_attention", ["published", "causal"])
@@ -60,7 +60,7 @@ def test_plain_forecast_is_predict(history: int, horizon: int, s2_attention: str
     torch.manual_seed(7)
     want = predictor.predict(frame, pred_len=horizon, top_p=0.9, sample_count=4, verbose=False)
     torch.manual_seed(7)
-    got = plain_forecast(predictor, frame, horizon, 4, GlobalDraws(SamplingParams(top_p=0.9, samples=4))).frame
+    got = plain_forecast(predictor, frame, horizon, 4, TorchSampler(SamplingParams(top_p=0.9, samples=4))).frame
     pd.testing.assert_index_equal(got.index, want.index)
     scale = want.abs().to_numpy().max(axis=0)
     assert (np.abs(got.to_numpy() - want.to_numpy()) <= 1e-5 * scale).all()
@@ -72,7 +72,7 @@ def test_fewer_steps_are_the_first_ones() -> None:
     runs = []
     for steps in (2, None):
         torch.manual_seed(7)
-        runs.append(plain_forecast(predictor, frame, 6, 3, GlobalDraws(SamplingParams(samples=3)), steps))
+        runs.append(plain_forecast(predictor, frame, 6, 3, TorchSampler(SamplingParams(samples=3)), steps))
     part, whole = runs
     assert part.tokens.s1.shape == (1, 3, 2)
     assert torch.equal(part.tokens.s1, whole.tokens.s1[..., :2])

@@ -127,10 +127,10 @@ def test_a_quick_run_writes_its_page(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = output.read_text("utf-8")
     assert "its numbers mean nothing" in page
-    promises = page.split("## What is promised", 1)[1].split("\n## ", 1)[0]
+    promises = page.split("## Requirements", 1)[1].split("\n## ", 1)[0]
     rows = [line.strip("| ").split(" | ") for line in promises.splitlines() if line.startswith("|")][2:]
     met = {row[0]: row[-1] for row in rows}
     assert len(met) == 8
-    counted = [name for name in met if name.startswith(("Cold crowd", "Overload: "))]
+    counted = [name for name in met if name.startswith(("Cold cache", "Overload: "))]
     assert len(counted) == 4
     assert {met[name] for name in counted} == {"yes"}, page  # times and memory mean nothing in so short a run

@@ -166,8 +166,7 @@ def test_beyond_the_published_year_is_projected_and_says_so() -> None:
 
 
 def test_the_projection_rule_against_years_that_are_published() -> None:
-    from kronos.calendars.projection import chinese_holidays
-    from kronos.calendars.schedules import schedule
+    from kronos.calendars.sessions import chinese_holidays, schedule
 
     days = np.arange(np.datetime64("2025-01-01"), np.datetime64("2027-01-01"))
     days = days[np.is_busday(days)]

@@ -8,7 +8,7 @@ import pandas as pd
 from calibration.markets import MODEL
 from kronos.baselines import historical_volatility
 from kronos.candles import Candles
-from kronos.forecasts import Forecast, Made
+from kronos.forecasts import Forecast, ForecastMetadata
 
 SAMPLING = dict(MODEL.sampling)
 
@@ -51,4 +51,4 @@ def toy(history, horizon=24, samples=50, seed=7, spread=1.0, level_error=0.0) ->
         "level_error": level_error,
         "seed": seed,
     }
-    return Forecast(paths, made.timestamps, history, Made("toy", details=details))
+    return Forecast(paths, made.timestamps, history, ForecastMetadata("toy", details=details))

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from kronos.calibration import Identity, Trials
+from kronos.calibration import CalibrationSet, ModelIdentity
 from kronos.forecasts import sample_quantiles
 from kronos.forecasts.statistics import band_levels
 from kronos.metrics import crps
 
-MODEL = Identity("toy", "a" * 64, "b" * 64, {"temperature": 1.0, "top_k": 0, "top_p": 1.0})
+MODEL = ModelIdentity("toy", "a" * 64, "b" * 64, {"temperature": 1.0, "top_k": 0, "top_p": 1.0})
 
 
 def shocks(rng, shape, tails):
@@ -62,7 +62,7 @@ def trials(
     returns += (error[:, None] * left + imagined + heard * ahead)[:, None, :]
     baseline = np.cumsum(rng.standard_normal(shape), axis=2) if with_baseline else None
     scale = sigma[:, None, None]
-    return Trials(
+    return CalibrationSet(
         returns=returns * scale,
         actual=actual * sigma[:, None],
         sigma=sigma,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from calibration.forecasts import candles, toy
 from calibration.markets import coverage, trials
-from kronos.calibration import Adaptive
+from kronos.calibration import AdaptiveConformal
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import BANDS, mend
+from kronos.forecasts import BANDS, repair_candles
 
 STEPS = np.array([0, 3])
 
@@ -35,7 +35,7 @@ def run(state, events):
 
 def test_coverage_comes_back_after_the_market_has_changed():
     spreads = np.repeat([1.0, 2.5, 0.5], 700)
-    _, missed = run(Adaptive(4, rate=0.03, window=300), stream(spreads))
+    _, missed = run(AdaptiveConformal(4, rate=0.03, window=300), stream(spreads))
     for part in range(3):
         settled = missed[700 * part + 250 : 700 * (part + 1)].mean(axis=(0, 2))
         assert settled == pytest.approx(1 - np.array(BANDS), abs=0.05)
@@ -47,7 +47,7 @@ def test_the_share_of_misses_tends_to_what_is_asked_for_whatever_comes(seed, rat
     """Gibbs & Candès 2021, proposition 4.1: |misses - α| ≤ (max(α₁, 1 - α₁) + γ) / (γ T), while α stays inside."""
     rng = np.random.default_rng(seed)
     spreads = np.exp(np.cumsum(rng.normal(0, 0.05, 400)))
-    state, missed = run(Adaptive(4, rate=rate), stream(spreads, seed))
+    state, missed = run(AdaptiveConformal(4, rate=rate), stream(spreads, seed))
     inside = np.array([[0 < level < 1 for level in row] for row in state.levels])
     shares, alphas = missed.mean(axis=0), 1 - np.array(BANDS)[:, None]
     bound = (np.maximum(alphas, 1 - alphas) + rate) / (rate * 400)
@@ -57,7 +57,7 @@ def test_the_share_of_misses_tends_to_what_is_asked_for_whatever_comes(seed, rat
 
 def test_without_rate_it_is_split_conformal():
     past = trials(origins=400, horizon=4, spread=0.4)
-    state = Adaptive(4, rate=0.0).after(past)
+    state = AdaptiveConformal(4, rate=0.0).after(past)
     new = trials(origins=2000, horizon=4, spread=0.4, seed=9)
     for i in range(len(new)):
         new.returns[i] = state.apply_paths(new.returns[i])
@@ -69,23 +69,23 @@ def test_each_step_learns_when_its_outcome_is_known():
     returns, actual = next(stream([5.0]))
     early, late = actual.copy(), actual.copy()
     early[2:], late[:2] = np.nan, np.nan
-    state = Adaptive(4).updated(returns, early)
+    state = AdaptiveConformal(4).updated(returns, early)
     assert [len(scores) for scores in state.scores[0]] == [1, 1, 0, 0]
-    assert state.updated(returns, late) == Adaptive(4).updated(returns, actual)
+    assert state.updated(returns, late) == AdaptiveConformal(4).updated(returns, actual)
 
 
 def test_the_state_is_never_changed_and_forgets_beyond_its_window():
-    state = Adaptive(4, window=10)
+    state = AdaptiveConformal(4, window=10)
     events = list(stream([1.0] * 30))
     later, _ = run(state, events)
-    assert state == Adaptive(4, window=10)
+    assert state == AdaptiveConformal(4, window=10)
     assert {len(scores) for row in later.scores for scores in row} == {10}
     assert (state.corrections() == 0).all()
 
 
 def test_it_survives_json():
-    state, _ = run(Adaptive(4), stream([1.0] * 15))
-    assert Adaptive.from_dict(json.loads(json.dumps(state.to_dict()))) == state
+    state, _ = run(AdaptiveConformal(4), stream([1.0] * 15))
+    assert AdaptiveConformal.from_dict(json.loads(json.dumps(state.to_dict()))) == state
     for break_it in (
         lambda d: d.pop("levels"),
         lambda d: d.update(scores=[[]]),
@@ -97,15 +97,15 @@ def test_it_survives_json():
         fields = json.loads(json.dumps(state.to_dict()))
         break_it(fields)
         with pytest.raises(DataError, match="adaptive calibration"):
-            Adaptive.from_dict(fields)
+            AdaptiveConformal.from_dict(fields)
 
 
 def test_forecasts_are_moved_as_wholes():
     history = candles()
     forecast = toy(history, 4, spread=0.4)
-    state, _ = run(Adaptive(4), stream([2.5] * 100))
+    state, _ = run(AdaptiveConformal(4), stream([2.5] * 100))
     made = state.apply(forecast)
-    assert mend(made.paths)[1] == 0
+    assert repair_candles(made.paths)[1] == 0
     assert made.made.calibrated
     assert made.made.details["adaptive"]["outcomes"] == 100
     assert any("adaptive conformal inference from 100 outcomes" in note for note in made.notes)
@@ -117,10 +117,10 @@ def test_forecasts_are_moved_as_wholes():
 def test_refuses_nonsense():
     for wrong in ({"horizon": 0}, {"horizon": 2, "rate": 1.5}, {"horizon": 2, "window": 0}):
         with pytest.raises(ParameterError):
-            Adaptive(**wrong)
+            AdaptiveConformal(**wrong)
     with pytest.raises(ParameterError, match="shape"):
-        Adaptive(4).updated(np.zeros((5, 3)), np.zeros(4))
+        AdaptiveConformal(4).updated(np.zeros((5, 3)), np.zeros(4))
     with pytest.raises(ParameterError, match="4 steps"):
-        Adaptive(4).updated(np.zeros((5, 4)), np.zeros(3))
+        AdaptiveConformal(4).updated(np.zeros((5, 4)), np.zeros(3))
     with pytest.raises(ParameterError, match="steps 1 to"):
-        Adaptive(4).after(trials(origins=60, horizon=5))
+        AdaptiveConformal(4).after(trials(origins=60, horizon=5))

@@ -13,7 +13,7 @@ from calibration.markets import MODEL, trials
 from kronos.calibration import PARTS, Calibration, Curve, fit
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import Forecast, mend
+from kronos.forecasts import Forecast, repair_candles
 
 WITHOUT_POOLING = ("anchor", "drift", "dispersion", "conformal")
 
@@ -58,7 +58,7 @@ def test_a_corrected_forecast_holds_the_corrected_paths(whole, history):
         group="a 1h",
     )
     assert made.returns(cumulative=True) == pytest.approx(returns, abs=1e-12)
-    assert mend(made.paths)[1] == 0.0
+    assert repair_candles(made.paths)[1] == 0.0
     assert made.made.calibrated
     assert "calibrated" in made.made.describe()
     assert (made.history, made.mended) == (forecast.history, forecast.mended)
@@ -97,7 +97,7 @@ def test_candles_stay_valid_and_paths_keep_their_order(spread, level, anchor, dr
     forecast = toy(history, 12, 20, seed, spread, level)
     calibration = by_hand(PARTS[:4], anchor=anchor, drift=drift, dispersion=dispersion, pooling=weight)
     made = calibration.apply(forecast, baseline=walk(history, 12, 30))
-    assert mend(made.paths)[1] == 0.0
+    assert repair_candles(made.paths)[1] == 0.0
     order = np.argsort(forecast.channel("close"), axis=0, kind="stable")
     assert (np.diff(np.take_along_axis(made.channel("close"), order, axis=0), axis=0) >= -1e-9).all()
     assert np.array_equal(made.channel("volume"), forecast.channel("volume"))

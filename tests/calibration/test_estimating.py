@@ -4,8 +4,8 @@ from scipy.optimize import minimize_scalar
 
 from kronos.calibration import transforms
 from kronos.calibration.conformal import dispersion
-from kronos.calibration.curves import Curve, Estimates, knots_of, settle
-from kronos.calibration.estimating import blocks_of, conformal_quantile, least_crps
+from kronos.calibration.curves import Curve, Estimates, knots_of, smooth_and_shrink
+from kronos.calibration.estimators import blocks_of, conformal_quantile, minimise_crps
 from kronos.metrics import crps
 
 
@@ -30,7 +30,7 @@ def test_the_factor_is_that_of_least_crps(kind, bounds):
     rng = np.random.default_rng(3)
     start, change = lines(kind, rng)
     actual = rng.normal(size=400) + (0.3 * change[:, 0] if kind == "shift" else 0)
-    factor, error = least_crps(start, change, actual, blocks_of(days(400)), bounds)
+    factor, error = minimise_crps(start, change, actual, blocks_of(days(400)), bounds)
 
     def loss(theta):
         return float(crps(start + theta * change, actual, axis=1).mean())
@@ -47,7 +47,7 @@ def test_standard_errors_are_the_spread_of_the_estimates():
         rng = np.random.default_rng(seed)
         start, change = lines("shift", rng, number=200)
         actual = 0.5 * rng.normal(size=200) + 0.3 * change[:, 0]
-        found.append(least_crps(start, change, actual, blocks_of(days(200)), (-3, 3)))
+        found.append(minimise_crps(start, change, actual, blocks_of(days(200)), (-3, 3)))
     values, errors = np.transpose(found)
     assert values.mean() == pytest.approx(0.3, abs=0.02)
     assert 0.9 < np.median(errors) / values.std() < 1.5
@@ -71,21 +71,21 @@ def test_dependence_within_blocks_is_not_taken_for_information():
     rng = np.random.default_rng(0)
     start, change = lines("scale", rng, number=200)
     actual, dates = rng.normal(size=200), days(200)
-    once = least_crps(start, change, actual, blocks_of(dates), (0.1, 8))
+    once = minimise_crps(start, change, actual, blocks_of(dates), (0.1, 8))
     copies = [np.repeat(part, 20, axis=0) for part in (start, change, actual, dates)]
-    often = least_crps(*copies[:3], blocks_of(copies[3]), (0.1, 8))
+    often = minimise_crps(*copies[:3], blocks_of(copies[3]), (0.1, 8))
     assert often[0] == pytest.approx(once[0])
     assert often[1] > 0.6 * once[1]
 
 
 def test_nothing_to_tell_is_told():
     start, nothing = np.zeros((40, 5)), np.zeros((40, 5))
-    value, error = least_crps(start, nothing, np.ones(40), blocks_of(days(40)), (0, 1))
+    value, error = minimise_crps(start, nothing, np.ones(40), blocks_of(days(40)), (0, 1))
     assert np.isnan(value)
     assert error == np.inf
     one_day = np.zeros(40, dtype="datetime64[us]")
     rng = np.random.default_rng(0)
-    assert least_crps(*lines("scale", rng, 40), rng.normal(size=40), blocks_of(one_day), (0.1, 8))[1] == np.inf
+    assert minimise_crps(*lines("scale", rng, 40), rng.normal(size=40), blocks_of(one_day), (0.1, 8))[1] == np.inf
 
 
 def test_blocks_are_runs_of_time_of_about_equal_size():
@@ -147,27 +147,27 @@ def estimates(values, errors, groups):
 
 def test_noise_is_shrunk_away_and_what_is_certain_stays():
     steps = np.arange(1, 25)
-    assert settle(estimates([0.05], [0.1], ()), steps, 0.0)[0] == pytest.approx(np.zeros(6), abs=1e-6)
-    assert settle(estimates([0.5], [0.01], ()), steps, 0.0)[0] == pytest.approx(np.full(6, 0.5), rel=0.01)
+    assert smooth_and_shrink(estimates([0.05], [0.1], ()), steps, 0.0)[0] == pytest.approx(np.zeros(6), abs=1e-6)
+    assert smooth_and_shrink(estimates([0.5], [0.01], ()), steps, 0.0)[0] == pytest.approx(np.full(6, 0.5), rel=0.01)
 
 
 def test_small_groups_take_the_pooled_factor_and_large_ones_their_own():
     told = estimates([0.5, 0.2, 0.8, 0.9], [0.01, 0.01, 0.01, 0.9], ("large", "other", "small"))
-    pooled, groups = settle(told, np.arange(1, 25), 0.0)
+    pooled, groups = smooth_and_shrink(told, np.arange(1, 25), 0.0)
     large, other, small = groups.mean(axis=1)
     assert large == pytest.approx(0.2, abs=0.01)
     assert other == pytest.approx(0.8, abs=0.01)
     assert abs(small - pooled.mean()) < 0.1
     alike = estimates([0.5, 0.48, 0.52], [0.01, 0.05, 0.05], ("a", "b"))
-    pooled, groups = settle(alike, np.arange(1, 25), 0.0)
+    pooled, groups = smooth_and_shrink(alike, np.arange(1, 25), 0.0)
     assert groups == pytest.approx(np.stack([pooled, pooled]), abs=1e-6)
 
 
 def test_unknown_steps_are_read_between_the_others():
     values, errors = np.linspace(1, 2, 24)[None, :].copy(), np.full((1, 24), 0.01)
     values[0, 5:9], errors[0, 5:9] = np.nan, np.inf
-    pooled, _ = settle(Estimates(values, errors, ()), np.arange(1, 25), 0.0)
+    pooled, _ = smooth_and_shrink(Estimates(values, errors, ()), np.arange(1, 25), 0.0)
     assert np.isfinite(pooled).all()
     assert (np.diff(pooled) > 0).all()
     nothing = Estimates(np.full((1, 3), np.nan), np.full((1, 3), np.inf), ())
-    assert settle(nothing, np.array([1, 2, 3]), 0.7)[0].tolist() == [0.7] * 3
+    assert smooth_and_shrink(nothing, np.array([1, 2, 3]), 0.7)[0].tolist() == [0.7] * 3

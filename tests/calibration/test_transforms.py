@@ -21,12 +21,12 @@ def every_transform(values, factor, six, centre):
     many = np.full(values.shape[:-1], factor)
     outwards = [np.full(values.shape[:-1], s) for s in six]
     baseline = np.sort(np.random.default_rng(0).normal(size=values.shape))
-    yield transforms.anchor(values, share, many)
+    yield transforms.remove_level_error(values, share, many)
     yield transforms.shrink_drift(values, share)
     yield transforms.rescale(values, many)
     yield transforms.pool(values, share, baseline)
-    yield transforms.conform(values, outwards)
-    yield transforms.conform(values, outwards, np.full(values.shape[:-1], centre))
+    yield transforms.shift_bands(values, outwards)
+    yield transforms.shift_bands(values, outwards, np.full(values.shape[:-1], centre))
 
 
 @given(paths, factors, shifts, st.floats(-2, 2))
@@ -60,13 +60,13 @@ def test_neutral_factors_change_nothing(sampled):
     values, _ = transforms.ordered(sampled)
     one, zero = np.ones(values.shape[:-1]), np.zeros(values.shape[:-1])
     for same in (
-        transforms.anchor(values, zero, one),
-        transforms.anchor(values, one, zero),
+        transforms.remove_level_error(values, zero, one),
+        transforms.remove_level_error(values, one, zero),
         transforms.shrink_drift(values, one),
         transforms.rescale(values, one),
         transforms.pool(values, one, values + 3),
-        transforms.conform(values, [zero] * 6),
-        transforms.conform(values, [zero] * 6, zero),
+        transforms.shift_bands(values, [zero] * 6),
+        transforms.shift_bands(values, [zero] * 6, zero),
     ):
         assert same == pytest.approx(values, abs=1e-9)
 
@@ -92,7 +92,7 @@ def test_conforming_moves_the_band_ends_by_their_shifts(seed, three):
     values, owners = transforms.ordered(sampled)
     outwards = list(np.maximum.accumulate(three))
     unit = transforms.half_width(values)[0]
-    moved = transforms.as_paths(transforms.conform(values, [np.array([s]) for s in (*outwards, *outwards)]), owners)
+    moved = transforms.as_paths(transforms.shift_bands(values, [np.array([s]) for s in (*outwards, *outwards)]), owners)
     assert np.median(moved) == pytest.approx(np.median(sampled))
     for band, shift in zip(BANDS, outwards, strict=True):
         low, high = sample_quantiles(sampled[:, 0], band_levels(band))
@@ -105,7 +105,7 @@ def test_conforming_moves_the_median_and_each_end_for_itself():
     values = np.linspace(-3, 3, 999)[None, :]  # uniform; half the 80 % band is 2.4 × 1000 / 998
     unit = float(transforms.half_width(values)[0])
     six = [np.array([s]) for s in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)]
-    moved = transforms.conform(values, six, np.array([0.05]))
+    moved = transforms.shift_bands(values, six, np.array([0.05]))
     assert transforms.median(moved) == pytest.approx(0.05 * unit)
     for i, band in enumerate(BANDS):
         low, high = (float(transforms.quantile(values, level)[0]) for level in band_levels(band))
@@ -116,7 +116,7 @@ def test_conforming_moves_the_median_and_each_end_for_itself():
 
 def test_tails_go_on_with_their_sides_slope():
     values = np.linspace(-1, 1, 999)[None, :]
-    moved = transforms.conform(values, [np.array([s]) for s in (0, 0, 0, 0, 0, 1.0)])
+    moved = transforms.shift_bands(values, [np.array([s]) for s in (0, 0, 0, 0, 0, 1.0)])
     end, unit = float(transforms.quantile(values, 0.975)[0]), float(transforms.half_width(values)[0])
     assert moved[0, -1] == pytest.approx(values[0, -1] * (end + unit) / end)
     assert moved[0, 0] == pytest.approx(-1)
@@ -125,7 +125,7 @@ def test_tails_go_on_with_their_sides_slope():
 def test_equal_paths_stay_equal():
     values = np.full((2, 30), 0.5)
     ones = np.ones(2)
-    assert (transforms.conform(values, [ones] * 6) == 0.5).all()
+    assert (transforms.shift_bands(values, [ones] * 6) == 0.5).all()
     assert (transforms.rescale(values, 3 * ones) == 0.5).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from calibration.forecasts import candles, toy, walk
 from calibration.markets import trials
-from kronos.calibration import Calibration, Trials, fit, fit_within
+from kronos.calibration import Calibration, CalibrationSet, fit, fit_series
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 
@@ -26,7 +26,7 @@ def factor(calibration):
 
 
 def test_many_origins_tell_the_dispersion(history):
-    fitted = fit_within(history, inside(history, range(400, 1970, 24)))
+    fitted = fit_series(history, inside(history, range(400, 1970, 24)))
     assert fitted.parts == ("dispersion",)
     assert factor(fitted) == pytest.approx(2.2, rel=0.25)
     made = fitted.apply(toy(history, spread=0.4))
@@ -36,24 +36,24 @@ def test_many_origins_tell_the_dispersion(history):
 
 
 def test_few_origins_tell_little(history):
-    few = fit_within(history, inside(history, range(1700, 1970, 48)))
-    many = fit_within(history, inside(history, range(400, 1970, 24)))
+    few = fit_series(history, inside(history, range(1700, 1970, 48)))
+    many = fit_series(history, inside(history, range(400, 1970, 24)))
     assert 1 < factor(few) < factor(many)
     told = few.settings["within"]
     assert told["apart"] == 6
     assert factor(few) == pytest.approx(told["raw_factor"] ** (0.04 / (0.04 + 0.8 / 6)), rel=0.15)
-    assert factor(fit_within(history, inside(history, range(1700, 1970, 48)), between=0)) == 1
+    assert factor(fit_series(history, inside(history, range(1700, 1970, 48)), between=0)) == 1
 
 
 def test_overlapping_horizons_count_once(history):
-    dense = fit_within(history, inside(history, range(1700, 1970, 6)))
+    dense = fit_series(history, inside(history, range(1700, 1970, 6)))
     assert dense.settings["within"]["apart"] == 12
 
 
 def test_it_builds_on_a_fitted_calibration(history, tmp_path):
     prior = fit(trials(origins=600, groups=("a", "b"), spread=(0.4, 0.8), level=0.5))
     forecasts = inside(history, range(400, 1970, 24), level_error=0.002)
-    fitted = fit_within(history, forecasts, prior=prior, group="a")
+    fitted = fit_series(history, forecasts, prior=prior, group="a")
     assert fitted.parts == prior.parts
     ratios = np.array(fitted.curves["dispersion"].groups["a"]) / prior.curves["dispersion"].groups["a"]
     assert ratios == pytest.approx(np.full(6, fitted.settings["within"]["factor"]))
@@ -63,12 +63,12 @@ def test_it_builds_on_a_fitted_calibration(history, tmp_path):
     made = fitted.apply(toy(history, spread=0.4), baseline=walk(history), group="a")
     assert made.made.details["calibration"]["group"] == "a"
     with pytest.raises(ParameterError, match="weights differ"):
-        fit_within(history, forecasts, prior=replace(prior, identity=replace(prior.identity, sha256="f" * 64)))
+        fit_series(history, forecasts, prior=replace(prior, identity=replace(prior.identity, sha256="f" * 64)))
 
 
 def test_a_prior_without_dispersion_gets_one(history):
     prior = fit(trials(origins=200, level=0.5), ("anchor", "conformal"))
-    fitted = fit_within(history, inside(history, range(400, 1970, 24)), prior=prior)
+    fitted = fit_series(history, inside(history, range(400, 1970, 24)), prior=prior)
     assert fitted.parts == ("anchor", "dispersion", "conformal")
 
 
@@ -78,14 +78,14 @@ def test_nothing_beyond_the_history_is_looked_at(history):
     changed.iloc[1500:] *= 3
     other = Candles.from_frame(changed, symbol="WALK", interval="1h")
     forecasts = inside(history.until(until), range(400, 1500, 24))
-    first, second = (fit_within(known.until(until), forecasts) for known in (history, other))
+    first, second = (fit_series(known.until(until), forecasts) for known in (history, other))
     assert replace(first, created="") == replace(second, created="")
     assert np.datetime64(first.fitted_on["known"]) <= until.tz_localize(None).to_datetime64()
 
 
 def test_trials_match_outcomes_by_time(history):
     forecasts = inside(history, (1900, 1990), level_error=0.01)
-    past = Trials.of(forecasts, history, group="walk 1h", baselines=[walk(one.history) for one in forecasts])
+    past = CalibrationSet.of(forecasts, history, group="walk 1h", baselines=[walk(one.history) for one in forecasts])
     closes = history.frame["close"].to_numpy()
     assert past.actual[0] == pytest.approx(np.log(closes[1900:1924] / closes[1899]))
     assert np.isfinite(past.actual[1]).sum() == 10
@@ -98,15 +98,15 @@ def test_trials_match_outcomes_by_time(history):
 
 def test_refuses_too_few_and_foreign_forecasts(history):
     with pytest.raises(DataError, match="needs 4 forecasts"):
-        fit_within(history, inside(history, (1000, 1100, 1200)))
+        fit_series(history, inside(history, (1000, 1100, 1200)))
     with pytest.raises(DataError, match="don't hold the close"):
-        fit_within(candles(2000, seed=6), inside(history, range(400, 1970, 24)))
+        fit_series(candles(2000, seed=6), inside(history, range(400, 1970, 24)))
     with pytest.raises(ParameterError, match="no forecast"):
-        fit_within(history, [])
+        fit_series(history, [])
     mixed = [*inside(history, (1000, 1100, 1200)), toy(history.head(1300), horizon=5)]
     with pytest.raises(ParameterError, match="one horizon"):
-        fit_within(history, mixed)
+        fit_series(history, mixed)
     with pytest.raises(ParameterError, match="one maker"):
-        fit_within(history, [*inside(history, (1000, 1100, 1200)), walk(history.head(1300))])
+        fit_series(history, [*inside(history, (1000, 1100, 1200)), walk(history.head(1300))])
     with pytest.raises(ParameterError, match="not negative"):
-        fit_within(history, inside(history, range(400, 1970, 24)), between=-1)
+        fit_series(history, inside(history, range(400, 1970, 24)), between=-1)

@@ -333,11 +333,11 @@ def test_archives_with_something_else_inside(tmp_path: Path) -> None:
 def test_huge_sources_are_refused_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = csv(tmp_path, frame().to_csv(index=False))
     packed = csv(tmp_path, gzip.compress(b"a" * 10_000), "bomb.csv.gz")
-    monkeypatch.setattr("kronos.candles.files.MAX_ROWS", 20)
+    monkeypatch.setattr("kronos.candles.readers.MAX_ROWS", 20)
     for source in (path, frame()):
         with pytest.raises(DataError, match="rows, more than the 20"):
             read_candles(source)
-    monkeypatch.setattr("kronos.candles.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("kronos.candles.readers.MAX_BYTES", 1000)
     for source in (path, packed):
         with pytest.raises(DataError, match="GiB"):
             read_candles(source)

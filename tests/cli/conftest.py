@@ -111,5 +111,5 @@ def bundled(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     root = tmp_path / "bundled"
     shutil.copytree(checkpoint, root / DEFAULT_MODEL)
     (root / DEFAULT_MODEL / "README.md").write_text("# kronos-nano\n\nIts measured quality stands here.\n")
-    monkeypatch.setattr("kronos.zoo.entries.BUNDLED", root)
+    monkeypatch.setattr("kronos.zoo.catalog.BUNDLED", root)
     return root / DEFAULT_MODEL

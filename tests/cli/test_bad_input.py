@@ -277,12 +277,12 @@ def test_interrupting_is_quiet(tmp_path):
     program = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
-import kronos.cli.reading
+import kronos.cli.forecast.run
 def interrupted(reading):
     os.kill(os.getpid(), signal.SIGINT)
-kronos.cli.reading.read = interrupted
-import kronos.cli.running
-kronos.cli.running.read = interrupted
+kronos.cli.forecast.run.read = interrupted
+import kronos.cli.forecast.run
+kronos.cli.forecast.run.read = interrupted
 from kronos.cli import main
 sys.argv = ["kronos", "forecast", "--demo"]
 main()

@@ -16,9 +16,9 @@ from rich.cells import cell_len
 
 from evaluation.walks import candles
 from kronos.calibration import Calibration, fit
-from kronos.cli.walking import workers_for
-from kronos.evaluation import Instrument, ModelForecaster, Settings, WalkForward, evaluate, make_plan
-from kronos.evaluation.calibrating import identity_of, trials_of
+from kronos.cli.evaluation_setup import workers_for
+from kronos.evaluation import Instrument, ModelForecaster, RollingSettings, WalkForward, evaluate, make_plan
+from kronos.evaluation.calibration import calibration_set_of, identity_of
 from kronos.inference import KronosPredictor
 
 FEW = ("--samples", "4", "--horizon", "2", "--stride", "60", "--baseline", "last-value", "--workers", "1")
@@ -143,8 +143,8 @@ def test_a_model_with_its_calibration_stands_beside_it(run, checkpoint, tmp_path
     predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
     model = ModelForecaster(predictor, "random-tiny")
     plan = make_plan([Instrument("w", "left", candles(5, 400))], WalkForward(2, stride=5))
-    raw = evaluate(plan, [model], tmp_path / "fit", Settings(4), baselines=[])
-    trials = trials_of(plan, raw.truth, raw.paths["random-tiny"], identity_of(model))
+    raw = evaluate(plan, [model], tmp_path / "fit", RollingSettings(4), baselines=[])
+    trials = calibration_set_of(plan, raw.truth, raw.paths["random-tiny"], identity_of(model))
     fit(trials, ["dispersion"]).save(tmp_path / "own.json")
     done = run("--calibration", "own.json", "--json")
     assert done.exit_code == 0, done.output

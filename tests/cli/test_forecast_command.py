@@ -15,8 +15,8 @@ import pytest
 
 from calibration.markets import trials
 from kronos.calibration import fit
-from kronos.cli import requests
-from kronos.cli.showing import steps_shown
+from kronos.cli import options
+from kronos.cli.forecast.view import steps_shown
 from kronos.evaluation import ModelForecaster, identity_of
 from kronos.forecasts import Forecast
 from kronos.inference import KronosPredictor
@@ -241,10 +241,10 @@ def test_choices_are_those_of_the_rooms():
     from kronos.inference import PRESETS, Precision
     from kronos.plotting import Palette, Theme
 
-    assert tuple(PRESETS) == requests.PRESETS
-    assert get_args(requests.Theme) == get_args(Theme)
-    assert set(get_args(requests.Palette)) == set(get_args(Palette))
-    assert get_args(requests.Precision) == get_args(Precision)
+    assert tuple(PRESETS) == options.PRESETS
+    assert get_args(options.ThemeName) == get_args(Theme)
+    assert set(get_args(options.PaletteName)) == set(get_args(Palette))
+    assert get_args(options.PrecisionName) == get_args(Precision)
 
 
 def test_threads_are_left_as_they_were(invoke, checkpoint, candles_csv):
@@ -295,7 +295,7 @@ def test_a_zoo_name_is_downloaded_first(invoke, checkpoint, candles_csv, monkeyp
     asked = []
     monkeypatch.setenv("KRONOS_OFFLINE", "0")
     monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("kronos.cli.loading.download_shown", lambda ref, *, wanted: asked.append((ref, wanted)))
+    monkeypatch.setattr("kronos.cli.model_loading.download_shown", lambda ref, *, wanted: asked.append((ref, wanted)))
     from kronos.inference import KronosPredictor
 
     real = KronosPredictor.from_pretrained

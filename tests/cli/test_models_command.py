@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from kronos.zoo import catalogue
+from kronos.zoo import list_checkpoints
 
 
 def test_the_list_has_every_name(invoke):
     done = invoke("models", "list")
     assert done.exit_code == 0, done.stderr
-    for entry in catalogue():
+    for entry in list_checkpoints():
         assert entry.name in done.stdout
     for words in ("24.7 M", "2,048", "MIT", "to download", "not published"):
         assert words in done.stdout
@@ -28,7 +28,7 @@ def test_names_are_never_cut(invoke, monkeypatch, width):
 
 def test_the_list_for_machines(invoke):
     told = json.loads(invoke("models", "list", "--json").stdout)
-    assert [fact["name"] for fact in told] == [entry.name for entry in catalogue()]
+    assert [fact["name"] for fact in told] == [entry.name for entry in list_checkpoints()]
     small = next(fact for fact in told if fact["name"] == "kronos-small")
     assert small["context"] == 512
     assert small["tokenizer"] == "kronos-tokenizer-base"
@@ -87,9 +87,9 @@ def test_a_download_shows_its_progress_where_a_person_watches(invoke, checkpoint
             progress(done, 1_000_000)
         return download(str(checkpoint))
 
-    monkeypatch.setattr("kronos.cli.loading.download", slowly)
+    monkeypatch.setattr("kronos.cli.model_loading.download", slowly)
     monkeypatch.setattr("kronos.cli.console.watched", lambda: True)
-    monkeypatch.setattr("kronos.cli.loading.watched", lambda: True)
+    monkeypatch.setattr("kronos.cli.model_loading.watched", lambda: True)
     done = invoke("models", "download", "kronos-mini")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == [str(checkpoint / "model"), str(checkpoint / "tokenizer")]

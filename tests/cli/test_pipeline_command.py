@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from kronos.errors import DataError
-from kronos.training.planning import make_plan
-from kronos.training.running import How, run
+from kronos.training.plan import make_plan
+from kronos.training.runner import RunOptions, run
 from training.recipes import small, write_candles, write_checkpoint
 
 QUICK = ("--source", "simulated", "--most", "6", "--samples", "4")
@@ -90,7 +90,7 @@ def test_a_plain_file_is_evaluated_on_the_dates_that_nothing_was_chosen_by(invok
     monkeypatch.setattr("kronos.cli.evaluate.run", refuse)
     config = small(place, stages=["model"])
     config.save(place / "plain.yaml")
-    (trained,) = run([make_plan(config)], How(compare=False))
+    (trained,) = run([make_plan(config)], RunOptions(compare=False))
     done = invoke("pipeline", "plain.yaml", "--skip-existing", "--json")
     assert done.exit_code == 2, done.output
     assert steps(done) == {"Small": ["kept", "kept", "failed"]}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kronos.candles import rules_for
-from kronos.datasets.checking import check_file, check_paths
+from kronos.datasets.inspection import check_file, check_paths
 from kronos.errors import DataError, ParameterError
 
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.datasets import DatasetConfig, configurations, load_config
-from kronos.datasets.timeframes import split_timeframes
 from kronos.errors import ParameterError
-from kronos.intervals import Interval
+from kronos.intervals import Interval, split_timeframes
 
 LEAST = {"model_name": "Mine", "target_symbols": ["BTC-USDT"]}
 

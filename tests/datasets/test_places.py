@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kronos.datasets.places import check_apart, check_place
+from kronos.datasets.prepare import check_apart, check_output_folder
 from kronos.errors import ParameterError
 
 PARTS = ("train_data.parquet", "val_data.parquet", "test_data.parquet", "train_data.pkl")
@@ -20,18 +20,18 @@ def dataset(folder):
 
 
 def test_what_may_be_made_and_replaced(tmp_path):
-    check_place(tmp_path / "new", force=False)
+    check_output_folder(tmp_path / "new", force=False)
     (tmp_path / "empty").mkdir()
-    check_place(tmp_path / "empty", force=False)
+    check_output_folder(tmp_path / "empty", force=False)
     old = dataset(tmp_path / "old")
     (old / ".DS_Store").touch()
     (tmp_path / "empty" / ".DS_Store").touch()
     for folder in (old, tmp_path / "empty"):
-        check_place(folder, force=True)
+        check_output_folder(folder, force=True)
     (tmp_path / "link").symlink_to(old)
-    check_place(tmp_path / "link", force=True)
+    check_output_folder(tmp_path / "link", force=True)
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    check_place(tmp_path / "circle", force=False)
+    check_output_folder(tmp_path / "circle", force=False)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_may_not(tmp_path, name, force, sentence):
     (dataset(tmp_path / "with_notes") / "notes.md").touch()
     dataset(dataset(tmp_path / "with_another") / "inner")
     with pytest.raises(ParameterError) as caught:
-        check_place(tmp_path / name, force=force)
+        check_output_folder(tmp_path / name, force=force)
     assert sentence in str(caught.value)
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from kronos.candles import Candles, read_many
 from kronos.datasets import DatasetConfig, open_dataset, prepare
-from kronos.datasets.gathering import base_interval
+from kronos.datasets.prepare import base_interval
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest, sha256_file
-from kronos.sources.downloads import Downloads
-from kronos.sources.store import CandleStore
+from kronos.sources.cache import CandleCache
+from kronos.sources.downloads import CachedSource
 from sources.markets import HOUR, Market, hours, rows
 
 FRAME = rows(hours("2023-01-01", 5_000))
@@ -35,7 +35,7 @@ def config(**changes):
 
 
 def source(folder, frame=FRAME, **changes):
-    return Downloads(Market(frame, NOW, **changes), CandleStore(folder / "store"))
+    return CachedSource(Market(frame, NOW, **changes), CandleCache(folder / "store"))
 
 
 def parts(dataset):

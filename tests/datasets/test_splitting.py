@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.datasets.config import Split
-from kronos.datasets.splitting import choose_cuts, closing_times, count_windows, parts_of
+from kronos.datasets.splits import choose_cuts, closing_times, count_windows, parts_of
 from kronos.errors import DataError
 from kronos.intervals import Interval
 

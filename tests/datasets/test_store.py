@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from kronos.candles import COLUMNS, Candles, read_candles
-from kronos.datasets import CandleStore, build_store
+from kronos.datasets import MemmapCandles, build_store
 from kronos.errors import DataError, ParameterError
-from kronos.inference.normalising import stamp_features
+from kronos.preprocessing import time_features
 from kronos.sources.qlib import write_qlib
 
 BUILD = "import sys; from kronos.datasets import build_store; print(build_store(sys.argv[1], sys.argv[2]).digest)"
@@ -38,7 +38,7 @@ def test_every_instrument_lies_in_rows_of_its_own(folder):
         np.testing.assert_array_equal(store.candles[rows], candles.frame[list(COLUMNS)].to_numpy())
         np.testing.assert_array_equal(store.times[rows], candles.index.as_unit("us").asi8)
         np.testing.assert_array_equal(store.opens[rows], store.times[rows])
-        np.testing.assert_array_equal(store.stamps[rows], stamp_features(candles.index))
+        np.testing.assert_array_equal(store.stamps[rows], time_features(candles.index))
 
 
 def test_candles_read_back_are_those_of_the_file(folder, walked):
@@ -105,7 +105,7 @@ def test_a_damaged_store_is_built_again(folder):
     with (place / "candles.bin").open("r+b") as file:
         file.truncate(1_000)
     with pytest.raises(DataError, match="is no store of candles, or damaged"):
-        CandleStore.open(place)
+        MemmapCandles.open(place)
     assert build_store(folder.place, folder.cache).digest == digest
     (place / "store.json").write_text("{")
     assert build_store(folder.place, folder.cache).digest == digest
@@ -218,9 +218,9 @@ def test_what_is_changed_in_memory_stays_there(folder):
     folder.several()
     store = build_store(folder.place, folder.cache)
     before = np.array(store.candles)
-    with CandleStore.open(store.folder, changeable=True) as other:
+    with MemmapCandles.open(store.folder, changeable=True) as other:
         other.candles[:] = 1.0
-    np.testing.assert_array_equal(CandleStore.open(store.folder).candles, before)
+    np.testing.assert_array_equal(MemmapCandles.open(store.folder).candles, before)
     with pytest.raises(ValueError, match="read-only"):
         store.candles[0, 0] = 1.0
 
@@ -246,7 +246,7 @@ import resource, sys
 import numpy as np, pandas as pd
 from kronos.candles import COLUMNS, Candles
 from kronos.datasets import WindowDataset, WindowSettings, batches, build_store, open_training_data
-from kronos.datasets.feeds import Fed
+from kronos.datasets.readers import Fed
 from kronos.datasets import training_data
 from kronos.intervals import Interval
 

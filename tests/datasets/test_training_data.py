@@ -19,7 +19,7 @@ from kronos.datasets import (
     open_training_data,
     prepare,
 )
-from kronos.datasets.config import Split, Windows
+from kronos.datasets.config import Split, WindowsSection
 from kronos.errors import DataError, ParameterError
 from kronos.sources import open_source
 
@@ -40,7 +40,7 @@ def predicted(data, part):
 
 
 def test_parts_follow_each_other_by_date_in_every_instrument(folder):
-    data = opened(folder.several(), windows=Windows(lookback=20, predict=5))
+    data = opened(folder.several(), windows=WindowsSection(lookback=20, predict=5))
     [cuts] = set(data.cuts.values())
     first, second = (int(time.asm8.astype("M8[us]").astype(np.int64)) for time in (cuts.validation, cuts.test))
     assert data.parts.candles["train"] / len(data.store) == pytest.approx(0.7, abs=0.01)
@@ -301,7 +301,7 @@ def test_the_real_candles(shared, tmp_path):
         shared / "data/candles",
         split=shared / "data/splits.csv",
         cache=tmp_path,
-        windows=Windows(lookback=240, predict=16),
+        windows=WindowsSection(lookback=240, predict=16),
     )
     assert data.parts.candles["train"] == 852_288
     assert len(data.store.series) == 182

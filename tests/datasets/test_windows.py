@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from kronos.datasets import WindowDataset, WindowSettings, batches, collate, leaks, open_training_data
+from kronos.datasets import WindowDataset, WindowSettings, batches, check_leakage, collate, open_training_data
 from kronos.errors import ParameterError
-from kronos.inference.normalising import normalise
+from kronos.preprocessing import normalise
 
 WANTED = WindowSettings(lookback=40, predict=8, shortest=20, without_volume=0.2, mirrored=0.3)
 
@@ -297,8 +297,8 @@ def test_subclasses_vary_training_samples_and_no_others(data):
 @pytest.mark.parametrize("normalisation", ["spread", "steps"])
 def test_no_sample_knows_its_future(data, part, normalisation):
     wanted = WindowSettings(lookback=40, predict=8, shortest=20, normalisation=normalisation, mirrored=0.5)
-    assert leaks(WindowDataset(data, part, wanted)) == []
-    assert leaks(Noisy(data, part, wanted)) == []
+    assert check_leakage(WindowDataset(data, part, wanted)) == []
+    assert check_leakage(Noisy(data, part, wanted)) == []
 
 
 @pytest.mark.parametrize(
@@ -310,11 +310,11 @@ def test_no_sample_knows_its_future(data, part, normalisation):
     ],
 )
 def test_planted_leaks_are_caught(data, kind, told):
-    found = leaks(kind(data, "train", WANTED))
+    found = check_leakage(kind(data, "train", WANTED))
     assert all(any(what in sentence for sentence in found) for what in told)
     assert found[0].startswith("Sample 0: ")
     if kind is WholeWindow:
-        assert leaks(kind(data, "val", WANTED))
-        assert leaks(kind(data, "train", WindowSettings(lookback=40, predict=8, normalisation="steps")))
+        assert check_leakage(kind(data, "val", WANTED))
+        assert check_leakage(kind(data, "train", WindowSettings(lookback=40, predict=8, normalisation="steps")))
     with pytest.raises(ParameterError, match="samples counts samples"):
-        leaks(kind(data, "train", WANTED), samples=0)
+        check_leakage(kind(data, "train", WANTED), samples=0)

@@ -24,7 +24,7 @@ def test_every_block_runs(tmp_path):
         "its volatility changes",
     ]
     assert [line.split(":")[0] for line in told[2:4]] == ["epoch 1", "epoch 2"]
-    assert told[4].endswith("weights in " + str(tmp_path.joinpath("runs", "doubting", "best").relative_to(tmp_path)))
+    assert told[4].endswith("weights in " + str(tmp_path.joinpath("runs", "noisy", "best").relative_to(tmp_path)))
     assert "too few dates to say" in told[-1]
     kronos.KronosPredictor.from_pretrained(tmp_path / "runs" / "focal" / "best", tokenizer="kronos-tokenizer-nano")
 

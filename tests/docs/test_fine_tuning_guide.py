@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 
 from docs.running import ROOT, blocks, run
 from kronos.cli import app
-from kronos.datasets.recipes import StageTraining, Training, Windows
+from kronos.datasets.config import StageTraining, Training, WindowsSection
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerWeights
-from kronos.training.config import TrainConfig, load_config
-from kronos.training.settings import StageSettings
+from kronos.training.config import TrainConfig, TrainingArguments, load_config
 
 GUIDE = (ROOT / "docs" / "fine-tuning.md").read_text("utf-8")
 WALK = GUIDE.split("<!-- walk-through:")[1].split("<!-- end of walk-through -->")[0]
@@ -70,7 +69,7 @@ def test_the_keys_are_those_of_the_code():
     keys = {name for name in told if name in sections}
     assert keys == sections
     assert {name for row in rows if row[0] == "`windows`" for name in re.findall(r"`(\w+)`", row[1])} >= set(
-        Windows.model_fields
+        WindowsSection.model_fields
     )
     training = set(Training.model_fields) - {"tokenizer", "model", "learning_rate"}
     assert training <= told
@@ -78,11 +77,11 @@ def test_the_keys_are_those_of_the_code():
 
 
 def test_the_defaults_are_those_of_the_code():
-    windows = Windows()
+    windows = WindowsSection()
     assert (windows.lookback, windows.predict, windows.clip, windows.without_volume, windows.mirrored) == (
         90, 10, 5, 0.05, 0,
     )  # fmt: skip
-    tokenizer, model = StageSettings.of("tokenizer"), StageSettings.of("model")
+    tokenizer, model = TrainingArguments.of("tokenizer"), TrainingArguments.of("model")
     assert (tokenizer.learning_rate, model.learning_rate) == (2e-4, 4e-5)
     assert (tokenizer.gradient_clip, model.gradient_clip) == (2.0, 3.0)
     assert (model.batch_size, model.accumulation_steps, model.epochs, model.validation_batches) == (50, 1, 30, 400)

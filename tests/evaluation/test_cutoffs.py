@@ -8,11 +8,11 @@ import torch
 
 from evaluation.walks import candles, instruments
 from kronos.candles import Candles
-from kronos.evaluation import Dates, Instrument, Truth, WalkForward, cutoffs, make_plan
-from kronos.evaluation.cutoffs import learnt_from
-from kronos.evaluation.running import Paths
-from kronos.evaluation.summary import Scores
-from kronos.evaluation.verdict import warnings
+from kronos.evaluation import Actuals, Dates, Instrument, WalkForward, cutoffs, make_plan
+from kronos.evaluation.aggregate import Scores
+from kronos.evaluation.dates import learnt_from
+from kronos.evaluation.rolling import ForecastPaths
+from kronos.evaluation.verdicts import warnings
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 
@@ -88,8 +88,8 @@ def test_what_is_forecast_counts_not_what_is_known(folder, zone):
     predictor = load(folder)
     for start, clean in (("2024-01-10 00:00", True), ("2024-01-09 23:00", False)):
         asked = make_plan(plan(zone).instruments[:1], WALK, Dates(pd.Timestamp(start)))
-        truth = Truth.of(asked)
-        said = Paths("nano", truth.returns[:, None].repeat(2, axis=1).astype("f4"), truth.sigma * 0)
+        truth = Actuals.of(asked)
+        said = ForecastPaths("nano", truth.returns[:, None].repeat(2, axis=1).astype("f4"), truth.sigma * 0)
         scores = Scores.of(truth, {"nano": said}, WALK)
         found = [one for one in warnings([], scores, WALK, {"nano": cutoffs(predictor, asked)}) if "trained" in one]
         assert (not found) == clean

@@ -8,7 +8,7 @@ import pytest
 from calibration.markets import trials
 from kronos.calibration import PARTS
 from kronos.errors import ParameterError
-from kronos.evaluation.effects import cross_fitted, effects, usual_settings
+from kronos.evaluation.ablation import ablate, cross_fitted, default_ablations
 
 PAST = trials(origins=300, paths=40, horizon=4, groups=("a", "b"), spread=0.4, level=0.8)
 
@@ -18,12 +18,12 @@ def cells(found, setting):
 
 
 def test_every_part_is_compared_alone_and_together():
-    settings = usual_settings()
+    settings = default_ablations()
     assert settings["raw"] == ()
     assert settings["all"] == PARTS
     assert {f"{part} alone" for part in PARTS} < set(settings)
     assert "pooling" not in settings["all but pooling"]
-    assert not any("pooling" in parts for parts in usual_settings(pooling=False).values())
+    assert not any("pooling" in parts for parts in default_ablations(pooling=False).values())
 
 
 def test_what_is_wrong_is_mended_on_dates_that_were_not_fitted_on():
@@ -31,7 +31,7 @@ def test_what_is_wrong_is_mended_on_dates_that_were_not_fitted_on():
         name: cross_fitted(PAST, parts)
         for name, parts in {"anchor": ("anchor",), "both": ("anchor", "dispersion")}.items()
     }
-    found = effects(PAST, corrected, (1, 4), stride=4)
+    found = ablate(PAST, corrected, (1, 4), stride=4)
     raw, anchor, both = (cells(found, name) for name in ("raw", "anchor", "both"))
     assert set(raw) == {(group, step) for group in ("all", "a", "b") for step in (1, 4)}
     for cell in raw:
@@ -45,11 +45,11 @@ def test_what_is_wrong_is_mended_on_dates_that_were_not_fitted_on():
 
 def test_over_all_groups_each_counts_the_same():
     lopsided = PAST.select(np.r_[0:300, 300:450])
-    found = cells(effects(lopsided, {"raw": lopsided}, (1,), stride=4), "raw")
+    found = cells(ablate(lopsided, {"raw": lopsided}, (1,), stride=4), "raw")
     assert found["all", 1].crps == pytest.approx((found["a", 1].crps + found["b", 1].crps) / 2)
     assert found["all", 1].n == 450
     few = PAST.select(np.r_[0:300, 300:340])
-    found = cells(effects(few, {"raw": few}, (1,), stride=4), "raw")
+    found = cells(ablate(few, {"raw": few}, (1,), stride=4), "raw")
     assert found["all", 1].crps == pytest.approx(found["a", 1].crps)  # of 40 forecasts nobody can tell
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from evaluation.walks import candles
 from kronos.errors import DataError, ParameterError
-from kronos.evaluation.instruments import gather
+from kronos.evaluation.dates import find_splits, read_splits
+from kronos.evaluation.instruments import load_instruments
 from kronos.evaluation.plan import Dates, WalkForward, make_plan
-from kronos.evaluation.splits import find_splits, read_splits
 
 SPLITS = "market,validation_from,test_from\nleft,2024-01-05,2024-01-10\nright,2024-01-06,2024-01-12\n"
 
@@ -32,10 +32,10 @@ def test_files_have_names_and_markets_of_their_calendar(tmp_path):
     week = pd.read_csv(coin)
     week["timestamps"] = pd.bdate_range("2020-01-01", periods=len(week))
     week.to_csv(tmp_path / "odd.csv", index=False)
-    found = gather([coin, tmp_path / "odd.csv", coin])
+    found = load_instruments([coin, tmp_path / "odd.csv", coin])
     assert told(found)[0] == ("coin_1h", "crypto 1h")
     assert [one.name for one in found.instruments] == ["coin_1h", "odd"]
-    assert {one.market for one in gather([coin], market="mine").instruments} == {"mine"}
+    assert {one.market for one in load_instruments([coin], market="mine").instruments} == {"mine"}
     assert not found.unreadable
 
 
@@ -43,9 +43,9 @@ def test_sub_folders_name_markets_and_names_are_unique(tmp_path):
     for market in ("left", "right"):
         write(tmp_path / market / "deep" / "walk.csv")
     write(tmp_path / ".hidden" / "walk.csv")
-    found = gather([tmp_path])
+    found = load_instruments([tmp_path])
     assert told(found) == [("walk", "left 1h"), ("right/walk", "right 1h")]
-    assert {one.market for one in gather([tmp_path], market="all of it").instruments} == {"all of it"}
+    assert {one.market for one in load_instruments([tmp_path], market="all of it").instruments} == {"all of it"}
 
 
 def test_a_manifest_says_what_is_what(tmp_path):
@@ -53,47 +53,47 @@ def test_a_manifest_says_what_is_what(tmp_path):
         write(tmp_path / "folder" / f"{name}.csv")
     lines = ["path,market,symbol,freq,note", "folder/one.csv,left,ONE,1h,x", "folder/two.csv,right,TWO,1h,"]
     (tmp_path / "MANIFEST.csv").write_text("\n".join(lines))
-    found = gather([tmp_path])
+    found = load_instruments([tmp_path])
     assert told(found) == [("one", "left 1h"), ("two", "right 1h")]
     assert [one.candles.symbol for one in found.instruments] == ["ONE", "TWO"]
-    assert told(gather([tmp_path / "folder"])) == told(found)
-    assert told(gather([tmp_path / "folder" / "two.csv"])) == [("two", "right 1h")]
-    assert "unlisted" in dict(told(gather([tmp_path / "folder" / "unlisted.csv"])))
+    assert told(load_instruments([tmp_path / "folder"])) == told(found)
+    assert told(load_instruments([tmp_path / "folder" / "two.csv"])) == [("two", "right 1h")]
+    assert "unlisted" in dict(told(load_instruments([tmp_path / "folder" / "unlisted.csv"])))
     (tmp_path / "MANIFEST.csv").write_text("\n".join([*lines, "folder/one.csv,,X,1h,"]))
     with pytest.raises(DataError, match=r"Line 4 of .*MANIFEST\.csv has no market; add it"):
-        gather([tmp_path])
+        load_instruments([tmp_path])
     (tmp_path / "MANIFEST.csv").write_text("name,size\nx,1\n")
-    assert len(gather([tmp_path]).instruments) == 3
+    assert len(load_instruments([tmp_path]).instruments) == 3
 
 
 def test_what_cannot_be_read_does_not_stop_the_others(tmp_path):
     write(tmp_path / "good.csv")
     (tmp_path / "list.csv").write_text("name,size\nx,1\n")
     (tmp_path / "bad.csv").write_text("timestamps,open,high,low,close\nyesterday,1,1,1,1\n")
-    found = gather([tmp_path])
+    found = load_instruments([tmp_path])
     assert [one.name for one in found.instruments] == ["good"]
     assert [path.name for path in found.passed_over] == ["list.csv"]
     [unread] = found.unreadable
     assert "bad.csv" in unread.problem
     with pytest.raises(DataError, match=r"bad\.csv"):
-        gather([tmp_path / "bad.csv"])
+        load_instruments([tmp_path / "bad.csv"])
     with pytest.raises(DataError, match=r"list\.csv"):
-        gather([tmp_path / "list.csv"])
+        load_instruments([tmp_path / "list.csv"])
     with pytest.raises(DataError, match=r"None of 2 files could be read; the first: .*bad\.csv"):
-        gather([tmp_path / "bad.csv", tmp_path / "list.csv"])
+        load_instruments([tmp_path / "bad.csv", tmp_path / "list.csv"])
     with pytest.raises(ParameterError, match="no file, folder or prepared dataset 'nowhere'"):
-        gather(["nowhere"])
+        load_instruments(["nowhere"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no candle files"):
-        gather([tmp_path / "empty"])
+        load_instruments([tmp_path / "empty"])
     with pytest.raises(ParameterError, match="interval"):
-        gather([tmp_path], interval="soon")
+        load_instruments([tmp_path], interval="soon")
 
 
 def test_a_file_of_several_instruments(tmp_path):
     tables = [candles(seed, 100).frame.reset_index().assign(symbol=f"W{seed}") for seed in range(2)]
     pd.concat(tables).to_csv(tmp_path / "both.csv", index=False)
-    assert [one.name for one in gather([tmp_path / "both.csv"]).instruments] == ["W0_1h", "W1_1h"]
+    assert [one.name for one in load_instruments([tmp_path / "both.csv"]).instruments] == ["W0_1h", "W1_1h"]
 
 
 def make_dataset(folder, simulated=False):
@@ -113,24 +113,24 @@ def make_dataset(folder, simulated=False):
 
 
 def test_a_prepared_dataset_knows_its_dates(tmp_path):
-    found = gather([make_dataset(tmp_path / "set")])
+    found = load_instruments([make_dataset(tmp_path / "set")])
     assert [one.name for one in found.instruments] == ["W0_1H", "W1_1H"]
     assert [len(one.candles) for one in found.instruments] == [198, 198]
     index = found.instruments[0].candles.index
     assert found.dates["W0_1H"] == {"validation": Dates(index[100], index[129]), "test": Dates(index[129], None)}
     plan = make_plan(found.instruments, WalkForward(5), {name: dates["test"] for name, dates in found.dates.items()})
     assert set(plan.known) <= set(range(129, 198))
-    assert told(gather([tmp_path])) == told(found)
+    assert told(load_instruments([tmp_path])) == told(found)
     (tmp_path / "set" / "val_data.parquet").unlink()
     with pytest.raises(DataError, match=r"val_data\.parquet cannot be read; prepare the dataset again"):
-        gather([tmp_path])
+        load_instruments([tmp_path])
 
 
 def test_simulated_candles_stay_labelled(tmp_path):
     write(tmp_path / "simulated_x_1h.csv")
     write(tmp_path / "real.csv", seed=1)
-    assert gather([tmp_path]).simulated == ["simulated_x_1h"]
-    assert gather([make_dataset(tmp_path / "set", simulated=True)]).simulated == ["W0_1H", "W1_1H"]
+    assert load_instruments([tmp_path]).simulated == ["simulated_x_1h"]
+    assert load_instruments([make_dataset(tmp_path / "set", simulated=True)]).simulated == ["W0_1H", "W1_1H"]
 
 
 def test_splits_give_each_market_its_dates(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from evaluation.walks import SIGMA, Walker, instruments
-from kronos.evaluation import ALL, Settings, Truth, WalkForward, baseline_forecasters, evaluate, make_plan
+from kronos.evaluation import ALL, Actuals, RollingSettings, WalkForward, baseline_forecasters, evaluate, make_plan
 
 REFERENCE = "historical-volatility"
 GROUP = "walks 1h"
@@ -31,7 +31,7 @@ class Estimator(Walker):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     plan = make_plan(instruments(10, 1_200), WalkForward(horizon=12, stride=24))
-    truth = Truth.of(plan)
+    truth = Actuals.of(plan)
     futures = {plan.name(i): truth.returns[i] for i in range(len(plan))}
     everybody = [
         Walker("perfect"),
@@ -48,7 +48,7 @@ def found(tmp_path_factory):
         plan,
         everybody,
         tmp_path_factory.mktemp("known") / "run",
-        Settings(samples=40),
+        RollingSettings(samples=40),
         baselines=baseline_forecasters([REFERENCE, "last-value"]),
         trained_until=until,
     )

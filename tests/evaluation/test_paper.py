@@ -18,11 +18,10 @@ from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import Dates, Instrument, ModelForecaster
 from kronos.evaluation.paper import TASKS, TEST_FROM, PaperSettings, Windows, run_paper
-from kronos.evaluation.paper.coefficients import pooled, within
-from kronos.evaluation.paper.origins import Times, make_walks
-from kronos.evaluation.paper.results import MEAN
+from kronos.evaluation.paper.forecasting import Times, make_walks
+from kronos.evaluation.paper.results import MEAN, pooled, within
 from kronos.evaluation.paper.settings import FORECAST, GENERATION, PRESETS, usefulness_windows
-from kronos.evaluation.verdict import FEW_DATES
+from kronos.evaluation.verdicts import FEW_DATES
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 

@@ -11,10 +11,9 @@ from evaluation.walks import Walker, instruments
 from kronos.errors import DataError
 from kronos.evaluation import Dates
 from kronos.evaluation.paper import PaperSettings, Windows, run_paper
-from kronos.evaluation.paper.networks import classify
-from kronos.evaluation.paper.origins import Times, make_walks
-from kronos.evaluation.paper.sequences import Frames, split
-from kronos.evaluation.paper.synthetic import REAL, usefulness
+from kronos.evaluation.paper.classifiers import classify
+from kronos.evaluation.paper.forecasting import Times, make_walks
+from kronos.evaluation.paper.synthetic import REAL, Frames, split, usefulness
 
 SETTINGS = PaperSettings("synthetic", lookback=40, horizon=12)
 

@@ -11,22 +11,22 @@ from kronos.calibration import fit
 from kronos.errors import ParameterError
 from kronos.evaluation import (
     ALL,
+    Actuals,
     Correction,
     Evaluation,
-    Settings,
-    Truth,
+    RollingSettings,
     WalkForward,
     baseline_forecasters,
-    beside,
+    baseline_paths,
+    calibration_set_of,
     evaluate,
     identity_of,
     make_plan,
-    run,
-    trials_of,
+    run_rolling,
 )
-from kronos.evaluation.pictures import Gallery, series_of
 from kronos.evaluation.plan import Instrument
-from kronos.evaluation.reporting import report, write_report
+from kronos.evaluation.report.figures import ReportFigures, series_of
+from kronos.evaluation.report.report import report, write_report
 
 SCRIPT = "<script>alert('x')</script>"
 RAW, CALIBRATED = f"walker {SCRIPT}", "walker & its calibration"
@@ -40,11 +40,11 @@ def plan():
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory) -> Evaluation:
     folder = tmp_path_factory.mktemp("report") / "run"
-    walker, asked, settings = Walker(RAW, width=0.5), plan(), Settings(samples=20)
+    walker, asked, settings = Walker(RAW, width=0.5), plan(), RollingSettings(samples=20)
     baselines = baseline_forecasters(["last-value", "historical-volatility"])
-    paths = run(asked, [walker], folder, settings)[RAW]
-    pooled = beside(asked, "historical-volatility", folder, settings.seed)
-    calibration = fit(trials_of(asked, Truth.of(asked), paths, identity_of(walker), pooled))
+    paths = run_rolling(asked, [walker], folder, settings)[RAW]
+    pooled = baseline_paths(asked, "historical-volatility", folder, settings.seed)
+    calibration = fit(calibration_set_of(asked, Actuals.of(asked), paths, identity_of(walker), pooled))
     correction = Correction(CALIBRATED, RAW, calibration)
     return evaluate(asked, [walker], folder, settings, baselines=baselines, corrections=[correction])
 
@@ -177,7 +177,7 @@ def test_groups_with_few_instruments_are_named_instead_of_drawn(words):
 
 
 def test_the_worst_forecasts_are_the_worst(evaluated):
-    few, more = Gallery(evaluated).worst()
+    few, more = ReportFigures(evaluated).worst()
     scores = [float(found) for picture in few + more for found in re.findall(r"<desc>CRPS (\d+\.\d\d) σ√h", picture)]
     rows = evaluated.scores.steps
     for place, name in enumerate(evaluated.evaluated):
@@ -219,7 +219,7 @@ def test_groups_that_differ_are_said_to(evaluated):
 def test_baselines_alone_can_be_told_too(tmp_path):
     asked = make_plan(instruments(1, 100), WalkForward(4))
     baselines = baseline_forecasters(["historical-volatility", "last-value"])
-    found = evaluate(asked, [], tmp_path / "run", Settings(samples=5), baselines=baselines)
+    found = evaluate(asked, [], tmp_path / "run", RollingSettings(samples=5), baselines=baselines)
     page = Words(report(found))
     assert "What the baselines can do" in page.words
     assert "No market has five instruments at enough dates to rank." in page.words

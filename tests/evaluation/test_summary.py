@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from evaluation.walks import Walker, instruments
-from kronos.baselines import Entry, historical_volatility, last_value
+from kronos.baselines import BaselineSpec, historical_volatility, last_value
 from kronos.errors import ParameterError
+from kronos.evaluation.aggregate import ALL, Scores, summarise, volatility
 from kronos.evaluation.forecasters import BaselineForecaster
 from kronos.evaluation.plan import WalkForward, make_plan
-from kronos.evaluation.running import Settings, run
-from kronos.evaluation.scoring import Truth, score_paths, score_whole, usual_steps
-from kronos.evaluation.summary import ALL, Scores, summarise, volatility
+from kronos.evaluation.rolling import RollingSettings, run_rolling
+from kronos.evaluation.scoring import Actuals, report_steps, score_paths, score_whole
 from kronos.metrics import crps
 
 WALK = WalkForward(horizon=24)
@@ -26,16 +26,16 @@ def evaluated(tmp_path_factory):
     """Forecasts of 1,200 origins: a market of 30 walks, and another of 10."""
     many = [*instruments(30, 800), *(one for one in instruments(40, 800, "others")[30:])]
     plan = make_plan(many, WALK)
-    truth = Truth.of(plan)
+    truth = Actuals.of(plan)
     futures = {plan.name(i): truth.returns[i] for i in range(len(plan))}
     everybody = [
-        BaselineForecaster(Entry(REFERENCE, "", historical_volatility)),
-        BaselineForecaster(Entry("last value", "", last_value)),
+        BaselineForecaster(BaselineSpec(REFERENCE, "", historical_volatility)),
+        BaselineForecaster(BaselineSpec("last value", "", last_value)),
         Walker("true"),
         Walker("overconfident", width=0.4),
         Walker("clairvoyant", futures=futures),
     ]
-    paths = run(plan, everybody, tmp_path_factory.mktemp("run") / "run", Settings(samples=50))
+    paths = run_rolling(plan, everybody, tmp_path_factory.mktemp("run") / "run", RollingSettings(samples=50))
     scores = Scores.of(truth, paths, WALK)
     return plan, truth, paths, scores, summarise(scores, REFERENCE, WALK)
 
@@ -175,7 +175,7 @@ def test_steps_lie_within_the_horizon(evaluated, steps):
 
 
 def test_the_usual_steps():
-    assert usual_steps(24) == (1, 4, 8, 24)
-    assert usual_steps(12) == (1, 4, 8, 12)
-    assert usual_steps(1) == (1,)
-    assert json.dumps(usual_steps(96)) == "[1, 4, 8, 24, 96]"
+    assert report_steps(24) == (1, 4, 8, 24)
+    assert report_steps(12) == (1, 4, 8, 12)
+    assert report_steps(1) == (1,)
+    assert json.dumps(report_steps(96)) == "[1, 4, 8, 24, 96]"

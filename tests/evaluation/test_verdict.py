@@ -7,29 +7,29 @@ import pandas as pd
 import pytest
 
 from evaluation.walks import Walker, instruments
-from kronos.baselines import Entry, historical_volatility, last_value
+from kronos.baselines import BaselineSpec, historical_volatility, last_value
+from kronos.evaluation.aggregate import ALL, Scores, summarise
 from kronos.evaluation.forecasters import BaselineForecaster
 from kronos.evaluation.plan import WalkForward, make_plan
-from kronos.evaluation.running import Settings, run
-from kronos.evaluation.scoring import Truth
-from kronos.evaluation.summary import ALL, Scores, summarise
-from kronos.evaluation.verdict import verdicts, warnings
+from kronos.evaluation.rolling import RollingSettings, run_rolling
+from kronos.evaluation.scoring import Actuals
+from kronos.evaluation.verdicts import verdicts, warnings
 
 REFERENCE = "historical volatility"
 
 
 def evaluate(folder, walk, rows=800, count=30):
     plan = make_plan(instruments(count, rows), walk)
-    truth = Truth.of(plan)
+    truth = Actuals.of(plan)
     futures = {plan.name(i): truth.returns[i] for i in range(len(plan))}
     everybody = [
-        BaselineForecaster(Entry(REFERENCE, "", historical_volatility)),
-        BaselineForecaster(Entry("last value", "", last_value, point=True)),
+        BaselineForecaster(BaselineSpec(REFERENCE, "", historical_volatility)),
+        BaselineForecaster(BaselineSpec("last value", "", last_value, point=True)),
         Walker("true"),
         Walker("overconfident", width=0.4),
         Walker("clairvoyant", futures=futures),
     ]
-    scores = Scores.of(truth, run(plan, everybody, folder / "run", Settings(samples=30)), walk)
+    scores = Scores.of(truth, run_rolling(plan, everybody, folder / "run", RollingSettings(samples=30)), walk)
     return scores, summarise(scores, REFERENCE, walk)
 
 

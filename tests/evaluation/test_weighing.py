@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.evaluation.weighing import LEAST, counted, equal_mean, equal_share, equal_skill
+from kronos.evaluation.scoring import LEAST, count_by_group, equal_mean, equal_share, equal_skill
 
 GROUPS = np.repeat(["a", "b"], [300, 100])
 DATES = pd.date_range("2024-01-01", periods=400, freq="h").to_numpy()
@@ -29,5 +29,5 @@ def test_of_nothing_nothing_is_known():
 
 
 def test_small_groups_count_only_among_themselves():
-    assert counted(np.repeat(["a", "b"], [LEAST, LEAST - 1])) == {"a"}
-    assert counted(["a", "b"]) == {"a", "b"}
+    assert count_by_group(np.repeat(["a", "b"], [LEAST, LEAST - 1])) == {"a"}
+    assert count_by_group(["a", "b"]) == {"a", "b"}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.evaluation.plan import Instrument
-from kronos.forecasts import Forecast, Made
+from kronos.forecasts import Forecast, ForecastMetadata
 
 SIGMA = 0.01
 
@@ -65,4 +65,4 @@ class Walker:
         close = history.frame["close"].iloc[-1] * np.exp(logs)
         opened = np.concatenate([np.full((samples, 1), history.frame["close"].iloc[-1]), close[:, :-1]], axis=1)
         parts = [opened, np.maximum(opened, close), np.minimum(opened, close), close, close * 0, close * 0]
-        return Forecast(np.stack(parts, axis=-1), times, history, Made(self.name))
+        return Forecast(np.stack(parts, axis=-1), times, history, ForecastMetadata(self.name))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import BANDS, Forecast, Made, sample_quantiles
+from kronos.forecasts import BANDS, Forecast, ForecastMetadata, sample_quantiles
 
 
 def history(closes=None, tz=None):
@@ -35,7 +35,7 @@ def forecast(closes, past=None, **fields):
     past = past or history()
     paths = np.stack([closes, closes + 1, closes - 1, closes, closes * 0 + 5, closes * 5], axis=-1)
     times = pd.date_range(past.end, periods=closes.shape[1] + 1, freq="1h")[1:]
-    made = fields.pop("made", Made("toy"))
+    made = fields.pop("made", ForecastMetadata("toy"))
     return Forecast(paths, times, past, made, **fields)
 
 
@@ -189,7 +189,7 @@ def test_few_paths_say_so(ladder):
 
 def test_simulated_history_makes_the_forecast_simulated(ladder):
     assert not ladder.simulated
-    assert forecast([[9.0]], made=Made("toy", simulated=True)).simulated
+    assert forecast([[9.0]], made=ForecastMetadata("toy", simulated=True)).simulated
 
 
 @pytest.mark.parametrize(

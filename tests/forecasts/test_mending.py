@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import mend
-from kronos.forecasts.mending import valid_candles
+from kronos.forecasts import repair_candles
+from kronos.forecasts.repair import valid_candles
 
 GOOD = [10.0, 12.0, 9.0, 11.0, 5.0, 50.0]
 numbers = st.floats(-1e12, 1e12) | st.sampled_from([0.0, -0.0, 5e-324, np.inf, -np.inf, np.nan])
@@ -17,14 +17,14 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.just(6))
 def test_makes_valid_candles_and_is_idempotent(raw):
     if not np.isfinite(raw[..., :4]).any(axis=(1, 2)).all():
         with pytest.raises(DataError, match="no finite price"):
-            mend(raw)
+            repair_candles(raw)
         return
     before = raw.copy()
-    mended, share = mend(raw)
+    mended, share = repair_candles(raw)
     assert valid_candles(mended).all()
     assert np.array_equal(raw, before, equal_nan=True)
     assert share >= 1 - valid_candles(raw).mean() - 1e-12
-    again, none = mend(mended)
+    again, none = repair_candles(mended)
     assert np.array_equal(again, mended)
     assert none == 0.0
 
@@ -33,32 +33,32 @@ def test_makes_valid_candles_and_is_idempotent(raw):
 def test_leaves_valid_candles_alone(raw):
     raw[..., 1] = raw[..., :4].max(-1)
     raw[..., 2] = raw[..., :4].min(-1)
-    mended, share = mend(raw)
+    mended, share = repair_candles(raw)
     assert np.array_equal(mended, raw)
     assert share == 0.0
 
 
 def test_high_and_low_embrace_the_others():
-    mended, share = mend([[[10, 9, 11, 12, 5, 1], GOOD]])
+    mended, share = repair_candles([[[10, 9, 11, 12, 5, 1], GOOD]])
     assert mended[0, 0, :4].tolist() == [10, 12, 9, 12]
     assert mended[0, 1].tolist() == GOOD
     assert share == 0.5
 
 
 def test_turnover_is_never_negative_nor_missing():
-    mended, share = mend([[[*GOOD[:4], -3, np.nan]]])
+    mended, share = repair_candles([[[*GOOD[:4], -3, np.nan]]])
     assert mended[0, 0].tolist() == [*GOOD[:4], 0, 0]
     assert share == 1.0
 
 
 def test_prices_are_raised_to_a_ten_thousandth_of_the_highest():
-    mended, _ = mend([[[10, 20, -5, 0, 0, 0]], [[-1, -1, -1, -1, 0, 0]]])
+    mended, _ = repair_candles([[[10, 20, -5, 0, 0, 0]], [[-1, -1, -1, -1, 0, 0]]])
     assert mended[0, 0, :4] == pytest.approx([10, 20, 0.002, 0.002])
     assert mended[1, 0, :4] == pytest.approx([1e-8] * 4)
 
 
 def test_missing_prices_take_the_close_before():
-    mended, share = mend([[GOOD, [np.nan, np.inf, np.nan, 13, 1, 1]]])
+    mended, share = repair_candles([[GOOD, [np.nan, np.inf, np.nan, 13, 1, 1]]])
     assert mended[0, 1, :4].tolist() == [11, 13, 11, 13]
     assert share == 0.5
 
@@ -66,4 +66,4 @@ def test_missing_prices_take_the_close_before():
 @pytest.mark.parametrize("shape", [(3, 6), (0, 4, 6), (2, 3, 5)])
 def test_refuses_other_shapes(shape):
     with pytest.raises(ParameterError, match="shape"):
-        mend(np.ones(shape))
+        repair_candles(np.ones(shape))

@@ -7,9 +7,9 @@ import pytest
 
 from kronos.candles import Candles
 from kronos.errors import DataError
-from kronos.forecasts import Forecast, Made
+from kronos.forecasts import Forecast, ForecastMetadata
 
-MADE = Made(
+MADE = ForecastMetadata(
     "kronos-nano",
     details={"seed": 7, "sampling": {"temperature": 1.0, "top_k": None}, "hashes": ["a", "b"]},
     calendar="XSHG",
@@ -118,5 +118,5 @@ def test_other_formats_are_refused(tmp_path):
 def test_made_is_described_in_one_line():
     line = MADE.describe()
     assert line == "kronos-nano · raw · seed 7 · calendar XSHG (projected)"
-    assert Made("drift", kind="baseline", simulated=True).describe().endswith("SIMULATED")
-    assert Made.from_dict(json.loads(json.dumps(MADE.to_dict()))) == MADE
+    assert ForecastMetadata("drift", kind="baseline", simulated=True).describe().endswith("SIMULATED")
+    assert ForecastMetadata.from_dict(json.loads(json.dumps(MADE.to_dict()))) == MADE

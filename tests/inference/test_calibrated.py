@@ -15,20 +15,20 @@ from calibration.markets import trials
 from evaluation.walks import candles as walk
 from kronos import Candles, KronosPredictor, SamplingParams
 from kronos.baselines import BASELINES
-from kronos.baselines.beside import WINDOW, own_seed
-from kronos.calibration import BASELINE_PATHS, Calibration, Curve, calibrated, fit
+from kronos.baselines.base import WINDOW, derive_seed
+from kronos.calibration import BASELINE_PATHS, Calibration, Curve, calibrate_forecast, fit
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import (
     Correction,
     Instrument,
     ModelForecaster,
-    Settings,
+    RollingSettings,
     WalkForward,
     evaluate,
     identity_of,
     make_plan,
 )
-from kronos.forecasts import Forecast, mend
+from kronos.forecasts import Forecast, repair_candles
 from networks import random_model, random_tokenizer
 
 HORIZON = 8
@@ -107,7 +107,7 @@ def test_one_argument_in_all_its_forms_gives_one_forecast(predictor, history, ow
     assert all(same(one, found[0]) for one in found)
     assert found[0].made.calibrated
     assert (found[0].paths[..., 3] != raw.paths[..., 3]).any()
-    assert mend(found[0].paths)[1] == 0
+    assert repair_candles(found[0].paths)[1] == 0
     assert predictor.calibration_for(True) == calibration
     assert predictor.calibration_for(None) is None
 
@@ -130,7 +130,7 @@ def test_without_weight_it_is_the_baseline_as_an_evaluation_draws_it(predictor, 
     curves = {"pooling": Curve((1,), (0.0,))}
     nothing = replace(calibration, parts=("pooling",), curves=curves)
     forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=nothing)
-    seed = own_seed(OPTIONS["seed"], history.symbol)
+    seed = derive_seed(OPTIONS["seed"], history.symbol)
     drawn = BASELINES[BASELINE](history.tail(WINDOW), HORIZON, samples=BASELINE_PATHS, seed=seed)
     levels = np.arange(1, 21) / 21
     expected = np.quantile(drawn.returns(cumulative=True), levels, axis=0, method="weibull")
@@ -143,7 +143,7 @@ def test_forecasts_and_evaluations_agree(predictor, calibration, tmp_path):
     plan = make_plan([instrument], WalkForward(HORIZON, least_history=350))
     forecaster = ModelForecaster(predictor, "random-small")
     correction = Correction("corrected", "random-small", calibration)
-    asked = Settings(OPTIONS["samples"], OPTIONS["seed"])
+    asked = RollingSettings(OPTIONS["samples"], OPTIONS["seed"])
     paths = evaluate(plan, [forecaster], tmp_path, asked, baselines=[], corrections=[correction]).paths["corrected"]
     for origin in range(len(plan)):
         name = plan.name(origin)
@@ -213,7 +213,7 @@ def test_the_market_is_told_from_the_candles_whatever_the_forecast_says_of_its_c
     daily = Candles.from_frame(walk(5, rows=300).frame.set_axis(days), symbol="X", interval="1d", calendar="XNYS")
     raw = predictor.forecast(daily, HORIZON, **OPTIONS)
     silent = replace(raw, made=replace(raw.made, calendar="24/7", calendar_basis="calendar"))
-    assert any("'us_equity 1d'" in note for note in calibrated(silent, calibration).notes)
+    assert any("'us_equity 1d'" in note for note in calibrate_forecast(silent, calibration).notes)
 
 
 def test_a_calendar_without_a_market_takes_the_factors_of_all(predictor, history, calibration):
@@ -256,7 +256,7 @@ def test_a_history_too_short_for_the_baseline_is_not_pooled(predictor, history, 
 def test_one_path_can_be_moved_too(predictor, history, calibration):
     forecast = predictor.forecast(history, HORIZON, samples=1, seed=3, calibration=calibration)
     assert np.isfinite(forecast.paths).all()
-    assert mend(forecast.paths)[1] == 0
+    assert repair_candles(forecast.paths)[1] == 0
 
 
 class Untouched:

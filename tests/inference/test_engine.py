@@ -9,9 +9,8 @@ from benchmarks.plain import plain_decode, plain_encode, plain_rollout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.inference.drawing import GlobalDraws, KeyedDraws, keyed_uniforms
 from kronos.inference.engine import ModelDecoder, Prompt, Rollout, TokenizerDecoder, Tokens
-from kronos.inference.sampling import SamplingParams
+from kronos.inference.sampling import CounterBasedSampler, SamplingParams, TorchSampler, keyed_uniforms
 from kronos.nn import Kronos
 from networks import random_model, random_tokenizer
 
@@ -52,9 +51,11 @@ def alone(prompt: Prompt, b: int) -> Prompt:
     return Prompt(tokens, prompt.lengths[b : b + 1], prompt.stamps[b : b + 1, :n], prompt.future_stamps[b : b + 1])
 
 
-def draws(seed: int, names: list[str], samples: int, horizon: int, params: SamplingParams | None = None) -> KeyedDraws:
+def draws(
+    seed: int, names: list[str], samples: int, horizon: int, params: SamplingParams | None = None
+) -> CounterBasedSampler:
     uniforms = np.stack([keyed_uniforms(seed, name, range(samples), horizon) for name in names])
-    return KeyedDraws(params or SamplingParams(), torch.from_numpy(uniforms))
+    return CounterBasedSampler(params or SamplingParams(), torch.from_numpy(uniforms))
 
 
 def assert_same(got: Tokens, want: Tokens) -> None:
@@ -164,7 +165,7 @@ def test_decoding_only_new_rows_equals_decoding_all(past: int, horizon: int, sam
 def test_published_draws_come_from_the_global_generator() -> None:
     model = random_model(1)
     prompt = prompt_of(1, [8, 8], 4)
-    choose = GlobalDraws(SamplingParams(samples=3))
+    choose = TorchSampler(SamplingParams(samples=3))
     with torch.inference_mode():
         torch.manual_seed(4)
         got = Rollout(ModelDecoder(model, torch.float32), prompt, 3, 64).run(choose)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kronos import Candles, Kronos, KronosPredictor, KronosTokenizer, SamplingParams, zoo
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.forecasts import Forecast
-from kronos.inference import blocks
+from kronos.inference import batching
 from kronos.inference.engine import ModelDecoder, Prompt, Rollout, Tokens
 from networks import random_model, random_tokenizer
 
@@ -182,7 +182,7 @@ def test_a_longer_horizon_keeps_the_first_steps(predictor: KronosPredictor) -> N
 def test_many_paths_are_decoded_in_blocks(predictor: KronosPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     series = {f"S{i}": candles(i, 30 + i) for i in range(5)}
     whole = predictor.forecast_many(series, 4, samples=10, seed=2)
-    monkeypatch.setattr(blocks, "ROWS", 4)
+    monkeypatch.setattr(batching, "ROWS", 4)
     pieces = predictor.forecast_many(series, 4, samples=10, seed=2)
     for name in series:
         assert_same_paths(pieces[name], whole[name])
@@ -192,10 +192,10 @@ def test_many_paths_are_decoded_in_blocks(predictor: KronosPredictor, monkeypatc
        horizon=st.integers(1, 2000))  # fmt: skip
 def test_a_plan_decodes_every_path_once(lengths: list[int], samples: int, horizon: int) -> None:
     seen = np.zeros((len(lengths), samples), dtype=int)
-    for block in blocks.plan(lengths, samples, horizon, 4096):
-        assert block.rows <= blocks.ROWS
+    for block in batching.plan_batches(lengths, samples, horizon, 4096):
+        assert block.rows <= batching.ROWS
         rows = [len(block.paths) * horizon + lengths[job] for job in block.jobs]
-        assert block.rows == 1 or len(rows) * max(rows) * 4096 <= 2 * blocks.CACHE_BYTES
+        assert block.rows == 1 or len(rows) * max(rows) * 4096 <= 2 * batching.CACHE_BYTES
         for job in block.jobs:
             seen[job, block.paths.start : block.paths.stop] += 1
     assert (seen == 1).all()
@@ -204,7 +204,7 @@ def test_a_plan_decodes_every_path_once(lengths: list[int], samples: int, horizo
 def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     series = {f"S{i}": candles(i, 40) for i in range(3)}
     whole = predictor.forecast_many(series, 4, samples=6, seed=2)
-    real, tried = blocks._decode, []
+    real, tried = batching._decode, []
 
     def scarce(decoders, jobs, samples, choose):  # type: ignore[no-untyped-def]
         tried.append(len(jobs) * samples)
@@ -212,7 +212,7 @@ def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch:
             torch.empty(2**58)  # more than any machine has: torch's own error, as it really is
         return real(decoders, jobs, samples, choose)
 
-    monkeypatch.setattr(blocks, "_decode", scarce)
+    monkeypatch.setattr(batching, "_decode", scarce)
     pieces = predictor.forecast_many(series, 4, samples=6, seed=2)
     assert max(tried) == 18
     for name in series:
@@ -221,7 +221,7 @@ def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch:
     def hopeless(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(blocks, "_decode", hopeless)
+    monkeypatch.setattr(batching, "_decode", hopeless)
     with pytest.raises(DeviceError, match="Memory ran out"):
         predictor.forecast_many(series, 4, samples=6, seed=2)
 

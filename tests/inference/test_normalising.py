@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kronos import KronosPredictor, KronosTokenizer
 from kronos.errors import CheckpointError, ParameterError
-from kronos.inference.normalising import STEPS, normalise, statistics
-from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
+from kronos.preprocessing import STEPS, normalisation_statistics, normalise
+from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
 from networks import random_model, random_tokenizer
 
 
@@ -40,7 +40,7 @@ def test_in_steps_a_candle_keeps_its_shape():
 
 def test_volume_is_scaled_alike_in_both():
     candles = walk(64)
-    for one, other in zip(statistics(candles), statistics(candles, "steps"), strict=True):
+    for one, other in zip(normalisation_statistics(candles), normalisation_statistics(candles, "steps"), strict=True):
         np.testing.assert_array_equal(one[4:], other[4:])
 
 

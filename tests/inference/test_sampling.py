@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import kronos
-from kronos.inference.drawing import KeyedDraws, keyed_uniforms
-from kronos.inference.sampling import PRESETS, SamplingParams, filter_logits
+from kronos.inference.sampling import PRESETS, CounterBasedSampler, SamplingParams, filter_logits, keyed_uniforms
 
 # From one token that has nearly everything to a vocabulary that is nearly flat, whose nucleus is most of it.
 SHARPNESS = st.sampled_from([0.01, 0.3, 1.0, 3.0, 20.0])
@@ -72,7 +71,7 @@ def test_keyed_draws_have_the_filtered_distribution(params: SamplingParams, shar
     logits = logits_of(4, 1, 1.5, vocabulary)
     uniforms = torch.from_numpy(keyed_uniforms(3, "series", range(count), 1))[None]
     rows = logits[None] if shared else logits[None].expand(1, count, vocabulary)
-    drawn = KeyedDraws(params, uniforms)(0, 0, rows)[0].numpy()
+    drawn = CounterBasedSampler(params, uniforms)(0, 0, rows)[0].numpy()
     expected = filter_logits(logits, params).softmax(-1)[0].double().numpy()
     assert (expected[np.unique(drawn)] > 0).all()  # what is filtered is never drawn
     seen = np.bincount(drawn, minlength=vocabulary)
@@ -88,7 +87,7 @@ def test_keyed_draws_have_the_filtered_distribution(params: SamplingParams, shar
 def test_extreme_uniforms_draw_tokens_that_exist(dtype: torch.dtype, u: float) -> None:
     logits = torch.full((1, 1, 6), float("-inf"), dtype=dtype)
     logits[..., 2:4] = 0.0  # leading and trailing tokens have no probability
-    draws = KeyedDraws(SamplingParams(), torch.full((1, 4, 1, 2), u, dtype=torch.float64))
+    draws = CounterBasedSampler(SamplingParams(), torch.full((1, 4, 1, 2), u, dtype=torch.float64))
     assert set(draws(0, 0, logits).flatten().tolist()) <= {2, 3}
 
 

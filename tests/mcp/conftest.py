@@ -16,8 +16,8 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult
 from tests.mcp.answers import Call
 
-from kronos.mcp import Options
-from kronos.mcp.desk import Desk
+from kronos.mcp import ServerOptions
+from kronos.mcp.context import ServerContext
 from kronos.mcp.server import make_server
 
 
@@ -66,12 +66,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(data: Path) -> Desk:
-    return Desk(Options(data, source="simulated"))
+def desk(data: Path) -> ServerContext:
+    return ServerContext(ServerOptions(data, source="simulated"))
 
 
 @pytest.fixture
-def call(desk: Desk) -> Call:
+def call(desk: ServerContext) -> Call:
     """Call a tool of a server in this process."""
 
     def run(name: str, **arguments: Any) -> CallToolResult:

@@ -19,10 +19,10 @@ from tests.mcp.answers import Call, facts_of, text_of
 
 import kronos
 from kronos.errors import CheckpointError, ParameterError
-from kronos.mcp import Options, desk, forecasting
-from kronos.mcp.desk import Desk
+from kronos.mcp import ServerOptions, context, forecast
+from kronos.mcp.context import ServerContext
 from kronos.mcp.server import make_server, sentence
-from kronos.serve.files import Library, Limits
+from kronos.sandbox import FileLibrary, ReadLimits
 
 SMALL = {"horizon": 4, "samples": 20}
 
@@ -30,7 +30,7 @@ SMALL = {"horizon": 4, "samples": 20}
 # What they say of themselves ------------------------------------------------
 
 
-def test_every_tool_is_described_read_only_and_has_both_schemas(desk: Desk):
+def test_every_tool_is_described_read_only_and_has_both_schemas(desk: ServerContext):
     tools = anyio.run(make_server(desk).list_tools)
     assert [tool.name for tool in tools] == ["list_models", "list_candles", "forecast", "evaluate"]
     for tool in tools:
@@ -60,7 +60,7 @@ def test_a_folder_of_who_starts_the_server_is_listed_by_its_name_alone(data: Pat
     entry = kronos.zoo.find("kronos-nano")
     assert entry is not None
     assert entry.folder is not None
-    made = Desk(Options(data, model=str(entry.folder)))
+    made = ServerContext(ServerOptions(data, model=str(entry.folder)))
     listed = anyio.run(make_server(made).call_tool, "list_models", {})
     assert listed.structured_content["default"] == "model"
     assert listed.structured_content["models"][0]["least_history"] == 64
@@ -80,7 +80,7 @@ def test_list_candles_names_what_can_be_read_and_nothing_else(call: Call):
 # Forecasts ------------------------------------------------------------------
 
 
-def test_a_forecast_is_what_the_library_makes_and_fits_its_schema(call: Call, desk: Desk, data: Path):
+def test_a_forecast_is_what_the_library_makes_and_fits_its_schema(call: Call, desk: ServerContext, data: Path):
     made = facts_of(call("forecast", file="coin_1h.csv", seed=7, calibrated=False, **SMALL))
     candles = kronos.read_candles(data / "coin_1h.csv", symbol="coin_1h")
     same = kronos.KronosPredictor.from_pretrained().forecast(candles, 4, samples=20, seed=7)
@@ -243,16 +243,16 @@ def test_an_absolute_name_is_refused_even_of_a_file_that_is_inside(call: Call, d
     assert str(data) not in text_of(result)
 
 
-def test_a_large_file_is_refused_before_it_is_read(call: Call, desk: Desk, data: Path):
-    desk.library = Library(data, None, Limits(bytes=1 << 14))
+def test_a_large_file_is_refused_before_it_is_read(call: Call, desk: ServerContext, data: Path):
+    desk.library = FileLibrary(data, None, ReadLimits(bytes=1 << 14))
     said = "coin_1h.csv has more than the 0.015625 MiB that one file may have; split it."
     assert text_of(call("forecast", file="coin_1h.csv")) == said
 
 
-def test_an_archive_is_read_unless_it_unpacks_to_too_much(call: Call, desk: Desk, tmp_path: Path):
+def test_an_archive_is_read_unless_it_unpacks_to_too_much(call: Call, desk: ServerContext, tmp_path: Path):
     assert facts_of(call("forecast", file="packed.csv", **SMALL))["symbol"] == "packed"
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"0" * (1 << 20)))
-    desk.library = Library(tmp_path, None, Limits(bytes=1 << 14))
+    desk.library = FileLibrary(tmp_path, None, ReadLimits(bytes=1 << 14))
     assert text_of(call("forecast", file="bomb.csv.gz")).startswith("bomb.csv.gz unpacks to more than")
 
 
@@ -269,7 +269,7 @@ def test_nothing_is_written_before_a_file_is_read_and_nothing_stays(
 
     before = sorted(path.name for path in data.iterdir())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there yet"))
-    desk = Desk(Options(data))
+    desk = ServerContext(ServerOptions(data))
     assert anyio.run(session) == [True, False]
     assert list(tmp_path.iterdir()) == []
     assert sorted(path.name for path in data.iterdir()) == before
@@ -282,7 +282,7 @@ def test_an_evaluation_that_would_take_long_is_refused_with_what_would_do(call: 
 
 def test_symbols_mean_nothing_without_a_source(data: Path):
     async def session() -> str:
-        async with Client(make_server(Desk(Options(data)))) as client:
+        async with Client(make_server(ServerContext(ServerOptions(data)))) as client:
             return text_of(await client.call_tool("forecast", {"symbol": "BTC"}))
 
     assert "No source of candles is configured" in anyio.run(session)
@@ -297,7 +297,7 @@ def test_a_fault_of_our_own_says_nothing_of_the_machine(call: Call, monkeypatch:
     def fails(*_: object) -> None:
         raise RuntimeError("/home/somebody/secret")
 
-    monkeypatch.setattr(forecasting, "forecast", fails)
+    monkeypatch.setattr(forecast, "forecast", fails)
     result = call("forecast", file="coin_1h.csv")
     assert result.is_error
     assert text_of(result).startswith("Kronos failed at this call")
@@ -317,21 +317,23 @@ def test_sentences_lose_the_paths_of_this_machine_and_nothing_else():
 def test_a_model_that_is_not_here_is_told_with_the_command_that_fetches_it(
     call: Call, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(desk, "cached", lambda _: None)
+    monkeypatch.setattr(context, "cached", lambda _: None)
     said = "kronos-small is not on this machine; 'kronos models download kronos-small' fetches it."
     assert text_of(call("forecast", file="coin_1h.csv", model="kronos-small")) == said
     with pytest.raises(ParameterError, match="is not on this machine"):
-        Desk(Options(data, model="kronos-small"))
+        ServerContext(ServerOptions(data, model="kronos-small"))
 
 
 # How they run ---------------------------------------------------------------
 
 
-def test_a_call_that_is_cancelled_ends_and_the_next_one_has_its_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_a_call_that_is_cancelled_ends_and_the_next_one_has_its_turn(
+    desk: ServerContext, monkeypatch: pytest.MonkeyPatch
+):
     begun, ended = threading.Event(), threading.Event()
-    real = forecasting.forecast
+    real = forecast.forecast
 
-    def endless(_: Desk, __: forecasting.Asked, progress: Callable[[int, int], None]) -> None:
+    def endless(_: ServerContext, __: forecast.ForecastArgs, progress: Callable[[int, int], None]) -> None:
         begun.set()
         try:
             while True:
@@ -341,21 +343,21 @@ def test_a_call_that_is_cancelled_ends_and_the_next_one_has_its_turn(desk: Desk,
 
     async def session() -> None:
         async with Client(make_server(desk), mode="legacy") as client:
-            monkeypatch.setattr(forecasting, "forecast", endless)
+            monkeypatch.setattr(forecast, "forecast", endless)
             async with anyio.create_task_group() as group:
                 group.start_soon(client.call_tool, "forecast", {"file": "coin_1h.csv"})
                 await anyio.to_thread.run_sync(begun.wait, 30)
                 assert facts_of(await client.call_tool("list_models"))  # it answers meanwhile
                 group.cancel_scope.cancel()
             assert await anyio.to_thread.run_sync(ended.wait, 30)
-            monkeypatch.setattr(forecasting, "forecast", real)
+            monkeypatch.setattr(forecast, "forecast", real)
             assert facts_of(await client.call_tool("forecast", {"file": "coin_1h.csv", **SMALL}))
 
     anyio.run(session)
 
 
-def test_one_forecast_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    real, running, most = forecasting.forecast, threading.Semaphore(1), []
+def test_one_forecast_at_a_time(desk: ServerContext, monkeypatch: pytest.MonkeyPatch):
+    real, running, most = forecast.forecast, threading.Semaphore(1), []
 
     def counted(*arguments: Any) -> Any:
         most.append(running.acquire(blocking=False))
@@ -369,19 +371,19 @@ def test_one_forecast_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch):
             for seed in range(3):
                 group.start_soon(client.call_tool, "forecast", {"file": "coin_1h.csv", "seed": seed, **SMALL})
 
-    monkeypatch.setattr(forecasting, "forecast", counted)
+    monkeypatch.setattr(forecast, "forecast", counted)
     anyio.run(session)
     assert most == [True] * 3
 
 
 def test_what_is_printed_while_serving_goes_to_stderr(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: ServerContext, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def chatty(*_: object) -> None:
         sys.stdout.write("a library says hello\n")
         raise ParameterError("No.")
 
-    monkeypatch.setattr(forecasting, "forecast", chatty)
+    monkeypatch.setattr(forecast, "forecast", chatty)
 
     async def session() -> None:
         async with Client(make_server(desk)) as client:

@@ -26,18 +26,18 @@ for name in REFUSED:
         continue
     raise SystemExit(f"{name} is not refused")
 
-import kronos.mcp, kronos.serve.files
-for room in (kronos.mcp, kronos.serve.files):
+import kronos.mcp, kronos.sandbox
+for room in (kronos.mcp, kronos.sandbox):
     for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
         importlib.import_module(module.name)
 
 import anyio
 from pathlib import Path
-from kronos.mcp.desk import Desk
-from kronos.mcp.reading import Series, read
+from kronos.mcp.context import Desk
+from kronos.mcp.context import Series, read
 from kronos.mcp.server import make_server
 
-desk = Desk(kronos.mcp.Options(Path(sys.argv[1])))
+desk = Desk(kronos.mcp.ServerOptions(Path(sys.argv[1])))
 listed = anyio.run(make_server(desk).call_tool, "list_candles", {})
 assert "coin_1h.csv" in [one["file"] for one in listed.structured_content["files"]]
 print(len(read(desk, Series("coin_1h.csv", None, None), 400)), *sorted(REFUSED & set(sys.modules)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kronos.errors import ParameterError
 from kronos.forecasts import sample_quantiles
-from kronos.metrics import band_coverage, band_ends, coverage, inside, interval_score, pinball, reachable
+from kronos.metrics import band_coverage, band_ends, coverage, in_band, interval_score, pinball, reachable
 
 numbers = st.floats(-1e3, 1e3)
 
@@ -21,7 +21,7 @@ def test_ends_are_the_samples_quantiles():
 
 
 def test_inside_counts_ends_and_knows_what_is_unknown():
-    hits = inside([0, 0, 0, 0, math.nan], [1, 1, 1, 1, 1], [0, 1, 2, math.nan, 0])
+    hits = in_band([0, 0, 0, 0, math.nan], [1, 1, 1, 1, 1], [0, 1, 2, math.nan, 0])
     assert hits == pytest.approx([1, 1, 0, math.nan, math.nan], nan_ok=True)
     assert np.nanmean(hits) == pytest.approx(coverage([0, 0, 0], [1, 1, 1], [0, 1, 2]))
 

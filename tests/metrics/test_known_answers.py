@@ -8,6 +8,7 @@ import pytest
 from kronos.metrics import (
     band_coverage,
     band_ends,
+    bootstrap_skill,
     brier,
     crps,
     diebold_mariano,
@@ -16,7 +17,6 @@ from kronos.metrics import (
     information_coefficient,
     pit,
     reliability,
-    skill,
     uniformity,
 )
 
@@ -65,11 +65,11 @@ def test_its_pit_is_uniform_and_its_probabilities_reliable(market):
 def test_it_has_no_skill_against_its_like(market):
     happened, one, other = market
     ours, theirs = (crps(paths[:, :, -1], happened[:, -1], axis=1) for paths in (one, other))
-    done = skill(ours, theirs, DAYS)
+    done = bootstrap_skill(ours, theirs, DAYS)
     assert done.low <= 0 <= done.high
     assert done.high - done.low < 0.05
     assert diebold_mariano(ours, theirs, DAYS).p_value > 0.05
-    energy = skill(energy_score(one, happened), energy_score(other, happened), DAYS)
+    energy = bootstrap_skill(energy_score(one, happened), energy_score(other, happened), DAYS)
     assert energy.low <= 0 <= energy.high
 
 
@@ -94,15 +94,15 @@ def test_wrong_widths_are_detected(market, factor):
     assert uniformity(pit(wrong[:, :, -1], happened[:, -1], axis=1), DAYS).p_value < 0.01
     theirs = crps(reference[:, :, -1], happened[:, -1], axis=1)
     ours = crps(wrong[:, :, -1], happened[:, -1], axis=1)
-    assert skill(ours, theirs, DAYS).high < 0
+    assert bootstrap_skill(ours, theirs, DAYS).high < 0
     assert diebold_mariano(ours, theirs, DAYS).p_value < 0.01
-    assert skill(energy_score(wrong, happened), energy_score(reference, happened), DAYS).high < 0
+    assert bootstrap_skill(energy_score(wrong, happened), energy_score(reference, happened), DAYS).high < 0
 
 
 def test_a_clairvoyant_has_all_skill(market):
     happened, _, reference = market
     seen = np.repeat(happened[:, None], PATHS, axis=1)
-    done = skill(
+    done = bootstrap_skill(
         crps(seen[:, :, -1], happened[:, -1], axis=1), crps(reference[:, :, -1], happened[:, -1], axis=1), DAYS
     )
     assert (done.estimate, done.low, done.high) == pytest.approx((1, 1, 1))
@@ -119,7 +119,7 @@ def test_what_is_not_known_changes_nothing(market):
     known = ~np.isnan(holes[:, -1])
     ours, theirs = (crps(p[:, :, -1], holes[:, -1], axis=1) for p in (paths, reference))
     assert np.isnan(ours).sum() == (~known).sum()
-    assert skill(ours, theirs, DAYS) == skill(ours[known], theirs[known], DAYS[known])
+    assert bootstrap_skill(ours, theirs, DAYS) == bootstrap_skill(ours[known], theirs[known], DAYS[known])
     assert diebold_mariano(ours, theirs, DAYS) == diebold_mariano(ours[known], theirs[known], DAYS[known])
     values = pit(paths[:, :, -1], holes[:, -1], axis=1)
     assert uniformity(values, DAYS) == uniformity(values[known], DAYS[known])

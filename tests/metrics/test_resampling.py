@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kronos.errors import ParameterError
-from kronos.metrics import average, block_length, skill
+from kronos.metrics import block_length, bootstrap_mean, bootstrap_skill
 
 
 def persistent(rng, size, rho):
@@ -42,9 +42,9 @@ def test_block_length_holds_overlapping_outcomes():
 
 def test_average_and_skill_by_hand():
     dates = ["b", "a", "b", "c"]
-    mean = average([1, 2, 3, math.nan], dates)
+    mean = bootstrap_mean([1, 2, 3, math.nan], dates)
     assert (mean.estimate, mean.n, mean.dates) == (2.0, 3, 2)
-    done = skill([1, 1, 2, 9], [2, 2, 4, math.nan], dates)
+    done = bootstrap_skill([1, 1, 2, 9], [2, 2, 4, math.nan], dates)
     assert done.estimate == pytest.approx(0.5)
     assert (done.low, done.high) == pytest.approx((0.5, 0.5))  # half on every date
 
@@ -53,10 +53,12 @@ def test_average_and_skill_by_hand():
 def test_skill_minds_neither_unit_nor_order(losses, seed):
     dates = np.repeat(np.arange(10), 3)
     order = np.random.default_rng(seed).permutation(30)
-    done = skill(*losses, dates, repetitions=50)
+    done = bootstrap_skill(*losses, dates, repetitions=50)
     for other in (
-        skill(*(1e-3 * losses), dates, repetitions=50),
-        skill(*losses[:, order], pd.Timestamp("2024-01-01") + pd.to_timedelta(dates[order], unit="h"), repetitions=50),
+        bootstrap_skill(*(1e-3 * losses), dates, repetitions=50),
+        bootstrap_skill(
+            *losses[:, order], pd.Timestamp("2024-01-01") + pd.to_timedelta(dates[order], unit="h"), repetitions=50
+        ),
     ):
         assert other.estimate == pytest.approx(done.estimate)
         assert (other.low, other.high) == pytest.approx((done.low, done.high))
@@ -66,10 +68,10 @@ def test_skill_minds_neither_unit_nor_order(losses, seed):
 def test_the_bootstraps_error_is_the_means():
     """Independent dates: σ / √n; a persistent series: what theory says of an AR(1)."""
     rng = np.random.default_rng(1)
-    plain = average(rng.normal(size=2000), seed=3)
+    plain = bootstrap_mean(rng.normal(size=2000), seed=3)
     assert plain.high - plain.low == pytest.approx(2 * 1.96 / math.sqrt(2000), rel=0.1)
     assert plain.effective_n == pytest.approx(2000, rel=0.15)
-    slow = average(persistent(rng, 4000, 0.8), seed=3)
+    slow = bootstrap_mean(persistent(rng, 4000, 0.8), seed=3)
     assert slow.effective_n == pytest.approx(4000 * (1 - 0.8) / (1 + 0.8), rel=0.35)
     assert slow.block > 5
     assert slow.blocks == pytest.approx(4000 / slow.block)
@@ -77,34 +79,34 @@ def test_the_bootstraps_error_is_the_means():
 
 def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(2).normal(size=100)
-    assert average(values, seed=1) == average(values, seed=1)
-    assert average(values, seed=1).low != average(values, seed=2).low
-    assert average(values, confidence=0.8).low > average(values, confidence=0.99).low
+    assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1)
+    assert bootstrap_mean(values, seed=1).low != bootstrap_mean(values, seed=2).low
+    assert bootstrap_mean(values, confidence=0.8).low > bootstrap_mean(values, confidence=0.99).low
 
 
 def test_one_date_or_nothing_tells_no_interval():
-    for done in (average([1.0, 3.0], ["2024", "2024"]), skill([1.0], [2.0])):
+    for done in (bootstrap_mean([1.0, 3.0], ["2024", "2024"]), bootstrap_skill([1.0], [2.0])):
         assert math.isnan(done.low)
         assert math.isfinite(done.estimate)
-    assert math.isnan(skill([1.0, 2.0], [0.0, 0.0]).estimate)
-    assert math.isnan(average([math.nan]).estimate)
-    assert average([]).n == 0
+    assert math.isnan(bootstrap_skill([1.0, 2.0], [0.0, 0.0]).estimate)
+    assert math.isnan(bootstrap_mean([math.nan]).estimate)
+    assert bootstrap_mean([]).n == 0
 
 
 def test_refuses_what_does_not_fit():
     with pytest.raises(ParameterError, match="same number"):
-        skill([1, 2], [1, 2, 3])
+        bootstrap_skill([1, 2], [1, 2, 3])
     with pytest.raises(ParameterError, match="repetition"):
-        average([1, 2], repetitions=0)
+        bootstrap_mean([1, 2], repetitions=0)
     with pytest.raises(ParameterError, match="confidence"):
-        average([1, 2], confidence=0)
+        bootstrap_mean([1, 2], confidence=0)
 
 
 def test_few_blocks_widen_the_interval():
     """Percentiles as they are would cover less with 12 dates than with many."""
     missed = 0
     for seed in range(200):
-        done = average(np.random.default_rng(seed).normal(size=12), seed=seed, repetitions=500)
+        done = bootstrap_mean(np.random.default_rng(seed).normal(size=12), seed=seed, repetitions=500)
         missed += not done.low <= 0 <= done.high
     assert missed <= 24  # 5 % asked for; plain percentiles miss 12 to 15 %
 
@@ -119,6 +121,8 @@ def test_skill_of_equals_covers_zero(dates, instruments, overlap):
         shocks = rng.normal(size=(3, dates + overlap, 1)) + rng.normal(size=(3, dates + overlap, instruments))
         windows = np.lib.stride_tricks.sliding_window_view(shocks, overlap, axis=1)[:, :dates].sum(axis=-1)
         truth, one, other = windows.reshape(3, -1) / math.sqrt(overlap)
-        done = skill(np.abs(truth - one), np.abs(truth - other), days, overlap=overlap, repetitions=400, seed=seed)
+        done = bootstrap_skill(
+            np.abs(truth - one), np.abs(truth - other), days, overlap=overlap, repetitions=400, seed=seed
+        )
         missed += not done.low <= 0 <= done.high
     assert missed <= 18

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from kronos.errors import CheckpointError, ParameterError
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.zoo import catalogue
+from kronos.zoo import list_checkpoints
 from networks import random_model, random_tokenizer
 
 
@@ -81,7 +81,7 @@ def test_sampled_coarse_tokens_come_from_the_global_generator() -> None:
         model(s1, s2, stamps, use_teacher_forcing=True)
 
 
-@pytest.mark.parametrize("entry", [e for e in catalogue() if e.kind == "model"], ids=lambda e: e.name)
+@pytest.mark.parametrize("entry", [e for e in list_checkpoints() if e.kind == "model"], ids=lambda e: e.name)
 def test_every_size_can_be_constructed(entry) -> None:  # type: ignore[no-untyped-def]
     with torch.device("meta"):
         model = Kronos(**entry.config)
@@ -89,7 +89,7 @@ def test_every_size_can_be_constructed(entry) -> None:  # type: ignore[no-untype
 
 
 def test_published_sizes() -> None:
-    sizes = {e.name: e.parameters / 1e6 for e in catalogue()}
+    sizes = {e.name: e.parameters / 1e6 for e in list_checkpoints()}
     assert {name: round(sizes[name], 1) for name in ("kronos-mini", "kronos-small", "kronos-base", "kronos-large")} == {
         "kronos-mini": 4.1, "kronos-small": 24.7, "kronos-base": 102.3, "kronos-large": 499.2,
     }  # fmt: skip

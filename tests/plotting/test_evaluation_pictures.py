@@ -12,19 +12,12 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from kronos.errors import ParameterError
-from kronos.plotting.evaluations import (
-    Series,
-    plot_coverage,
-    plot_cumulative_ic,
-    plot_fan,
-    plot_pit,
-    plot_reliability,
-    plot_skill,
-)
-from kronos.plotting.evaluations.skills import skill_limits
+from kronos.plotting.evaluation_canvas import PlotSeries
+from kronos.plotting.evaluation_plots import plot_coverage, plot_cumulative_ic, plot_fan, plot_pit, plot_reliability
+from kronos.plotting.skill_plot import plot_skill, skill_limits
 from kronos.plotting.svg import css_variables, inline_svg
 
-RAW, CALIBRATED = Series("nano", 0, False), Series("nano calibrated", 0, True)
+RAW, CALIBRATED = PlotSeries("nano", 0, False), PlotSeries("nano calibrated", 0, True)
 HOSTILE = "<script>alert('x')</script> $\\frac{1}{0}$ & 比特币 \x00"
 COVERAGE = ["step", "band", "coverage", "low", "high"]
 CALLS = ["forecast", "observed", "n", "low", "high"]
@@ -206,7 +199,9 @@ def test_colours_become_the_pages(theme):
 
 
 def test_what_users_named_is_escaped_and_never_mathematics():
-    figure = plot_skill(skills((HOSTILE, HOSTILE, 0.1, 0.0, 0.2)), [Series(HOSTILE)], title=HOSTILE, reference=HOSTILE)
+    figure = plot_skill(
+        skills((HOSTILE, HOSTILE, 0.1, 0.0, 0.2)), [PlotSeries(HOSTILE)], title=HOSTILE, reference=HOSTILE
+    )
     text = inline_svg(figure, "x", HOSTILE, HOSTILE)
     assert "<script" not in text
     root = ElementTree.fromstring(text)
@@ -239,13 +234,13 @@ def test_unknown_looks_are_refused():
 @given(name=st.text(max_size=80), values=st.lists(st.floats(-2, 2), min_size=3, max_size=3))
 def test_any_name_and_number_makes_a_picture(name, values):
     table = skills((name, name, *values))
-    svg(plot_skill(table, [Series(name)], title=name, reference=name))
+    svg(plot_skill(table, [PlotSeries(name)], title=name, reference=name))
 
 
 @pytest.mark.parametrize("reach", [0.006, 0.03, 0.05, 0.062, 0.11, 0.3])
 def test_ticks_say_the_percentages_they_stand_at(reach):
     table = pd.DataFrame({"group": ["a"], "forecaster": ["one"], "skill": [0.0], "low": [-reach], "high": [reach]})
-    figure = plot_skill(table, [Series("one", 0, True)], title="t", reference="r", limits=(-reach, reach))
+    figure = plot_skill(table, [PlotSeries("one", 0, True)], title="t", reference="r", limits=(-reach, reach))
     figure.canvas.draw()
     axis = figure.axes[0].xaxis
     labels = [float(label.get_text().removesuffix(" %").replace("−", "-")) for label in axis.get_ticklabels()]

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.plotting.scales import (
-    format_price,
-    format_volume,
-    price_decimals,
-    spread_apart,
-    tick_decimals,
-    time_ticks,
-)
+from kronos.formatting import format_price
+from kronos.plotting.artists import format_volume, price_decimals, spread_apart, tick_decimals, time_ticks
 
 
 @settings(max_examples=60)
@@ -93,5 +87,5 @@ def test_labels_are_kept_apart_and_never_moved_down(wanted, gap):
 
 
 def test_formatting_numbers_loads_no_matplotlib():
-    code = "import sys, kronos.plotting.scales; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, kronos.plotting.artists; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from kronos.errors import ParameterError
 from kronos.plotting.svg import inline_svg
-from kronos.plotting.training import Words, plot_learning_rate, plot_loss, plot_measures, save_sheet
+from kronos.plotting.training import Labels, plot_learning_rate, plot_loss, plot_measures, save_sheet
 
 
 def words(figure: Figure) -> list[str]:
@@ -99,7 +99,7 @@ def test_nothing_logged_is_said(draw):
 
 
 def test_words_are_the_callers():
-    told = Words("训练", "验证", "最佳：第 {epoch} 轮，{value}", "步", "无")
+    told = Labels("训练", "验证", "最佳：第 {epoch} 轮，{value}", "步", "无")
     assert {"训练", "验证", "最佳：第 2 轮，4.25", "步"} <= set(
         words(plot_loss(steps(), EPOCHS, title="损失", words=told))
     )

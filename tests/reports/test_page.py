@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from kronos.errors import ParameterError
 from kronos.plotting import svg
-from kronos.reports import Cell, Column, Messages, Row, Table, css_variables, render
-from kronos.reports.messages import _read
+from kronos.reports import Cell, Column, Row, Table, Translator, css_variables, render
+from kronos.reports.i18n import _read
 
 TABLE = Table(
     "<b>caption</b>",
@@ -60,7 +60,7 @@ def page(tmp_path, monkeypatch):
     """A page of one table, one picture and some words."""
     from jinja2 import ChoiceLoader, DictLoader
 
-    from kronos.reports import page as module
+    from kronos.reports import html as module
 
     source = (
         '{% extends "base.html" %}{% import "parts.html" as parts %}{% block body %}<p>{{ words }}</p>'
@@ -134,7 +134,7 @@ def test_both_languages_say_the_same_things():
 
 
 def test_messages_need_their_values():
-    t = Messages("en")
+    t = Translator("en")
     assert t("evaluation.dates", first="a", last="b") == "a to b"
     with pytest.raises(KeyError):
         t("evaluation.dates", first="a")

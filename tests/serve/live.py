@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 
-from kronos.serve.running import Server, bind, configured
-from kronos.serve.state import State, make_state
+from kronos.serve.server import KronosServer, bind, configured
+from kronos.serve.state import AppState, build_state
 from kronos.settings import ServeSettings, Settings
 
 
@@ -28,9 +28,9 @@ def settings_in(folder: Path, *, source: str | None = "simulated", **serve: Any)
 class Live:
     """A running server."""
 
-    state: State
+    state: AppState
     address: str
-    server: Server
+    server: KronosServer
 
     def client(self, **options: Any) -> httpx2.Client:
         """A client of it."""
@@ -46,11 +46,11 @@ class Live:
 
 
 @contextmanager
-def served(settings: Settings, state: State | None = None) -> Iterator[Live]:
+def served(settings: Settings, state: AppState | None = None) -> Iterator[Live]:
     """A server in a thread, on a free port of loopback."""
-    state = make_state(settings) if state is None else state
+    state = build_state(settings) if state is None else state
     listening = bind("127.0.0.1", 0)
-    server = Server(configured(state), state)
+    server = KronosServer(configured(state), state)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.intervals import Interval
-from kronos.serve.state import make_state
+from kronos.serve.state import build_state
 from kronos.sources.replay import Replay
 from serve.live import Live, served, settings_in
 from sources.market_data import walk
@@ -37,5 +37,5 @@ def replay(*series: Candles, at: str | pd.Timestamp | None = None) -> Replay:
 def serving(folder: Path, source: Replay, **serve: Any) -> Iterator[Live]:
     """A server of a replayed market."""
     settings = settings_in(folder, **serve)
-    with served(settings, make_state(settings, source=source)) as server:
+    with served(settings, build_state(settings, source=source)) as server:
         yield server

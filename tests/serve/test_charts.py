@@ -11,7 +11,7 @@ import pytest
 from kronos.baselines import historical_volatility, last_value
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.serve.charts import plotly_document
+from kronos.serve.plotly import plotly_document
 
 
 def candles(rows=150, tz="UTC", freq="1h", symbol="BTC", start="2024-03-01"):

@@ -13,15 +13,14 @@ import pytest
 
 from kronos.candles import Candles
 from kronos.inference import KronosPredictor, SamplingParams
-from kronos.serve.computing.engine import Ask, Engine
-from kronos.serve.computing.kept import Fresh, Kept
-from kronos.serve.computing.models import Models
-from kronos.serve.faults import ApiError
-from kronos.serve.gate.callers import Callers
-from kronos.serve.gate.logs import Lines, Words
-from kronos.serve.market.assets import read_assets
-from kronos.serve.market.feed import Feed
-from kronos.serve.state import make_state
+from kronos.serve.auth import AccessPolicy
+from kronos.serve.batcher import ForecastRequest, InferenceQueue
+from kronos.serve.cache import AsyncTTLCache, Expiring
+from kronos.serve.errors import ApiError
+from kronos.serve.market_data import MarketData, read_assets
+from kronos.serve.model_pool import ModelPool
+from kronos.serve.observability import JsonFormatter, TextFormatter
+from kronos.serve.state import build_state
 from kronos.settings import Settings
 from kronos.sources import open_source
 from kronos.sources.replay import Replay
@@ -30,15 +29,15 @@ from sources.wire import walk
 
 
 def test_a_programs_prediction_comes_before_the_jobs_that_wait():
-    models = Models(Settings())
+    models = ModelPool(Settings())
     models.get(models.default)
-    engine = Engine(models, queue=20, batch=1)
+    engine = InferenceQueue(models, queue=20, batch=1)
     candles = open_source("simulated").candles("BTC", pd_hour(), records=200)
     order: list[str] = []
 
     def ask(name, patient):
         sampling = SamplingParams(samples=2, seed=0)
-        ticket = engine.submit(Ask(name, candles, 2, sampling, models.default, patient=patient))
+        ticket = engine.submit(ForecastRequest(name, candles, 2, sampling, models.default, patient=patient))
         ticket.result.add_done_callback(lambda _: order.append(name))
         return ticket
 
@@ -58,10 +57,10 @@ def pd_hour():
 
 def test_what_has_expired_leaves_with_the_next_that_comes():
     async def story():
-        kept: Kept[int, int] = Kept()
+        kept: AsyncTTLCache[int, int] = AsyncTTLCache()
 
         async def make(value, seconds):
-            return Fresh(value, seconds)
+            return Expiring(value, seconds)
 
         for i in range(50):
             await kept.get(i, lambda i=i: make(i, 0.01))
@@ -97,7 +96,7 @@ def test_downloads_lie_where_no_client_reads_them(tmp_path):
     ],
 )
 def test_a_server_is_known_by_its_names_and_with_keys_by_its_addresses(host, keys, known):
-    callers = Callers(host="0.0.0.0", allowed_hosts=["forecasts.example:8443"], origins=[], keys=keys)
+    callers = AccessPolicy(host="0.0.0.0", allowed_hosts=["forecasts.example:8443"], origins=[], keys=keys)
     if known:
         callers.check_host(host)
     else:
@@ -115,8 +114,8 @@ def test_while_the_model_is_being_loaded_the_fallback_answers_and_then_the_model
         return loaded(*args, **told)
 
     monkeypatch.setattr(KronosPredictor, "from_pretrained", slow)
-    monkeypatch.setattr("kronos.serve.market.predicting._LOADING", 0.2)
-    monkeypatch.setattr("kronos.serve.market.predicting._AGAIN", 0.1)
+    monkeypatch.setattr("kronos.serve.predictions._LOADING", 0.2)
+    monkeypatch.setattr("kronos.serve.predictions._AGAIN", 0.1)
     with served(settings_in(tmp_path)) as live, live.client() as client:
         told = client.get("/api/predict", params={"symbol": "BTC"}).json()["prediction"]
         assert (told["model"], told["reason"]) == ("simple", "The model is still being loaded.")
@@ -163,7 +162,7 @@ def test_a_late_candle_is_asked_for_soon_and_then_less_and_less(monkeypatch):
     frame = walk("2024-01-01", 300)
     candles = Candles.from_frame(frame, symbol="BTC", interval="1h")
     recorded = Replay({("BTC", "1h"): candles}, at=candles.end + pd.Timedelta(hours=3))  # nothing newer will come
-    feed = Feed(recorded, read_assets(("BTC",), "USDT", "replay"), interval=None, timeout=10)
+    feed = MarketData(recorded, read_assets(("BTC",), "USDT", "replay"), interval=None, timeout=10)
     asset = feed.asset("BTC")
     waits = [round(feed._fetch(asset, 100).seconds) for _ in range(8)]
     assert waits == [5, 10, 20, 40, 80, 160, 180, 180]  # up to a twentieth of an hour
@@ -174,7 +173,7 @@ def test_charts_get_no_two_bars_of_one_time_though_a_candle_came_in_between(tmp_
     candles = Candles.from_frame(frame, symbol="BTC", interval="1h")
     replay = Replay({("BTC", "1h"): candles}, at=frame.index[300] + pd.Timedelta(hours=1))
     settings = settings_in(tmp_path)
-    with served(settings, make_state(settings, source=replay)) as live, live.client() as client:
+    with served(settings, build_state(settings, source=replay)) as live, live.client() as client:
         live.wait_ready()
         asked = {"symbol": "BTC.FORECAST", "resolution": "60", "from": 0, "to": int(time.time()), "countback": 100}
         assert client.get("/udf/history", params=asked).json()["s"] == "ok"  # forecast from 512 candles, bars from more
@@ -185,7 +184,7 @@ def test_charts_get_no_two_bars_of_one_time_though_a_candle_came_in_between(tmp_
     assert bars["t"] == sorted(set(bars["t"]))
 
 
-@pytest.mark.parametrize("formatter", [Lines(), Words()])
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 def test_logs_stay_free_of_what_steers_terminals_in_tracebacks_too(formatter):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import httpx2
 import pytest
 
-from kronos.serve.routes.prediction import MOST_DAYS, MOST_HOURS
+from kronos.serve.routes.predictions import MOST_DAYS, MOST_HOURS
 from serve.live import served, settings_in
 
 SECONDS = int(os.environ.get("KRONOS_FUZZ_SECONDS", "60"))

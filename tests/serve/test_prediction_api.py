@@ -16,7 +16,7 @@ import pytest
 from kronos.baselines import moving_average_drift
 from kronos.inference import KronosPredictor
 from kronos.intervals import Interval
-from kronos.serve.market import feed
+from kronos.serve import market_data
 from kronos.settings import SourceSettings
 from kronos.zoo import find
 from serve.live import served, settings_in
@@ -378,9 +378,9 @@ def test_broken_weights_leave_the_server_answering_and_a_good_load_mends_it(tmp_
     weights = model / "model.safetensors"
     weights.write_bytes(b"these are no weights")
     settings = settings_in(tmp_path).model_copy(update={"model": str(model), "tokenizer": str(tmp_path / "tokenizer")})
-    from kronos.serve.state import make_state
+    from kronos.serve.state import build_state
 
-    with served(settings, make_state(settings, source=replay(BTC, ETH))) as server, server.client() as one:
+    with served(settings, build_state(settings, source=replay(BTC, ETH))) as server, server.client() as one:
         told = prediction(one)["prediction"]
         assert told["model"] == "simple"
         assert told["reason"]
@@ -423,7 +423,7 @@ def test_an_answer_made_later_of_the_same_candles_holds_no_longer_than_they_do(a
 
 
 def test_an_answer_changes_once_the_next_candle_has_closed_and_not_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "_SETTLE", pd.Timedelta(0))
+    monkeypatch.setattr(market_data, "_SETTLE", pd.Timedelta(0))
     minutes = recorded("BTC", 300, step="1m")
     closes = pd.Timestamp(START, tz="UTC") + pd.Timedelta(minutes=200)
     market = replay(minutes, at=closes + pd.Timedelta(seconds=58))  # the next candle closes in two seconds

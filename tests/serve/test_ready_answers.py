@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kronos.serve.routes import prediction
+from kronos.serve.routes import predictions
 from serve.live import served, settings_in
 
 SAME = ("cache-control", "content-length", "content-type", "content-security-policy", "cross-origin-resource-policy",
@@ -39,7 +39,7 @@ def test_the_answer_is_the_routes(client, query):
 
 
 def test_a_plain_query_never_reaches_the_route(client, monkeypatch):
-    monkeypatch.delattr(prediction, "answered")
+    monkeypatch.delattr(predictions, "cached_response")
     assert client.get("/api/predict?symbol=BTC").status_code == 200
     assert client.get(f"/api/predict?{BY_THE_ROUTE}").status_code == 500
 

@@ -1,349 +1,169 @@
-"""The reference page names everything in the OpenAPI document, loads nothing from elsewhere, and escapes it all."""
+"""The page at /docs starts Swagger UI from this server's files alone, under a policy without inline scripts."""
 
-import shlex
-from collections.abc import AsyncIterable
-from enum import StrEnum
+from __future__ import annotations
+
+import re
 from html.parser import HTMLParser
-from itertools import pairwise
-from typing import Annotated, Literal
 
 import pytest
-from fastapi import Cookie, Depends, FastAPI, Form, Header, Path, Query, UploadFile
-from fastapi.security import APIKeyHeader, HTTPBearer
-from fastapi.sse import EventSourceResponse
-from pydantic import BaseModel, Field
 
-from kronos.serve.reference import STYLESHEET, reference_css, reference_html
-from kronos.serve.reference_schemas import Schemas
+from kronos.serve.docs_page import docs_html
+from serve.live import served, settings_in
+from serve.wire import get
 
-VOID = {"meta", "link", "br"}
+KEY = "a-right-key-of-some-length"
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "connect-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
+TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "docs.js": "text/javascript"}
 
 
 class Parsed(HTMLParser):
-    """What is in a page: tags balanced, attributes, headings, the words of articles."""
+    """The title of a page, its attributes, and the text of its scripts and styles."""
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.tags, self.attributes, self.articles = [], [], [], {}
-        self.words = []
+        self.attributes, self.tags, self.inline, self.title, self._tag = [], [], "", "", ""
         self.feed(page)
         self.close()
-        assert self.open == []
 
     def handle_starttag(self, tag, attrs):
+        self._tag = tag
         self.tags.append(tag)
         self.attributes += attrs
-        if tag == "article":
-            self.article = dict(attrs)["id"]
-            self.articles[self.article] = ""
-        if tag not in VOID:
-            self.open.append(tag)
 
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+    def handle_endtag(self, _):
+        self._tag = ""
 
     def handle_data(self, data):
-        self.words.append(data)
-        if "article" in self.open:
-            self.articles[self.article] += data
+        if self._tag in ("script", "style"):
+            self.inline += data
+        elif self._tag == "title":
+            self.title += data
 
-    def values(self, name):
-        return [value for key, value in self.attributes if key == name]
-
-
-class Side(StrEnum):
-    buy = "buy"
-    sell = "sell"
+    def values(self, *names):
+        return [value for name, value in self.attributes if name in names]
 
 
-class Node(BaseModel):
-    """A tree, which contains itself."""
-
-    name: str = Field(description="What it is called, as in `name`.")
-    children: list["Node"] = []
+def policy(answer):
+    parts = answer.headers["content-security-policy"].split("; ")
+    return dict(part.split(" ", 1) for part in parts)
 
 
-class Candle(BaseModel):
-    close: float
+def assets(page):
+    """Paths of the page's scripts and style sheets, as a browser resolves them."""
+    found = [value for value in Parsed(page).values("src", "href") if value.startswith("docs/")]
+    return [f"/{value}" for value in found]
 
 
-class Order(BaseModel):
-    symbol: str
-    interval: Literal["1h", "1d"] = "1h"
-    count: Annotated[int, Field(ge=1, le=512)] = 24
-    share: Annotated[float, Field(gt=0, lt=1)]
-    pair: tuple[float, int]
-    maybe: Annotated[str, Field(max_length=9, pattern="^[a-z]+$")] | None = None
-    side: Side = Side.buy
-    tree: Node | None = None
-    either: Node | Candle | None = None
-    extra: dict[str, Candle] = {}
+def test_the_page_is_titled_and_has_a_place_for_swagger_ui(client):
+    answer = client.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = Parsed(answer.text)
+    assert page.title == "Kronos: reference"
+    assert "swagger-ui" in page.values("id")
+    assert page.tags.count("script") == 2
 
 
-def make():
-    app = FastAPI(title="Small", version="7.8", description="What it is.\n\nWith `code`.")
-    levels = Annotated[list[float], Query(description="Levels <b>between</b> 0 and 1.")]
+def test_the_root_redirects_to_the_page(client):
+    answer = client.get("/", follow_redirects=False)
+    assert answer.status_code == 307
+    assert answer.headers["location"] == "/docs"
 
-    @app.post("/orders", tags=["Orders"], dependencies=[Depends(APIKeyHeader(name="X-API-Key"))])
-    def place(order: Order, trace: Annotated[str | None, Header()] = None) -> Node:
-        """Place it.
 
-        It stays until `cancel`.
-        """
+def test_nothing_is_inline_and_nothing_is_elsewhere(client):
+    page = Parsed(client.get("/docs").text)
+    assert page.inline == ""
+    assert page.values("style") == []
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    loaded = page.values("src", "href")
+    assert all(re.fullmatch(r"docs/[\w.-]+\?v=[0-9a-f]{12}|openapi\.json|data:,", one) for one in loaded), loaded
 
-    @app.get("/orders/{number}", tags=["Orders"], responses={404: {"model": Candle, "description": "There is none."}})
-    def look(
-        number: Annotated[int, Path(ge=1)],
-        wanted: Annotated[str, Query(examples=["a b&c"])],
-        session: Annotated[str, Cookie()],
-        levels: levels = [0.1, 0.9],  # noqa: B006
-    ) -> list[tuple[str, float]]: ...
 
-    @app.get("/events", response_class=EventSourceResponse, deprecated=True)
-    async def events() -> AsyncIterable[Candle]:
-        yield Candle(close=1.0)
+def test_only_the_page_may_run_scripts(client):
+    page = client.get("/docs")
+    assert policy(page) == POLICY
+    for target in (*assets(page.text), "/openapi.json", "/health", "/docs/nothing"):
+        assert "script-src" not in policy(client.get(target)), target
 
-    @app.post("/files", tags=["Files"])
-    def upload(file: UploadFile, note: Annotated[str, Form()], more: list[UploadFile] = []) -> None:  # noqa: B006
-        """Send a file."""
 
-    @app.get(
-        "/odd", tags=["<script>tag</script>"], summary="<script>alert(1)</script>", description="It`s odd & <i>so</i>"
-    )
-    def odd(value: Annotated[str, Query(alias="<script>name</script>", description="<script>x</script>")] = "<s>"): ...
+def test_assets_have_their_types_and_may_be_cached(client):
+    page = client.get("/docs").text
+    targets = assets(page)
+    assert len(targets) == len(TYPES)
+    for target in targets:
+        answer = client.get(target)
+        name = target.partition("?")[0].removeprefix("/docs/")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == f"{TYPES[name]}; charset=utf-8"
+        assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
-    @app.get("/plain", response_class=EventSourceResponse, dependencies=[Depends(HTTPBearer())])
-    async def plain():
-        yield 1
 
-    return app
+def test_an_assets_address_changes_with_its_content_only(client):
+    page = client.get("/docs").text
+    assert len({target.partition("?")[2] for target in assets(page)}) == len(TYPES)
+    assert assets(docs_html("Another title")) == assets(page)
+
+
+def test_the_style_sheet_loads_nothing(client):
+    css = client.get("/docs/swagger-ui.css").text
+    assert "@import" not in css
+    assert "@font-face" not in css
+    loaded = re.findall(r"url\(\s*[\"']?([^)\"']*)", css)
+    assert loaded
+    assert all(one.startswith("data:") for one in loaded)
+
+
+def test_swagger_ui_reads_this_servers_document_and_asks_no_validator(client):
+    script = client.get("/docs/docs.js").text
+    assert re.search(r'\burl: "openapi\.json"', script)
+    assert "validatorUrl: null" in script
+    assert not re.search(r"https?://|[\"']//", script)
+    assert client.get("/openapi.json").json()["info"]["title"] == "Kronos"
+    assert "SwaggerUIBundle" in client.get("/docs/swagger-ui-bundle.js").text
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "redoc.standalone.js", "..%2fcore.py", "docs.html", ""])
+def test_no_other_file_is_served(client, name):
+    answer = client.get(f"/docs/{name}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_titles_are_escaped():
+    page = docs_html("<script>alert(1)</script>")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;: reference" in page
+    assert Parsed(page).inline == ""
 
 
 @pytest.fixture(scope="module")
-def page():
-    return reference_html(make().openapi(), "kronos-nano")
+def keyed(tmp_path_factory):
+    """A server that needs a key."""
+    with served(settings_in(tmp_path_factory.mktemp("keyed"), api_keys=KEY)) as server:
+        yield server
 
 
-@pytest.fixture(scope="module")
-def parsed(page):
-    return Parsed(page)
+@pytest.mark.parametrize("target", ["/", "/docs", *(f"/docs/{name}" for name in TYPES), "/docs/nothing"])
+def test_the_page_and_its_assets_need_a_key_where_the_rest_does(keyed, target):
+    assert get(keyed.address, target).status == 401
+    expected = {"/": 307, "/docs/nothing": 404}.get(target, 200)
+    assert get(keyed.address, target, b"X-API-Key: " + KEY.encode()).status == expected
 
 
-def test_every_operation_is_in_the_contents_and_on_the_page(parsed):
-    orders, others = ["post-orders", "get-orders-number"], ["get-events", "get-plain"]
-    assert list(parsed.articles) == [*orders, *others, "post-files", "get-odd"]
-    assert {f"#{name}" for name in parsed.articles} <= set(parsed.values("href"))
-    words = "".join(parsed.words)
-    for word in ("Small · kronos-nano", "Version 7.8", "What it is.", "Orders", "Files", "Other"):
-        assert word in words
-
-
-def test_parameters_say_where_type_range_default_and_meaning(parsed):
-    words = parsed.articles["get-orders-number"]
-    for word in ("number", "path", "integer", "≥ 1", "wanted", "query", "session", "cookie"):
-        assert word in words
-    assert "list of number" in words
-    assert "[0.1, 0.9]" in words
-    assert "Levels <b>between</b> 0 and 1." in words
-    assert "string or null" in parsed.articles["post-orders"]
-    assert "header" in parsed.articles["post-orders"]
-
-
-def test_fields_of_bodies_are_told_down_to_the_leaves(parsed):
-    words = parsed.articles["post-orders"]
-    for name in ("symbol", "interval", "count", "share", "pair", "maybe", "side", "tree.name", "extra.{name}.close"):
-        assert name in words
-    for told in ('"1h" | "1d"', "1 to 512", "> 0; < 1", "[number, integer]", '"buy" | "sell"', "map of Candle"):
-        assert told in words
-    assert "≤ 9 characters" in words
-    assert 'matches "^[a-z]+$"' in words
-    assert "list of Node" in words  # where it comes again it is named
-    assert "tree.children[]" not in words
-    assert "either (Node).name" in words
-    assert "either (Candle).close" in words
-    assert "Node or Candle or null" in words
-    assert "It stays until cancel." in words
-
-
-def test_responses_and_errors_are_told_by_status(parsed):
-    words = parsed.articles["get-orders-number"]
-    assert "list of [string, number]" in words
-    assert words.index("Responses") < words.index("200") < words.index("Errors") < words.index("404")
-    assert "There is none." in words
-    assert "close" in words
-    assert "422" in words
-    assert "detail[].loc" in words
-
-
-def test_streams_say_what_each_event_holds(parsed):
-    words = parsed.articles["get-events"]
-    for told in ("text/event-stream: stream of object", "string: JSON of Candle", "data.close", "deprecated"):
-        assert told in words
-    assert "curl -N http" in words
-
-
-def test_uploads_are_forms_with_files(parsed):
-    words = parsed.articles["post-files"]
-    for told in ("multipart/form-data: form", "file", "list of file", "note"):
-        assert told in words
-
-
-def curl(parsed, name):
-    """The words of the curl line, as a shell would cut them."""
-    return shlex.split(parsed.articles[name].split("With curl")[1])
-
-
-def test_curl_lines_give_what_is_required_and_survive_a_shell(parsed):
-    here = "http://127.0.0.1:5000"
-    assert curl(parsed, "get-orders-number") == ["curl", f"{here}/orders/1?wanted=a+b%26c", "-b", "session=text"]
-    assert curl(parsed, "post-files") == [
-        *("curl", "-X", "POST", f"{here}/files", "-F", "file=@FILE", "-F", "note=text"),
-    ]
-    place = curl(parsed, "post-orders")
-    assert place[:6] == ["curl", "-X", "POST", f"{here}/orders", "-H", "X-API-Key: KEY"]
-    assert Order.model_validate_json(place[-1]) == Order(symbol="text", share=0.5, pair=(1, 1))
-    assert "Authorization: Bearer KEY" in curl(parsed, "get-plain")
-
-
-def test_keys_that_are_needed_are_named(parsed):
-    assert "Needs a key: header X-API-Key" in parsed.articles["post-orders"]
-    assert "Needs a key: header Authorization: Bearer" in parsed.articles["get-plain"]
-    assert "Needs a key" not in parsed.articles["get-events"]
-
-
-def test_a_server_of_the_document_is_used():
-    app = make()
-    app.servers = [{"url": "https://api.example/v1/"}]
-    assert "curl -N https://api.example/v1/events" in reference_html(app.openapi())
-    app = make()
-    app.servers = [{"url": "/v1"}]
-    assert "http://127.0.0.1:5000/v1/events" in reference_html(app.openapi())
-
-
-def test_names_are_escaped(page, parsed):
-    assert "script" not in parsed.tags
-    assert not {"b", "i", "s"} & set(parsed.tags)
-    for text in ("tag", "alert(1)", "name", "x"):
-        assert f"&lt;script&gt;{text}&lt;/script&gt;" in page
-    assert "It`s odd & <i>so</i>" in parsed.articles["get-odd"]  # one backtick is none
-
-
-def test_nothing_is_loaded_but_the_style_sheet(page, parsed):
-    assert not {"script", "style", "img", "iframe", "object", "form"} & set(parsed.tags)
-    assert parsed.values("src") == []
-    assert all(value.startswith("#") or value in (STYLESHEET, "openapi.json") for value in parsed.values("href"))
-    assert parsed.values("rel") == ["stylesheet"]
-    assert parsed.values("style") == []
-    assert not [name for name, _ in parsed.attributes if name.startswith("on")]
-    for loads in ("url(", "@import", "http"):
-        assert loads not in reference_css()
-
-
-def test_the_page_can_be_walked_by_landmarks_headings_and_links(parsed):
-    for landmark in ("header", "nav", "main", "footer"):
-        assert parsed.tags.count(landmark) == 1
-    levels = [int(tag[1]) for tag in parsed.tags if tag in ("h1", "h2", "h3", "h4", "h5", "h6")]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
-    places = parsed.values("id")
-    assert len(set(places)) == len(places)
-    assert {value[1:] for value in parsed.values("href") if value.startswith("#")} <= set(places)
-    assert set(parsed.values("aria-labelledby")) <= set(places)
-    assert parsed.tags.count("caption") == parsed.tags.count("table") == parsed.values("role").count("region")
-
-
-def test_paths_that_differ_by_a_mark_have_places_of_their_own():
-    app = FastAPI()
-    for path in ("/a-b", "/a/b", "/a/b/title"):
-        app.get(path, operation_id=path)(lambda: None)
-    found = Parsed(reference_html(app.openapi()))
-    assert len(found.articles) == 3
-    assert len(set(found.values("id"))) == len(found.values("id"))
-
-
-def test_the_style_follows_the_readers_system():
-    css = reference_css()
-    assert css.startswith(":root { color-scheme: light dark;")
-    assert "@media (prefers-color-scheme: dark)" in css
-    defined = {part.split(":")[0] for part in css.split("--")[1:]}
-    used = {part.split(")")[0] for part in css.split("var(--")[1:]}
-    assert used <= defined
-
-
-def test_a_document_that_says_little_is_a_page_too():
-    assert Parsed(reference_html({})).articles == {}
-    bare = {"paths": {"/x": {"get": {}}}}
-    assert list(Parsed(reference_html(bare)).articles) == ["get-x"]
-
-
-SELF = {
-    "components": {
-        "schemas": {
-            "Json": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/components/schemas/Json"}}]},
-            "Circle": {"$ref": "#/components/schemas/Circle"},
-            "All": {"allOf": [{"$ref": "#/components/schemas/All"}], "properties": {"a": {"type": "integer"}}},
-            "a/b": {"type": "integer"},
-            "Base": {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
-            "More": {"allOf": [{"$ref": "#/components/schemas/Base"}], "properties": {"x": {"type": "null"}}},
-        }
-    }
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "told", "fields"),
-    [
-        ("Json", "string or list of Json", []),
-        ("Circle", "anything", []),
-        ("All", "All", ["a"]),
-        ("a~1b", "integer", []),
-        ("More", "More", ["id", "x"]),
-        ("Nowhere", "anything", []),
-    ],
-)
-def test_references_are_followed_once(name, told, fields):
-    schemas = Schemas(SELF)
-    schema = {"$ref": f"#/components/schemas/{name}"}
-    assert schemas.type(schema) == told
-    assert [one.name for one in schemas.fields(schema)] == fields
-    assert schemas.field("x", schema, required=True).limits == ""
-    schemas.example(schema)
-
-
-@pytest.mark.parametrize(
-    ("schema", "told"),
-    [
-        ({"type": ["string", "null"]}, "string or null"),
-        ({"type": "string", "format": "date-time"}, "string (date-time)"),
-        ({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "list of (string or null)"),
-        ({"type": "array"}, "list"),
-        ({"properties": {}}, "object"),
-        ({"items": {"type": "integer"}}, "list of integer"),
-        ({"type": "string", "format": "binary"}, "file"),
-        (True, "anything"),
-    ],
-)
-def test_types_in_words(schema, told):
-    assert Schemas({}).type(schema) == told
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        ({"type": "integer", "minimum": 5, "maximum": 10}, 5),
-        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
-        ({"type": "integer", "exclusiveMinimum": 1}, 2),
-        ({"type": "number", "maximum": -3}, -3),
-        ({"type": "boolean"}, True),
-        ({"type": "string", "format": "date"}, "2024-01-31"),
-        ({"type": "string", "examples": ["BTC"]}, "BTC"),
-        ({"enum": ["a", "b"]}, "a"),
-        ({"const": 3}, 3),
-        ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [1, 1]),
-        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, 1),
-        ({"type": ["null", "string"]}, None),
-    ],
-)
-def test_examples_fit(schema, value):
-    assert Schemas({}).example(schema) == value
+@pytest.mark.parametrize("target", ["/docs", *(f"/docs/{name}" for name in TYPES)])
+def test_the_gate_guards_assets_as_it_guards_the_page(live, target):
+    link = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
+    assert get(live.address, target, *link).status == 200
+    assert get(live.address, target, *link, method="POST").status == 403
+    assert get(live.address, target, b"Origin: http://evil.example").status == 403
+    with live.client(headers={"Host": "evil.example"}) as client:
+        assert client.get(target).status_code == 421

@@ -14,10 +14,10 @@ from kronos.candles import COLUMNS, PRICES
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.settings import SourceSettings
-from kronos.sources.coingecko.rows import candle_rows
+from kronos.sources.cache import CandleCache
+from kronos.sources.coingecko.api import candle_rows
 from kronos.sources.coingecko.source import CoinGecko
-from kronos.sources.downloads import Downloads
-from kronos.sources.store import CandleStore
+from kronos.sources.downloads import CachedSource
 from sources.coingecko_wire import Gecko, refusal, serve_gecko
 from sources.wire import Answer, Faults, World, serve, utc, walk
 
@@ -371,10 +371,12 @@ def test_an_address_that_is_none_is_said_without_what_it_holds(setting):
 def test_a_young_candle_left_out_comes_later(tmp_path):
     world = World(SPOT, "2026-03-01 12:10")
     with serve_gecko(world) as server:
-        early = Downloads(met(server), CandleStore(tmp_path)).candles("BTC", H4, end=utc("2026-03-01 08:05"), records=9)
+        early = CachedSource(met(server), CandleCache(tmp_path)).candles(
+            "BTC", H4, end=utc("2026-03-01 08:05"), records=9
+        )
         assert early.end == utc("2026-03-01 04:00")
         world.now = NOW
-        late = Downloads(met(server), CandleStore(tmp_path)).candles("BTC", H4, records=9)
+        late = CachedSource(met(server), CandleCache(tmp_path)).candles("BTC", H4, records=9)
     assert late.end == utc("2026-03-01 08:00")
     assert "gaps" not in {finding.code for finding in late.findings}
 
@@ -460,13 +462,13 @@ def test_downloads_keep_what_came_and_ask_only_for_what_is_new(tmp_path):
     world = World(SPOT, NOW)
     with serve_gecko(world, Gecko("pro", stale="10min")) as server:
         source = met(server, plan="pro")
-        got = Downloads(source, CandleStore(tmp_path)).candles("BTC-USDT", H1, records=2_000)
+        got = CachedSource(source, CandleCache(tmp_path)).candles("BTC-USDT", H1, records=2_000)
         assert (len(got.frame), got.has_volume, got.has_amount) == (2_000, False, False)
         assert got.end == utc("2026-03-01 11:00")
         world.now = "2026-03-01 15:05"
         source.quote("BTC")
         server.requests.clear()
-        again = Downloads(source, CandleStore(tmp_path)).candles("BTC-USDT", H1, records=2_000)
+        again = CachedSource(source, CandleCache(tmp_path)).candles("BTC-USDT", H1, records=2_000)
         assert again.end == utc("2026-03-01 13:00")  # what closed 5 minutes ago may still change
         assert len(server.asked("/ohlc")) <= 2
         truth = world.closed("BTC/USDT", "1h").iloc[-2_001:-1]
@@ -476,7 +478,7 @@ def test_downloads_keep_what_came_and_ask_only_for_what_is_new(tmp_path):
 def test_downloads_say_that_the_demo_plan_is_short(tmp_path):
     with serve_gecko(World(SPOT, NOW)) as server:
         source = met(server)
-        got = Downloads(source, CandleStore(tmp_path)).candles("BTC", H4, records=500)
+        got = CachedSource(source, CandleCache(tmp_path)).candles("BTC", H4, records=500)
     assert len(got.frame) == 179
     assert got.findings[0].code == "short-history"
     assert json.dumps(got.findings[0].message)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest
-from kronos.sources.downloads import Downloads
-from kronos.sources.store import CandleStore, SeriesKey, Stored
+from kronos.sources.cache import CachedSeries, CandleCache, SeriesKey
+from kronos.sources.downloads import CachedSource
 from sources.markets import HOUR, Market, hours, rows
 
 KEY = SeriesKey("memory", "BTC/USDT", HOUR)
@@ -25,7 +25,7 @@ NOW = FRAME.index[1_000] + pd.Timedelta(minutes=20)  # row 1,000 is forming, row
 
 def downloads(folder, **changes):
     market = Market(**({"frame": FRAME, "clock": NOW} | changes))
-    return Downloads(market, CandleStore(folder)), market
+    return CachedSource(market, CandleCache(folder)), market
 
 
 def test_the_latest_closed_candles_come_complete_and_in_order(tmp_path):
@@ -127,10 +127,10 @@ class Windows(Market):
 
 def test_silence_after_the_last_candle_is_no_answer(tmp_path):
     late = Windows(FRAME.iloc[:700], NOW, size=10)
-    Downloads(late, CandleStore(tmp_path)).candles("BTC/USDT", HOUR, end=FRAME.index[900], records=300)
+    CachedSource(late, CandleCache(tmp_path)).candles("BTC/USDT", HOUR, end=FRAME.index[900], records=300)
     ahead = Windows(FRAME.iloc[:850], FRAME.index[999], size=10)
-    Downloads(ahead, CandleStore(tmp_path)).candles("BTC/USDT", HOUR, records=200)
-    source = Downloads(Windows(FRAME, NOW, size=10), CandleStore(tmp_path))
+    CachedSource(ahead, CandleCache(tmp_path)).candles("BTC/USDT", HOUR, records=200)
+    source = CachedSource(Windows(FRAME, NOW, size=10), CandleCache(tmp_path))
     candles = source.candles("BTC/USDT", HOUR, records=600)
     assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[400:1_000])
 
@@ -138,7 +138,7 @@ def test_silence_after_the_last_candle_is_no_answer(tmp_path):
 def test_coverage_without_candles_that_an_older_store_claims_is_not_believed(tmp_path):
     start, stop = (int(FRAME.index[at].timestamp()) * 1_000_000 for at in (0, 950))
     start -= 2 * 3_600_000_000
-    CandleStore(tmp_path).write(KEY, Stored(FRAME.iloc[:700], ((start, stop),)))
+    CandleCache(tmp_path).write(KEY, CachedSeries(FRAME.iloc[:700], ((start, stop),)))
     source, market = downloads(tmp_path)
     assert len(source.candles("BTC/USDT", HOUR, records=1_000)) == 1_000
     assert market.pages == 3
@@ -264,8 +264,8 @@ def test_a_damaged_file_is_set_aside_and_fetched_afresh(tmp_path):
 @given(st.data())
 @settings(max_examples=200)
 def test_whatever_is_damaged_is_noticed_or_harmless(tmp_path_factory, data):
-    store = CandleStore(tmp_path_factory.mktemp("store"))
-    path = store.write(KEY, Stored(FRAME.iloc[:20], ((1, 2),), 3))
+    store = CandleCache(tmp_path_factory.mktemp("store"))
+    path = store.write(KEY, CachedSeries(FRAME.iloc[:20], ((1, 2),), 3))
     whole = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)):
         whole[at] ^= data.draw(st.integers(1, 255))
@@ -308,12 +308,12 @@ def test_processes_take_turns(tmp_path):
 def test_waiting_for_another_process_is_said(tmp_path, caplog):
     import threading
 
-    store = CandleStore(tmp_path)
+    store = CandleCache(tmp_path)
     caplog.set_level(logging.INFO, "kronos.sources")
     held = threading.Event()
 
     def hold():
-        with CandleStore(tmp_path).lock(KEY):
+        with CandleCache(tmp_path).lock(KEY):
             held.set()
             while "waiting for it" not in caplog.text:
                 time.sleep(0.01)
@@ -338,9 +338,9 @@ def test_any_reader_of_parquet_opens_the_store(tmp_path):
     "symbol", ["BTC/USDT:USDT", "../../etc", "..", ".hidden", "a b", "con", "日经", "%2F", "x" * 40]
 )
 def test_names_stay_in_the_store_and_apart(tmp_path, symbol):
-    store = CandleStore(tmp_path)
+    store = CandleCache(tmp_path)
     key = SeriesKey("memory", symbol, HOUR)
-    path = store.write(key, Stored(FRAME.iloc[:3]))
+    path = store.write(key, CachedSeries(FRAME.iloc[:3]))
     assert path.resolve().is_relative_to(tmp_path.resolve())
     assert len(path.relative_to(tmp_path).parts) == 3
     assert store.series() == [key]
@@ -349,7 +349,7 @@ def test_names_stay_in_the_store_and_apart(tmp_path, symbol):
 
 def test_names_stay_apart_where_case_does_not_count_and_are_possible_on_windows(tmp_path):
     names = ["KPEPE/USDC", "kPEPE/USDC", "Kpepe/USDC", "CON", "nul", "COM1", "PRN.L", "BRK.", "BRK", "BRK ", "bitcoin"]
-    folders = [CandleStore(tmp_path).path(SeriesKey("memory", name, HOUR)).parent.name for name in names]
+    folders = [CandleCache(tmp_path).path(SeriesKey("memory", name, HOUR)).parent.name for name in names]
     assert len({folder.lower() for folder in folders}) == len(names)
     stems = {folder.partition(".")[0].lower() for folder in folders}
     assert not stems & {"con", "nul", "com1", "prn"}
@@ -358,9 +358,9 @@ def test_names_stay_apart_where_case_does_not_count_and_are_possible_on_windows(
 
 
 def test_a_file_under_another_name_is_refused(tmp_path):
-    store = CandleStore(tmp_path)
+    store = CandleCache(tmp_path)
     other = SeriesKey("memory", "ETH/USDT", HOUR)
-    store.write(KEY, Stored(FRAME.iloc[:3])).rename(tmp_path / "moved")
+    store.write(KEY, CachedSeries(FRAME.iloc[:3])).rename(tmp_path / "moved")
     store.path(other).parent.mkdir(parents=True)
     (tmp_path / "moved").rename(store.path(other))
     with pytest.raises(DataError, match="holds memory BTC/USDT 1h, not memory ETH/USDT 1h"):

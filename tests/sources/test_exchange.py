@@ -24,7 +24,7 @@ from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.settings import SourceSettings
 from kronos.sources import Page, PageSource
-from kronos.sources.exchanges import Exchange
+from kronos.sources.exchanges import CcxtSource
 from kronos.sources.exchanges.client import Client
 from sources.binance_wire import binance
 from sources.coingecko_wire import serve_gecko
@@ -60,9 +60,9 @@ def server(world: World) -> Iterator[Server]:
         yield running
 
 
-def reach(name: str, server: Server, wait: float = 0.005, **more: object) -> Exchange:
+def reach(name: str, server: Server, wait: float = 0.005, **more: object) -> CcxtSource:
     """An exchange that asks a server on loopback."""
-    return Exchange(name, SourceSettings.model_validate({"base_url": server.url, **more}), wait=wait)
+    return CcxtSource(name, SourceSettings.model_validate({"base_url": server.url, **more}), wait=wait)
 
 
 def pages(source: PageSource, symbol: str, interval: str, start: str, end: str) -> Iterator[Page]:
@@ -285,13 +285,13 @@ def test_a_page_needs_no_resolving_before_it(name, server):
 
 
 def test_intervals_are_the_exchanges_own():
-    source = Exchange("binance")
+    source = CcxtSource("binance")
     served = source.intervals("BTC/USDT")
     assert [str(one) for one in served][:3] == ["1s", "1m", "3m"]
     assert str(served[-1]) == "1mo"
     assert [one.seconds for one in served] == sorted(one.seconds for one in served)
     assert "1s" not in [str(one) for one in source.intervals("BTC/USDT:USDT")]
-    assert {"1h", "6h", "1d", "3mo"} <= {str(one) for one in Exchange("okx").intervals("BTC/USDT")}
+    assert {"1h", "6h", "1d", "3mo"} <= {str(one) for one in CcxtSource("okx").intervals("BTC/USDT")}
 
 
 def test_an_interval_it_does_not_serve_is_refused(server):
@@ -310,7 +310,7 @@ def test_the_exchanges_clock_decides(name, world, server):
 
 def test_where_an_exchange_tells_no_time_this_machines_does():
     before = pd.Timestamp.now(tz="UTC")
-    assert before <= Exchange("cryptocom").now() <= pd.Timestamp.now(tz="UTC")
+    assert before <= CcxtSource("cryptocom").now() <= pd.Timestamp.now(tz="UTC")
 
 
 def test_where_an_exchange_tells_no_time_its_answers_dates_do(world):
@@ -391,7 +391,7 @@ def test_what_does_not_pass_is_said_in_one_sentence(name, fault, tries, words, w
 def test_an_exchange_that_is_not_there_is_said_with_the_mend():
     settings = SourceSettings(base_url=f"http://127.0.0.1:{free_port()}", attempts=2)
     with pytest.raises(SourceError) as caught:
-        Exchange("binance", settings, wait=0.005).resolve("BTC/USDT")
+        CcxtSource("binance", settings, wait=0.005).resolve("BTC/USDT")
     assert str(caught.value) == (
         "binance could not be reached (connection refused), 2 times within 1 s; "
         "check the network, or set a proxy with KRONOS_SOURCES__BINANCE__PROXY."
@@ -501,25 +501,25 @@ def test_a_base_url_may_have_a_path(world):
 
     with serve(world, [gateway]) as server:
         settings = SourceSettings(base_url=server.url + "/gate/way/")
-        assert Exchange("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+        assert CcxtSource("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
 
 
 def test_a_proxy_is_used_where_the_settings_name_one(server):
     settings = SourceSettings(base_url="http://exchange.invalid", proxy=server.url)
-    assert Exchange("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+    assert CcxtSource("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
     assert server.requests[0].headers["Host"] == "exchange.invalid"
 
 
 def test_a_proxy_is_used_where_the_environment_names_one(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", server.url)
     settings = SourceSettings(base_url="http://exchange.invalid")
-    assert Exchange("binance", settings, wait=0.005).resolve("btc") == "BTC/USDT"
+    assert CcxtSource("binance", settings, wait=0.005).resolve("btc") == "BTC/USDT"
 
 
 def test_a_proxy_that_is_not_there_is_said():
     settings = SourceSettings(proxy=f"http://user:secret@127.0.0.1:{free_port()}", attempts=1)
     with pytest.raises(SourceError, match=r"through the proxy \(.*\); check KRONOS_SOURCES__OKX__PROXY") as caught:
-        Exchange("okx", settings, wait=0.005).resolve("btc")
+        CcxtSource("okx", settings, wait=0.005).resolve("btc")
     assert "secret" not in str(caught.value)
 
 
@@ -565,7 +565,7 @@ def hosts(server: Server) -> list[str]:
 @pytest.mark.parametrize("fault", ["", "reset"])
 def test_binance_is_reached_at_its_data_host_where_the_usual_one_refuses(fault, outside, world):
     world.faults = Faults(script=[fault])
-    source = Exchange("binance", SourceSettings(proxy=outside.url), wait=0.005)
+    source = CcxtSource("binance", SourceSettings(proxy=outside.url), wait=0.005)
     assert source.resolve("BTCUSDT") == "BTC/USDT"
     same(
         collect(source, "BTC/USDT", "1d", "2024-02-01", "2024-02-20"),
@@ -575,7 +575,7 @@ def test_binance_is_reached_at_its_data_host_where_the_usual_one_refuses(fault, 
 
 
 def test_futures_have_no_spare_host(outside):
-    source = Exchange("binance", SourceSettings(proxy=outside.url), wait=0.005)
+    source = CcxtSource("binance", SourceSettings(proxy=outside.url), wait=0.005)
     with pytest.raises(SourceError, match="binance answered 451"):
         source.resolve("BTC-USDT-SWAP")
     assert source.resolve("BTC-USDT") == "BTC/USDT"
@@ -586,7 +586,7 @@ def test_an_untrusted_certificate_is_said_and_not_asked_again(outside, monkeypat
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
     with pytest.raises(SourceError, match="its certificate cannot be verified"):
-        Exchange("okx", SourceSettings(proxy=outside.url), wait=0.005).resolve("btc")
+        CcxtSource("okx", SourceSettings(proxy=outside.url), wait=0.005).resolve("btc")
     assert outside.requests == []
 
 
@@ -595,26 +595,26 @@ def test_an_untrusted_certificate_is_said_and_not_asked_again(outside, monkeypat
 
 def test_an_unknown_exchange_is_told_with_the_nearest():
     with pytest.raises(ParameterError, match=r"no exchange 'binanse'; did you mean binance\?"):
-        Exchange("binanse")
+        CcxtSource("binanse")
     with pytest.raises(ParameterError, match="no exchange 'qqqqqqqq'; take one"):
-        Exchange("qqqqqqqq")
+        CcxtSource("qqqqqqqq")
 
 
 def test_an_exchange_without_candles_is_refused():
     with pytest.raises(ParameterError, match="serves no candles"):
-        Exchange("blockchaincom")
+        CcxtSource("blockchaincom")
 
 
 @pytest.mark.parametrize("url", ["exchange.example", "ftp://host", "http://", "http://host:99999", "http://h/?a=1"])
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__BASE_URL is no address"):
-        Exchange("okx", SourceSettings(base_url=url))
+        CcxtSource("okx", SourceSettings(base_url=url))
 
 
 @pytest.mark.parametrize("url", ["proxy.example:8080", "gopher://user:secret@host", "http://"])
 def test_a_proxy_that_is_none_is_refused(url):
     with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__PROXY is no proxy") as caught:
-        Exchange("okx", SourceSettings(proxy=url))
+        CcxtSource("okx", SourceSettings(proxy=url))
     assert "secret" not in str(caught.value)
 
 
@@ -623,7 +623,7 @@ def test_keys_are_taken_from_settings_or_environment_and_travel_nowhere(server, 
     given = SourceSettings.model_validate({"base_url": server.url, "api_key": "from-the-settings", "attempts": 1})
     client = Client("binance", given, 0.005)
     assert (client.api.apiKey, client.api.secret) == ("from-the-settings", "from-the-environment")
-    source = Exchange("binance", given, wait=0.005)
+    source = CcxtSource("binance", given, wait=0.005)
     collect(source, "BTC/USDT", "1d", "2024-02-01", "2024-02-20")
     assert "from-the" not in repr(server.requests)
     world.faults = Faults(script=["401"])
@@ -679,7 +679,7 @@ def run(program: str) -> str:
 
 
 def test_ccxt_is_imported_only_where_it_is_used_and_may_be_absent():
-    assert run("import sys, kronos.sources.exchanges.exchange; print('ccxt' in sys.modules)") == "False"
+    assert run("import sys, kronos.sources.exchanges.source; print('ccxt' in sys.modules)") == "False"
     program = """
 import sys
 sys.modules["ccxt"] = None

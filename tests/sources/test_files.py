@@ -13,7 +13,7 @@ from kronos.candles import read_candles
 from kronos.errors import DataError, KronosError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources import CandleSource
-from kronos.sources.files import Files
+from kronos.sources.files import FileSource
 from sources.markets import hours, rows
 
 HOUR, DAY = Interval(1, "h"), Interval(1, "d")
@@ -41,7 +41,7 @@ def long(*symbols: str) -> bytes:
 
 def test_a_file_is_found_by_the_symbol_and_interval_in_its_name(folder):
     put(folder, "BTC-USDT-SWAP_1h.csv", "ETHUSDT_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert isinstance(source, CandleSource)
     candles = source.candles("btc/usdt swap", HOUR)
     assert (candles.symbol, candles.interval, candles.source) == ("BTC-USDT-SWAP", HOUR, "BTC-USDT-SWAP_1h.csv")
@@ -58,20 +58,20 @@ def test_a_file_is_found_by_the_symbol_and_interval_in_its_name(folder):
 )
 def test_endings_and_intervals_are_written_in_many_ways(folder, name, data):
     (folder / name).write_bytes(data)
-    assert len(Files(folder).candles("BTC", HOUR)) == 30
+    assert len(FileSource(folder).candles("BTC", HOUR)) == 30
 
 
 def test_feather_and_parquet_are_read(folder):
     FRAME.reset_index().to_parquet(folder / "A_1h.parquet")
     FRAME.reset_index().to_feather(folder / "B_1h.feather")
-    source = Files(folder)
+    source = FileSource(folder)
     for symbol in source.symbols():
         assert source.candles(symbol, HOUR).timezone == "UTC"
 
 
 def test_a_name_without_interval_leaves_it_to_the_times(folder):
     put(folder, "BTCUSDT.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.intervals("BTC-USDT") == (HOUR,)
     assert source.candles("BTC-USDT", HOUR).symbol == "BTCUSDT"
     with pytest.raises(ParameterError, match="candles has no 1d candles of BTCUSDT; it has 1h"):
@@ -81,12 +81,12 @@ def test_a_name_without_interval_leaves_it_to_the_times(folder):
 def test_a_name_that_contradicts_the_times_is_refused(folder):
     put(folder, "BTC_1d.csv")
     with pytest.raises(DataError, match=r"BTC_1d.csv is named 1d, but its times say otherwise"):
-        Files(folder).candles("BTC", DAY)
+        FileSource(folder).candles("BTC", DAY)
 
 
 def test_vendors_are_named_only_where_several_tell_of_a_symbol(folder):
     put(folder, "AAPL_lean_1h.csv", "AAPL_stocknet_1h.csv", "AIG_lean_1h.csv", "BTC_USDT_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.symbols() == ("AAPL_lean", "AAPL_stocknet", "AIG", "BTC_USDT")
     assert source.candles("AIG", HOUR).symbol == "AIG"
     assert source.candles("aapl-lean", HOUR).source == "AAPL_lean_1h.csv"
@@ -100,13 +100,13 @@ def test_two_formats_of_one_series_are_not_chosen_between(folder):
     put(folder, "BTC_1h.csv")
     FRAME.reset_index().to_parquet(folder / "BTC_1h.parquet")
     with pytest.raises(ParameterError, match=r"in BTC_1h.csv and in BTC_1h.parquet; name one of the files instead"):
-        Files(folder).candles("BTC", HOUR)
-    assert len(Files(folder / "BTC_1h.csv").candles("BTC", HOUR)) == 30
+        FileSource(folder).candles("BTC", HOUR)
+    assert len(FileSource(folder / "BTC_1h.csv").candles("BTC", HOUR)) == 30
 
 
 def test_letters_as_written_win_over_alike_ones(folder):
     put(folder, "DCE.a_1h.csv", "DCE.A_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.candles("DCE.a", HOUR).symbol == "DCE.a"
     with pytest.raises(ParameterError, match="ask for"):
         source.candles("dcea", HOUR)
@@ -114,7 +114,7 @@ def test_letters_as_written_win_over_alike_ones(folder):
 
 def test_simulated_files_are_labelled_and_never_taken_for_real_ones(folder):
     put(folder, "BTC-USDT_1h.csv", "simulated_BTC-USDT_1h.csv", "simulated_ETH-USDT_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.simulated
     assert not source.candles("BTC-USDT", HOUR).simulated
     assert source.candles("simulated_BTC-USDT", HOUR).simulated
@@ -126,7 +126,7 @@ def test_simulated_files_are_labelled_and_never_taken_for_real_ones(folder):
 def test_a_column_may_name_the_instruments(folder):
     (folder / "everything_1h.csv").write_bytes(long("BTC/USDT", "ETH/USDT"))
     (folder / "one.csv").write_bytes(long("SOL/USDT"))
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.symbols() == ("BTC/USDT", "ETH/USDT", "SOL/USDT")
     assert source.candles("eth-usdt", HOUR).frame.equals(rows(hours("2024-01-01", 30), 1).tz_localize(None))
     assert source.candles("one", HOUR).symbol == "SOL/USDT"
@@ -139,13 +139,13 @@ def test_a_broken_file_says_so_where_the_symbol_could_be_in_it(folder):
     (folder / "everything.csv").write_bytes(long("BTC", "ETH").replace(b",1", b",x"))
     put(folder, "SOL_1h.csv")
     with pytest.raises(DataError, match="everything"):
-        Files(folder).candles("BTC", HOUR)
-    assert len(Files(folder).candles("SOL", HOUR)) == 30
+        FileSource(folder).candles("BTC", HOUR)
+    assert len(FileSource(folder).candles("SOL", HOUR)) == 30
 
 
 def test_a_single_file_whatever_its_ending(folder):
     put(folder, "prices.txt")
-    source = Files(folder / "prices.txt")
+    source = FileSource(folder / "prices.txt")
     assert source.symbols() == ("prices",)
     assert len(source.candles("Prices", HOUR)) == 30
 
@@ -156,7 +156,7 @@ def test_other_files_and_tables_do_not_disturb(folder):
     (folder / "MANIFEST.csv").write_text("path,symbol,freq,rows\nBTC_1h.csv,BTC,1h,30\n")
     (folder / "broken_1h.parquet").write_bytes(b"PAR1")
     (folder / "deeper_1h.csv").mkdir()
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.symbols() == ("BTC", "broken")
     assert source.now() == pd.Timestamp("2024-01-02 06:00", tz="UTC")
     with pytest.raises(DataError, match=r"broken_1h.parquet"):
@@ -166,9 +166,9 @@ def test_other_files_and_tables_do_not_disturb(folder):
 def test_unknown_symbols_name_the_nearest(folder):
     put(folder, "AAPL_lean_1h.csv", "MSFT_1h.csv")
     with pytest.raises(ParameterError, match="candles has no 'APPL'; did you mean AAPL"):
-        Files(folder).candles("APPL", HOUR)
+        FileSource(folder).candles("APPL", HOUR)
     with pytest.raises(ParameterError, match="it has AAPL, MSFT"):
-        Files(folder).intervals("000001")
+        FileSource(folder).intervals("000001")
 
 
 @pytest.mark.parametrize(
@@ -178,24 +178,24 @@ def test_a_symbol_is_no_path(folder, symbol):
     put(folder.parent, "secret_1h.csv", "secret.csv")
     put(folder, "BTC_1h.csv")
     with pytest.raises(ParameterError, match="has no"):
-        Files(folder).candles(symbol, HOUR)
+        FileSource(folder).candles(symbol, HOUR)
 
 
 def test_times_asked_for_are_utc_and_a_naive_clock_counts_as_utc(folder):
     put(folder, "BTC_1h.csv")
     window = {"start": pd.Timestamp("2024-01-01 05:00", tz="UTC"), "end": pd.Timestamp("2024-01-01 07:00")}
-    naive = Files(folder).candles("BTC", HOUR, **window)
+    naive = FileSource(folder).candles("BTC", HOUR, **window)
     assert naive.timezone is None
     assert list(naive.index.hour) == [5, 6]
-    placed = Files(folder, timezone="Asia/Shanghai").candles("BTC", HOUR, **window)
+    placed = FileSource(folder, timezone="Asia/Shanghai").candles("BTC", HOUR, **window)
     assert placed.timezone == "Asia/Shanghai"
     assert list(placed.index.hour) == [13, 14]
-    assert Files(folder, timezone="Asia/Shanghai").now() == pd.Timestamp("2024-01-01 22:00", tz="UTC")
+    assert FileSource(folder, timezone="Asia/Shanghai").now() == pd.Timestamp("2024-01-01 22:00", tz="UTC")
 
 
 def test_the_latest_records_and_what_lacks(folder):
     put(folder, "BTC_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     assert source.candles("BTC", HOUR, records=4).frame.equals(source.candles("BTC", HOUR).frame.tail(4))
     short = source.candles("BTC", HOUR, records=50)
     assert [(one.code, one.count) for one in short.findings if one.code == "short-history"] == [("short-history", 20)]
@@ -210,7 +210,7 @@ def test_the_latest_records_and_what_lacks(folder):
 
 def test_what_is_given_belongs_to_the_caller_and_changed_files_show(folder):
     put(folder, "BTC_1h.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     mine = source.candles("BTC", HOUR).frame
     mine.iloc[:] = 1.0
     assert source.candles("BTC", HOUR).frame.equals(read_candles(folder / "BTC_1h.csv").frame)
@@ -224,11 +224,11 @@ def test_what_is_given_belongs_to_the_caller_and_changed_files_show(folder):
 
 def test_missing_and_empty_places(folder):
     with pytest.raises(DataError, match="no file or folder"):
-        Files(folder / "nowhere")
+        FileSource(folder / "nowhere")
     with pytest.raises(DataError, match="holds no CSV, Feather or Parquet files"):
-        Files(folder).symbols()
+        FileSource(folder).symbols()
     with pytest.raises(ParameterError, match="no timezone"):
-        Files(folder, timezone="Mars/Olympus")
+        FileSource(folder, timezone="Mars/Olympus")
 
 
 PIECE = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=6)
@@ -251,7 +251,7 @@ def test_any_symbol_in_a_name_is_found_in_any_notation(
     symbol = between.join(pieces)
     put(folder, f"{'simulated_' if simulated else ''}{symbol}_{interval}{ending}")
     wanted = asked.join(pieces)
-    candles = Files(folder).candles(wanted.lower() if lower else wanted, HOUR)
+    candles = FileSource(folder).candles(wanted.lower() if lower else wanted, HOUR)
     assert candles.symbol == symbol
     assert candles.simulated is simulated
 
@@ -264,7 +264,7 @@ def test_any_symbol_in_a_name_is_found_in_any_notation(
 def test_whatever_the_name_and_the_symbol(tmp_path_factory, name, symbol):
     folder = tmp_path_factory.mktemp("odd")
     put(folder, f"x{name}.csv")
-    source = Files(folder)
+    source = FileSource(folder)
     for asked in (symbol, *source.symbols()):
         with suppress(KronosError):
             assert len(source.candles(asked, HOUR)) == 30
@@ -272,7 +272,7 @@ def test_whatever_the_name_and_the_symbol(tmp_path_factory, name, symbol):
 
 def test_a_folder_of_real_candles(shared):
     place = shared / "data" / "candles" / "us_equity"
-    source = Files(place)
+    source = FileSource(place)
     symbols = source.symbols()
     assert len(symbols) == len(set(symbols)) == 100
     for symbol in symbols[:10]:

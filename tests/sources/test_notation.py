@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.errors import ParameterError
-from kronos.sources.exchanges.notation import Instrument, find, kinds_asked, taken_apart
+from kronos.sources.exchanges.symbols import Instrument, find, kinds_asked, parse_symbol
 
 SPOT = [
     Instrument("BTC/USDT", "BTCUSDT", "BTC", "USDT"),
@@ -146,6 +146,6 @@ def test_any_text_finds_a_market_or_is_refused_in_one_sentence(text):
 
 @given(st.text(max_size=20))
 def test_a_symbol_has_parts_or_names_no_market(text):
-    said = outcome(lambda: taken_apart(text).joined)
+    said = outcome(lambda: parse_symbol(text).joined)
     assert said
     assert not said.startswith("refused: ") or "names no market" in said

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from kronos.errors import ParameterError
 from kronos.settings import get_settings
-from kronos.sources.addresses import checked_base, checked_proxy
-from kronos.sources.clocks import AnswerClock
-from kronos.sources.retrying import seconds_asked
+from kronos.sources.http import ServerClock, checked_base, checked_proxy, seconds_asked
 
 
 @given(st.text(max_size=30) | st.from_regex(r"(https?|socks5)://[a-z@:\[\]./0-9]*", fullmatch=True))
@@ -42,13 +40,13 @@ def test_settings_that_cannot_be(monkeypatch, name, value, words):
     | st.from_regex(r"Mon, [0-9]{1,3} Jan [0-9]{1,20} [0-9]{1,2}:[0-9]{2}:[0-9]{2} [+-][0-9]{1,15}", fullmatch=True)
 )
 def test_any_date_of_an_answer_is_read_or_ignored(text):
-    AnswerClock().note(text)
+    ServerClock().note(text)
     asked = seconds_asked(text)
     assert asked is None or asked >= 0
 
 
 def test_the_latest_answers_date_is_the_time():
-    clock = AnswerClock()
+    clock = ServerClock()
     assert not clock.heard
     assert abs(clock.now() - pd.Timestamp.now(tz="UTC")) < pd.Timedelta(minutes=1)
     for date in (

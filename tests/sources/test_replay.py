@@ -15,9 +15,9 @@ from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources import CandleSource, open_source
-from kronos.sources.files import Files
+from kronos.sources.files import FileSource
 from kronos.sources.replay import Replay
-from kronos.sources.simulation import Simulated
+from kronos.sources.simulation import SimulatedSource
 from sources.markets import rows
 
 HOUR, DAY = Interval(1, "h"), Interval(1, "d")
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said():
 def test_a_folder_is_replayed(tmp_path):
     recorded().frame.to_csv(tmp_path / "BTC-USDT_1h.csv", index_label="timestamps")
     recorded(interval=DAY, count=9).frame.to_csv(tmp_path / "BTC-USDT_1d.csv", index_label="timestamps")
-    source = Replay(Files(tmp_path), at=START + pd.Timedelta("3D1h"))
+    source = Replay(FileSource(tmp_path), at=START + pd.Timedelta("3D1h"))
     assert source.intervals("BTC-USDT") == (HOUR, DAY)
     assert len(source.candles("BTC-USDT", HOUR)) == 73
     assert len(source.candles("BTC-USDT", DAY)) == 3
@@ -183,9 +183,9 @@ def test_naive_times_count_as_utc():
 
 @pytest.mark.parametrize("market", ["crypto", "ashare", "fx"])
 def test_a_simulation_replayed_is_the_simulation_at_that_time(market):
-    later = Simulated(1, market=market, clock=lambda: at("2025-06-01"))
+    later = SimulatedSource(1, market=market, clock=lambda: at("2025-06-01"))
     for now in (at("2025-03-12 06:17"), at("2025-03-09 21:00"), at("2025-03-31 23:00")):
-        then = Simulated(1, market=market, clock=lambda now=now: now)
+        then = SimulatedSource(1, market=market, clock=lambda now=now: now)
         source = Replay(later, at=now)
         for interval in (Interval(15, "m"), HOUR, DAY, Interval(1, "w"), Interval(1, "mo")):
             asked = {"records": 20}
@@ -225,7 +225,7 @@ def test_waiting_can_be_stopped():
 
 
 def test_a_clock_finer_than_the_candles_times_finds_them():
-    candles = Simulated(1, clock=lambda: pd.Timestamp("2024-03-01", tz="UTC")).candles("BTC", Interval(1, "h"))
+    candles = SimulatedSource(1, clock=lambda: pd.Timestamp("2024-03-01", tz="UTC")).candles("BTC", Interval(1, "h"))
     coarse = replace(candles, frame=candles.frame.set_axis(candles.index.as_unit("s")).iloc[-50:])
     wall = iter([0.0, *[1.123456789] * 9])
     replay = Replay({("BTC", "1h"): coarse}, at=coarse.end, speed=1.7, clock=lambda: next(wall))

@@ -16,7 +16,7 @@ from kronos.calendars.future import future_times
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources import CandleSource, open_source
-from kronos.sources.simulation import Simulated
+from kronos.sources.simulation import SimulatedSource
 
 NOW = pd.Timestamp("2025-06-18 12:34:56", tz="UTC")
 MARKETS = ("crypto", "ashare", "us", "fx")
@@ -24,7 +24,7 @@ PRICES = ["open", "high", "low", "close"]
 
 
 def world(seed=0, market="crypto", now=NOW):
-    return Simulated(seed, market=market, clock=lambda: now)
+    return SimulatedSource(seed, market=market, clock=lambda: now)
 
 
 def frame(source, interval, symbol="BTC-USDT", **span):
@@ -77,10 +77,10 @@ def test_what_is_wrong_is_said():
     with pytest.raises(ParameterError, match="empty"):
         world().intervals("  ")
     with pytest.raises(ParameterError, match="did you mean crypto"):
-        Simulated(market="cripto")
+        SimulatedSource(market="cripto")
     for seed in (-1, 1.5, True, "1"):
         with pytest.raises(ParameterError, match="seed must be a whole number"):
-            Simulated(seed)
+            SimulatedSource(seed)
     with pytest.raises(ParameterError, match="no 7m candles of BTC-USDT; it has 1m, 3m"):
         frame(world(), "7m")
     with pytest.raises(ParameterError, match="not after the start"):
@@ -109,7 +109,9 @@ def test_the_command_line_can_name_it():
 
 # --- the same whatever is asked for -----------------------------------------------------------------------------
 
-INTERVALS = [(market, str(interval)) for market in MARKETS for interval in Simulated(market=market).intervals("X")]
+INTERVALS = [
+    (market, str(interval)) for market in MARKETS for interval in SimulatedSource(market=market).intervals("X")
+]
 
 
 @given(

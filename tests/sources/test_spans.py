@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kronos.sources.spans import add, before, missing
+from kronos.sources.cache import clip, subtract, union
 
 POINTS = st.integers(0, 40)
 SPANS = st.lists(st.tuples(POINTS, POINTS), max_size=8)
@@ -17,12 +17,12 @@ def cells(spans):
 def test_spans_behave_like_sets_of_points(given_spans, wanted):
     known = ()
     for span in given_spans:
-        known = add(known, span)
+        known = union(known, span)
     assert cells(known) == cells(given_spans)
     assert all(a < b for a, b in known)
     assert all(first[1] < second[0] for first, second in pairwise(known))
-    gaps = missing(known, wanted)
+    gaps = subtract(known, wanted)
     assert cells(gaps) == cells([wanted]) - cells(known)
     assert all(a < b for a, b in gaps)
-    assert cells(before(known, wanted[0])) == {point for point in cells(known) if point < wanted[0]}
-    assert all(a < b for a, b in before(known, wanted[0]))
+    assert cells(clip(known, wanted[0])) == {point for point in cells(known) if point < wanted[0]}
+    assert all(a < b for a, b in clip(known, wanted[0]))

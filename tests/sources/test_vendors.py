@@ -15,8 +15,7 @@ from kronos.candles import COLUMNS
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.settings import SourceSettings
-from kronos.sources.vendors.adapters import AkShare, Baostock, Yahoo
-from kronos.sources.vendors.rows import akshare_rows, baostock_rows, chinese_code, yahoo_rows
+from kronos.sources.equities import AkShare, Baostock, Yahoo, akshare_rows, baostock_rows, chinese_code, yahoo_rows
 
 M1, M5, H1, D1, W1, MO1 = (Interval.parse(one) for one in ("1m", "5m", "1h", "1d", "1w", "1mo"))
 VENDORS = [(Yahoo, "yfinance"), (Baostock, "baostock"), (AkShare, "akshare")]

@@ -15,7 +15,7 @@ from kronos.intervals import Interval
 from kronos.provenance import frame_digest
 from kronos.settings import get_settings
 from kronos.sources import open_source
-from kronos.sources.store import CandleStore
+from kronos.sources.cache import CandleCache
 from sources.coingecko_wire import Gecko, serve_gecko
 from sources.wire import Faults, World, serve, serve_apart, walk
 
@@ -149,8 +149,8 @@ def test_a_download_that_was_killed_goes_on_where_it_was(name, tmp_path, undistu
         killed.send_signal(signal.SIGKILL)
         assert killed.wait() == -signal.SIGKILL
         before = len(candle_requests(url))
-        [key] = CandleStore(tmp_path / "data" / "candles").series()
-        assert 0 < len(CandleStore(tmp_path / "data" / "candles").read(key).frame) < 6_000
+        [key] = CandleCache(tmp_path / "data" / "candles").series()
+        assert 0 < len(CandleCache(tmp_path / "data" / "candles").read(key).frame) < 6_000
         assert digest(fetching(name, url, tmp_path, "--records", "6000")) == undisturbed[name]
         assert len(candle_requests(url)) - before < pages
 

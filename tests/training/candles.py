@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.datasets.training_data import TrainingData, open_training_data
-from kronos.datasets.windows import WindowDataset, WindowSettings, batches
+from kronos.datasets.batching import batches
+from kronos.datasets.training_data import TrainingData, WindowSettings, open_training_data
+from kronos.datasets.windows import WindowDataset
 from kronos.inference import KronosPredictor
 from kronos.nn import KronosTokenizer
 from kronos.training.objectives import ModelObjective, Objective, TokenizerObjective

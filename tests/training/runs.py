@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.datasets.training_data import open_training_data
-from kronos.datasets.windows import WindowDataset, WindowSettings
+from kronos.datasets.training_data import WindowSettings, open_training_data
+from kronos.datasets.windows import WindowDataset
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.training.loop import Fitted, fit
-from kronos.training.monitors import TrainingMonitor
+from kronos.training.callbacks import TrainingCallback
+from kronos.training.config import TrainingArguments
 from kronos.training.objectives import ModelObjective, TokenizerObjective
-from kronos.training.settings import StageSettings
+from kronos.training.trainer import TrainResult, fit
 
 BITS = 4
 WINDOWS = WindowSettings(lookback=16, predict=4, shortest=12)
@@ -60,11 +60,11 @@ def objective(kind: str, dropout: float = 0.0, **options: Any) -> ModelObjective
     return ModelObjective(model(dropout=dropout), tokenizer(), **options)
 
 
-def small(**changes: Any) -> StageSettings:
-    return StageSettings.model_validate({**SMALL, **changes})
+def small(**changes: Any) -> TrainingArguments:
+    return TrainingArguments.model_validate({**SMALL, **changes})
 
 
-def datasets(candles: Path, settings: StageSettings) -> tuple[WindowDataset, WindowDataset]:
+def datasets(candles: Path, settings: TrainingArguments) -> tuple[WindowDataset, WindowDataset]:
     data = open_training_data(candles, windows=WINDOWS, cache=candles.parent / "cache", quality="none")
     train = WindowDataset(data, "train", WINDOWS)
     train = WindowDataset(data, "train", WINDOWS, samples=settings.samples(train.available))
@@ -73,14 +73,14 @@ def datasets(candles: Path, settings: StageSettings) -> tuple[WindowDataset, Win
 
 def train(
     candles: Path, folder: Path, kind: str = "model", *, monitors=(), resume=True, options=None, **changes
-) -> Fitted:
+) -> TrainResult:
     """Train a tiny network from end to end; ``options`` are the objective's, ``changes`` the settings'."""
     settings = small(**changes)
     parts = datasets(candles, settings)
     return fit(objective(kind, **(options or {})), *parts, settings, folder, monitors=monitors, resume=resume)
 
 
-class Killer(TrainingMonitor):
+class Killer(TrainingCallback):
     """Kills its process, as ``kill -9`` does, after a step."""
 
     def __init__(self, step: int) -> None:
@@ -93,9 +93,9 @@ class Killer(TrainingMonitor):
 
 def kill_while_writing(number: int) -> None:
     """Have this process killed when it has written so many files, and is about to put the next in its place."""
-    from kronos import storage
+    from kronos import atomic
 
-    publish, count = storage._publish, [0]
+    publish, count = atomic._publish, [0]
 
     def publish_or_die(temporary: Path, final: Path) -> None:
         count[0] += 1
@@ -103,7 +103,7 @@ def kill_while_writing(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         publish(temporary, final)
 
-    storage._publish = publish_or_die
+    atomic._publish = publish_or_die
 
 
 def main(asked: Mapping[str, Any]) -> None:

@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.walks import candles as walk
-from kronos.datasets.windows import WindowDataset, WindowSettings
+from kronos.datasets.training_data import WindowSettings
+from kronos.datasets.windows import WindowDataset
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import WalkForward, make_plan
 from kronos.evaluation.plan import Instrument
 from kronos.inference import KronosPredictor
 from kronos.metrics import Estimate
-from kronos.training.comparing import CompareSettings, compare, compare_tokenizers
-from kronos.training.comparison import RULE, Comparison, Measure, judge
-from kronos.training.held_out import Lens, held_out_moments, nll, thinned, window_batches
+from kronos.training.comparison import RULE, Comparison, Measure, verdict_of
+from kronos.training.comparison_run import CompareSettings, compare, compare_tokenizers
+from kronos.training.heldout import EvalWindow, held_out_moments, nll, thinned, window_batches
 from networks import random_model, random_tokenizer
 from training.candles import WINDOWS, opened, trained, trained_tokenizer, write_walk
 
@@ -195,7 +196,7 @@ def test_windows_are_those_that_training_makes(data):
     plan = held_out_moments(data, WINDOWS.lookback, WINDOWS.predict)
     dataset = WindowDataset(data, "test", WINDOWS, samples=10_000)
     theirs = {dataset.window(i).first + WINDOWS.lookback: dataset[i] for i in range(len(dataset))}
-    ours = list(window_batches(plan, Lens(WINDOWS.lookback), "spread"))
+    ours = list(window_batches(plan, EvalWindow(WINDOWS.lookback), "spread"))
     x, stamp, step = (torch.cat([getattr(batch, name) for batch in ours]) for name in ("x", "stamp", "step"))
     both = [row for row, known in enumerate(plan.known) if int(known) in theirs]
     assert len(both) > 20
@@ -213,7 +214,8 @@ def test_what_comes_changes_nothing_that_is_known(data):
     frame.iloc[int(plan.known[3]) :] *= 1.5
     changed = replace(plan, instruments=(replace(one, candles=replace(one.candles, frame=frame)),))
     before, after = (
-        next(iter(window_batches(this, Lens(WINDOWS.lookback, batch_size=4), "spread"))).x for this in (plan, changed)
+        next(iter(window_batches(this, EvalWindow(WINDOWS.lookback, batch_size=4), "spread"))).x
+        for this in (plan, changed)
     )
     assert torch.equal(before[:3], after[:3]) or plan.walk.step < WINDOWS.predict
     assert torch.equal(before[3, : WINDOWS.lookback], after[3, : WINDOWS.lookback])
@@ -240,7 +242,7 @@ def test_nll_is_that_of_both_tokens(new, data):
     with torch.no_grad():
         for parameter in flat.model.head.parameters():
             parameter.zero_()  # every token is as likely as any other
-    assert nll(flat, plan, Lens(WINDOWS.lookback)) == pytest.approx(2 * math.log(2**5), rel=1e-5)
+    assert nll(flat, plan, EvalWindow(WINDOWS.lookback)) == pytest.approx(2 * math.log(2**5), rel=1e-5)
 
 
 @settings(max_examples=25)
@@ -273,7 +275,7 @@ WORDS = st.sampled_from(["better", "worse", "no evidence", "too few dates"])
 
 @given(st.dictionaries(st.sampled_from(["nll", "reconstruction", "crps"]), WORDS, min_size=1))
 def test_the_verdict_follows_its_rule(words):
-    found = judge([measure(name, word) for name, word in words.items()])
+    found = verdict_of([measure(name, word) for name, word in words.items()])
     says = set(words.values()) & {"better", "worse"}
     if says == {"better"}:
         assert found == ("helped" if words.get("crps", "better") == "better" else "helped in part")

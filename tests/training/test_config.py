@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.datasets import configurations
-from kronos.datasets.recipes import StageTraining
-from kronos.datasets.registry import read_yaml
+from kronos.datasets.config import StageTraining
+from kronos.datasets.config_loading import read_yaml
 from kronos.errors import ParameterError
-from kronos.training.config import TrainConfig, load_both, load_config
-from kronos.training.settings import StageSettings
+from kronos.training.config import TrainConfig, TrainingArguments, load_both, load_config
 from kronos.zoo import DEFAULT_MODEL, find
 
 LEAST = {"model_name": "Mine", "data": "candles.csv"}
@@ -104,7 +103,7 @@ def test_a_stages_own_value_wins_over_both():
 
 def test_every_setting_of_a_stage_can_be_told():
     own = set(StageTraining.model_fields) - {"teacher_forcing", "loss_on"}
-    assert own == set(StageSettings.model_fields)
+    assert own == set(TrainingArguments.model_fields)
 
 
 @pytest.mark.parametrize(

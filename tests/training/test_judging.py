@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from kronos.training.comparing import CompareSettings
-from kronos.training.judging import judge_stage
-from kronos.training.planning import make_plan
-from kronos.training.running import How, run
+from kronos.training.comparison_run import CompareSettings, compare_stage
+from kronos.training.plan import make_plan
+from kronos.training.runner import RunOptions, run
 from training.recipes import small
 
 TINY = CompareSettings(origins=4, paths=2, windows=4, baselines=("last-value",))
@@ -22,12 +21,12 @@ def elsewhere(tmp_path, monkeypatch):
 
 def judged(config, **options):
     plan = make_plan(config)
-    return judge_stage(plan, plan.stages[-1], settings=TINY, **options)
+    return compare_stage(plan, plan.stages[-1], settings=TINY, **options)
 
 
 def test_a_comparison_is_made_once_kept_and_made_again_where_it_is_damaged(tmp_path):
     config = small(tmp_path, stages=["model"])
-    run([make_plan(config)], How(compare=False))
+    run([make_plan(config)], RunOptions(compare=False))
     assert judged(config, wanted=False).comparison is None
     first = judged(config)
     assert first.reason is None
@@ -48,7 +47,7 @@ def test_a_start_that_names_no_tokenizer_has_that_of_the_configuration(tmp_path)
     record.write_text(json.dumps({name: value for name, value in told.items() if name != "tokenizer"}))
     start = {"model": str(tmp_path / "start" / "model"), "tokenizer": str(tmp_path / "coder")}
     config = small(tmp_path, stages=["model"], start=start)
-    run([make_plan(config)], How(compare=False))
+    run([make_plan(config)], RunOptions(compare=False))
     found = judged(config)
     assert found.reason is None
     assert "nll" in {one.name for one in found.comparison.measures}

@@ -14,20 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from kronos.datasets.windows import WindowDataset, collate
+from kronos.datasets.batching import collate
+from kronos.datasets.windows import WindowDataset
 from kronos.errors import CheckpointError, ParameterError
 from kronos.nn import Kronos
-from kronos.training import Fitted, Process, TrainingMonitor, fit, loop
-from kronos.training.loop import Trainer
+from kronos.training import Process, TrainingCallback, TrainResult, fit
+from kronos.training import trainer as loop
 from kronos.training.objectives import ModelObjective
+from kronos.training.trainer import Trainer
 from training.runs import WINDOWS, datasets, model, objective, small, tokenizer, train
 
 
-def weights(fitted: Fitted) -> dict[str, torch.Tensor]:
+def weights(fitted: TrainResult) -> dict[str, torch.Tensor]:
     return load_file(fitted.folder / "model.safetensors")
 
 
-def assert_same(got: Fitted, want: Fitted) -> None:
+def assert_same(got: TrainResult, want: TrainResult) -> None:
     """The same weights, and the same figures, to the bit."""
     kept, expected = weights(got), weights(want)
     assert kept.keys() == expected.keys()
@@ -37,7 +39,7 @@ def assert_same(got: Fitted, want: Fitted) -> None:
     assert (got.best_epoch, got.best, got.steps, got.stopped) == (want.best_epoch, want.best, want.steps, want.stopped)
 
 
-class Listener(TrainingMonitor):
+class Listener(TrainingCallback):
     """Keeps what it is told."""
 
     def __init__(self):
@@ -66,7 +68,7 @@ class Interrupted(BaseException):
     """As Ctrl-C is."""
 
 
-class Interrupter(TrainingMonitor):
+class Interrupter(TrainingCallback):
     def __init__(self, step):
         self.step = step
 

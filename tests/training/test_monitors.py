@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.errors import DataError, ParameterError, StorageError
-from kronos.training.logs import TrainingLog
-from kronos.training.monitors import JsonLines, TensorBoard, Terminal, TrainingMonitor, read_lines
+from kronos.training.callbacks import JsonLines, TensorBoard, Terminal, TrainingCallback, TrainingHistory, read_lines
 
 PLAN = {"stage": "model", "epochs": 3, "steps_per_epoch": 20, "steps": 60, "step": 0, "batch_size": 8}
 FITTED = SimpleNamespace(epochs=3, steps=60, best_epoch=2, best=4.5, stopped="finished")
@@ -43,12 +42,12 @@ class Terminals(io.StringIO):
 
 
 def test_the_base_listens_and_does_nothing():
-    train(TrainingMonitor())
+    train(TrainingCallback())
 
 
 def test_a_log_holds_everything(tmp_path):
     train(JsonLines(tmp_path / "deep" / "log.jsonl"))
-    log = TrainingLog.read(tmp_path / "deep" / "log.jsonl")
+    log = TrainingHistory.read(tmp_path / "deep" / "log.jsonl")
     assert log.stage == "model"
     assert log.plan["steps"] == 60
     assert log.steps["step"].tolist() == list(range(5, 61, 5))
@@ -65,7 +64,7 @@ def test_a_resume_tells_no_step_twice_and_loses_none(tmp_path, resumed):
     path = tmp_path / "log.jsonl"
     train(JsonLines(path), killed_at=45)
     train(JsonLines(path), first=resumed)
-    log = TrainingLog.read(path)
+    log = TrainingHistory.read(path)
     assert log.steps["step"].tolist() == list(range(5, 61, 5))
     assert log.epochs["epoch"].tolist() == [1, 2, 3]
     assert log.starts == 2
@@ -92,11 +91,11 @@ def test_a_resume_before_the_first_step_keeps_what_the_start_was_worth(tmp_path)
     first.on_start({**PLAN, "best": None})
     first.on_epoch_end(0, {"step": 0, "epoch": 0.0, "validation_loss": 5.0})
     train(JsonLines(path), killed_at=-1)
-    assert TrainingLog.read(path).epochs.empty
+    assert TrainingHistory.read(path).epochs.empty
     first.on_start({**PLAN, "best": None})
     first.on_epoch_end(0, {"step": 0, "epoch": 0.0, "validation_loss": 5.0})
     JsonLines(path).on_start({**PLAN, "best": 5.0})
-    assert TrainingLog.read(path).epochs["validation_loss"].tolist() == [5.0]
+    assert TrainingHistory.read(path).epochs["validation_loss"].tolist() == [5.0]
 
 
 def test_a_torn_line_is_passed_over_and_mended(tmp_path):
@@ -104,7 +103,7 @@ def test_a_torn_line_is_passed_over_and_mended(tmp_path):
     train(JsonLines(path), killed_at=20)
     whole = path.read_text("utf-8")
     path.write_text(whole + '{"event": "step", "st', "utf-8")
-    assert TrainingLog.read(path).steps["step"].tolist() == [5, 10, 15, 20]
+    assert TrainingHistory.read(path).steps["step"].tolist() == [5, 10, 15, 20]
     train(JsonLines(path), first=20)
     for line in path.read_text("utf-8").splitlines():
         json.loads(line)
@@ -114,8 +113,8 @@ def test_a_training_anew_begins_an_empty_log(tmp_path):
     path = tmp_path / "log.jsonl"
     train(JsonLines(path))
     train(JsonLines(path), killed_at=10)
-    assert TrainingLog.read(path).steps["step"].tolist() == [5, 10]
-    assert TrainingLog.read(path).end == {}
+    assert TrainingHistory.read(path).steps["step"].tolist() == [5, 10]
+    assert TrainingHistory.read(path).end == {}
 
 
 def test_what_is_no_number_is_null(tmp_path):
@@ -127,7 +126,7 @@ def test_what_is_no_number_is_null(tmp_path):
     assert "NaN" not in path.read_text()
     [step] = [one for one in read_lines(path) if one["event"] == "step"]
     assert (step["loss"], step["s1"], step["norm"]) == (None, 2.5, None)
-    assert math.isnan(TrainingLog.read(path).steps["loss"][0])
+    assert math.isnan(TrainingHistory.read(path).steps["loss"][0])
 
 
 def test_time_counts_while_it_ran(tmp_path):
@@ -139,19 +138,19 @@ def test_time_counts_while_it_ran(tmp_path):
         for place, (event, time) in enumerate(zip(events, times, strict=True))
     ]
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    assert TrainingLog.read(path).seconds == 90
+    assert TrainingHistory.read(path).seconds == 90
 
 
 @given(st.lists(st.text(alphabet='{}[]":,0aestp\\\u2028 ', max_size=30), max_size=10))
 def test_any_text_is_read_or_refused_in_a_sentence(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     path.write_text("\n".join([*lines, '{"event": "step", "step": 3, "loss": "text", "time": 5}']), "utf-8")
-    log = TrainingLog.read(path)
+    log = TrainingHistory.read(path)
     assert log.seconds == 0
     assert 3 in log.steps["step"].tolist()
     path.write_text("nothing")
     with pytest.raises(DataError, match="holds no log"):
-        TrainingLog.read(path)
+        TrainingHistory.read(path)
 
 
 def test_a_log_that_cannot_be_written_says_so(tmp_path):

@@ -8,16 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kronos.datasets.windows import Batch
+from kronos.datasets.batching import Batch
 from kronos.errors import ParameterError
 from kronos.nn.layers import Attention
-from kronos.training.drawing import uniforms
-from kronos.training.objectives import (
-    ModelObjective,
-    ReconstructionWeights,
-    TokenizerObjective,
-    check_causality,
-)
+from kronos.training.objectives import ModelObjective, ReconstructionWeights, TokenizerObjective, check_causality
+from kronos.training.runtime import uniforms
 from training.runs import model, tokenizer
 
 

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from kronos.errors import ParameterError
-from kronos.training import precision
-from kronos.training.averaging import AveragedWeights
+from kronos.training import runtime
 from kronos.training.distributed import Process
-from kronos.training.feeding import ahead
-from kronos.training.optimizing import make_optimizer, moments, restore_moments, set_rate, trained
-from kronos.training.stepping import Stepper
+from kronos.training.optimization import EMA, OptimizerStep, make_optimizer, moments, restore_moments, set_rate, trained
+from kronos.training.runtime import prefetch
 from training.runs import model, objective, small
 
 
@@ -62,7 +60,7 @@ def test_averages_follow_and_are_in_place_for_a_while():
     parameters = trained(layer)
     with torch.no_grad():
         layer.weight.fill_(0.0)
-    average = AveragedWeights(parameters, 0.5)
+    average = EMA(parameters, 0.5)
     want = 0.0
     for step, value in enumerate((1.0, 4.0, -2.0, 3.0), start=1):
         with torch.no_grad():
@@ -81,21 +79,21 @@ def test_processes_begin_with_the_same_averages_too():
             return values.fill_(7.0)
 
     made = objective("model")
-    stepper = Stepper(made, small(ema=0.9), Second(0, 1, torch.device("cpu")), 10)
+    stepper = OptimizerStep(made, small(ema=0.9), Second(0, 1, torch.device("cpu")), 10)
     stepper.agree()
     for values in (made.network.state_dict(), stepper.average.values):
         assert (values["norm.weight"] == 7).all()
 
 
 def test_the_background_keeps_the_order_and_passes_errors_on():
-    with ahead(lambda: range(50)) as items:
+    with prefetch(lambda: range(50)) as items:
         assert list(items) == list(range(50))
 
     def broken():
         yield 1
         raise KeyError("lost")
 
-    with ahead(broken) as items:
+    with prefetch(broken) as items:
         assert next(items) == 1
         with pytest.raises(KeyError, match="lost"):
             next(items)
@@ -106,7 +104,7 @@ def test_the_background_ends_with_its_block():
         while True:
             yield 0
 
-    with ahead(endless) as items:
+    with prefetch(endless) as items:
         next(items)
     assert not any(one.name == "kronos-batches" for one in threading.enumerate())
 
@@ -114,18 +112,18 @@ def test_the_background_ends_with_its_block():
 def test_half_precision_is_chosen_where_it_gains(monkeypatch):
     cpu = torch.device("cpu")
     for gains, width, wanted in ((True, 512, torch.bfloat16), (True, 128, torch.float32), (False, 512, torch.float32)):
-        monkeypatch.setattr(precision, "gains_from_bfloat16", lambda device, gains=gains: gains)
-        assert precision.training_dtype("auto", cpu, width) == wanted
-        assert precision.training_dtype("float32", cpu, width) == torch.float32
-        assert precision.training_dtype("bfloat16", cpu, width) == torch.bfloat16
+        monkeypatch.setattr(runtime, "gains_from_bfloat16", lambda device, gains=gains: gains)
+        assert runtime.training_dtype("auto", cpu, width) == wanted
+        assert runtime.training_dtype("float32", cpu, width) == torch.float32
+        assert runtime.training_dtype("bfloat16", cpu, width) == torch.bfloat16
 
 
 def test_blocks_are_compiled_for_a_while_and_nothing_else(monkeypatch):
     seen = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: seen.append(self))
     network = model()
-    with precision.compiled(network, wanted=True):
+    with runtime.compiled(network, wanted=True):
         assert seen == list(network.transformer)
     assert all(one._compiled_call_impl is None for one in network.modules())
-    with precision.compiled(network, wanted=False):
+    with runtime.compiled(network, wanted=False):
         assert len(seen) == 1

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from kronos.errors import ParameterError
-from kronos.training.planning import make_plan
+from kronos.training.plan import make_plan
 from training.recipes import MODEL, TOKENIZER, small, write_candles, write_checkpoint
 
 

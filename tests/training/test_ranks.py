@@ -3,7 +3,7 @@
 import pytest
 
 from kronos.errors import ParameterError
-from kronos.training.ranks import is_first, rank, world_size
+from kronos.training.torchrun import is_first, rank, world_size
 
 
 @pytest.mark.parametrize(

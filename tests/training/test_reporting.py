@@ -10,13 +10,11 @@ import pytest
 
 from kronos.errors import DataError, ParameterError
 from kronos.metrics import Estimate
-from kronos.training.comparison import RULE, Comparison, Measure, Rival
-from kronos.training.logs import TrainingLog
-from kronos.training.monitors import JsonLines
-from kronos.training.pictures import save_curves
-from kronos.training.records import StageRecord, result_folder, stage_folder, write_record
-from kronos.training.reporting import write_overview, write_report, write_reports
-from kronos.training.story import read_story
+from kronos.training.callbacks import JsonLines, TrainingHistory
+from kronos.training.comparison import RULE, Comparison, ComparisonRow, Measure
+from kronos.training.report.data import read_story, save_curves
+from kronos.training.report.report import write_overview, write_report, write_reports
+from kronos.training.run_folder import StageRecord, result_folder, stage_folder, write_record
 
 HOSTILE = "<script>alert('x')</script>"
 DATA = {
@@ -55,9 +53,9 @@ def comparison(change: Estimate, start: str | None = "kronos-nano") -> Compariso
     )
     skill, coverage = estimate(0.02, -0.1, 0.1), estimate(0.8, 0.7, 0.9)
     rivals = (
-        Rival("mine", "tuned", 90, {"1": 0.5, "10": 0.6}, skill, coverage),
-        Rival("kronos-nano", "start", 90, {"1": 0.51, "10": 0.61}, skill, coverage),
-        Rival("historical-volatility", "reference", 90, {"1": 0.52, "10": 0.62}, None, coverage),
+        ComparisonRow("mine", "tuned", 90, {"1": 0.5, "10": 0.6}, skill, coverage),
+        ComparisonRow("kronos-nano", "start", 90, {"1": 0.51, "10": 0.61}, skill, coverage),
+        ComparisonRow("historical-volatility", "reference", 90, {"1": 0.52, "10": 0.62}, None, coverage),
     )
     return Comparison(
         measures=measures if start else (),
@@ -304,5 +302,5 @@ def test_an_unknown_look_writes_nothing(run, tmp_path):
 def test_a_log_without_figures_has_a_sheet_too(tmp_path):
     monitor = JsonLines(tmp_path / "log.jsonl")
     monitor.on_start({"stage": "model"})
-    save_curves(TrainingLog.read(tmp_path / "log.jsonl"), tmp_path / "curves.png")
+    save_curves(TrainingHistory.read(tmp_path / "log.jsonl"), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").is_file()

@@ -13,15 +13,15 @@ from safetensors.torch import load_file
 
 from kronos.errors import ParameterError
 from kronos.inference import KronosPredictor
-from kronos.training import running
+from kronos.training import runner
+from kronos.training.callbacks import TrainingCallback
 from kronos.training.config import load_config
-from kronos.training.monitors import TrainingMonitor
-from kronos.training.planning import make_plan
-from kronos.training.running import How, report, run
-from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
+from kronos.training.plan import make_plan
+from kronos.training.runner import RunOptions, report, run
+from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
-QUICK = How(compare=False)
+QUICK = RunOptions(compare=False)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def elsewhere(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-class Failing(TrainingMonitor):
+class Failing(TrainingCallback):
     """Raises what it was given, at the start."""
 
     def __init__(self, error):
@@ -144,11 +144,11 @@ def test_what_is_done_is_kept_and_what_is_forgotten_trained_again(tmp_path):
     config = small(tmp_path, stages=["model"])
     (first,) = run([make_plan(config)], QUICK)
     stamp = (config.folder / "model" / "model.safetensors").stat().st_mtime_ns
-    (kept,) = run([make_plan(config)], How(skip_existing=True, compare=False))
+    (kept,) = run([make_plan(config)], RunOptions(skip_existing=True, compare=False))
     assert (kept.state, kept.record) == ("kept", first.record)
     assert make_plan(config).stages[0].done
     assert (config.folder / "model" / "model.safetensors").stat().st_mtime_ns == stamp
-    (anew,) = run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    (anew,) = run([make_plan(config, restart=True)], RunOptions(restart=True, compare=False))
     assert anew.state == "done"
     assert (config.folder / "model" / "model.safetensors").stat().st_mtime_ns != stamp
 
@@ -191,7 +191,7 @@ def test_side_by_side_gives_the_same_weights_and_survives_one_that_fails(tmp_pat
     plans = [make_plan(left), make_plan(right)]
     (left.folder / "tokenizer").parent.mkdir(parents=True)
     (left.folder / "tokenizer").write_text("in the way")
-    outcomes = run(plans, How("parallel", workers=2, compare=False))
+    outcomes = run(plans, RunOptions("parallel", workers=2, compare=False))
     assert told(outcomes) == [
         ("Left", "tokenizer", "failed"),
         ("Left", "model", "skipped"),
@@ -244,7 +244,7 @@ def test_one_that_could_not_begin_can_be_given_again(tmp_path):
     assert [one.state for one in run(again, QUICK)] == ["done", "done"]
 
 
-class Slow(TrainingMonitor):
+class Slow(TrainingCallback):
     """Takes a second, and may not let it come to an end."""
 
     def on_epoch_end(self, epoch, logs):
@@ -266,7 +266,7 @@ def test_other_weights_leave_no_comparison_of_those_before(tmp_path):
     config = small(tmp_path, stages=["model"])
     run([make_plan(config)], QUICK)
     (config.folder / "comparison.json").write_text("{}")
-    outcomes = run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    outcomes = run([make_plan(config, restart=True)], RunOptions(restart=True, compare=False))
     assert not (config.folder / "comparison.json").exists()
     report(outcomes)
     assert json.loads((config.folder / "report.json").read_text())["comparison"] is None
@@ -283,14 +283,14 @@ def test_of_several_processes_the_first_forgets(tmp_path, monkeypatch):
     kept = config.folder / "training" / "model" / "mark"
     kept.touch()
     with monkeypatch.context() as late:
-        late.setattr(running, "is_first", lambda: False)
-        run([make_plan(config, restart=True)], How(restart=True, compare=False))
+        late.setattr(runner, "is_first", lambda: False)
+        run([make_plan(config, restart=True)], RunOptions(restart=True, compare=False))
     assert kept.is_file()
-    run([make_plan(config, restart=True)], How(restart=True, compare=False))
+    run([make_plan(config, restart=True)], RunOptions(restart=True, compare=False))
     assert not kept.exists()
 
 
-class Hearing(TrainingMonitor):
+class Hearing(TrainingCallback):
     """Remembers how it ended."""
 
     def __init__(self):
@@ -319,12 +319,12 @@ def test_side_by_side_they_share_the_threads_that_there_are(tmp_path, monkeypatc
         told.append(threads)
         raise ParameterError("enough")
 
-    monkeypatch.setattr(running, "_start", start)
+    monkeypatch.setattr(runner, "_start", start)
     monkeypatch.setattr("torch.get_num_threads", lambda: 6)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     plans = [make_plan(small(tmp_path, model_name=name, stages=["model"])) for name in ("One", "Two")]
     with pytest.raises(ParameterError, match="enough"):
-        run(plans, How("parallel", compare=False))
+        run(plans, RunOptions("parallel", compare=False))
     assert told == [3]
 
 
@@ -332,7 +332,7 @@ def test_a_fault_in_the_comparison_costs_nobody_the_model(tmp_path, monkeypatch)
     def broken(*_, **__):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("kronos.training.judging.compare", broken)
+    monkeypatch.setattr("kronos.training.comparison_run.compare", broken)
     config = small(tmp_path, stages=["model"])
     (outcome,) = run([make_plan(config)])
     assert (outcome.state, outcome.comparison) == ("done", None)

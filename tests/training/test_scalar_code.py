@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kronos import KronosTokenizer
 from kronos.errors import ParameterError
-from kronos.inference.normalising import STEPS, normalise
-from kronos.training.scalar_code import Grid, ScalarCode, gray_signs, scalar_tokenizer
+from kronos.preprocessing import STEPS, normalise
+from kronos.training.scalar_tokenizer import Grid, ScalarCode, gray_signs, scalar_tokenizer
 
 CODE = ScalarCode()
 TOKENIZER = scalar_tokenizer(CODE)

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kronos.zoo import DEFAULT_MODEL, catalogue, count_parameters, find, nearest
-from kronos.zoo.architecture import check_config
-from kronos.zoo.entries import BUNDLED
+from kronos.zoo import DEFAULT_MODEL, count_parameters, find, list_checkpoints, nearest
+from kronos.zoo.catalog import BUNDLED
+from kronos.zoo.checkpoint import check_config
 
 PUBLISHED_MILLIONS = {"kronos-mini": 4.1, "kronos-small": 24.7, "kronos-base": 102.3, "kronos-large": 499.2}
 
@@ -23,13 +23,13 @@ def test_the_pinned_weights_have_room_for_their_parameters():
 
 
 def test_pairings_and_contexts():
-    pairs = {entry.name: (entry.tokenizer, entry.context) for entry in catalogue() if entry.kind == "model"}
+    pairs = {entry.name: (entry.tokenizer, entry.context) for entry in list_checkpoints() if entry.kind == "model"}
     assert pairs["kronos-mini"] == ("kronos-tokenizer-2k", 2048)
     for name in ("kronos-small", "kronos-base", "kronos-large"):
         assert pairs[name] == ("kronos-tokenizer-base", 512)
 
 
-@pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list_checkpoints(), ids=lambda entry: entry.name)
 def test_every_entry_is_sound(entry):
     assert check_config(entry.config, entry.kind, entry.name) == dict(entry.config)
     assert find(entry.name) is not None

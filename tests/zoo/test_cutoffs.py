@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.errors import CheckpointError
-from kronos.zoo import DEFAULT_MODEL, Located, catalogue, find, locate, seen_until
-from kronos.zoo.cutoffs import cutoff, latest, read_cutoffs
-from kronos.zoo.entries import BUNDLED
+from kronos.zoo import DEFAULT_MODEL, CheckpointRef, find, list_checkpoints, resolve_checkpoint, trained_until
+from kronos.zoo.catalog import BUNDLED, cutoff, latest, read_cutoffs
 
 bundled = pytest.mark.skipif(not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not there yet")
 days = st.dates().map(lambda day: day.isoformat())
@@ -24,25 +23,25 @@ def record(folder, **content):
 
 
 def test_published_weights_are_new_to_july_2024_and_unpublished_ones_are_none():
-    for entry in catalogue():
+    for entry in list_checkpoints():
         if not entry.bundled:
             assert dict(entry.trained_until) == ({"all": "2024-07-01"} if entry.published else {})
             assert not entry.selected_until
-            located = Located(Path("nowhere"), entry.name, entry, None, entry.kind)
-            assert seen_until(located) == ({"all": "2024-07-01"} if entry.published else None)
+            located = CheckpointRef(Path("nowhere"), entry.name, entry, None, entry.kind)
+            assert trained_until(located) == ({"all": "2024-07-01"} if entry.published else None)
 
 
 @bundled
 def test_the_bundled_model_says_so_by_market():
     entry = find(DEFAULT_MODEL)
     assert (entry.trained_until["crypto"], entry.selected_until["crypto"]) == ("2017-10-01", "2018-01-01")
-    seen = seen_until(locate(DEFAULT_MODEL, kind="model"))
+    seen = trained_until(resolve_checkpoint(DEFAULT_MODEL, kind="model"))
     assert seen == dict(entry.selected_until)
     assert seen["cn_ashare"] == "2026-01-15"
-    assert seen_until(locate(DEFAULT_MODEL, kind="tokenizer")) == {}, "its weights were written down"
+    assert trained_until(resolve_checkpoint(DEFAULT_MODEL, kind="tokenizer")) == {}, "its weights were written down"
 
 
-@pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list_checkpoints(), ids=lambda entry: entry.name)
 def test_entries_travel_between_processes_and_nobody_changes_them(entry):
     again = pickle.loads(pickle.dumps(entry))  # noqa: S301 (what was written here)
     assert again == entry
@@ -52,30 +51,30 @@ def test_entries_travel_between_processes_and_nobody_changes_them(entry):
 
 
 def test_a_folder_says_so_itself_for_both_its_parts(forecasting_folder):
-    located = [locate(forecasting_folder, kind=kind) for kind in ("model", "tokenizer")]
-    assert [seen_until(one) for one in located] == [None, None]
+    located = [resolve_checkpoint(forecasting_folder, kind=kind) for kind in ("model", "tokenizer")]
+    assert [trained_until(one) for one in located] == [None, None]
     record(forecasting_folder / "model", trained_until="2023-05-01", selected_until={"fx": "2023-08-01"})
-    assert [seen_until(one) for one in located] == 2 * [{"all": "2023-08-01", "fx": "2023-08-01"}]
+    assert [trained_until(one) for one in located] == 2 * [{"all": "2023-08-01", "fx": "2023-08-01"}]
     record(forecasting_folder / "tokenizer", trained_until={"fx": "2022-01-01"})
-    assert seen_until(located[1]) == {"fx": "2022-01-01"}
+    assert trained_until(located[1]) == {"fx": "2022-01-01"}
     record(forecasting_folder / "tokenizer", trained_until={})
-    assert seen_until(located[1]) == {}, "it says that it has seen none"
+    assert trained_until(located[1]) == {}, "it says that it has seen none"
     record(forecasting_folder / "tokenizer", normalisation="steps", trained_until=None)
-    assert seen_until(located[1]) == {"all": "2023-08-01", "fx": "2023-08-01"}, "it says nothing: the model does"
+    assert trained_until(located[1]) == {"all": "2023-08-01", "fx": "2023-08-01"}, "it says nothing: the model does"
     record(forecasting_folder / "model", selected_until="2023-08-01")
-    assert seen_until(located[0]) is None
+    assert trained_until(located[0]) is None
 
 
 def test_the_shape_of_published_weights_tells_nothing(model_folder):
     (model_folder / "config.json").write_text(json.dumps(dict(find("kronos-mini").config)))
-    assert seen_until(Located(model_folder, "fine-tuned", None, None)) is None
+    assert trained_until(CheckpointRef(model_folder, "fine-tuned", None, None)) is None
 
 
 @pytest.mark.parametrize("value", ["yesterday", "2024-06", 2024, True, [], {"fx": None}, {"fx": "2024-02-30"}])
 def test_what_is_no_date_is_refused(model_folder, value):
     record(model_folder, trained_until=value)
     with pytest.raises(CheckpointError, match=r"kronos\.json has trained_until = .* must be a date such as 2024-07-01"):
-        seen_until(locate(model_folder, kind="model"))
+        trained_until(resolve_checkpoint(model_folder, kind="model"))
 
 
 json_values = st.recursive(

@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from kronos.errors import CheckpointError
 from kronos.zoo import check_folder, config_keys, read_config
-from kronos.zoo.folders import read_header
+from kronos.zoo.checkpoint import read_header
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def refusal(folder, kind="model"):
@@ -29,10 +32,10 @@ def edit(folder, **changes):
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
 
 
-def test_golden_checkpoints_are_whole(shared):
+def test_golden_checkpoints_are_whole():
     for name in ("tiny", "tiny_fixed_time"):
         for kind in ("model", "tokenizer"):
-            config = check_folder(shared / "golden" / name / kind, kind)
+            config = check_folder(GOLDEN / name / kind, kind)
             assert tuple(config) == config_keys(kind)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SMALL, TOKENIZER = "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-Tokenizer-base"
 LOCATE = "print(locate('kronos-small', kind='model', revision='main').folder)"
 
@@ -22,9 +23,9 @@ def test_a_published_model_downloads_once_and_is_then_had_without_the_network(hu
     assert len(hub.requests) == asked
 
 
-def test_golden_weights_served_as_published_ones(hub, client, shared):
-    hub.offer(SMALL, shared / "golden" / "tiny" / "model")
-    hub.offer(TOKENIZER, shared / "golden" / "tiny" / "tokenizer")
+def test_golden_weights_served_as_published_ones(hub, client):
+    hub.offer(SMALL, GOLDEN / "tiny" / "model")
+    hub.offer(TOKENIZER, GOLDEN / "tiny" / "tokenizer")
     printed = client.run(
         """
         model = locate("neoquasar/kronos-SMALL", kind="model", revision="main")

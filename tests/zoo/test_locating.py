@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from kronos.errors import CheckpointError
-from kronos.zoo import DEFAULT_MODEL, Pairing, cached, describe, download, find, locate
-from kronos.zoo.entries import BUNDLED
+from kronos.zoo import DEFAULT_MODEL, Pairing, cached, download, find, read_pairing, resolve_checkpoint
+from kronos.zoo.catalog import BUNDLED
 
 bundled = pytest.mark.skipif(not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not there yet")
 
 
 def refusal(ref, kind="model"):
     with pytest.raises(CheckpointError) as caught:
-        locate(ref, kind=kind, local_files_only=True)
+        resolve_checkpoint(ref, kind=kind, local_files_only=True)
     return str(caught.value)
 
 
 def test_a_checkpoints_own_folder(model_folder):
-    located = locate(model_folder, kind="model")
+    located = resolve_checkpoint(model_folder, kind="model")
     assert located.folder == model_folder
     assert located.entry is None
     assert located.revision is None
@@ -29,13 +29,13 @@ def test_a_checkpoints_own_folder(model_folder):
 
 @pytest.mark.parametrize("kind", ["model", "tokenizer"])
 def test_a_forecasting_folder_gives_the_part_asked_for(forecasting_folder, kind):
-    assert locate(str(forecasting_folder), kind=kind).folder == forecasting_folder / kind
+    assert resolve_checkpoint(str(forecasting_folder), kind=kind).folder == forecasting_folder / kind
 
 
 def test_a_folder_under_the_home_folder(forecasting_folder, monkeypatch):
     monkeypatch.setenv("HOME", str(forecasting_folder.parent))
     monkeypatch.setenv("USERPROFILE", str(forecasting_folder.parent))
-    assert locate("~/checkpoint/model", kind="model").folder == forecasting_folder / "model"
+    assert resolve_checkpoint("~/checkpoint/model", kind="model").folder == forecasting_folder / "model"
 
 
 def test_a_folder_with_a_zoo_name_wins_when_it_holds_a_checkpoint(forecasting_folder, monkeypatch):
@@ -44,7 +44,7 @@ def test_a_folder_with_a_zoo_name_wins_when_it_holds_a_checkpoint(forecasting_fo
     assert "not in the cache" in refusal("kronos-small")
     Path("kronos-small").rmdir()
     forecasting_folder.rename(forecasting_folder.with_name("kronos-small"))
-    assert locate("kronos-small", kind="model").folder == Path("kronos-small/model")
+    assert resolve_checkpoint("kronos-small", kind="model").folder == Path("kronos-small/model")
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_a_file_instead_of_a_folder(tmp_path, name, said):
 
 
 def test_a_folder_beside_decides_the_tokenizer(forecasting_folder):
-    pairing = describe(locate(forecasting_folder, kind="model"))
+    pairing = read_pairing(resolve_checkpoint(forecasting_folder, kind="model"))
     assert pairing == Pairing(str(forecasting_folder / "tokenizer"), 512, "published", "guessed")
 
 
 def test_the_record_in_the_checkpoint_wins(forecasting_folder):
     record = {"context": 256, "tokenizer": "../tokenizer", "s2_attention": "causal", "trained_on": "anything"}
     (forecasting_folder / "model" / "kronos.json").write_text(json.dumps(record))
-    pairing = describe(locate(forecasting_folder, kind="model"))
+    pairing = read_pairing(resolve_checkpoint(forecasting_folder, kind="model"))
     assert pairing == Pairing(str(forecasting_folder / "tokenizer"), 256, "causal", "recorded")
 
 
 def test_a_recorded_name(model_folder):
     (model_folder / "kronos.json").write_text('{"tokenizer": "kronos-tokenizer-2k"}')
-    assert describe(locate(model_folder, kind="model")).tokenizer == "kronos-tokenizer-2k"
+    assert read_pairing(resolve_checkpoint(model_folder, kind="model")).tokenizer == "kronos-tokenizer-2k"
 
 
 @pytest.mark.parametrize(
@@ -112,22 +112,22 @@ def test_a_recorded_name(model_folder):
 def test_a_record_that_cannot_be(model_folder, record):
     (model_folder / "kronos.json").write_text(record)
     with pytest.raises(CheckpointError, match=r"kronos\.json"):
-        describe(locate(model_folder, kind="model"))
+        read_pairing(resolve_checkpoint(model_folder, kind="model"))
 
 
 def test_a_recorded_tokenizer_that_is_not_there(checkpoint_writer, tmp_path):
     folder = checkpoint_writer(tmp_path / "mine", "model")
     (folder / "kronos.json").write_text('{"tokenizer": "../absent"}')
     with pytest.raises(CheckpointError, match="not there"):
-        describe(locate(folder, kind="model"))
+        read_pairing(resolve_checkpoint(folder, kind="model"))
 
 
 def test_a_fine_tuned_copy_is_known_by_its_shape(checkpoint_writer, tmp_path):
     folder = checkpoint_writer(tmp_path / "fine-tuned", "model")
     (folder / "config.json").write_text(json.dumps(dict(find("kronos-mini").config)))
-    from kronos.zoo import Located
+    from kronos.zoo import CheckpointRef
 
-    pairing = describe(Located(folder, "fine-tuned", None, None))
+    pairing = read_pairing(CheckpointRef(folder, "fine-tuned", None, None))
     assert pairing == Pairing("kronos-tokenizer-2k", 2048, "published", "guessed")
 
 
@@ -139,9 +139,9 @@ def test_downloading_a_folder_is_finding_it(forecasting_folder):
 @bundled
 def test_the_bundled_model_needs_nothing():
     for kind in ("model", "tokenizer"):
-        located = locate(DEFAULT_MODEL.upper(), kind=kind, local_files_only=True)
+        located = resolve_checkpoint(DEFAULT_MODEL.upper(), kind=kind, local_files_only=True)
         assert located.entry.kind == kind
-    assert describe(locate(DEFAULT_MODEL, kind="model")).context == 256
+    assert read_pairing(resolve_checkpoint(DEFAULT_MODEL, kind="model")).context == 256
     assert cached(find(DEFAULT_MODEL)).size > 0
 
 
@@ -152,7 +152,7 @@ def bundle(forecasting_folder, monkeypatch, tmp_path):
     shutil.copytree(forecasting_folder, root)
     record = {"context": 300, "tokenizer": "../tokenizer", "s2_attention": "causal"}
     (root / "model" / "kronos.json").write_text(json.dumps(record))
-    monkeypatch.setattr("kronos.zoo.entries.BUNDLED", root.parent)
+    monkeypatch.setattr("kronos.zoo.catalog.BUNDLED", root.parent)
     return root
 
 
@@ -160,11 +160,11 @@ def test_a_bundled_model_is_had_by_name(bundle):
     entry = find(DEFAULT_MODEL)
     assert (entry.context, entry.s2_attention, entry.bundled) == (300, "causal", True)
     assert entry.title == "Kronos-nano"
-    model = locate("Kronos-Nano", kind="model", local_files_only=True)
+    model = resolve_checkpoint("Kronos-Nano", kind="model", local_files_only=True)
     assert (model.folder, model.entry) == (bundle / "model", entry)
-    assert describe(model) == Pairing(str(bundle / "tokenizer"), 300, "causal", "recorded")
+    assert read_pairing(model) == Pairing(str(bundle / "tokenizer"), 300, "causal", "recorded")
     for ref in (DEFAULT_MODEL, entry.tokenizer):
-        tokenizer = locate(ref, kind="tokenizer", local_files_only=True)
+        tokenizer = resolve_checkpoint(ref, kind="tokenizer", local_files_only=True)
         assert (tokenizer.folder, tokenizer.entry.name) == (bundle / "tokenizer", entry.tokenizer)
     assert cached(entry).size == sum(path.stat().st_size for path in (bundle / "model").iterdir())
     assert [located.kind for located in download(DEFAULT_MODEL)] == ["model", "tokenizer"]
@@ -175,7 +175,7 @@ def test_a_bundled_tokenizer_is_no_model(bundle):
 
 
 def test_an_installation_without_the_bundled_model_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("kronos.zoo.entries.BUNDLED", tmp_path)
+    monkeypatch.setattr("kronos.zoo.catalog.BUNDLED", tmp_path)
     assert find(DEFAULT_MODEL) is None
     assert "install kronos again" in refusal(DEFAULT_MODEL)
 

@@ -9,21 +9,18 @@
 - Path i of a seed is the same however many paths or steps are asked for.
 """
 
-from kronos.baselines.foreign import closes_of_quantiles, from_closes
+from kronos.baselines.adapters import closes_of_quantiles, from_closes
+from kronos.baselines.base import Baseline, BaselineSpec, FittedBaseline
+from kronos.baselines.bootstrap import block_bootstrap, filtered_historical_simulation
 from kronos.baselines.garch import GarchFit, fit_garch, garch_t
-from kronos.baselines.har import har_volatility
-from kronos.baselines.moving_average import moving_average_drift
-from kronos.baselines.point import drift, last_value
-from kronos.baselines.protocol import Baseline, Entry, FittedBaseline
+from kronos.baselines.naive import drift, last_value, moving_average_drift, seasonal_naive
 from kronos.baselines.registry import BASELINES
-from kronos.baselines.resampling import block_bootstrap, filtered_historical_simulation
-from kronos.baselines.seasonal import seasonal_naive
-from kronos.baselines.volatility import ewma_volatility, historical_volatility
+from kronos.baselines.volatility import ewma_volatility, har_volatility, historical_volatility
 
 __all__ = [
     "BASELINES",
     "Baseline",
-    "Entry",
+    "BaselineSpec",
     "FittedBaseline",
     "GarchFit",
     "block_bootstrap",

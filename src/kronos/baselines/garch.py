@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from kronos.baselines.recursion import RISKMETRICS, Recursion
-from kronos.baselines.shapes import Shapes, draw, pick
-from kronos.baselines.wrapping import Array, check, check_draws, ignoring_overflow, ratio, wrap
+from kronos.baselines.base import check, check_draws, ignoring_overflow, safe_divide, to_forecast
+from kronos.baselines.candle_shapes import CandleShapes, draw, pick
+from kronos.baselines.volatility import RISKMETRICS, VarianceRecursion
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast
+from kronos.typing import FloatArray
 
 _LEAST = 50  # returns for five parameters
 _START = (0.05, 0.05, 0.9, 8.0)  # ω, α, β, ν tried where arch's own starting values fail; returns of variance 1
@@ -43,9 +44,9 @@ class GarchFit:
     converged: bool = True
 
     @property
-    def recursion(self) -> Recursion:
+    def recursion(self) -> VarianceRecursion:
         """How the variance moves."""
-        return Recursion(self.omega, self.alpha, self.beta, self.gamma)
+        return VarianceRecursion(self.omega, self.alpha, self.beta, self.gamma)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -126,19 +127,19 @@ def garch_t(
     check_draws(seed, window)
     fit = parameters or fit_garch(candles, window=window)
     values = candles.frame.iloc[-window - 1 :].to_numpy()
-    recent = Shapes.of(values[-_SHAPES - 1 :])
+    recent = CandleShapes.of(values[-_SHAPES - 1 :])
     used = len(recent.returns)
     normals, uniforms = draw(seed, samples, horizon)
     donors = pick(uniforms, used)
     with ignoring_overflow():
         sigmas = fit.recursion.volatility(np.diff(np.log(values[:, 3])))
         returns, sigma = fit.recursion.simulate(sigmas, _student(normals, fit.nu))
-        paths = recent.continue_by(returns, donors, ratio(sigma, sigmas[-used - 1 : -1][donors]))
+        paths = recent.continue_by(returns, donors, safe_divide(sigma, sigmas[-used - 1 : -1][donors]))
     details = {"seed": seed, "window": window, "sigma": float(sigmas[-1]), "fit": asdict(fit)}
-    return wrap(paths, candles, timestamps, "garch-t", details, fit.notes)
+    return to_forecast(paths, candles, timestamps, "garch-t", details, fit.notes)
 
 
-def _maximum(returns: Array, asymmetric: bool, start: Array | None) -> list[float] | None:
+def _maximum(returns: FloatArray, asymmetric: bool, start: FloatArray | None) -> list[float] | None:
     """Estimates ω, α, (γ,) β, ν for returns of mean square 1; None if they are none."""
     try:
         from arch.univariate import GARCH, StudentsT, ZeroMean
@@ -155,12 +156,12 @@ def _maximum(returns: Array, asymmetric: bool, start: Array | None) -> list[floa
     return found if usable else None
 
 
-def _student(normals: Array, nu: float | None) -> Array:
+def _student(normals: FloatArray, nu: float | None) -> FloatArray:
     """Quantiles of Student's t scaled to variance 1, at the levels of normal numbers, which stay if ``nu`` is None."""
     from scipy.special import ndtr, stdtrit
 
     if nu is None:
         return normals
     tails = stdtrit(nu, ndtr(-np.abs(normals)))  # from the lower tail, which keeps its digits
-    shocks: Array = np.copysign(tails, normals) * math.sqrt((nu - 2) / nu)
+    shocks: FloatArray = np.copysign(tails, normals) * math.sqrt((nu - 2) / nu)
     return shocks

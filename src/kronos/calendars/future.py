@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kronos.calendars.clocks import Clock, Stamps
-from kronos.calendars.guess import guess, read_as
-from kronos.calendars.names import ALWAYS, INFERRED, canonical_name
-from kronos.calendars.plans import Plan, SessionPlan
-from kronos.calendars.readings import Reading
+from kronos.calendars.candidates import CalendarCandidate
+from kronos.calendars.detection import detect_calendar, read_as
+from kronos.calendars.recurrence import Recurrence, SessionRecurrence
+from kronos.calendars.sessions import ALWAYS, INFERRED, canonical_name
+from kronos.calendars.timezones import Stamps, WallClock
 from kronos.errors import CalendarError, DataError, ParameterError
 from kronos.intervals import Interval
 
@@ -66,7 +66,9 @@ def future_times(
         ParameterError: If the horizon is below 1 or above a million.
     """
     _check(history, horizon)
-    reading = guess(history, interval) if calendar is None else read_as(canonical_name(calendar), history, interval)
+    reading = (
+        detect_calendar(history, interval) if calendar is None else read_as(canonical_name(calendar), history, interval)
+    )
     times, projected = _continue(reading.plan, reading.clock, history[-1], horizon)
     return FutureTimes(times, reading.name, _basis(reading, projected), _note(reading, projected, calendar is None))
 
@@ -88,7 +90,7 @@ def _check(history: pd.DatetimeIndex, horizon: int) -> None:
         raise DataError(f"The history's times run from {history[0]} to {history[-1]}, outside the years 1800 to 2199.")
 
 
-def _continue(plan: Plan, clock: Clock, last: pd.Timestamp, horizon: int) -> tuple[pd.DatetimeIndex, bool]:
+def _continue(plan: Recurrence, clock: WallClock, last: pd.Timestamp, horizon: int) -> tuple[pd.DatetimeIndex, bool]:
     """Ask a plan for stamps and put them into the history's terms; changes of summer time may merge two of them."""
     end = pd.DatetimeIndex([last])
     wall = int(clock.to_wall(end)[0])
@@ -103,22 +105,22 @@ def _continue(plan: Plan, clock: Clock, last: pd.Timestamp, horizon: int) -> tup
             raise CalendarError(f"No {horizon} stamps follow {last} in this calendar; name another with calendar=.")
 
 
-def _strictly_after(clock: Clock, found: Stamps, end: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def _strictly_after(clock: WallClock, found: Stamps, end: pd.DatetimeIndex) -> pd.DatetimeIndex:
     times = clock.from_wall(found).unique()
     times = times[times > end[0]]
     increasing = np.maximum.accumulate(times.asi8) == times.asi8
     return pd.DatetimeIndex(times[increasing]).as_unit(end.unit if end.unit in ("ns", "us") else "us")
 
 
-def _basis(reading: Reading, projected: bool) -> Basis:
+def _basis(reading: CalendarCandidate, projected: bool) -> Basis:
     if reading.name == INFERRED or (reading.name == ALWAYS and reading.note):
         return "inferred"
-    if isinstance(reading.plan, SessionPlan) and reading.plan.grid.align == "observed":
+    if isinstance(reading.plan, SessionRecurrence) and reading.plan.grid.align == "observed":
         return "inferred"  # the calendar's days, but not its hours: another timezone, or extended trading
     return "projected" if projected else "calendar"
 
 
-def _note(reading: Reading, projected: bool, guessed: bool) -> str:
+def _note(reading: CalendarCandidate, projected: bool, guessed: bool) -> str:
     details = f" ({reading.note})" if reading.note else ""
     if reading.name == INFERRED:
         return f"Future times repeat the history's own pattern{details}; holidays are not known."

@@ -1,37 +1,33 @@
-"""Calibration: forecasts corrected by what past ones got wrong, without breaking their paths.
+"""Calibration: correct forecasts by the errors of past ones, without breaking their sample paths.
 
-- `fit` learns the parts (anchor, drift, dispersion, pooling, conformal) from `Trials`: past forecasts of one model
-  and what came of them. `fit_within` learns the dispersion of one series from inside its own history.
-- A `Calibration` corrects paths and whole forecasts, says what it does, and is saved as JSON with its provenance.
-  `calibrated` applies one with nothing else at hand; `market_of` tells candles' market, which chooses the factors.
-- `Adaptive` goes on learning the bands from every outcome, for live use; `adapted` does so along past forecasts.
-- Off is the default everywhere: without a calibration nothing of a forecast changes.
+- `fit` fits the parts (anchor, drift, dispersion, pooling, conformal) to a `CalibrationSet`: past forecasts of one
+  model and their outcomes. `fit_series` fits the dispersion of one series to its own history.
+- A `Calibration` corrects paths and whole forecasts, describes what it does, and is saved as JSON with its provenance.
+  `calibrate_forecast` applies one to a forecast.
+- `AdaptiveConformal` updates the bands with every outcome, for live use; `apply_online` does so over past forecasts.
+- Calibration is off by default: without one, forecasts are unchanged.
 """
 
-from kronos.calibration.adaptive import Adaptive
+from kronos.calibration.apply import calibrate_forecast
 from kronos.calibration.calibration import Calibration
+from kronos.calibration.calibration_set import CalibrationSet
+from kronos.calibration.conformal import AdaptiveConformal, apply_online
 from kronos.calibration.curves import Curve
-from kronos.calibration.fitting import fit
-from kronos.calibration.identity import Identity
-from kronos.calibration.markets import MARKETS, market_of
-from kronos.calibration.online import adapted
-from kronos.calibration.parts import BASELINE_PATHS, PARTS
-from kronos.calibration.trials import Trials
-from kronos.calibration.using import calibrated
-from kronos.calibration.within import fit_within
+from kronos.calibration.fit import fit
+from kronos.calibration.identity import ModelIdentity
+from kronos.calibration.per_series import fit_series
+from kronos.calibration.transforms import BASELINE_PATHS, PARTS
 
 __all__ = [
     "BASELINE_PATHS",
-    "MARKETS",
     "PARTS",
-    "Adaptive",
+    "AdaptiveConformal",
     "Calibration",
+    "CalibrationSet",
     "Curve",
-    "Identity",
-    "Trials",
-    "adapted",
-    "calibrated",
+    "ModelIdentity",
+    "apply_online",
+    "calibrate_forecast",
     "fit",
-    "fit_within",
-    "market_of",
+    "fit_series",
 ]

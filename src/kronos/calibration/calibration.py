@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kronos.calibration.applying import apply_parts
+from kronos.atomic import write_text
+from kronos.calibration.calibration_set import CalibrationSet, Floats, level_error
 from kronos.calibration.curves import Curve
-from kronos.calibration.describing import describe, span, weights_in_words
-from kronos.calibration.identity import Identity
-from kronos.calibration.moving import move_candles
-from kronos.calibration.parts import BASELINE_PATHS, check_parts
-from kronos.calibration.trials import Floats, Trials, level_error
-from kronos.errors import ParameterError
+from kronos.calibration.description import describe, span, weights_in_words
+from kronos.calibration.identity import ModelIdentity
+from kronos.calibration.transforms import (
+    BASELINE_PATHS,
+    CENTRE,
+    LIMITS,
+    apply_parts,
+    check_parts,
+    curve_names,
+    move_candles,
+)
+from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast
-
-Array = NDArray[np.float64]
+from kronos.typing import FloatArray
 
 _CHUNK = 256  # origins at a time: small enough for the cache
 
@@ -40,7 +49,7 @@ class Calibration:
         created: When.
     """
 
-    identity: Identity
+    identity: ModelIdentity
     parts: tuple[str, ...]
     curves: Mapping[str, Curve]
     baseline: str
@@ -133,7 +142,7 @@ class Calibration:
         *,
         baseline: int = BASELINE_PATHS,
         parts: Sequence[str] | None = None,
-    ) -> Array | None:
+    ) -> FloatArray | None:
         """How many independent draws corrected paths are worth, `[N, H]`; None for their number.
 
         With the model's weight w their values err by w² / S + (1 - w)² / S' as much as one draw does, because the
@@ -151,7 +160,9 @@ class Calibration:
         weight = self.curves["pooling"].of_each(steps, groups)
         return np.asarray(1 / (weight**2 / paths + (1 - weight) ** 2 / baseline))
 
-    def apply_trials(self, trials: Trials, parts: Sequence[str] | None = None, *, other_model: bool = False) -> Trials:
+    def apply_trials(
+        self, trials: CalibrationSet, parts: Sequence[str] | None = None, *, other_model: bool = False
+    ) -> CalibrationSet:
         """Correct the forecasts of some trials, for example those of later dates, to score them.
 
         Raises:
@@ -217,7 +228,7 @@ class Calibration:
             return forecast
         if forecast.made.calibrated:
             raise ParameterError("This forecast is calibrated already; apply a calibration to raw ones only.")
-        self._check_model(Identity.of(forecast.made), other_model)
+        self._check_model(ModelIdentity.of(forecast.made), other_model)
         pooled = "pooling" in chosen
         if pooled and baseline is not None:
             self._check_baseline(baseline.made.model)
@@ -244,8 +255,6 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        from kronos.calibration.storing import to_dict
-
         return to_dict(self)
 
     @classmethod
@@ -255,8 +264,6 @@ class Calibration:
         Raises:
             DataError: If it is no calibration, damaged, or of a newer format.
         """
-        from kronos.calibration.storing import from_dict
-
         return from_dict(fields, "This")
 
     def save(self, path: str | Path) -> Path:
@@ -265,8 +272,6 @@ class Calibration:
         Raises:
             StorageError: If the file system refuses.
         """
-        from kronos.calibration.storing import save
-
         return save(self, Path(path))
 
     @classmethod
@@ -276,8 +281,6 @@ class Calibration:
         Raises:
             DataError: If the file is missing, no calibration, damaged, or of a newer format.
         """
-        from kronos.calibration.storing import load
-
         return load(Path(path))
 
     # Helpers ------------------------------------------------------------
@@ -296,7 +299,7 @@ class Calibration:
             )
         return chosen
 
-    def _check_model(self, identity: Identity, other_model: bool) -> None:
+    def _check_model(self, identity: ModelIdentity, other_model: bool) -> None:
         difference = self.identity.differs(identity)
         if difference and not other_model:
             raise ParameterError(
@@ -307,7 +310,7 @@ class Calibration:
         if name != self.baseline:
             raise ParameterError(f"The calibration pools with {self.baseline}, not with '{name}'; give that one.")
 
-    def _baseline_paths(self, baseline: ArrayLike | None, paths: Array) -> Array:
+    def _baseline_paths(self, baseline: ArrayLike | None, paths: FloatArray) -> FloatArray:
         if baseline is None:
             raise ParameterError(
                 f"The calibration pools with {self.baseline}; give the baseline's paths, or parts that end before "
@@ -363,7 +366,7 @@ class Calibration:
                 "The calibration's factors lean on other groups' outcomes from after this forecast's origin: not quite "
                 "a fair test of it."
             )
-        difference = self.identity.differs(Identity.of(forecast.made))
+        difference = self.identity.differs(ModelIdentity.of(forecast.made))
         if difference:
             notes.append(f"The calibration was fitted for other forecasts: their {difference}.")
         return tuple(notes)
@@ -383,3 +386,129 @@ def _check_same_origin(forecast: Forecast, baseline: Forecast) -> None:
     )
     if not same:
         raise ParameterError("The baseline's forecast needs the same last candle and future times as the model's.")
+
+
+FORMAT = 1
+KIND = "kronos calibration"
+
+_BY_GROUP = ("groups", "known_by_group")  # of what it was fitted on
+_LAST_STEP = 10**6  # no forecast is longer
+_MOST_BYTES = 2**24  # many groups with factors of their own take a few hundred thousand
+
+
+def to_dict(calibration: Calibration) -> dict[str, Any]:
+    """See `Calibration.to_dict`."""
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        "identity": calibration.identity.to_dict(),
+        "parts": list(calibration.parts),
+        "curves": {
+            name: {
+                "knots": list(curve.knots),
+                "pooled": list(curve.pooled),
+                "groups": {group: list(values) for group, values in curve.groups.items()},
+            }
+            for name, curve in calibration.curves.items()
+        },
+        "baseline": calibration.baseline,
+        "fitted_on": dict(calibration.fitted_on),
+        "settings": dict(calibration.settings),
+        "versions": dict(calibration.versions),
+        "created": calibration.created,
+    }
+
+
+def from_dict(fields: Mapping[str, Any], name: str) -> Calibration:
+    """The calibration of a dictionary; ``name`` says in errors what it was read from."""
+    if not isinstance(fields, Mapping) or fields.get("kind") != KIND:
+        raise _damaged(name)
+    if fields.get("format") != FORMAT:
+        raise DataError(f"{name} has calibration format {fields.get('format')}, not {FORMAT}; use a newer kronos.")
+    try:
+        calibration = Calibration(
+            identity=_identity(fields["identity"]),
+            parts=check_parts(fields["parts"]),
+            curves={str(name): _curve(str(name), curve) for name, curve in fields["curves"].items()},
+            baseline=str(fields["baseline"]),
+            fitted_on=dict(fields["fitted_on"]),
+            settings=dict(fields["settings"]),
+            versions=dict(fields["versions"]),
+            created=str(fields["created"]),
+        )
+        _check(calibration)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise _damaged(name) from error
+    return calibration
+
+
+def save(calibration: Calibration, path: Path) -> Path:
+    """See `Calibration.save`."""
+    write_text(path, json.dumps(to_dict(calibration), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def load(path: Path) -> Calibration:
+    """See `Calibration.load`."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; save a calibration there first.")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path.name} is larger than 16 MB, so it is no saved calibration; give another file.")
+        fields = json.loads(path.read_text("utf-8"))
+    except DataError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path.name) from error
+    return from_dict(fields, path.name)
+
+
+def _identity(fields: Mapping[str, Any]) -> ModelIdentity:
+    identity = ModelIdentity(**fields)
+    hashes = (identity.sha256, identity.tokenizer_sha256)
+    if not isinstance(identity.model, str) or not all(one is None or isinstance(one, str) for one in hashes):
+        raise ValueError("the model")
+    sampling = None if identity.sampling is None else dict(identity.sampling)
+    if sampling is not None and not all(isinstance(value, int | float | str | None) for value in sampling.values()):
+        raise ValueError("the sampling")
+    return replace(identity, sampling=sampling)
+
+
+def _curve(name: str, fields: Mapping[str, Any]) -> Curve:
+    knots = tuple(int(knot) for knot in fields["knots"])
+    rows = {str(group): tuple(map(float, values)) for group, values in fields["groups"].items()}
+    curve = Curve(knots, tuple(map(float, fields["pooled"])), rows)
+    low, high = LIMITS.get(name, (-math.inf, math.inf))
+    if not knots or knots[0] < 1 or knots[-1] > _LAST_STEP or any(a >= b for a, b in pairwise(knots)):
+        raise ValueError(f"the knots of {name}")
+    for values in (curve.pooled, *curve.groups.values()):
+        if len(values) != len(knots) or not all(math.isfinite(value) and low <= value <= high for value in values):
+            raise ValueError(f"the factors of {name}")
+    return curve
+
+
+def _check(calibration: Calibration) -> None:
+    """Every part has its curves, and what the sentences need is there."""
+    symmetric = CENTRE not in calibration.curves
+    needed = [name for part in calibration.parts for name in curve_names(part, symmetric=symmetric)]
+    if set(needed) != set(calibration.curves) or ("pooling" in calibration.parts) != bool(calibration.baseline):
+        raise ValueError("parts and curves disagree")
+    _check_fitted_on(calibration.fitted_on)
+    json.dumps(to_dict(calibration), allow_nan=False)  # it can be saved again
+
+
+def _check_fitted_on(told: Mapping[str, Any]) -> None:
+    """Counts are counts, times are times, and nothing is nested deeper than a dictionary by group."""
+    groups, known = told["groups"], told.get("known_by_group", {})
+    for count in (told["origins"], *groups.values()):
+        if not isinstance(count, int) or count < 0:
+            raise ValueError("the number of origins")
+    for time in (told["first"], told["last"], told["known"], *known.values()):
+        if not isinstance(time, str) or np.isnat(np.datetime64(time)):
+            raise ValueError("the times")
+    if any(isinstance(value, Mapping | list) for name, value in told.items() if name not in _BY_GROUP):
+        raise ValueError("what it was fitted on")
+
+
+def _damaged(name: str) -> DataError:
+    return DataError(f"{name} is no saved calibration, or it is damaged; save it again.")

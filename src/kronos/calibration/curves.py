@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from kronos.typing import FloatArray
 
 LEAST_ORIGINS = 30  # of a group that gets factors of its own
 
@@ -45,13 +45,13 @@ class Curve:
     pooled: tuple[float, ...]
     groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def at(self, steps: Sequence[int] | NDArray[np.int64], group: str | None = None) -> Array:
+    def at(self, steps: Sequence[int] | NDArray[np.int64], group: str | None = None) -> FloatArray:
         """The factor at some steps `[H]`."""
         values = self.pooled if group is None else self.groups.get(group, self.pooled)
-        factors: Array = np.interp(np.log(np.asarray(steps)), np.log(self.knots), values)
+        factors: FloatArray = np.interp(np.log(np.asarray(steps)), np.log(self.knots), values)
         return factors
 
-    def of_each(self, steps: NDArray[np.int64], groups: NDArray[np.str_]) -> Array:
+    def of_each(self, steps: NDArray[np.int64], groups: NDArray[np.str_]) -> FloatArray:
         """The factors of N origins by their groups, `[N, H]`."""
         names, which = np.unique(groups, return_inverse=True)
         return np.stack([self.at(steps, str(name)) for name in names])[which]
@@ -67,8 +67,8 @@ class Estimates:
         groups: Names of the G groups.
     """
 
-    values: Array
-    errors: Array
+    values: FloatArray
+    errors: FloatArray
     groups: tuple[str, ...]
 
 
@@ -84,9 +84,9 @@ def knots_of(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(knots if last == first else [*knots, last])
 
 
-def settle(
+def smooth_and_shrink(
     estimates: Estimates, steps: NDArray[np.int64], neutral: float, *, sceptical: bool = False
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """Smooth the estimates over the steps and shrink them as the module says.
 
     Args:
@@ -106,7 +106,9 @@ def settle(
     return pooled, _toward(values[1:], errors[1:], pooled)
 
 
-def _smooth(values: Array, errors: Array, steps: NDArray[np.int64], neutral: float) -> tuple[Array, Array]:
+def _smooth(
+    values: FloatArray, errors: FloatArray, steps: NDArray[np.int64], neutral: float
+) -> tuple[FloatArray, FloatArray]:
     """Least squares of a line through knots, weighted by precision; errors as if all steps were one trial.
 
     Errors of one origin's steps are nearly the same error, so averaging over steps is not taken to reduce them.
@@ -126,12 +128,12 @@ def _smooth(values: Array, errors: Array, steps: NDArray[np.int64], neutral: flo
     return neutral + fitted, np.exp(np.log(errors[known]) @ shares / shares.sum(axis=0))
 
 
-def _hats(steps: NDArray[np.int64], knots: NDArray[np.int64]) -> Array:
+def _hats(steps: NDArray[np.int64], knots: NDArray[np.int64]) -> FloatArray:
     """Weights `[H, K]` with which the knots' values make those at the steps."""
     return np.stack([np.interp(np.log(steps), np.log(knots), row) for row in np.eye(len(knots))], axis=1)
 
 
-def _toward(values: Array, errors: Array, believed: Array, sceptical: bool = False) -> Array:
+def _toward(values: FloatArray, errors: FloatArray, believed: FloatArray, sceptical: bool = False) -> FloatArray:
     """Shrink rows of estimates `[R, K]` to what is believed `[K]`: first their mean, then what each adds to it."""
     known = np.isfinite(errors)
     precision = np.where(known, 1 / np.square(np.where(known, errors, 1.0)), 0.0)
@@ -141,11 +143,11 @@ def _toward(values: Array, errors: Array, believed: Array, sceptical: bool = Fal
     # Errors of neighbouring steps are nearly one error, so the mean's is that of a typical step.
     level_error = np.where(known.any(axis=1), (precision * np.where(known, errors, 0.0)).sum(axis=1) / sums, np.inf)
     level = _share(level[:, None], level_error[:, None], sums[:, None], sceptical) * level[:, None]
-    shrunk: Array = believed + level + _share(away - level, errors, precision, sceptical) * (away - level)
+    shrunk: FloatArray = believed + level + _share(away - level, errors, precision, sceptical) * (away - level)
     return shrunk
 
 
-def _share(away: Array, errors: Array, precision: Array, sceptical: bool) -> Array:
+def _share(away: FloatArray, errors: FloatArray, precision: FloatArray, sceptical: bool) -> FloatArray:
     """How far estimates `[R, K]` count that lie ``away`` from what is believed: τ² / (τ² + s²)."""
     known = np.isfinite(errors)
     squares = np.square(np.where(known, errors, 0.0))
@@ -155,5 +157,5 @@ def _share(away: Array, errors: Array, precision: Array, sceptical: bool) -> Arr
     everywhere, here = (2 * np.sqrt(2 * known.sum(axis=axis)) for axis in (None, 0))
     overall = (beyond.sum() - sceptical * everywhere) / max(precision.sum(), _FAINT)
     variance = np.maximum(np.maximum(overall, (beyond.sum(axis=0) - (1 + sceptical) * here) / sums), 0.0)
-    share: Array = np.where(known, variance / np.maximum(variance + squares, _FAINT), 0.0)
+    share: FloatArray = np.where(known, variance / np.maximum(variance + squares, _FAINT), 0.0)
     return share

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kronos.forecasts import Made
+from kronos.forecasts import ForecastMetadata
 
 
 @dataclass(frozen=True)
-class Identity:
+class ModelIdentity:
     """What a forecast's errors depend on: the weights, and how paths are drawn from them.
 
     Attributes:
@@ -26,7 +26,7 @@ class Identity:
     sampling: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, made: Made) -> Identity:
+    def of(cls, made: ForecastMetadata) -> ModelIdentity:
         """Read it from how a forecast was made."""
         weights, tokenizer = made.details.get("model") or {}, made.details.get("tokenizer") or {}
         sampling = made.details.get("sampling")
@@ -37,7 +37,7 @@ class Identity:
             sampling=dict(sampling) if isinstance(sampling, Mapping) else None,
         )
 
-    def differs(self, other: Identity) -> str:
+    def differs(self, other: ModelIdentity) -> str:
         """What is different about another, in words that end a sentence; empty if nothing known is.
 
         Weights are told apart by their hashes where both are known, by the model's name otherwise.

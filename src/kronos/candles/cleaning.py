@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kronos.candles.files import Table
-from kronos.candles.findings import Finding, Notebook, shown
+from kronos.candles.findings import Finding, FindingCollector
+from kronos.candles.readers import RawTable
 from kronos.candles.schema import COLUMNS, PRICES, TIME
-from kronos.candles.times import Times, join_clock, read_times
+from kronos.candles.timestamps import ParsedTimes, join_clock, parse_timestamps
 from kronos.errors import DataError
+from kronos.formatting import truncate
 
 BAD_SHARE = 0.05
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
@@ -26,7 +27,7 @@ _ROUNDS = int(pd.__version__.split(".", 1)[0]) < 3  # pandas 2 may miss the last
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 
 
-def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], pd.DatetimeIndex]:
+def clean(table: RawTable, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], pd.DatetimeIndex]:
     """Read, mend and order a table.
 
     Args:
@@ -40,7 +41,7 @@ def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Findin
     Raises:
         DataError: If times or numbers cannot be read, or too many rows would have to be dropped.
     """
-    book = Notebook(table.rows)
+    book = FindingCollector(table.rows)
     if table.headless:
         book.note(
             "no-header",
@@ -61,7 +62,7 @@ def clean(table: Table, timezone: str | None) -> tuple[pd.DataFrame, list[Findin
     return frame, book.findings, dropped[~dropped.isin(frame.index)]
 
 
-def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:
+def _numbers(table: RawTable, book: FindingCollector) -> npt.NDArray[np.float64]:
     """The six columns as floats, NaN where missing; unreadable cells raise unless few."""
     out = np.full((len(table.frame), 6), np.nan)
     for i, column in enumerate(COLUMNS):
@@ -70,7 +71,7 @@ def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:
         raw = table.frame[table.layout.prices[column]]
         out[:, i], unreadable = _floats(raw, table.decimal_comma)
         if len(unreadable):
-            cell = shown(raw.iloc[unreadable[0]])
+            cell = truncate(raw.iloc[unreadable[0]])
             message = f"{{count}} unreadable {column} value(s), such as '{cell}' ({{where}}), count as missing."
             if len(unreadable) > max(1, BAD_SHARE * len(raw)):
                 raise DataError(
@@ -82,8 +83,8 @@ def _numbers(table: Table, book: Notebook) -> npt.NDArray[np.float64]:
     if ticks is not None and not (out[:, 4] > 0).any():
         # MetaTrader exports both, and markets without an exchange have no traded volume.
         out[:, 4], _ = _floats(table.frame[ticks], table.decimal_comma)
-        message = f"Column {shown(table.layout.prices['volume'])} of {table.rows.name} is 0 throughout; "
-        book.note("tick-volume", "info", f"{message}the volume is that of {shown(ticks)}.")
+        message = f"Column {truncate(table.layout.prices['volume'])} of {table.rows.name} is 0 throughout; "
+        book.note("tick-volume", "info", f"{message}the volume is that of {truncate(ticks)}.")
     return out
 
 
@@ -137,7 +138,7 @@ def cell_text(value: object) -> str:
     return str(value).strip()[:64]
 
 
-def _times(table: Table, timezone: str | None) -> Times:
+def _times(table: RawTable, timezone: str | None) -> ParsedTimes:
     layout, name = table.layout, table.rows.name
     if layout.time is None:
         index = table.frame.index
@@ -145,15 +146,15 @@ def _times(table: Table, timezone: str | None) -> Times:
             raise DataError(
                 f"{name} has no time column; name it timestamps, or say which it is with columns={{'timestamps': '…'}}."
             )
-        return read_times(index.to_series().reset_index(drop=True), timezone, name)
+        return parse_timestamps(index.to_series().reset_index(drop=True), timezone, name)
     column = table.frame[layout.time].reset_index(drop=True)
     if layout.clock is not None:
         column = join_clock(column, table.frame[layout.clock].reset_index(drop=True))
-    return read_times(column, timezone, name)
+    return parse_timestamps(column, timezone, name)
 
 
 def _usable(
-    table: Table, index: pd.DatetimeIndex, values: npt.NDArray[np.float64], book: Notebook
+    table: RawTable, index: pd.DatetimeIndex, values: npt.NDArray[np.float64], book: FindingCollector
 ) -> npt.NDArray[np.bool_]:
     """Rows with a time and four finite positive prices; the rest is reported, or refused when there is much of it."""
     prices = values[:, :4]
@@ -189,7 +190,7 @@ def _usable(
 
 
 def _refusal(
-    table: Table,
+    table: RawTable,
     bad: npt.NDArray[np.bool_],
     kinds: tuple[tuple[str, str, npt.NDArray[np.bool_]], ...],
     present: int,
@@ -198,7 +199,7 @@ def _refusal(
     what = next(text for _, text, where in kinds if where[first])
     cell = ""
     if what == "no readable time" and table.layout.time is not None:
-        cell = f" ('{shown(table.frame[table.layout.time].iloc[first])}')"
+        cell = f" ('{truncate(table.frame[table.layout.time].iloc[first])}')"
     return (
         f"{int(bad.sum())} of {present} rows of {table.rows.name} are unusable, the first being {table.rows.word} "
         f"{table.rows.number(first)} with {what}{cell}; more than {BAD_SHARE:.0%} is not mended "
@@ -207,7 +208,7 @@ def _refusal(
 
 
 def _order(
-    frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: Notebook
+    frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: FindingCollector
 ) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     """Sort by time; merge rows with one time, of which the last in the source is kept."""
     stamps = frame.index.as_unit("ns").asi8  # type: ignore[attr-defined]
@@ -244,7 +245,7 @@ def _order(
     return kept, left
 
 
-def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: Notebook) -> None:
+def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: FindingCollector) -> None:
     """Swap highs and lows that changed places; widen the range to hold open and close."""
     prices = frame[list(PRICES)].to_numpy(copy=True)
     swapped = prices[:, 1] < prices[:, 2]
@@ -272,7 +273,9 @@ def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: No
         )
 
 
-def _fill_volume(frame: pd.DataFrame, positions: npt.NDArray[np.int64], table: Table, book: Notebook) -> None:
+def _fill_volume(
+    frame: pd.DataFrame, positions: npt.NDArray[np.int64], table: RawTable, book: FindingCollector
+) -> None:
     """Volume and amount: negative, missing and absent values; without volume both are 0, as the models were trained."""
     given = table.layout.prices
     if "volume" not in given:
@@ -301,7 +304,7 @@ def _fill_volume(frame: pd.DataFrame, positions: npt.NDArray[np.int64], table: T
         )
 
 
-def _fill(frame: pd.DataFrame, column: str, positions: npt.NDArray[np.int64], book: Notebook) -> None:
+def _fill(frame: pd.DataFrame, column: str, positions: npt.NDArray[np.int64], book: FindingCollector) -> None:
     values = frame[column].to_numpy(copy=True)
     missing, negative = ~np.isfinite(values), values < 0
     if missing.any():

@@ -17,12 +17,6 @@ Severity = Literal["info", "warning"]
 SHOWN = 10
 
 
-def shown(value: object, width: int = 30) -> str:
-    """A cell, a label or a name as a message can quote it: short, and on one line."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: 4 * width])
-    return " ".join(text.split())[:width]
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that cleaning noticed or mended.
@@ -46,7 +40,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class RowNumbering:
     """How rows of a source are counted and what the source is called in messages.
 
     Attributes:
@@ -75,10 +69,10 @@ class Rows:
 
 
 @dataclass(slots=True)
-class Notebook:
+class FindingCollector:
     """Collects findings while rows are still known by their original positions."""
 
-    rows: Rows
+    rows: RowNumbering
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, severity: Severity, message: str, where: npt.ArrayLike = ()) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kronos.candles.spacing import find_holes
-from kronos.candles.table import Candles
+from kronos.candles.candles import Candles
+from kronos.candles.gaps import find_weekday_gaps
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
+from kronos.typing import BoolArray
 
 Why = Literal["gap", "jump", "illiquid", "stagnant", "short"]
-Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 ILLIQUID_VOLUME = 1e-8  # volume up to this counts as none: the smallest part of a coin that exchanges book
@@ -201,7 +201,7 @@ def assess(candles: Candles, rules: QualityRules | None = None) -> Quality:
     )
 
 
-def _moves(candles: Candles) -> tuple[npt.NDArray[np.float64], Mask]:
+def _moves(candles: Candles) -> tuple[npt.NDArray[np.float64], BoolArray]:
     """Of each candle the open over the close before it, minus 1, and whether its close differs from that one."""
     opened, close = (candles.frame[name].to_numpy() for name in ("open", "close"))
     change, moves = np.zeros(len(close)), np.ones(len(close), dtype=np.bool_)
@@ -211,17 +211,17 @@ def _moves(candles: Candles) -> tuple[npt.NDArray[np.float64], Mask]:
     return change, moves
 
 
-def _missing_before(candles: Candles) -> Mask:
+def _missing_before(candles: Candles) -> BoolArray:
     """Whether prices are missing between each candle and the one before it."""
     index = candles.index
     missing = np.zeros(len(index), dtype=np.bool_)
-    missing[find_holes(index, candles.interval)] = True
+    missing[find_weekday_gaps(index, candles.interval)] = True
     passed = index.as_unit("ns").asi8.searchsorted(candles.dropped.as_unit("ns").asi8)
     missing[passed[(passed > 0) & (passed < len(index))]] = True
     return missing
 
 
-def _runs(flag: Mask, fresh: Mask, longer_than: int = 0) -> Positions:
+def _runs(flag: BoolArray, fresh: BoolArray, longer_than: int = 0) -> Positions:
     """Start and stop of the runs where a flag holds; a fresh start ends the run before it.
 
     Returns:
@@ -234,7 +234,7 @@ def _runs(flag: Mask, fresh: Mask, longer_than: int = 0) -> Positions:
     return runs[np.diff(runs, axis=1).ravel() > longer_than]
 
 
-def _filled(runs: Positions, length: int) -> Mask:
+def _filled(runs: Positions, length: int) -> BoolArray:
     """Whether each of so many positions lies in one of the runs."""
     turns = np.zeros(length + 1, dtype=np.int64)
     turns[runs[:, 0]] += 1
@@ -243,7 +243,7 @@ def _filled(runs: Positions, length: int) -> Mask:
 
 
 def _reasons(
-    index: pd.DatetimeIndex, gap: Mask, jumps: npt.NDArray[np.float64], *left_out: Positions
+    index: pd.DatetimeIndex, gap: BoolArray, jumps: npt.NDArray[np.float64], *left_out: Positions
 ) -> tuple[Reason, ...]:
     """Each split and each run left out, in the order of time; jumps are 0 where there is none."""
     found = [(i, Reason("gap", index[i - 1], index[i])) for i in np.flatnonzero(gap).tolist()]

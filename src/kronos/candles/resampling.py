@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kronos.candles.candles import Candles
 from kronos.candles.findings import Finding
-from kronos.candles.habits import Mask, Stamps, usual_times
+from kronos.candles.gaps import DAY, Stamps, usual_trading_times, wall
 from kronos.candles.schema import COLUMNS, TIME
-from kronos.candles.spacing import DAY, wall
-from kronos.candles.table import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
+from kronos.typing import BoolArray
 
 Stamped = Literal["open", "close"]
 
@@ -128,7 +128,7 @@ class _Parts:
     first: Stamps
     start: Stamps
     instants: tuple[Stamps, Stamps]
-    spoilt: Mask
+    spoilt: BoolArray
     closes: bool
 
 
@@ -244,7 +244,7 @@ def _instants(index: pd.DatetimeIndex, target: Interval, start: Stamps, ahead: S
     return both[0], both[1]
 
 
-def _refuse_askew(candles: Candles, target: Interval, askew: Mask) -> None:
+def _refuse_askew(candles: Candles, target: Interval, askew: BoolArray) -> None:
     share = float(askew.mean())
     if share <= _ASKEW:
         return
@@ -255,12 +255,12 @@ def _refuse_askew(candles: Candles, target: Interval, askew: Mask) -> None:
     )
 
 
-def _complete(candles: Candles, target: Interval, parts: _Parts) -> Mask:
+def _complete(candles: Candles, target: Interval, parts: _Parts) -> BoolArray:
     """Whether each long candle has all its short ones."""
     short, begin = candles.interval, parts.opened.stamp
     if parts.closes:
         since, until = int(parts.start[0]), int(_after(parts.start[-1:], target)[0])
-        usual, missing = usual_times(begin, min(_length(short), _DAY), since, until)
+        usual, missing = usual_trading_times(begin, min(_length(short), _DAY), since, until)
         whole = np.logical_or.reduceat(usual, parts.first) & ~np.isin(parts.start, _floor(missing, target))
         return np.asarray(whole & ~parts.spoilt, dtype=np.bool_)
     counts = np.diff(np.append(parts.first, len(begin)))
@@ -292,7 +292,7 @@ def _stamps(index: pd.DatetimeIndex, target: Interval, parts: _Parts, stamped: S
     return naive if index.tz is None else naive.tz_localize("UTC").tz_convert(index.tz)
 
 
-def _finding(candles: Candles, target: Interval, index: pd.DatetimeIndex, whole: Mask) -> Finding:
+def _finding(candles: Candles, target: Interval, index: pd.DatetimeIndex, whole: BoolArray) -> Finding:
     left_out = int((~whole).sum())
     message = f"{int(whole.sum()):,} candles of {target} were made from {len(candles):,} of {candles.interval}"
     if not left_out:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kronos.candles.findings import shown
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import truncate
 
 COLUMNS = ("open", "high", "low", "close", "volume", "amount")
 PRICES = COLUMNS[:4]
@@ -51,7 +51,7 @@ def key(name: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ColumnLayout:
     """Where a source keeps what: canonical name → the source's own column label.
 
     Attributes:
@@ -76,7 +76,7 @@ class Layout:
         return list(dict.fromkeys([*extra, *self.prices.values()]))
 
 
-def find_layout(labels: Sequence[Hashable], columns: Mapping[str, str] | None, name: str) -> Layout:
+def find_layout(labels: Sequence[Hashable], columns: Mapping[str, str] | None, name: str) -> ColumnLayout:
     """Match a source's column labels with the canonical names.
 
     Args:
@@ -112,19 +112,19 @@ def find_layout(labels: Sequence[Hashable], columns: Mapping[str, str] | None, n
     ticks = None if "volume" in given else _first(_TICKS, free, name)
     ticks = None if ticks == found.get("volume") else ticks
     if TIME in given:
-        return Layout(found, given[TIME], symbol=symbol, ticks=ticks, labels=tuple(labels))
+        return ColumnLayout(found, given[TIME], symbol=symbol, ticks=ticks, labels=tuple(labels))
     date, clock = _first(_DATES, free, name), _first(_CLOCKS, free, name)
     time = _first(_ALIASES[TIME], free, name)
     if date is None or clock is None or key(time) not in (*_DATES, *_CLOCKS):
-        return Layout(found, time, symbol=symbol, ticks=ticks, labels=tuple(labels))
-    return Layout(found, date, clock, symbol, ticks, tuple(labels))
+        return ColumnLayout(found, time, symbol=symbol, ticks=ticks, labels=tuple(labels))
+    return ColumnLayout(found, date, clock, symbol, ticks, tuple(labels))
 
 
 def _first(aliases: Sequence[str], free: Mapping[str, list[Hashable]], name: str) -> Hashable | None:
     for alias in aliases:
         matching = free.get(alias, [])
         if len(matching) > 1:
-            both = " and ".join(f"'{shown(label)}'" for label in matching[:2])
+            both = " and ".join(f"'{truncate(label)}'" for label in matching[:2])
             raise DataError(f"{name} has two columns that mean the same, {both}; drop one or say columns=.")
         if matching:
             return matching[0]
@@ -156,5 +156,5 @@ def _require_prices(found: Mapping[str, Hashable], labels: Sequence[Hashable], n
 
 
 def _listed(labels: Sequence[Hashable]) -> str:
-    quoted = ", ".join(f"'{shown(label)}'" for label in labels[:8]) or "none"
+    quoted = ", ".join(f"'{truncate(label)}'" for label in labels[:8]) or "none"
     return quoted + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")

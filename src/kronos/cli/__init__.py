@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import calibrate, data, doctor, evaluate, forecast, mcp, models, paper, pipeline, serve, train
+from kronos.cli import calibrate, data, doctor, evaluate, mcp, models, paper, pipeline, serve, train
 from kronos.cli.errors import Commands
+from kronos.cli.forecast import command as forecast
 
 app = typer.Typer(
     name="kronos",

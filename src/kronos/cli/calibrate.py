@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from kronos.cli import walking
-from kronos.cli import walking_options as options
-from kronos.cli.completing import baseline_names
-from kronos.cli.console import print_json
-from kronos.cli.requests import Sampling
-from kronos.cli.walking_requests import Effort, Models, Reading, Span, Walk
+from kronos.cli import evaluation_setup, options
+from kronos.cli.console import Column, page, print_json, table, width
+from kronos.cli.evaluation_arguments import ContenderModelArgs, DateArgs, InputArgs, OriginArgs, RunArgs
+from kronos.cli.model_loading import SamplingArgs
+from kronos.cli.options import baseline_names
 from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from kronos.evaluation import Plan
-    from kronos.evaluation.fitting import Fitted
+    from kronos.evaluation.ablation import Effect
+    from kronos.evaluation.calibration import Fitted
+    from kronos.metrics import Estimate
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -107,23 +110,23 @@ def calibrate(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other; leave one out.")
-    span = Span(start, end, split or (None if start or end else "validation"), splits)
+    span = DateArgs(start, end, split or (None if start or end else "validation"), splits)
     span.check()
     folder, file = (output.parent / output.stem, output) if output.suffix == ".json" else (output, output / _FILE)
     if file.is_dir():
         raise StorageError(f"Cannot write {file}: a folder of that name exists; choose another name.")
     asked = _Asked(
-        Reading(tuple(paths), market, interval, timezone, strict),
+        InputArgs(tuple(paths), market, interval, timezone, strict),
         span,
-        Walk(horizon, stride, lookback, most),
-        Models(
+        OriginArgs(horizon, stride, lookback, most),
+        ContenderModelArgs(
             (model,) if model else (),
             tokenizer,
-            Sampling(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
+            SamplingArgs(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
             device,
             precision,
         ),
-        Effort(samples, seed, workers, folder, fresh),
+        RunArgs(samples, seed, workers, folder, fresh),
         _parts(part, no_pool),
         pool_with,
         not asymmetric,
@@ -134,8 +137,6 @@ def calibrate(
     if json:
         print_json(_document(result))
     elif not quiet:
-        from kronos.cli.calibrate_view import show
-
         show(result, verbose=verbose)
 
 
@@ -143,11 +144,11 @@ def calibrate(
 class _Asked:
     """All that was asked for."""
 
-    reading: Reading
-    span: Span
-    walk: Walk
-    models: Models
-    effort: Effort
+    reading: InputArgs
+    span: DateArgs
+    walk: OriginArgs
+    models: ContenderModelArgs
+    effort: RunArgs
     parts: tuple[str, ...]
     pool_with: str
     symmetric: bool
@@ -176,7 +177,7 @@ class Result:
 def _parts(given: Sequence[str] | None, no_pool: bool) -> tuple[str, ...]:
     """Which parts to fit."""
     from kronos.calibration import PARTS
-    from kronos.calibration.parts import check_parts
+    from kronos.calibration.transforms import check_parts
 
     if given and no_pool:
         raise ParameterError("--with names the parts, and --no-pool too; leave one out.")
@@ -192,22 +193,22 @@ def _fitted(asked: _Asked, file: Path, *, wanted: bool) -> Result:
         KronosError: One sentence on whatever is wrong.
         typer.Exit: With status 130 at Ctrl-C.
     """
-    from kronos.evaluation.calibrating import check_pooled
+    from kronos.evaluation.calibration import check_pooled
 
     if "pooling" in asked.parts:
         check_pooled(asked.pool_with)  # a wrong name is told before anything is read, or forgotten
-    begun = walking.begin(asked.reading, asked.span, asked.walk, asked.models, wanted=wanted)
+    begun = evaluation_setup.prepare_evaluation(asked.reading, asked.span, asked.walk, asked.models, wanted=wanted)
     asked.effort.prepare()
-    from kronos.evaluation.cutoffs import cutoffs, learnt_from
-    from kronos.evaluation.effects import usual_settings
-    from kronos.evaluation.fitting import calibrate as fit
+    from kronos.evaluation.ablation import default_ablations
+    from kronos.evaluation.calibration import calibrate as fit
+    from kronos.evaluation.dates import cutoffs, learnt_from
 
     compare: Mapping[str, Sequence[str]] = {}
     if asked.effects:
-        settings = usual_settings("pooling" in asked.parts)
+        settings = default_ablations("pooling" in asked.parts)
         compare = {name: parts for name, parts in settings.items() if parts and parts != asked.parts}
     title = f"Forecasting at {len(begun.plan):,} origins"
-    with walking.walking(asked.effort, title, wanted=wanted, then="Fitting") as progress:
+    with evaluation_setup.evaluation_progress(asked.effort, title, wanted=wanted, then="Fitting") as progress:
         found = fit(
             begun.plan,
             begun.loaded[0].forecaster,
@@ -217,7 +218,7 @@ def _fitted(asked: _Asked, file: Path, *, wanted: bool) -> Result:
             pool_with=asked.pool_with,
             symmetric=asked.symmetric,
             compare=compare,
-            workers=walking.workers_for(asked.effort.workers, begun.loaded),
+            workers=evaluation_setup.workers_for(asked.effort.workers, begun.loaded),
             progress=progress,
         )
     one = begun.loaded[0]
@@ -234,3 +235,90 @@ def _document(result: Result) -> dict[str, Any]:
         "effects": [asdict(one) for one in result.fitted.effects],
         "file": str(result.file),
     }
+
+
+_ALL = "all"
+_READING = (
+    "CRPS of cumulative log returns in units of σ√h, lower is better; gain against the raw forecasts with its 95 % "
+    "interval; the share of outcomes within the 50, 80 and 95 % bands. Corrected forecasts are judged on dates that "
+    "their correction wasn't fitted on."
+)
+
+
+def show(result: Result, *, verbose: bool) -> None:
+    """Print everything there is to see.
+
+    Args:
+        result: What came out.
+        verbose: Whether to show each group.
+    """
+    from kronos.evaluation.scoring import LEAST, count_by_group
+
+    plan, fitted, file = result.plan, result.fitted, result.file
+    groups = fitted.trials.counts()
+    large = count_by_group([name for name, count in groups.items() for _ in range(count)])
+    names = [_ALL, *groups] if verbose and len(groups) > 1 else [_ALL]
+    room = width()
+    lines: list[Text | Table] = [
+        Text(f"{len(plan):,} origins of {len(plan.instruments)} series, {result.dates}.", style="bold"),
+        *(Text(f"! {one}", style="yellow") for one in result.warnings),
+        Text(_READING, style="dim"),
+        Text(),
+    ]
+    for name in names:
+        title = "All forecasts" if name == _ALL else name
+        if name == _ALL and len(groups) > 1:
+            which = f"the {len(large)} groups of at least {LEAST} origins" if len(large) < len(groups) else "all groups"
+            title = f"Mean over {which}"
+        lines += [Text(title, style="bold")]
+        lines += [_effects([one for one in fitted.effects if one.group == name], room), Text()]
+    shown = [None, *groups] if verbose else [None]
+    for group in shown:
+        lines += [Text(fitted.calibration.describe(group)), Text()]
+    nothing = [group for group in groups if "pooling" in fitted.calibration.parts and _silent(fitted, group)]
+    if nothing:
+        lines += [Text(f"In {', '.join(nothing)} the model adds nothing: its weight is 0.", style="bold"), Text()]
+    lines += [
+        Text(f"Written to {file}. Use it:"),
+        Text(f"  kronos forecast FILE --calibration {file}"),
+        Text(f"  kronos evaluate PATH --calibration {file}"),
+    ]
+    page(*lines)
+
+
+def _silent(fitted: Fitted, group: str) -> bool:
+    return fitted.calibration.adds_nothing(group)
+
+
+def _effects(effects: Sequence[Effect], room: int) -> Table:
+    """One line a step and setting."""
+    return table(
+        Column("steps", _once([str(one.step) for one in effects])),
+        Column("forecasts", [one.setting for one in effects]),
+        Column("n", [f"{one.n:,}" for one in effects], right=True, spare=3),
+        Column("CRPS", [f"{one.crps:.3f}" for one in effects], right=True),
+        Column("gain", [_gain(one.gain) for one in effects], right=True),
+        Column("", [_range(one.gain) for one in effects], right=True, spare=2),
+        *(
+            Column(f"{band} %", [_share(one.coverage[band]) for one in effects], right=True, spare=spare)
+            for band, spare in (("50", 1), ("80", 0), ("95", 1))
+        ),
+        width=room,
+    )
+
+
+def _once(values: Sequence[str]) -> list[str]:
+    """Each value where it begins only."""
+    return [value if place == 0 or values[place - 1] != value else "" for place, value in enumerate(values)]
+
+
+def _gain(one: Estimate) -> str:
+    return "" if one.estimate == 0 else f"{one.estimate:+.1%}"
+
+
+def _range(one: Estimate) -> str:
+    return "" if one.estimate == 0 else f"{one.low:+.1%} to {one.high:+.1%}"
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.estimate:.1%}"

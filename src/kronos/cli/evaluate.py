@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kronos.cli import walking_options as ask
-from kronos.cli.completing import baseline_names
-from kronos.cli.requests import Sampling
-from kronos.cli.walking import Data, Dated, Loaded
-from kronos.cli.walking_requests import Effort, Models, Reading, Span, Walk
+from kronos.cli import options as ask
+from kronos.cli.console import join_names
+from kronos.cli.evaluation_arguments import ContenderModelArgs, DateArgs, InputArgs, OriginArgs, RunArgs
+from kronos.cli.evaluation_setup import EvaluationData, EvaluationDates, EvaluationResult, LoadedModel
+from kronos.cli.model_loading import SamplingArgs
+from kronos.cli.options import baseline_names
 from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _JSON, _SCORES, _REPORT = "evaluation.json", "scores.parquet", "report.html"
 
 
 @dataclass(frozen=True)
-class Against:
+class ContenderArgs:
     """What models are compared with, and corrected by.
 
     Attributes:
@@ -59,7 +60,7 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Telling:
+class EvaluationOutputArgs:
     """What is written and printed.
 
     Attributes:
@@ -92,33 +93,16 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluateArgs:
     """All of it."""
 
-    reading: Reading
-    span: Span
-    walk: Walk
-    models: Models
-    against: Against
-    effort: Effort
-    telling: Telling
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came out, and what a reader wants to know beside it.
-
-    Attributes:
-        evaluation: Scores, figures, verdicts, warnings.
-        data: What was read.
-        dated: Which dates were forecast.
-        files: What was written.
-    """
-
-    evaluation: Evaluation
-    data: Data
-    dated: Dated
-    files: tuple[Path, ...]
+    reading: InputArgs
+    span: DateArgs
+    walk: OriginArgs
+    models: ContenderModelArgs
+    against: ContenderArgs
+    effort: RunArgs
+    telling: EvaluationOutputArgs
 
 
 def evaluate(
@@ -202,20 +186,20 @@ def evaluate(
 
     Dates: [bold]--from[/bold] and [bold]--to[/bold], else a split's test dates, else what is new to the models.
     """
-    request = Request(
-        Reading(tuple(paths), market, interval, timezone, strict),
-        Span(from_, to, part, splits),
-        Walk(horizon, stride, lookback, most),
-        Models(
+    request = EvaluateArgs(
+        InputArgs(tuple(paths), market, interval, timezone, strict),
+        DateArgs(from_, to, part, splits),
+        OriginArgs(horizon, stride, lookback, most),
+        ContenderModelArgs(
             tuple(model or ()),
             tokenizer,
-            Sampling(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
+            SamplingArgs(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
             device,
             precision,
         ),
-        Against(tuple(baseline or ()), reference, calibrate, tuple(calibration or ())),
-        Effort(samples, seed, workers, output, fresh),
-        Telling(report, json, verbose, quiet),
+        ContenderArgs(tuple(baseline or ()), reference, calibrate, tuple(calibration or ())),
+        RunArgs(samples, seed, workers, output, fresh),
+        EvaluationOutputArgs(report, json, verbose, quiet),
     )
     for one in (request.span, request.against, request.telling):
         one.check()
@@ -230,14 +214,14 @@ def evaluate(
         show(result, verbose=verbose)
 
 
-def run(request: Request) -> Result:
+def run(request: EvaluateArgs) -> EvaluationResult:
     """Read, plan, forecast, score, write.
 
     Raises:
         KronosError: One sentence on whatever is wrong.
         typer.Exit: With status 130 at Ctrl-C.
     """
-    from kronos.cli import walking
+    from kronos.cli import evaluation_setup
     from kronos.evaluation import baseline_forecasters, cutoffs
     from kronos.evaluation import evaluate as score
 
@@ -245,12 +229,14 @@ def run(request: Request) -> Result:
     settings = effort.settings()
     others = baseline_forecasters(request.against.baselines or None)
     baseline_forecasters([request.against.reference])  # a wrong name is told before anything is read
-    begun = walking.begin(request.reading, request.span, request.walk, request.models, wanted=wanted)
+    begun = evaluation_setup.prepare_evaluation(
+        request.reading, request.span, request.walk, request.models, wanted=wanted
+    )
     corrections = _corrections(request.against, begun.loaded)
-    workers = walking.workers_for(effort.workers, begun.loaded)
+    workers = evaluation_setup.workers_for(effort.workers, begun.loaded)
     effort.prepare()
     title = f"Forecasting at {len(begun.plan):,} origins"
-    with walking.walking(effort, title, wanted=wanted, then="Scoring") as progress:
+    with evaluation_setup.evaluation_progress(effort, title, wanted=wanted, then="Scoring") as progress:
         evaluation = score(
             begun.plan,
             [one.forecaster for one in begun.loaded],
@@ -267,7 +253,7 @@ def run(request: Request) -> Result:
         return _write(evaluation, begun.data, begun.dated, request)
 
 
-def document(result: Result) -> dict[str, Any]:
+def document(result: EvaluationResult) -> dict[str, Any]:
     """Everything ready for JSON: the evaluation, what it was made on, and what was written."""
     gathered = result.data.gathered
     data = {
@@ -291,7 +277,7 @@ def document(result: Result) -> dict[str, Any]:
     return {**result.evaluation.to_dict(), "data": data, "files": [str(path) for path in result.files]}
 
 
-def _corrections(against: Against, loaded: Sequence[Loaded]) -> list[Correction]:
+def _corrections(against: ContenderArgs, loaded: Sequence[LoadedModel]) -> list[Correction]:
     """The calibrated models that stand beside the raw ones.
 
     Raises:
@@ -321,35 +307,30 @@ def _corrections(against: Against, loaded: Sequence[Loaded]) -> list[Correction]
     return list(found.values())
 
 
-def _simulated(data: Data) -> list[str]:
+def _simulated(data: EvaluationData) -> list[str]:
     """The warning that candles never traded."""
     names = data.gathered.simulated
     if not names:
         return []
-    which = "All candles are" if len(names) == len(data.instruments) else f"The candles of {listed(names)} are"
+    which = "All candles are" if len(names) == len(data.instruments) else f"The candles of {join_names(names)} are"
     return [f"{which} SIMULATED and never traded: this says nothing about markets."]
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Names in a sentence, the first ones of many."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _write(evaluation: Evaluation, data: Data, dated: Dated, request: Request) -> Result:
+def _write(
+    evaluation: Evaluation, data: EvaluationData, dated: EvaluationDates, request: EvaluateArgs
+) -> EvaluationResult:
     """Write the page, the document and the scores.
 
     Raises:
         StorageError: If the file system refuses.
     """
+    from kronos.atomic import atomic_path, write_text
     from kronos.cli.console import dump_json
-    from kronos.evaluation.reporting import write_report
-    from kronos.storage import atomic_path, write_text
+    from kronos.evaluation.report.report import write_report
 
     output = request.effort.output
     files = (request.telling.report or output / _REPORT, output / _JSON, output / _SCORES)
-    result = Result(evaluation, data, dated, files)
+    result = EvaluationResult(evaluation, data, dated, files)
     write_report(evaluation, files[0])
     write_text(files[1], dump_json(document(result)) + "\n")
     with atomic_path(files[2]) as temporary:

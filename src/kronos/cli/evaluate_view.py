@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from kronos.cli.data.tables import Column, page, table, width
-from kronos.cli.evaluate import listed
+from kronos.cli.console import Column, join_names, page, table, width
+from kronos.cli.evaluation_setup import EvaluationResult
 from kronos.evaluation import ALL
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from kronos.cli.evaluate import Result
-    from kronos.evaluation import Evaluation, Figures, Verdict
+    from kronos.evaluation import Aggregates, Evaluation, Verdict
     from kronos.metrics import Estimate
 
 _ABOUT = ("price", "direction", "volatility", "bands")
@@ -37,7 +36,7 @@ _MEANING = (
 )
 
 
-def show(result: Result, *, verbose: bool) -> None:
+def show(result: EvaluationResult, *, verbose: bool) -> None:
     """Print an evaluation.
 
     Args:
@@ -93,7 +92,7 @@ def _notes(sentences: Sequence[str]) -> Table:
     return grid
 
 
-def _header(result: Result) -> Iterator[RenderableType]:
+def _header(result: EvaluationResult) -> Iterator[RenderableType]:
     """Who was evaluated, on what, against whom."""
     evaluation = result.evaluation
     dates = evaluation.truth.origins["date"]
@@ -151,7 +150,7 @@ def _counted(verdicts: Sequence[Verdict]) -> str:
     told = []
     for word in sorted(words, key=lambda word: word not in _STYLES):
         groups = [one.group for one in verdicts if one.word == word]
-        where = f" ({listed(groups)})" if word in _STYLES and len(groups) < len(verdicts) else ""
+        where = f" ({join_names(groups)})" if word in _STYLES and len(groups) < len(verdicts) else ""
         told.append(f"{word} in {len(groups)} of {len(verdicts)}{where}")
     return ", ".join(told)
 
@@ -234,7 +233,7 @@ def _sentences(evaluation: Evaluation) -> Iterator[RenderableType]:
         yield _grid(rows)
 
 
-def _data(result: Result, *, verbose: bool) -> Iterator[RenderableType]:
+def _data(result: EvaluationResult, *, verbose: bool) -> Iterator[RenderableType]:
     """What could not be read, and what cleaning found."""
     gathered = result.data.gathered
     shown = gathered.unreadable if verbose else gathered.unreadable[:_SHOWN]
@@ -253,7 +252,7 @@ def _data(result: Result, *, verbose: bool) -> Iterator[RenderableType]:
         yield Text(f"Cleaning found something in the candles of {count} series; -v lists it.", style="dim")
 
 
-def _written(result: Result) -> Text:
+def _written(result: EvaluationResult) -> Text:
     return Text.assemble(("→ ", "dim"), ", ".join(str(path) for path in result.files))
 
 
@@ -261,11 +260,11 @@ def _groups(evaluation: Evaluation) -> list[str]:
     return evaluation.scores.groups
 
 
-def _estimate(one: Figures | None) -> Estimate | None:
+def _estimate(one: Aggregates | None) -> Estimate | None:
     return None if one is None else one.skill
 
 
-def _skill(one: Figures, reference: str) -> str:
+def _skill(one: Aggregates, reference: str) -> str:
     """``-3.5% (-5.1 to -1.9)``."""
     found = one.skill
     if found is None:
@@ -279,7 +278,7 @@ def _percent(found: Estimate | None) -> str:
     return _NOTHING if found is None or math.isnan(found.estimate) else f"{found.estimate:+.1%}"
 
 
-def _share(one: Figures) -> str:
+def _share(one: Aggregates) -> str:
     share = one.coverage["80"].estimate
     return _NOTHING if math.isnan(share) else f"{share:.1%}"
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kronos.cli.completing import model_names
+from kronos.cli.options import model_names
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -54,8 +54,8 @@ def mcp(
     An assistant starts this command itself and speaks to it on stdin and stdout; no port is opened. All its tools only
     read, files only from one folder.
     """
-    from kronos.mcp import Options, run
+    from kronos.mcp import ServerOptions, run
 
     if sys.stdin.isatty():
         typer.echo("Waiting for an assistant on stdin; 'kronos mcp --help' shows how one starts this.", err=True)
-    run(Options(data, source, model, device))
+    run(ServerOptions(data, source, model, device))

@@ -12,7 +12,7 @@ from kronos.cli.errors import Commands
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from kronos.zoo import ZooEntry
+    from kronos.zoo import CatalogEntry
 
 # The columns of the list, with the width below which they leave.
 _COLUMNS = {"name": 0, "parameters": 0, "context": 66, "tokenizer": 92, "licence": 76, "here": 0}
@@ -35,9 +35,9 @@ app = typer.Typer(
 
 def _names(incomplete: str) -> list[str]:
     """Names that complete an argument."""
-    from kronos.zoo import catalogue
+    from kronos.zoo import list_checkpoints
 
-    return [entry.name for entry in catalogue() if entry.name.startswith(incomplete.lower())]
+    return [entry.name for entry in list_checkpoints() if entry.name.startswith(incomplete.lower())]
 
 
 Name = Annotated[
@@ -49,9 +49,9 @@ Name = Annotated[
 def list_(json: Json = False) -> None:
     """List every checkpoint: size, context, licence, and whether it is here."""
     from kronos.cli.console import emit, print_json, stdout
-    from kronos.zoo import catalogue
+    from kronos.zoo import list_checkpoints
 
-    facts = [_facts(entry) for entry in catalogue()]
+    facts = [_facts(entry) for entry in list_checkpoints()]
     if json:
         print_json(facts)
         return
@@ -104,7 +104,7 @@ def download(
 ) -> None:
     """Download a checkpoint, and with a model its tokenizer; interrupted downloads continue."""
     from kronos.cli.console import print_json
-    from kronos.cli.loading import check_name, download_shown
+    from kronos.cli.model_loading import check_name, download_shown
 
     check_name(name)
     folders = [str(folder) for folder in download_shown(name, wanted=not json, force=force)]
@@ -115,7 +115,7 @@ def download(
         typer.echo(folder)
 
 
-def _entry(name: str) -> ZooEntry:
+def _entry(name: str) -> CatalogEntry:
     """The checkpoint of that name.
 
     Raises:
@@ -132,7 +132,7 @@ def _entry(name: str) -> ZooEntry:
     return entry
 
 
-def _facts(entry: ZooEntry) -> dict[str, Any]:
+def _facts(entry: CatalogEntry) -> dict[str, Any]:
     """What is known about a checkpoint, ready for JSON."""
     from kronos.zoo import cached
 
@@ -177,7 +177,7 @@ def _table(facts: list[dict[str, Any]], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from kronos.cli.loading import short_count
+    from kronos.cli.model_loading import short_count
 
     shown = [name for name, least in _COLUMNS.items() if width >= least]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -219,7 +219,7 @@ def _dates(told: dict[str, str] | None) -> str | None:
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Labels and texts of one checkpoint."""
-    from kronos.cli.loading import short_count
+    from kronos.cli.model_loading import short_count
 
     link = f"https://huggingface.co/{facts['hub_id']}" if facts["hub_id"] else None
     told: list[tuple[str, Any]] = [

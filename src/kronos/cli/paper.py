@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
-from kronos.cli import walking_options as ask
-from kronos.cli.requests import Machine
+from kronos.cli import options as ask
+from kronos.cli.console import Column, page, table, width
+from kronos.cli.model_loading import ModelArgs
 from kronos.errors import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from kronos.evaluation import Dates
-    from kronos.evaluation.instruments import Gathered
-    from kronos.evaluation.paper import PaperResult, PaperSettings
+    from kronos.evaluation.instruments import LoadedInstruments
+    from kronos.evaluation.paper import Figure, PaperResult, PaperSettings, Row
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -67,7 +72,7 @@ class Told:
     """
 
     result: PaperResult
-    gathered: Gathered
+    gathered: LoadedInstruments
     file: Path | None
 
 
@@ -150,14 +155,12 @@ def paper(
     settings = PaperSettings(task, temperature, top_p, samples, lookback, horizon, stride, most, sequences, seed)
     gathered = _gather(paths, (market, interval, timezone), wanted=not quiet)
     dates = _dates(gathered, from_, to)
-    told = _run(gathered, dates, settings, Machine(model, tokenizer, device, precision, None), telling)
+    told = _run(gathered, dates, settings, ModelArgs(model, tokenizer, device, precision, None), telling)
     if json:
         from kronos.cli.console import print_json
 
         print_json(document(told))
     elif not quiet:
-        from kronos.cli.paper_view import show
-
         show(told, verbose=verbose)
 
 
@@ -172,43 +175,45 @@ def document(told: Told) -> dict[str, Any]:
     return {**told.result.to_dict(), "data": data, "file": None if told.file is None else str(told.file)}
 
 
-def _gather(paths: list[str], known: tuple[str | None, str | None, str | None], *, wanted: bool) -> Gathered:
+def _gather(paths: list[str], known: tuple[str | None, str | None, str | None], *, wanted: bool) -> LoadedInstruments:
     """Read the candles; market, interval and timezone are of all of them where they are given."""
     from kronos.cli.console import progress_bar
-    from kronos.evaluation.instruments import gather
+    from kronos.evaluation.instruments import load_instruments
 
     market, interval, timezone = known
     with progress_bar("Reading", wanted=wanted) as bar:
-        return gather(paths, market=market, interval=interval, timezone=timezone, progress=bar)
+        return load_instruments(paths, market=market, interval=interval, timezone=timezone, progress=bar)
 
 
-def _dates(gathered: Gathered, start: str | None, end: str | None) -> Dates:
+def _dates(gathered: LoadedInstruments, start: str | None, end: str | None) -> Dates:
     """Between which times candles are forecast: from the paper's date on where nobody says another.
 
     Raises:
         ParameterError: If a time is none, or they are in the wrong order.
     """
-    from kronos.cli.walking import Data, told_dates
-    from kronos.cli.walking_requests import Span
+    from kronos.cli.evaluation_arguments import DateArgs
+    from kronos.cli.evaluation_setup import EvaluationData, explicit_dates
     from kronos.evaluation.paper import TEST_FROM
 
-    dated = told_dates(Span(start or TEST_FROM, end, None, None), Data(gathered, None))
+    dated = explicit_dates(DateArgs(start or TEST_FROM, end, None, None), EvaluationData(gathered, None))
     assert dated is not None  # a start is always given
     return next(iter(dated.dates.values()))
 
 
-def _run(gathered: Gathered, dates: Dates, settings: PaperSettings, machine: Machine, telling: Telling) -> Told:
+def _run(
+    gathered: LoadedInstruments, dates: Dates, settings: PaperSettings, machine: ModelArgs, telling: Telling
+) -> Told:
     """Load the model, run the task, write.
 
     Raises:
         KronosError: One sentence on whatever is wrong.
     """
+    from kronos.atomic import write_text
     from kronos.cli.console import dump_json, progress_bar, stderr
-    from kronos.cli.loading import choose, load, threads
+    from kronos.cli.model_loading import choose, load, threads
     from kronos.evaluation import ModelForecaster, cutoffs
     from kronos.evaluation.paper import run_paper
-    from kronos.evaluation.paper.origins import make_walks
-    from kronos.storage import write_text
+    from kronos.evaluation.paper.forecasting import make_walks
 
     wanted = not telling.quiet
     make_walks(gathered.instruments, settings, dates)  # what cannot be forecast needs no download
@@ -234,3 +239,142 @@ def _run(gathered: Gathered, dates: Dates, settings: PaperSettings, machine: Mac
     assert told.file is not None
     write_text(told.file, dump_json(document(told)) + "\n")
     return told
+
+
+_WARN = "bold #f2b134"
+_NONE = "–"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A figure of the table.
+
+    Attributes:
+        name: In the row's figures.
+        heading: Above its column.
+        text: The number as it is written.
+        sure: Whether its t statistic stands beside it.
+        spare: When its columns leave where it is narrow.
+    """
+
+    name: str
+    heading: str
+    text: Callable[[float], str]
+    sure: bool = True
+    spare: int = 0
+
+
+def _coefficient(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _skill(value: float) -> str:
+    return f"{value:+.1%}"
+
+
+def _size(value: float) -> str:
+    return f"{value:.3g}"
+
+
+_FIGURES = {
+    "price": (
+        _Shown("ic", "IC", _coefficient),
+        _Shown("rank_ic", "RankIC", _coefficient),
+        _Shown("skill", "skill of MAE", _skill, sure=False, spare=1),
+    ),
+    "return": (
+        _Shown("ic", "IC", _coefficient),
+        _Shown("rank_ic", "RankIC", _coefficient),
+        _Shown("rank_ic_by_date", "RankIC by date", _coefficient, spare=1),
+    ),
+    "volatility": (
+        _Shown("mae", "MAE", _size, sure=False),
+        _Shown("r2", "R²", _coefficient, sure=False),
+        _Shown("r2_regression", "R² rescaled", _coefficient, sure=False, spare=2),
+        _Shown("skill", "skill of MAE", _skill, sure=False, spare=1),
+    ),
+    "synthetic": (
+        _Shown("discriminative", "discriminative error", _share, sure=False),
+        _Shown("tstr_ic", "TSTR IC", _coefficient),
+        _Shown("tstr_rank_ic", "TSTR RankIC", _coefficient),
+    ),
+}
+
+
+def show(told: Told, *, verbose: bool) -> None:
+    """Print it.
+
+    Args:
+        told: The result.
+        verbose: Whether to say what the names mean.
+    """
+    result = told.result
+    lines: list[RenderableType] = [*_header(result.to_dict()), Text()]
+    lines += [_table(result.task, result.rows), Text()]
+    lines += [Text(sentence) for sentence in result.sentences]
+    unreadable = [f"{one.path} was not read: {one.problem}" for one in told.gathered.unreadable]
+    lines += [Text(f"! {warning}", style=_WARN) for warning in (*result.warnings, *unreadable)]
+    if verbose:
+        lines += [Text(), *(Text(f"{name}: {meaning}", style="dim") for name, meaning in result.notes.items())]
+    if told.file is not None:
+        lines += [Text(), Text(f"Written: {told.file}", style="dim")]
+    page(*lines)
+
+
+def _header(made: dict[str, Any]) -> list[RenderableType]:
+    """What was run, with what."""
+    sampling, model = made["sampling"], made["model"]
+    title = Text.assemble((f"The paper's {made['task']} task", "bold"), f" with {model['name']}")
+    changed = made["not_as_published"]
+    settings = f"temperature {sampling['temperature']:g}, top-p {sampling['top_p']:g}, {_count(sampling['samples'])}"
+    settings += f", seed {made['seed']}" + (f"; not as published: {', '.join(changed)}" if changed else "")
+    lines: list[RenderableType] = [title, Text(settings, style="dim")]
+    for walk in made["walks"]:
+        words = (
+            f"{walk['interval']}: {walk['lookback']} candles of history, {walk['horizon']} ahead; instruments: "
+            f"{walk['instruments']:,}, origins: {walk['origins']:,}, {walk['first'][:10]} to {walk['last'][:10]}"
+        )
+        lines.append(Text(words, style="dim"))
+    digest = (model.get("model") or {}).get("sha256")
+    return [*lines, Text(f"weights sha256 {digest}", style="dim")] if digest else lines
+
+
+def _count(samples: int) -> str:
+    return "1 path" if samples == 1 else f"{samples} paths"
+
+
+def _table(task: str, rows: Sequence[Row]) -> RenderableType:
+    groups = ["" if before == row.group else row.group for row, before in zip(rows, _before(rows), strict=True)]
+    columns = [
+        Column("group", groups),
+        Column("forecaster", [row.forecaster for row in rows]),
+        Column("n", [f"{row.n:,}" for row in rows], right=True, spare=3),
+        Column("dates", [f"{row.dates:,}" if row.dates else "" for row in rows], right=True, spare=4),
+    ]
+    for shown in _FIGURES[task]:
+        figures = [row.figures[shown.name] for row in rows]
+        columns.append(Column(shown.heading, [_number(one, shown.text) for one in figures], True, shown.spare))
+        if shown.sure:
+            cells = [_t(row, one) for row, one in zip(rows, figures, strict=True)]
+            columns.append(Column("t", cells, right=True, spare=shown.spare or 5))
+    return table(*columns, width=width())
+
+
+def _before(rows: Sequence[Row]) -> list[str]:
+    """The group of the row above each."""
+    return ["", *(row.group for row in rows[:-1])]
+
+
+def _number(figure: Figure, text: Callable[[float], str]) -> str:
+    return text(figure.value) if math.isfinite(figure.value) else _NONE
+
+
+def _t(row: Row, figure: Figure) -> str:
+    """The t statistic, where it rests on enough dates to be one."""
+    from kronos.evaluation.verdicts import FEW_DATES
+
+    return f"{figure.t:.1f}" if math.isfinite(figure.t) and row.dates >= FEW_DATES else ""

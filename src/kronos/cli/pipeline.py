@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kronos.datasets import DatasetConfig
     from kronos.settings import Settings
     from kronos.training.config import TrainConfig
-    from kronos.training.running import Outcome
+    from kronos.training.runner import StageResult
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -33,7 +33,7 @@ _EVALUATION = "evaluation"
 
 
 @dataclass
-class Way:
+class PipelineRun:
     """How far one configuration has come.
 
     Attributes:
@@ -50,7 +50,7 @@ class Way:
     dataset: DatasetConfig | None
     done: dict[str, str] = field(default_factory=dict)
     error: KronosError | None = None
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[StageResult, ...] = ()
 
     @property
     def evaluation(self) -> Path:
@@ -71,7 +71,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class _How:
+class PipelineArgs:
     """What options say."""
 
     skip_existing: bool
@@ -108,10 +108,10 @@ def pipeline(
 
     The same command goes on where an interrupted one was; with [bold]--skip-existing[/bold] whatever is done is kept.
     """
-    from kronos.cli.train.doing import Telling
+    from kronos.cli.train.runner import TrainOutputArgs
 
     ways = _ways(configs, device, output_dir)
-    how = _How(skip_existing, source, most, samples, Telling(json, quiet))
+    how = PipelineArgs(skip_existing, source, most, samples, TrainOutputArgs(json, quiet))
     if dry_run:
         _show_plan(ways, how, json=json)
         return
@@ -122,8 +122,8 @@ def pipeline(
     _end(ways)
 
 
-def _ways(configs: Sequence[str], device: str | None, output: Path | None) -> list[Way]:
-    from kronos.cli.train.asking import everywhere
+def _ways(configs: Sequence[str], device: str | None, output: Path | None) -> list[PipelineRun]:
+    from kronos.cli.train.arguments import everywhere
     from kronos.training.config import load_both
 
     changes = everywhere(output, device)
@@ -136,14 +136,14 @@ def _ways(configs: Sequence[str], device: str | None, output: Path | None) -> li
                 f"{changed.model_name}: a Qlib folder cannot be evaluated as files can; 'kronos train run {name}' "
                 f"trains on it, and compares on its test part."
             )
-        ways.append(Way(changed.model_name, changed, dataset))
+        ways.append(PipelineRun(changed.model_name, changed, dataset))
     twice = next((one for one in ways if sum(other.config.folder == one.config.folder for other in ways) > 1), None)
     if twice is not None:
         raise ParameterError(f"Two configurations would share {twice.config.folder}; give one another model_name.")
     return ways
 
 
-def _go(way: Way, how: _How) -> None:
+def _go(way: PipelineRun, how: PipelineArgs) -> None:
     """Take one configuration as far as it comes."""
     for step, act in zip(_STEPS, (_prepare, _train, _evaluate), strict=True):
         try:
@@ -155,19 +155,19 @@ def _go(way: Way, how: _How) -> None:
             return
 
 
-def _settings(how: _How) -> Settings:
+def _settings(how: PipelineArgs) -> Settings:
     from kronos.settings import get_settings
 
     return get_settings({"source": how.source})
 
 
-def _prepare(way: Way, how: _How) -> str:
+def _prepare(way: PipelineRun, how: PipelineArgs) -> str:
     """Make the dataset; one that is there is kept, as a training may have begun on it."""
     from kronos.cli.console import progress_bar
+    from kronos.cli.data.fetch import log_to_stderr
     from kronos.cli.data.prepare_view import show_dataset
-    from kronos.cli.data.telling import telling
     from kronos.datasets import prepare
-    from kronos.datasets.prepared import is_dataset
+    from kronos.datasets.discovery import is_dataset
     from kronos.sources import open_source
 
     if way.dataset is None:
@@ -178,7 +178,7 @@ def _prepare(way: Way, how: _How) -> str:
         return "kept"
     config = way.dataset.changed(source=settings.source, records=settings.records_per_tf)
     wanted = how.telling.shown
-    with telling(verbose=False), progress_bar(f"{way.name}: candles", wanted=wanted) as bar:
+    with log_to_stderr(verbose=False), progress_bar(f"{way.name}: candles", wanted=wanted) as bar:
         source = open_source(config.source, settings=settings, progress=bar)
         made = prepare(config, source, folder=place)
     if wanted:
@@ -186,18 +186,18 @@ def _prepare(way: Way, how: _How) -> str:
     return "done"
 
 
-def _train(way: Way, how: _How) -> str:
+def _train(way: PipelineRun, how: PipelineArgs) -> str:
     """Train its networks.
 
     Raises:
         KronosError: If something is wrong before the first step.
         typer.Exit: If it was interrupted.
     """
-    from kronos.cli.train.doing import train
-    from kronos.training.running import How
+    from kronos.cli.train.runner import train
+    from kronos.training.runner import RunOptions
 
     way.outcomes = tuple(
-        train([way.config], way.config.stages, How(skip_existing=how.skip_existing), how.telling).outcomes
+        train([way.config], way.config.stages, RunOptions(skip_existing=how.skip_existing), how.telling).outcomes
     )
     bad = next((one for one in way.outcomes if not one.good), None)
     if bad is not None:
@@ -206,12 +206,12 @@ def _train(way: Way, how: _How) -> str:
     return "kept" if all(one.state == "kept" for one in way.outcomes) else "done"
 
 
-def _evaluate(way: Way, how: _How) -> str:
+def _evaluate(way: PipelineRun, how: PipelineArgs) -> str:
     """Forecast the test part with the model, beside all baselines."""
     from kronos.cli import evaluate
     from kronos.cli.evaluate_view import show
-    from kronos.cli.requests import Sampling
-    from kronos.cli.walking_requests import Effort, Models, Reading, Span, Walk
+    from kronos.cli.evaluation_arguments import ContenderModelArgs, DateArgs, InputArgs, OriginArgs, RunArgs
+    from kronos.cli.model_loading import SamplingArgs
 
     if "model" not in way.config.stages:
         return "skipped"
@@ -221,16 +221,16 @@ def _evaluate(way: Way, how: _How) -> str:
         return "kept"
     horizon, quiet = way.config.windows.predict, not how.telling.shown
     settings = way.config.settings("model")
-    sampling = Sampling(horizon, how.samples, 1, "default", None, None, None, None)
+    sampling = SamplingArgs(horizon, how.samples, 1, "default", None, None, None, None)
     result = evaluate.run(
-        evaluate.Request(
-            Reading((way.config.data,), None, None, None, False),
-            Span(_test_from(way.config), None, None, way.config.split.file),
-            Walk(horizon, None, None, how.most),
-            Models((str(model),), None, sampling, settings.device, None),
-            evaluate.Against((), "historical-volatility", False, ()),
-            Effort(how.samples, 1, None, way.evaluation, False),
-            evaluate.Telling(None, False, False, quiet),
+        evaluate.EvaluateArgs(
+            InputArgs((way.config.data,), None, None, None, False),
+            DateArgs(_test_from(way.config), None, None, way.config.split.file),
+            OriginArgs(horizon, None, None, how.most),
+            ContenderModelArgs((str(model),), None, sampling, settings.device, None),
+            evaluate.ContenderArgs((), "historical-volatility", False, ()),
+            RunArgs(how.samples, 1, None, way.evaluation, False),
+            evaluate.EvaluationOutputArgs(None, False, False, quiet),
         )
     )
     if not quiet:
@@ -240,8 +240,8 @@ def _evaluate(way: Way, how: _How) -> str:
 
 def _test_from(config: TrainConfig) -> str | None:
     """When the test part begins; None where the file of a split, or a prepared dataset, tells `kronos evaluate`."""
-    from kronos.datasets.recipes import Split
-    from kronos.training.planning import open_data
+    from kronos.datasets.config import Split
+    from kronos.training.plan import open_data
 
     data = open_data(config)
     if not isinstance(data.split, Split):
@@ -249,11 +249,11 @@ def _test_from(config: TrainConfig) -> str | None:
     return max(one.test for one in data.cuts.values()).isoformat()
 
 
-def _show_plan(ways: Sequence[Way], how: _How, *, json: bool) -> None:
+def _show_plan(ways: Sequence[PipelineRun], how: PipelineArgs, *, json: bool) -> None:
     """Say of each configuration what would be done, step by step."""
-    from kronos.cli.data.tables import Column, page, table, width
-    from kronos.datasets.prepared import is_dataset
-    from kronos.training.records import is_done
+    from kronos.cli.console import Column, page, table, width
+    from kronos.datasets.discovery import is_dataset
+    from kronos.training.run_folder import is_done
 
     rows = []
     for way in ways:
@@ -281,7 +281,7 @@ def _show_plan(ways: Sequence[Way], how: _How, *, json: bool) -> None:
     )
 
 
-def _end(ways: Sequence[Way]) -> None:
+def _end(ways: Sequence[PipelineRun]) -> None:
     """Say what failed, and end with the status of the worst.
 
     Raises:

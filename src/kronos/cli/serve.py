@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kronos.cli.completing import model_names
+from kronos.cli.options import model_names
 
 if TYPE_CHECKING:
     from kronos.settings import Settings
@@ -75,10 +75,10 @@ def serve(
     given = {"host": host, "port": port, "data_dir": data, "state_dir": state}
     flags = {name: value for name, value in given.items() if value is not None}
     settings = settings_for({"model": model, "device": device, "source": source}, flags)
-    from kronos.serve.gate.logs import configure
+    from kronos.serve.observability import configure
 
     configure(machine=json or not sys.stderr.isatty(), verbose=verbose)
-    from kronos.serve.running import run, run_reloading
+    from kronos.serve.server import run, run_reloading
 
     if reload:
         run_reloading(settings)

@@ -13,56 +13,54 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kronos.datasets.batching import Batch, Sample, batches, collate
     from kronos.datasets.config import DatasetConfig
-    from kronos.datasets.leaking import leaks
-    from kronos.datasets.prepared import Dataset, open_dataset
-    from kronos.datasets.preparing import Prepared, prepare
-    from kronos.datasets.registry import configurations, load_config
-    from kronos.datasets.split_dates import SplitDates, find_split_dates, read_split_dates
-    from kronos.datasets.store import CandleStore, build_store
-    from kronos.datasets.store_writing import SeriesInfo
-    from kronos.datasets.stretches import Part, Span
-    from kronos.datasets.training_data import TrainingData, open_training_data
-    from kronos.datasets.window_settings import WindowSettings
+    from kronos.datasets.config_loading import configurations, load_config
+    from kronos.datasets.discovery import PreparedDataset, open_dataset
+    from kronos.datasets.leakage import check_leakage
+    from kronos.datasets.memmap_store import MemmapCandles, SeriesInfo, build_store
+    from kronos.datasets.prepare import Prepared, prepare
+    from kronos.datasets.segments import Part, Segment
+    from kronos.datasets.splits import SplitDates, find_split_dates, read_split_dates
+    from kronos.datasets.training_data import TrainingData, WindowSettings, open_training_data
     from kronos.datasets.windows import Window, WindowDataset
 
 _HOMES = {
     "Batch": "batching",
-    "CandleStore": "store",
-    "Dataset": "prepared",
     "DatasetConfig": "config",
-    "Part": "stretches",
-    "Prepared": "preparing",
+    "MemmapCandles": "memmap_store",
+    "Part": "segments",
+    "Prepared": "prepare",
+    "PreparedDataset": "discovery",
     "Sample": "batching",
-    "SeriesInfo": "store_writing",
-    "Span": "stretches",
-    "SplitDates": "split_dates",
+    "Segment": "segments",
+    "SeriesInfo": "memmap_store",
+    "SplitDates": "splits",
     "TrainingData": "training_data",
     "Window": "windows",
     "WindowDataset": "windows",
-    "WindowSettings": "window_settings",
+    "WindowSettings": "training_data",
     "batches": "batching",
-    "build_store": "store",
+    "build_store": "memmap_store",
+    "check_leakage": "leakage",
     "collate": "batching",
-    "configurations": "registry",
-    "find_split_dates": "split_dates",
-    "leaks": "leaking",
-    "load_config": "registry",
-    "open_dataset": "prepared",
+    "configurations": "config_loading",
+    "find_split_dates": "splits",
+    "load_config": "config_loading",
+    "open_dataset": "discovery",
     "open_training_data": "training_data",
-    "prepare": "preparing",
-    "read_split_dates": "split_dates",
+    "prepare": "prepare",
+    "read_split_dates": "splits",
 }
 
 __all__ = [
     "Batch",
-    "CandleStore",
-    "Dataset",
     "DatasetConfig",
+    "MemmapCandles",
     "Part",
     "Prepared",
+    "PreparedDataset",
     "Sample",
+    "Segment",
     "SeriesInfo",
-    "Span",
     "SplitDates",
     "TrainingData",
     "Window",
@@ -70,10 +68,10 @@ __all__ = [
     "WindowSettings",
     "batches",
     "build_store",
+    "check_leakage",
     "collate",
     "configurations",
     "find_split_dates",
-    "leaks",
     "load_config",
     "open_dataset",
     "open_training_data",

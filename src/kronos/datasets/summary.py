@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from kronos.candles import Candles
 from kronos.candles.quality import Quality
 from kronos.datasets.config import DatasetConfig
-from kronos.datasets.gathering import Series
-from kronos.datasets.splitting import PARTS, TITLES, count_windows
+from kronos.datasets.splits import PARTS, TITLES, SplitPoints, count_windows
+from kronos.intervals import Interval
 from kronos.provenance import frame_digest, now_utc, sha256_file, versions
 from kronos.sources import CandleSource
-
-if TYPE_CHECKING:
-    from kronos.datasets.preparing import Parts
 
 SUMMARY = "data_summary.json"
 _FORMAT = 1
@@ -27,8 +28,8 @@ _REASONS = 20  # splits and left-out runs that are listed
 def describe(
     config: DatasetConfig,
     source: CandleSource,
-    series: Sequence[Series],
-    parts: Parts,
+    series: Sequence[DatasetSeries],
+    parts: DatasetSplits,
     frames: Mapping[str, pd.DataFrame],
     *,
     building: Path,
@@ -77,8 +78,8 @@ def _file(path: Path) -> dict[str, Any]:
 def _split(
     name: str,
     number: int,
-    series: Sequence[Series],
-    parts: Parts,
+    series: Sequence[DatasetSeries],
+    parts: DatasetSplits,
     frames: Mapping[str, pd.DataFrame],
     config: DatasetConfig,
 ) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _split(
     }
 
 
-def _series(one: Series, number: int, parts: Parts, config: DatasetConfig) -> dict[str, Any]:
+def _series(one: DatasetSeries, number: int, parts: DatasetSplits, config: DatasetConfig) -> dict[str, Any]:
     """What one series is, and where its candles went."""
     candles, quality = one.candles, one.quality
     part = parts.part[number]
@@ -207,3 +208,54 @@ def _iso(time: Any) -> str | None:
     if time is None or pd.isna(time):
         return None
     return pd.Timestamp(time).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetSeries:
+    """One symbol at one timeframe.
+
+    Attributes:
+        symbol: As the configuration writes it.
+        candles: What the source gave, oldest first.
+        quality: What the quality filters say of it; None if they were not asked.
+        stamps: The candles' times as the source writes them, in UTC; those without a timezone are taken for it. [N]
+        opens: When each candle opens, UTC. [N]
+        segments: For each candle the number of its unbroken stretch, from 0, or -1 if the filters dropped it. [N]
+        resampled_from: The interval of the source's candles it was made of; None if it has the right one itself.
+    """
+
+    symbol: str
+    candles: Candles
+    quality: Quality | None
+    stamps: pd.DatetimeIndex
+    opens: pd.DatetimeIndex
+    segments: npt.NDArray[np.int32]
+    resampled_from: Interval | None
+
+    @property
+    def interval(self) -> Interval:
+        """The candles' length."""
+        return self.candles.interval
+
+    @property
+    def timeframe(self) -> str:
+        """The interval as datasets write it."""
+        return self.interval.timeframe
+
+    @property
+    def name(self) -> str:
+        """``BTC-USDT-SWAP_4H``."""
+        return f"{self.symbol}_{self.timeframe}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetSplits:
+    """How series were split.
+
+    Attributes:
+        cuts: By timeframe.
+        part: For each series its candles' parts: 0, 1, 2, or -1 for none.
+    """
+
+    cuts: Mapping[str, SplitPoints]
+    part: tuple[npt.NDArray[np.int8], ...]

@@ -12,22 +12,21 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
-from kronos.datasets.config import Split, Windows
-from kronos.datasets.split_dates import SplitDates, read_split_dates
-from kronos.datasets.splitting import PARTS, Cuts
-from kronos.datasets.store import CandleStore, build_store
-from kronos.datasets.stretches import JUMP, Part, Parts, Quality, Span, Spans, cuts_of, parts_of_store
+from kronos.atomic import atomic_path
+from kronos.datasets.config import Split, WindowsSection
+from kronos.datasets.memmap_store import MemmapCandles, build_store
+from kronos.datasets.segments import JUMP, Part, Quality, Segment, SegmentsByPart, Spans, parts_of_store, split_points
+from kronos.datasets.splits import PARTS, SplitDates, SplitPoints, read_split_dates
 from kronos.errors import ParameterError
 from kronos.provenance import versions
-from kronos.storage import atomic_path
 
 if TYPE_CHECKING:
-    from kronos.datasets.window_settings import WindowSettings
+    from kronos.zoo import Normalisation
 
 CACHE = Path("data") / "training_cache"
 _FORMAT = 1
@@ -49,9 +48,9 @@ class TrainingData:
     """
 
     name: str
-    store: CandleStore
-    parts: Parts
-    cuts: Mapping[str, Cuts]
+    store: MemmapCandles
+    parts: SegmentsByPart
+    cuts: Mapping[str, SplitPoints]
     split: Split | SplitDates | None
     embargo: int
     quality: Quality
@@ -74,13 +73,13 @@ class TrainingData:
             digest.update(part.encode() + self.parts.spans[part].astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def spans(self, part: Part) -> list[Span]:
+    def spans(self, part: Part) -> list[Segment]:
         """The unbroken stretches of a part, which windows stay within.
 
         Raises:
             ParameterError: If there is no such part.
         """
-        return [Span(*row) for row in self.span_rows(part).tolist()]
+        return [Segment(*row) for row in self.span_rows(part).tolist()]
 
     def span_rows(self, part: Part) -> Spans:
         """The same as numbers ``[n, 4]``: series, first row, row after the last, first row that may be predicted."""
@@ -158,7 +157,7 @@ def open_training_data(
     data: str | Path,
     *,
     split: Split | SplitDates | Path | str | None = None,
-    windows: Windows | WindowSettings | None = None,
+    windows: WindowsSection | WindowSettings | None = None,
     cache: str | Path = CACHE,
     quality: Quality = "paper",
 ) -> TrainingData:
@@ -188,10 +187,10 @@ def open_training_data(
         raise ParameterError(f"quality is 'paper' or 'none', not '{quality}'.")
     wanted = read_split_dates(split) if isinstance(split, str | Path) else split or Split()
     store = build_store(data, cache)
-    embargo = wanted.embargo if wanted.embargo is not None else (windows or Windows()).predict
+    embargo = wanted.embargo if wanted.embargo is not None else (windows or WindowsSection()).predict
     if embargo < 0:
         raise ParameterError(f"The embargo counts candles, at least 0, not {embargo}.")
-    cuts = cuts_of(store, wanted)
+    cuts = split_points(store, wanted)
     parts = _kept_parts(store, cuts, embargo, quality, Path(cache))
     return TrainingData(
         name=str(data),
@@ -204,7 +203,7 @@ def open_training_data(
     )
 
 
-def _by_group(store: CandleStore, cuts: Mapping[int, Cuts], parts: Parts) -> dict[str, Cuts]:
+def _by_group(store: MemmapCandles, cuts: Mapping[int, SplitPoints], parts: SegmentsByPart) -> dict[str, SplitPoints]:
     """When validation and test begin in each group; in prepared datasets, with their first candles."""
     found = {store.series[number].group: one for number, one in cuts.items()}
     begun: dict[str, list[dict[str, int]]] = {}
@@ -217,11 +216,13 @@ def _by_group(store: CandleStore, cuts: Mapping[int, Cuts], parts: Parts) -> dic
                 first["from"] = min(opened, first.get("from", opened))
     for group, times in begun.items():
         if all(times):
-            found[group] = Cuts(*(pd.Timestamp(one["from"], unit="us", tz="UTC") for one in times))
+            found[group] = SplitPoints(*(pd.Timestamp(one["from"], unit="us", tz="UTC") for one in times))
     return found
 
 
-def _kept_parts(store: CandleStore, cuts: Mapping[int, Cuts], embargo: int, quality: Quality, cache: Path) -> Parts:
+def _kept_parts(
+    store: MemmapCandles, cuts: Mapping[int, SplitPoints], embargo: int, quality: Quality, cache: Path
+) -> SegmentsByPart:
     """The parts, from the cache where they have been found before: thousands of instruments take minutes."""
     told = [(number, str(one.validation), str(one.test)) for number, one in sorted(cuts.items())]
     asked = [store.digest, told, embargo, quality, JUMP, _FORMAT, versions().get("kronos")]
@@ -229,7 +230,7 @@ def _kept_parts(store: CandleStore, cuts: Mapping[int, Cuts], embargo: int, qual
     try:
         with np.load(place, allow_pickle=False) as kept:
             candles = dict(zip(PARTS, kept["candles"].tolist(), strict=True))
-            return Parts({part: kept[part] for part in PARTS}, candles)
+            return SegmentsByPart({part: kept[part] for part in PARTS}, candles)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         parts = parts_of_store(store, cuts, embargo, quality)
     with atomic_path(place) as temporary, temporary.open("wb") as file:
@@ -242,4 +243,61 @@ def _iso(micros: int) -> str:
     return pd.Timestamp(micros, unit="us").isoformat()
 
 
-__all__ = ["CACHE", "Part", "Quality", "Span", "TrainingData", "open_training_data"]
+__all__ = ["CACHE", "Part", "Quality", "Segment", "TrainingData", "open_training_data"]
+
+
+LEAST = 2  # candles of a lookback part: one has no spread
+
+Weighting = Literal["sqrt", "size", "equal"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """A training sample.
+
+    Attributes:
+        lookback: Candles of history.
+        predict: Candles to predict.
+        shortest: Where set, each training sample knows only its first ``shortest`` to ``lookback`` candles, and
+            predicts the others too; windows of validation and test know ``lookback``.
+        clip: Bound of the normalised candles.
+        normalisation: ``spread`` as published, or ``steps``; see `kronos.preprocessing.normalisation_statistics`.
+        without_volume: Share of training samples whose volume and amount are zeroed.
+        mirrored: Share of training samples with prices upside down.
+        weighting: How markets and intervals share the training samples: by the square root of how many windows they
+            have (``sqrt``), by how many (``size``), or each the same (``equal``). Within a group every window is as
+            likely as any other.
+    """
+
+    lookback: int = 90
+    predict: int = 10
+    shortest: int | None = None
+    clip: float = 5.0
+    normalisation: Normalisation = "spread"
+    without_volume: float = 0.05
+    mirrored: float = 0.0
+    weighting: Weighting = "sqrt"
+
+    def __post_init__(self) -> None:
+        if self.lookback < LEAST:
+            raise ParameterError(f"lookback counts candles of history, at least {LEAST}, not {self.lookback}.")
+        if self.predict < 1:
+            raise ParameterError(f"predict counts candles to predict, at least 1, not {self.predict}.")
+        if self.shortest is not None and not LEAST <= self.shortest <= self.lookback:
+            raise ParameterError(f"shortest lies between {LEAST} and lookback = {self.lookback}, not {self.shortest}.")
+        if not self.clip > 0:
+            raise ParameterError(f"clip is a bound above 0, such as 5, not {self.clip}.")
+        for name, share in (("without_volume", self.without_volume), ("mirrored", self.mirrored)):
+            if not 0 <= share <= 1:
+                raise ParameterError(f"{name} is a share of the samples between 0 and 1, not {share}.")
+        for name, value, known in (
+            ("normalisation", self.normalisation, ("spread", "steps")),
+            ("weighting", self.weighting, ("sqrt", "size", "equal")),
+        ):
+            if value not in known:
+                raise ParameterError(f"{name} is one of {', '.join(known)}, not '{value}'.")
+
+    @property
+    def total(self) -> int:
+        """Candles of one sample."""
+        return self.lookback + self.predict

@@ -29,21 +29,62 @@ from torch.utils.data import Dataset
 
 from kronos.candles import PRICES
 from kronos.datasets.batching import Batch, Sample, batches, collate
-from kronos.datasets.leaking import leaks
-from kronos.datasets.shortages import shortage
-from kronos.datasets.stretches import Part
-from kronos.datasets.training_data import TrainingData
-from kronos.datasets.window_settings import WindowSettings
+from kronos.datasets.leakage import check_leakage
+from kronos.datasets.segments import Part
+from kronos.datasets.splits import TITLES
+from kronos.datasets.training_data import TrainingData, WindowSettings
 from kronos.errors import DataError, ParameterError
-from kronos.inference.normalising import CLOSE, statistics
+from kronos.preprocessing import CLOSE, normalisation_statistics
+from kronos.typing import FloatArray
 
-__all__ = ["Batch", "Sample", "Window", "WindowDataset", "WindowSettings", "batches", "collate", "leaks"]
+
+def explain_empty_part(data: TrainingData, part: Part, settings: WindowSettings) -> str:
+    """Say why a part has no window, how many candles there are, how many one takes, and what mends it."""
+    subject = f"The {TITLES[part]} part of {data.name}"
+    needed = f"a window takes {settings.total} ({settings.lookback} known, {settings.predict} to predict)"
+    candles, rows = data.parts.candles[part], data.span_rows(part)
+    if not candles:
+        return (
+            f"{subject} is empty: none of its {len(data.store):,} candles lie {_dates(data, part)}, and {needed}; move "
+            f"the dates, or give candles of that time."
+        )
+    if not len(rows):
+        return (
+            f"{subject} is empty: the quality filters leave none of its {candles:,} candles, and {needed}; give longer "
+            f"unbroken histories, or set quality to none."
+        )
+    longest = int((rows[:, 2] - rows[:, 1]).max())
+    kept = int((rows[:, 2] - rows[:, 3]).sum())
+    if longest >= settings.total:
+        most = int((rows[:, 2] - rows[:, 3]).max())
+        return (
+            f"{subject} has no window: at most {most:,} candles of one stretch may be predicted, and {needed}; predict "
+            f"fewer, or give the part more time."
+        )
+    return (
+        f"{subject} has no window: of its {candles:,} candles {kept:,} are fit to use, the longest unbroken stretch "
+        f"has {longest:,}, and {needed}; give longer histories, a shorter window or the part a larger share."
+    )
+
+
+def _dates(data: TrainingData, part: Part) -> str:
+    """When a part is, for the middle of a sentence."""
+    cuts = list(data.cuts.values())
+    if len(set(cuts)) != 1:
+        return "in its dates"
+    if part == "train":
+        return f"before {cuts[0].validation:%Y-%m-%d}"
+    later = f"{data.embargo} candles or more " if data.embargo else ""
+    if part == "val":
+        return f"{later}after {cuts[0].validation:%Y-%m-%d} and before {cuts[0].test:%Y-%m-%d}"
+    return f"{later}after {cuts[0].test:%Y-%m-%d}"
+
+
+__all__ = ["Batch", "Sample", "Window", "WindowDataset", "WindowSettings", "batches", "check_leakage", "collate"]
 
 _STREAM = 0x77696E646F7773  # sets these draws apart from others of the same seed
 _UPSIDE_DOWN = [0, 2, 1, 3]  # of open, high, low, close
 _POWERS = {"sqrt": 0.5, "size": 1.0, "equal": 0.0}  # of a group's size: its share
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +148,7 @@ class WindowDataset(Dataset[Sample]):
         self._index = _Index.of(data, part, settings)
         self.available = self._index.windows
         if not self.available:
-            raise DataError(shortage(data, part, settings))
+            raise DataError(explain_empty_part(data, part, settings))
         fixed = self.available if samples is None else min(samples, self.available)
         self._length = fixed if part != "train" or samples is None else samples
 
@@ -160,7 +201,7 @@ class WindowDataset(Dataset[Sample]):
             rng=rng,
         )
 
-    def transform(self, candles: Floats, rng: np.random.Generator) -> Floats:  # noqa: ARG002 (for subclasses)
+    def transform(self, candles: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002 (for subclasses)
         """Vary a training window's candles, before anything else is done with them; as they are, unless overridden.
 
         A candle of the result may depend on candles before it, never on those after it.
@@ -174,7 +215,7 @@ class WindowDataset(Dataset[Sample]):
         """
         return candles
 
-    def normalise(self, candles: Floats, known: int) -> tuple[Floats, Floats, Floats]:
+    def normalise(self, candles: FloatArray, known: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Normalise a window with the statistics of what is known; override it for another scale.
 
         Args:
@@ -185,7 +226,7 @@ class WindowDataset(Dataset[Sample]):
             The normalised candles ``[L, 6]``, not clipped yet; what was subtracted ``[6]``; what that was divided by
             ``[6]``.
         """
-        mean, scale = statistics(candles[:known], self.settings.normalisation)
+        mean, scale = normalisation_statistics(candles[:known], self.settings.normalisation)
         return (candles - mean) / scale, np.asarray(mean, np.float64), np.asarray(scale, np.float64)
 
     def _sample(self, window: Window, row: int) -> Sample:
@@ -203,7 +244,7 @@ class WindowDataset(Dataset[Sample]):
         step = float(np.diff(candles[: window.known, CLOSE]).std() / scale[CLOSE])
         return Sample(x, store.stamps[rows].astype(np.int64), window.known, step, row)
 
-    def _transformed(self, candles: Floats, rng: np.random.Generator) -> Floats:
+    def _transformed(self, candles: FloatArray, rng: np.random.Generator) -> FloatArray:
         given = candles.shape
         made = np.array(self.transform(candles, rng), dtype=np.float64)
         if made.shape != given:
@@ -227,7 +268,7 @@ class _Index:
     begins: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
-    shares: Floats
+    shares: FloatArray
 
     @classmethod
     def of(cls, data: TrainingData, part: Part, settings: WindowSettings) -> _Index:

@@ -8,52 +8,51 @@
 - `Correction` adds a calibrated forecaster to the table; `trials_of` turns a run into what a calibration is fitted on.
 """
 
-from kronos.evaluation.calibrating import Correction, beside, corrected, identity_of, trials_of
-from kronos.evaluation.comparison import Comparison, compare
-from kronos.evaluation.cutoffs import cutoffs
-from kronos.evaluation.evaluation import REFERENCE, Evaluation, Subject, baseline_forecasters, evaluate
+from kronos.evaluation.aggregate import ALL, Aggregates, Scores
+from kronos.evaluation.calibration import Correction, baseline_paths, calibration_set_of, corrected, identity_of
+from kronos.evaluation.dates import Splits, cutoffs, find_splits, read_splits
+from kronos.evaluation.evaluation import REFERENCE, Contender, Evaluation, baseline_forecasters, evaluate
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster, ModelForecaster
-from kronos.evaluation.instruments import Gathered, gather
+from kronos.evaluation.instruments import LoadedInstruments, load_instruments
+from kronos.evaluation.model_comparison import Comparison, compare
 from kronos.evaluation.plan import Dates, Instrument, Plan, WalkForward, make_plan
-from kronos.evaluation.running import Paths, Settings, run
-from kronos.evaluation.scoring import Truth
-from kronos.evaluation.splits import Splits, find_splits, read_splits
-from kronos.evaluation.summary import ALL, Figures, Scores
-from kronos.evaluation.verdict import Verdict
+from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
+from kronos.evaluation.scoring import Actuals
+from kronos.evaluation.verdicts import Verdict
 
 __all__ = [
     "ALL",
     "REFERENCE",
+    "Actuals",
+    "Aggregates",
     "BaselineForecaster",
     "Comparison",
+    "Contender",
     "Correction",
     "Dates",
     "Evaluation",
-    "Figures",
+    "ForecastPaths",
     "Forecaster",
-    "Gathered",
     "Instrument",
+    "LoadedInstruments",
     "ModelForecaster",
-    "Paths",
     "Plan",
+    "RollingSettings",
     "Scores",
-    "Settings",
     "Splits",
-    "Subject",
-    "Truth",
     "Verdict",
     "WalkForward",
     "baseline_forecasters",
-    "beside",
+    "baseline_paths",
+    "calibration_set_of",
     "compare",
     "corrected",
     "cutoffs",
     "evaluate",
     "find_splits",
-    "gather",
     "identity_of",
+    "load_instruments",
     "make_plan",
     "read_splits",
-    "run",
-    "trials_of",
+    "run_rolling",
 ]

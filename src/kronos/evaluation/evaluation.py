@@ -20,23 +20,24 @@ import pandas as pd
 from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.errors import ParameterError
-from kronos.evaluation.calibrating import Correction, beside, corrected, fitted_too_late, identity_of
-from kronos.evaluation.comparison import Comparison, compare
+from kronos.evaluation.aggregate import Aggregates, Scores, summarise, volatility
+from kronos.evaluation.calibration import Correction, baseline_paths, corrected, fitted_too_late, identity_of
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
+from kronos.evaluation.model_comparison import Comparison, compare
 from kronos.evaluation.plan import Plan
-from kronos.evaluation.running import Paths, Progress, Settings, run
-from kronos.evaluation.scoring import Truth
-from kronos.evaluation.summary import Figures, Scores, summarise, volatility
-from kronos.evaluation.verdict import Verdict, verdicts, warnings
+from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
+from kronos.evaluation.scoring import Actuals
+from kronos.evaluation.verdicts import Verdict, verdicts, warnings
+from kronos.progress import ProgressCallback
 
 REFERENCE = "historical-volatility"
 FORMAT = 1
 KIND = "kronos evaluation"
-_USUAL = Settings()
+_USUAL = RollingSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Contender:
     """Somebody in the table.
 
     Attributes:
@@ -77,13 +78,13 @@ class Evaluation:
     """
 
     plan: Plan
-    settings: Settings
-    subjects: tuple[Subject, ...]
+    settings: RollingSettings
+    subjects: tuple[Contender, ...]
     reference: str
-    truth: Truth
-    paths: Mapping[str, Paths]
+    truth: Actuals
+    paths: Mapping[str, ForecastPaths]
     scores: Scores
-    figures: Sequence[Figures]
+    figures: Sequence[Aggregates]
     volatility: pd.DataFrame
     comparison: Sequence[Comparison]
     verdicts: Sequence[Verdict]
@@ -141,7 +142,7 @@ def evaluate(
     plan: Plan,
     forecasters: Sequence[Forecaster],
     folder: Path,
-    settings: Settings = _USUAL,
+    settings: RollingSettings = _USUAL,
     *,
     baselines: Sequence[BaselineForecaster] | None = None,
     reference: str = REFERENCE,
@@ -149,7 +150,7 @@ def evaluate(
     steps: Sequence[int] | None = None,
     trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Forecast at every origin, score, and conclude.
 
@@ -175,17 +176,19 @@ def evaluate(
     if reference not in [one.name for one in others]:
         others += baseline_forecasters([reference])
     _check(forecasters, corrections, [one.name for one in others])
-    paths = run(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
+    paths = run_rolling(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
     for one in corrections:
         pooled = "pooling" in (one.calibration.parts if one.parts is None else one.parts)
-        near = beside(plan, one.calibration.baseline, folder, settings.seed, workers=workers) if pooled else None
+        near = (
+            baseline_paths(plan, one.calibration.baseline, folder, settings.seed, workers=workers) if pooled else None
+        )
         paths[one.name] = corrected(plan, paths[one.of], one, near)
     subjects = (
-        *(Subject(one.name, one.description, False, dict(one.identity())) for one in forecasters),
+        *(Contender(one.name, one.description, False, dict(one.identity())) for one in forecasters),
         *(_corrected_subject(one, forecasters) for one in corrections),
-        *(Subject(one.name, one.description, True, dict(one.identity()), one.point) for one in others),
+        *(Contender(one.name, one.description, True, dict(one.identity()), one.point) for one in others),
     )
-    truth = Truth.of(plan)
+    truth = Actuals.of(plan)
     at = None if steps is None else sorted({*steps, plan.walk.horizon})
     scores = Scores.of(truth, {one.name: paths[one.name] for one in subjects}, plan.walk, at)
     figures = summarise(scores, reference, plan.walk)
@@ -224,9 +227,9 @@ def _check(forecasters: Sequence[Forecaster], corrections: Sequence[Correction],
             )
 
 
-def _corrected_subject(one: Correction, forecasters: Sequence[Forecaster]) -> Subject:
+def _corrected_subject(one: Correction, forecasters: Sequence[Forecaster]) -> Contender:
     source = next(other for other in forecasters if other.name == one.of)
     parts = one.calibration.parts if one.parts is None else one.parts
     description = f"{one.of} with its calibration: {', '.join(parts)}"
     identity = {**source.identity(), "calibration": one.calibration.to_dict()["fitted_on"], "parts": list(parts)}
-    return Subject(one.name, description, False, identity, False, one.calibration.describe())
+    return Contender(one.name, description, False, identity, False, one.calibration.describe())

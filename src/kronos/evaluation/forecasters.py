@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from kronos.baselines import Entry
-from kronos.baselines.beside import WINDOW, own_seed
+from kronos.baselines import BaselineSpec
+from kronos.baselines.base import WINDOW, derive_seed
 from kronos.candles import Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
@@ -85,14 +85,14 @@ class ModelForecaster:
 
     def identity(self) -> Mapping[str, Any]:
         """Its weights and how it samples."""
-        from kronos.inference.making import sampling_details, weights
+        from kronos.inference.metadata import sampling_details, weights_info
         from kronos.inference.sampling import SamplingParams
 
         params = SamplingParams.of(self._sampling, None, None)
         return {
             "name": self.name,
-            "model": weights(self._predictor.model),
-            "tokenizer": weights(self._predictor.tokenizer),
+            "model": weights_info(self._predictor.model),
+            "tokenizer": weights_info(self._predictor.tokenizer),
             "precision": self._predictor.precision,
             "sampling": sampling_details(params),
         }
@@ -108,7 +108,7 @@ class ModelForecaster:
 class BaselineForecaster:
     """A baseline in an evaluation."""
 
-    def __init__(self, entry: Entry, *, window: int = WINDOW, refit: int = 10) -> None:
+    def __init__(self, entry: BaselineSpec, *, window: int = WINDOW, refit: int = 10) -> None:
         """Wrap a baseline.
 
         Args:
@@ -141,7 +141,7 @@ class BaselineForecaster:
                     seen,
                     len(times[name]),
                     samples=samples,
-                    seed=own_seed(seed, name),
+                    seed=derive_seed(seed, name),
                     timestamps=times[name],
                     parameters=parameters.at(name, seen),
                 )
@@ -153,7 +153,7 @@ class BaselineForecaster:
 class _Parameters:
     """A fitted baseline's parameters along the origins of one call: series by series, in the order of time."""
 
-    def __init__(self, entry: Entry, refit: int) -> None:
+    def __init__(self, entry: BaselineSpec, refit: int) -> None:
         self._entry = entry
         self._refit = refit
         self._series = ""

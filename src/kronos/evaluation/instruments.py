@@ -14,19 +14,19 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.candles.schema import NoCandlesError
-from kronos.candles.times import check_timezone
-from kronos.datasets.checking import Progress, Unreadable
-from kronos.datasets.listing import Listed, guessed_market, list_sources, read_listed
-from kronos.datasets.prepared import Dataset
+from kronos.candles.timestamps import check_timezone
+from kronos.datasets.discovery import FoundSource, PreparedDataset, infer_market, list_sources, read_listed
+from kronos.datasets.inspection import Unreadable
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.plan import Dates, Instrument
 from kronos.intervals import Interval
+from kronos.progress import ProgressCallback
 
 _PRICES = ["timestamps", "open", "high", "low", "close", "volume", "amount"]
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class LoadedInstruments:
     """What files held.
 
     Attributes:
@@ -57,14 +57,14 @@ class Gathered:
         return [one for one in self.instruments if any(f.severity == "warning" for f in one.candles.findings)]
 
 
-def gather(
+def load_instruments(
     paths: Iterable[str | Path],
     *,
     market: str | None = None,
     interval: str | None = None,
     timezone: str | None = None,
-    progress: Progress | None = None,
-) -> Gathered:
+    progress: ProgressCallback | None = None,
+) -> LoadedInstruments:
     """Read everything there is to evaluate on.
 
     Folders are walked. Where one holds a ``MANIFEST.csv`` with the columns path, market, symbol and freq, the files it
@@ -109,7 +109,7 @@ class _Reader:
         self._passed_over: list[Path] = []
         self._dates: dict[str, dict[str, Dates]] = {}
 
-    def read(self, source: Listed) -> None:
+    def read(self, source: FoundSource) -> None:
         """Read a source, or note why it cannot be."""
         try:
             if source.dataset is None:
@@ -125,7 +125,7 @@ class _Reader:
         except (DataError, ParameterError) as error:
             self._unreadable.append(Unreadable(source.path, str(error)))
 
-    def gathered(self) -> Gathered:
+    def gathered(self) -> LoadedInstruments:
         """Everything that was read.
 
         Raises:
@@ -138,11 +138,11 @@ class _Reader:
             if count:
                 raise DataError(f"None of {count} files could be read; the first: {self._unreadable[0].problem}")
             raise DataError(f"{self._passed_over[0]} holds no candles, nor does any other file there; give others.")
-        return Gathered(
+        return LoadedInstruments(
             tuple(self._instruments.values()), tuple(self._unreadable), tuple(self._passed_over), dict(self._dates)
         )
 
-    def _read_dataset(self, source: Listed, dataset: Dataset) -> None:
+    def _read_dataset(self, source: FoundSource, dataset: PreparedDataset) -> None:
         """A dataset's series, each with the candles of all its parts."""
         parts = {part: dataset.read(part) for part in ("train", "val", "test")}
         table = pd.concat(parts.values(), ignore_index=True)
@@ -163,8 +163,8 @@ class _Reader:
                 "test": Dates(begins["test"], None),
             }
 
-    def _add(self, name: str, candles: Candles, source: Listed) -> str:
-        market = self._market or source.market or guessed_market(candles)
+    def _add(self, name: str, candles: Candles, source: FoundSource) -> str:
+        market = self._market or source.market or infer_market(candles)
         free = self._free(name, market)
         self._instruments[free] = Instrument(free, market, candles)
         return free

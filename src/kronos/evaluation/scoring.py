@@ -13,21 +13,32 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from kronos.errors import ParameterError
 from kronos.evaluation.plan import Plan
-from kronos.evaluation.running import Paths
+from kronos.evaluation.rolling import ForecastPaths
 from kronos.forecasts import BANDS
-from kronos.metrics import band_ends, brier, crps, energy_score, inside, interval_score, pit, realised_volatility
-
-Array = npt.NDArray[np.float64]
+from kronos.metrics import (
+    Estimate,
+    band_ends,
+    bootstrap_skill,
+    brier,
+    crps,
+    energy_score,
+    in_band,
+    interval_score,
+    pit,
+    realised_volatility,
+)
+from kronos.typing import FloatArray
 
 WINDOW = 64  # one-step returns in the unit σ
 _CHUNK = 512  # origins scored at once, to bound memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class Actuals:
     """What happened at every origin of a plan.
 
     Attributes:
@@ -36,29 +47,29 @@ class Truth:
         origins: One row an origin: series, group, date.
     """
 
-    returns: Array
-    sigma: Array
+    returns: FloatArray
+    sigma: FloatArray
     origins: pd.DataFrame
 
     @classmethod
-    def of(cls, plan: Plan) -> Truth:
+    def of(cls, plan: Plan) -> Actuals:
         """Read it off the candles."""
         return cls(plan.returns(), _sigma(plan), plan.table())
 
 
-def _sigma(plan: Plan) -> Array:
+def _sigma(plan: Plan) -> FloatArray:
     logs = [np.log(one.candles.frame["close"].to_numpy()) for one in plan.instruments]
     pairs = zip(plan.series.tolist(), plan.known.tolist(), strict=True)
     spread = np.array([np.diff(logs[i][k - WINDOW - 1 : k]).std(ddof=1) for i, k in pairs])
     return np.where(spread > 0, spread, np.nan)
 
 
-def usual_steps(horizon: int) -> tuple[int, ...]:
+def report_steps(horizon: int) -> tuple[int, ...]:
     """Steps to report: 1, 4, 8 and 24 where they lie within the horizon, and the horizon itself."""
     return tuple(sorted({*(step for step in (1, 4, 8, 24) if step <= horizon), horizon}))
 
 
-def score_paths(truth: Truth, paths: Paths, steps: Sequence[int]) -> pd.DataFrame:
+def score_paths(truth: Actuals, paths: ForecastPaths, steps: Sequence[int]) -> pd.DataFrame:
     """Score one forecaster.
 
     Args:
@@ -86,7 +97,7 @@ def score_paths(truth: Truth, paths: Paths, steps: Sequence[int]) -> pd.DataFram
     return pd.concat(parts, ignore_index=True)
 
 
-def _known(paths: Paths) -> Iterator[npt.NDArray[np.int64]]:
+def _known(paths: ForecastPaths) -> Iterator[npt.NDArray[np.int64]]:
     """The origins with a forecast, in chunks."""
     rows = np.flatnonzero(np.isfinite(paths.returns[:, 0, 0]))
     for first in range(0, len(rows), _CHUNK):
@@ -94,7 +105,11 @@ def _known(paths: Paths) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _score_chunk(
-    truth: Truth, paths: Paths, rows: npt.NDArray[np.int64], at: npt.NDArray[np.int64], ties: np.random.Generator
+    truth: Actuals,
+    paths: ForecastPaths,
+    rows: npt.NDArray[np.int64],
+    at: npt.NDArray[np.int64],
+    ties: np.random.Generator,
 ) -> pd.DataFrame:
     samples = np.moveaxis(paths.returns[rows][:, :, at].astype(np.float64), 1, 0)  # [S, n, K]
     actual = truth.returns[rows][:, at]  # [n, K]
@@ -109,7 +124,7 @@ def _score_chunk(
         "step": np.broadcast_to(at + 1, actual.shape),
         "crps": crps(samples, actual, draws=draws) / unit,
         "mae": np.abs(np.median(samples, axis=0) - actual) / unit,
-        **{f"inside_{band * 100:.0f}": inside(lower[i], upper[i], actual) for i, band in enumerate(BANDS)},
+        **{f"inside_{band * 100:.0f}": in_band(lower[i], upper[i], actual) for i, band in enumerate(BANDS)},
         "width_80": (upper[1] - lower[1]) / unit,
         "interval_80": interval_score(lower[1], upper[1], actual, BANDS[1]) / unit,
         "pit": pit(samples, actual, seed=ties),
@@ -122,7 +137,7 @@ def _score_chunk(
     return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()})
 
 
-def score_whole(truth: Truth, paths: Paths) -> pd.DataFrame:
+def score_whole(truth: Actuals, paths: ForecastPaths) -> pd.DataFrame:
     """Score whole paths.
 
     Args:
@@ -154,3 +169,71 @@ def score_whole(truth: Truth, paths: Paths) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame({name: np.empty(0) for name in ("origin", "energy", "volatility", "realised")})
     return pd.concat(parts, ignore_index=True)
+
+
+LEAST = 100  # origins of a group that a mean over groups takes in
+
+
+def count_by_group(groups: ArrayLike) -> set[str]:
+    """The groups that a mean over groups takes in.
+
+    Args:
+        groups: The group of each origin. [N]
+    """
+    names, counts = np.unique(np.asarray(groups, dtype=np.str_), return_counts=True)
+    large = {str(name) for name in names[counts >= LEAST]}
+    return large or {str(name) for name in names}
+
+
+def equal_weights(groups: ArrayLike) -> NDArray[np.float64]:
+    """Weights, 1 on average, by which every group counts the same.
+
+    Args:
+        groups: The group of each row. [N]
+    """
+    names, place, counts = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = (len(place) / max(1, len(names)) / counts)[place]
+    return weights
+
+
+def equal_mean(values: ArrayLike, groups: ArrayLike) -> float:
+    """The mean of the groups' means; NaN if nothing is known.
+
+    Args:
+        values: NaN where unknown, which doesn't make its group count less. [N]
+        groups: The group of each. [N]
+    """
+    numbers, labels = np.asarray(values, dtype=np.float64), np.asarray(groups, dtype=np.str_)
+    known = ~np.isnan(numbers)
+    return float((numbers[known] * equal_weights(labels[known])).mean()) if known.any() else float("nan")
+
+
+def equal_skill(losses: ArrayLike, reference: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
+    """`kronos.metrics.bootstrap_skill` of the groups' mean losses, every group counting the same.
+
+    Args:
+        losses: NaN where unknown. [N]
+        reference: Likewise. [N]
+        groups: The group of each. [N]
+        dates: Of each. [N]
+        overlap: As for `kronos.metrics.bootstrap_skill`.
+    """
+    own, other = (np.asarray(one, dtype=np.float64) for one in (losses, reference))
+    known = ~(np.isnan(own) | np.isnan(other))
+    weights = equal_weights(np.asarray(groups, dtype=np.str_)[known])
+    return bootstrap_skill(own[known] * weights, other[known] * weights, np.asarray(dates)[known], overlap=overlap)
+
+
+def equal_share(inside: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
+    """The mean of the groups' shares of what is 0 or 1, with its interval by blocks of dates.
+
+    Σ weight · inside / Σ weight, both sums resampled together, because draws differ in what groups they hold.
+
+    Args:
+        inside: 0, 1, or NaN. [N]
+        groups: The group of each. [N]
+        dates: Of each. [N]
+        overlap: As for `kronos.metrics.bootstrap_skill`.
+    """
+    values = np.asarray(inside, dtype=np.float64)
+    return equal_skill(1 - values, np.ones(len(values)), groups, dates, overlap)

@@ -6,9 +6,8 @@
 """
 
 from kronos.forecasts.forecast import Forecast
-from kronos.forecasts.made import Made
-from kronos.forecasts.mending import mend
-from kronos.forecasts.probability import Probability
-from kronos.forecasts.statistics import BANDS, sample_quantiles
+from kronos.forecasts.metadata import ForecastMetadata
+from kronos.forecasts.repair import repair_candles
+from kronos.forecasts.statistics import BANDS, Probability, sample_quantiles
 
-__all__ = ["BANDS", "Forecast", "Made", "Probability", "mend", "sample_quantiles"]
+__all__ = ["BANDS", "Forecast", "ForecastMetadata", "Probability", "repair_candles", "sample_quantiles"]

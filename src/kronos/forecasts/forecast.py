@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts.made import Made
-from kronos.forecasts.mending import valid_candles
-from kronos.forecasts.probability import Probability
+from kronos.forecasts.metadata import ForecastMetadata
+from kronos.forecasts.repair import valid_candles
 from kronos.forecasts.statistics import (
     BANDS,
+    Probability,
     band_levels,
     check_levels,
     expected_loss_beyond,
@@ -32,11 +31,10 @@ from kronos.forecasts.statistics import (
     sample_quantiles,
 )
 from kronos.intervals import Interval
+from kronos.typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 ReturnKind = Literal["simple", "log"]
 
 _CHANNEL = {name: i for i, name in enumerate(COLUMNS)}
@@ -59,10 +57,10 @@ class Forecast:
         ParameterError: If the shapes disagree, or the paths hold candles that `mend` would change.
     """
 
-    paths: Array
+    paths: FloatArray
     timestamps: pd.DatetimeIndex
     history: Candles
-    made: Made
+    made: ForecastMetadata
     mended: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,7 +75,9 @@ class Forecast:
         if (times.tz is None) != (self.history.timezone is None):
             raise ParameterError("The timestamps need a timezone just if the history has one.")
         if not valid_candles(paths).all():
-            raise ParameterError("The paths hold invalid candles; pass them through kronos.forecasts.mend first.")
+            raise ParameterError(
+                "The paths hold invalid candles; pass them through kronos.forecasts.repair_candles first."
+            )
         paths.setflags(write=False)
         object.__setattr__(self, "timestamps", times)
         object.__setattr__(self, "paths", paths)
@@ -130,7 +130,7 @@ class Forecast:
         covered = 100 * (self.samples - 1) / (self.samples + 1)
         return (*self.made.notes, f"Only {count}: the 95 % band is their whole range, which covers {covered:.0f} %.")
 
-    def channel(self, column: str) -> Array:
+    def channel(self, column: str) -> FloatArray:
         """All paths of one channel, `[S, H]`.
 
         Raises:
@@ -138,15 +138,15 @@ class Forecast:
         """
         if column not in _CHANNEL:
             raise ParameterError(f"'{column}' is no channel; choose one of {', '.join(COLUMNS)}.")
-        channel: Array = self.paths[:, :, _CHANNEL[column]]
+        channel: FloatArray = self.paths[:, :, _CHANNEL[column]]
         return channel
 
-    def returns(self, *, cumulative: bool = False) -> Array:
+    def returns(self, *, cumulative: bool = False) -> FloatArray:
         """Log returns of the close `[S, H]`: step by step from the last known close on, or since it."""
         logs = np.log(self.channel("close") / self.last_close)
         if cumulative:
             return logs
-        steps: Array = np.diff(logs, axis=1, prepend=0.0)
+        steps: FloatArray = np.diff(logs, axis=1, prepend=0.0)
         return steps
 
     # Summaries ------------------------------------------------------------
@@ -326,7 +326,7 @@ class Forecast:
         levels = sorted(end for band in (*BANDS, 0.9) for end in band_levels(band))
         values = sample_quantiles(self.paths, levels)  # [levels, H, 6]
         mean, median = self.paths.mean(axis=0), np.median(self.paths, axis=0)
-        columns: dict[str, Array] = {}
+        columns: dict[str, FloatArray] = {}
         for name, c in _CHANNEL.items():
             columns |= {f"{name}_mean": mean[:, c], f"{name}_median": median[:, c]}
             columns |= {f"{name}_q{_digits(q)}": values[i, :, c] for i, q in enumerate(levels)}
@@ -334,13 +334,13 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """A summary ready for JSON: times, averages, bands of the close, probabilities, how it was made."""
-        from kronos.forecasts.storing import to_dict
+        from kronos.forecasts.io import to_dict
 
         return to_dict(self)
 
     def save(self, path: str | Path) -> Path:
         """Write paths, times, history and making to one ``.npz`` file, all or nothing; returns its path."""
-        from kronos.forecasts.storing import save
+        from kronos.forecasts.io import save
 
         return save(self, Path(path))
 
@@ -351,7 +351,7 @@ class Forecast:
         Raises:
             DataError: If the file is missing, no forecast, damaged, or of a newer format.
         """
-        from kronos.forecasts.storing import load
+        from kronos.forecasts.io import load
 
         return load(Path(path))
 
@@ -379,7 +379,7 @@ class Forecast:
 
     # Helpers ------------------------------------------------------------
 
-    def _frame(self, values: Array) -> pd.DataFrame:
+    def _frame(self, values: FloatArray) -> pd.DataFrame:
         return pd.DataFrame(values, index=self.timestamps, columns=list(COLUMNS))
 
     def _long(self) -> pd.DataFrame:
@@ -393,11 +393,11 @@ class Forecast:
             raise ParameterError(f"There is no step {step}; the forecast has steps 0 to {self.horizon - 1}.")
         return step % self.horizon
 
-    def _closes(self, step: int) -> Array:
-        closes: Array = self.channel("close")[:, self._position(step)]
+    def _closes(self, step: int) -> FloatArray:
+        closes: FloatArray = self.channel("close")[:, self._position(step)]
         return closes
 
-    def _horizon_returns(self, step: int, kind: ReturnKind) -> Array:
+    def _horizon_returns(self, step: int, kind: ReturnKind) -> FloatArray:
         ratio = self._closes(step) / self.last_close
         if kind not in ("simple", "log"):
             raise ParameterError(f"Returns are 'simple' or 'log', not '{kind}'.")

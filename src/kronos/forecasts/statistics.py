@@ -7,14 +7,103 @@ probability, so a central 80 % band of 30 paths covers 80 %. The usual type 7 co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kronos.errors import ParameterError
+from kronos.typing import FloatArray
 
-Array = NDArray[np.float64]
+_Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
+
+class Probability(float):
+    """The share of paths on which something happens, usable as a float.
+
+    With k of n paths, the value is (k + ½) / (n + 1): the posterior mean under Jeffreys' prior Beta(½, ½), so
+    it is never 0 or 1 (Jeffreys 1946; Brown, Cai & DasGupta 2001, "Interval Estimation for a Binomial
+    Proportion"). The 95 % interval is Wilson's score interval (Wilson 1927) around k / n.
+
+    Attributes:
+        count: On how many paths it happens.
+        paths: How many paths there are.
+        low: Lower end of the 95 % interval that the number of paths allows.
+        high: Its upper end.
+    """
+
+    __slots__ = ("count", "high", "low", "paths")
+
+    count: int
+    paths: int
+    low: float
+    high: float
+
+    def __new__(cls, count: int, paths: int) -> Probability:
+        """Estimate a probability from ``count`` hits among ``paths`` paths.
+
+        Raises:
+            ParameterError: If there is no path, or ``count`` is not between 0 and ``paths``.
+        """
+        if paths < 1 or not 0 <= count <= paths:
+            raise ParameterError(f"A probability needs 0 ≤ count ≤ paths and a path, not {count} of {paths}.")
+        probability = super().__new__(cls, (count + 0.5) / (paths + 1))
+        probability.count, probability.paths = count, paths
+        probability.low, probability.high = _wilson(count, paths)
+        return probability
+
+    @classmethod
+    def of(cls, happens: ArrayLike) -> Probability:
+        """Estimate it from one truth value a path, `[S]`."""
+        flags = np.asarray(happens, dtype=bool)
+        return cls(int(flags.sum()), flags.size)
+
+    @property
+    def value(self) -> float:
+        """The plain number."""
+        return float(self)
+
+    def to_dict(self) -> dict[str, float | int]:
+        """Value, interval, count and number of paths, ready for JSON."""
+        return {
+            "value": float(self),
+            "low": self.low,
+            "high": self.high,
+            "count": self.count,
+            "paths": self.paths,
+        }
+
+    def __reduce__(self) -> tuple[type[Probability], tuple[int, int]]:
+        return Probability, (self.count, self.paths)
+
+    def __str__(self) -> str:
+        low, high = _rounded(self.low), _rounded(self.high)
+        dash = "–" if (low + high).isdigit() else " – "  # not 96–> 99
+        return f"{_rounded(self)} % ({low}{dash}{high} %, {self.paths} paths)"
+
+    def __repr__(self) -> str:
+        return f"Probability({float(self):.4g}, low={self.low:.4g}, high={self.high:.4g}, paths={self.paths})"
+
+
+def _wilson(count: int, paths: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval; its ends are exactly 0 and 1 where count is 0 or all."""
+    share, square = count / paths, _Z95**2
+    centre = (share + square / (2 * paths)) / (1 + square / paths)
+    half = _Z95 / (1 + square / paths) * math.sqrt(share * (1 - share) / paths + square / (4 * paths**2))
+    low = 0.0 if count == 0 else max(0.0, centre - half)
+    high = 1.0 if count == paths else min(1.0, centre + half)
+    return low, high
+
+
+def _rounded(value: float) -> str:
+    """A percentage that never reads 0 or 100."""
+    if value < 0.01:
+        return "< 1"
+    if value > 0.99:
+        return "> 99"
+    return f"{100 * value:.0f}"
+
 
 BANDS = (0.5, 0.8, 0.95)  # the central bands shown, scored and exported everywhere
 
@@ -38,7 +127,7 @@ def band_levels(level: float) -> tuple[float, float]:
     return tail, round(1 - tail, 12)
 
 
-def sample_quantiles(samples: ArrayLike, levels: Sequence[float], axis: int = 0) -> Array:
+def sample_quantiles(samples: ArrayLike, levels: Sequence[float], axis: int = 0) -> FloatArray:
     """Quantiles of samples at k / (S + 1) (type 6 of Hyndman & Fan 1996).
 
     A level below 1 / (S + 1) or above S / (S + 1) cannot be told from S samples and gives the smallest or
@@ -55,13 +144,13 @@ def sample_quantiles(samples: ArrayLike, levels: Sequence[float], axis: int = 0)
     Raises:
         ParameterError: If a level is not strictly between 0 and 1.
     """
-    quantiles: Array = np.quantile(
+    quantiles: FloatArray = np.quantile(
         np.asarray(samples, dtype=np.float64), check_levels(levels), axis=axis, method="weibull"
     )
     return quantiles
 
 
-def medoid(closes: Array) -> int:
+def medoid(closes: FloatArray) -> int:
     """Index of the path with the least sum of Euclidean distances to the others, in log closes `[S, H]`."""
     logs = np.log(closes)
     logs = logs - logs.mean(axis=0)  # centred, so that the products below keep their digits
@@ -74,7 +163,7 @@ def medoid(closes: Array) -> int:
     return int(totals.argmin())
 
 
-def expected_loss_beyond(returns: Array, level: float) -> float:
+def expected_loss_beyond(returns: FloatArray, level: float) -> float:
     """Mean loss over the worst share ``1 - level`` of the paths, the last of them counted in part.
 
     Acerbi & Tasche 2002, "On the coherence of expected shortfall", equation 4.12 for a finite sample. With

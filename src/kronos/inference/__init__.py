@@ -1,17 +1,17 @@
 """Sampling, cached decoding, and the predictor."""
 
+from kronos.inference.compat import auto_regressive_inference, sample_from_logits, top_k_top_p_filtering
 from kronos.inference.devices import Precision, pick_device
-from kronos.inference.normalising import Prepared, calc_time_stamps
 from kronos.inference.predictor import KronosPredictor
-from kronos.inference.published import auto_regressive_inference, sample_from_logits, top_k_top_p_filtering
 from kronos.inference.registry import get_model_class, model_dict, register_model
 from kronos.inference.sampling import PRESETS, SamplingParams
+from kronos.preprocessing import ModelInput, calc_time_stamps
 
 __all__ = [
     "PRESETS",
     "KronosPredictor",
+    "ModelInput",
     "Precision",
-    "Prepared",
     "SamplingParams",
     "auto_regressive_inference",
     "calc_time_stamps",

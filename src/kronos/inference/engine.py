@@ -7,7 +7,7 @@ Notable here:
 - once history and forecast exceed the context, the published system slides its window and restarts positions, which no
   cache survives (deeper rows depend on what was dropped). The same is done here exactly, but the part of the window
   that samples share is read once for all of them;
-- what is drawn from the logits is not decided here: a `Chooser` is handed in (`kronos.inference.drawing`).
+- what is drawn from the logits is not decided here: a `Chooser` is handed in (`kronos.inference.sampling`).
 
 Shapes: B series, S samples, T rows of history, H steps, C the context, V a vocabulary, d width.
 """
@@ -22,12 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.inference.packed import (
-    KeyValues,
+from kronos.errors import ParameterError
+from kronos.inference.fused_transformer import (
+    FusedTransformer,
+    KVCache,
     Linear,
     Rotations,
-    Stack,
-    attend,
+    bifurcated_attention,
     cross_projections,
     linear,
     pack,
@@ -39,7 +40,7 @@ from kronos.nn.model import CALENDAR_SIZES, CROSS_HEADS
 from kronos.nn.quantizer import signs
 
 
-class Chooser(Protocol):
+class TokenSampler(Protocol):
     """Decides on tokens from logits."""
 
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class ModelDecoder:
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         self.dtype, self.wide_dtype = dtype, wide
         self.device = model.norm.weight.device
-        self.stack = Stack(model.transformer, dtype)
+        self.stack = FusedTransformer(model.transformer, dtype)
         embedding, d = model.embedding, model.norm.weight.shape[0]
         fusion = embedding.fusion_proj.weight * embedding.scale
         self.table1 = pack(embedding.emb_s1.weight @ fusion[:, :d].T + embedding.fusion_proj.bias, dtype)  # [V1, d]
@@ -140,18 +141,18 @@ class ModelDecoder:
         """``[B, S, d]`` to ``[B, S, V1]``, float32 at least."""
         return linear(state.to(self.wide_dtype), self.head1, self.head1_bias)
 
-    def s2_logits(self, view: View, s1: Tensor) -> Tensor:
+    def s2_logits(self, view: DecodeState, s1: Tensor) -> Tensor:
         """Logits ``[B, S, V2]``, float32 at least, given the coarse tokens chosen ``[B, S]``."""
         q = self.queries[s1].view(*s1.shape, CROSS_HEADS, -1)  # [B, S, 4, e]
         if self.rotations is not None:
             q = rotate_neighbours(q, self.rotations(view.last + 1)[view.positions][:, None, None])
         q = q.transpose(1, 2).unsqueeze(3)  # [B, 4, S, 1, e]
-        own = view.own or KeyValues(*(view.shared.keys.new_empty(*q.shape[:3], 0, q.shape[-1]) for _ in range(2)))
-        mixed = attend(q, view.shared, own, view.mask).squeeze(3).transpose(1, 2).flatten(-2)  # [B, S, d]
+        own = view.own or KVCache(*(view.shared.keys.new_empty(*q.shape[:3], 0, q.shape[-1]) for _ in range(2)))
+        mixed = bifurcated_attention(q, view.shared, own, view.mask).squeeze(3).transpose(1, 2).flatten(-2)  # [B, S, d]
         hidden = view.state + linear(mixed, self.cross_out, self.cross_out_bias)
         return linear(rms(hidden.to(self.wide_dtype)), self.head2, self.head2_bias)
 
-    def cross_keys(self, states: Tensor, first: Tensor, last: int) -> KeyValues:
+    def cross_keys(self, states: Tensor, first: Tensor, last: int) -> KVCache:
         """Keys and values ``[B, 4, S, t, e]`` of the s2 attention.
 
         Args:
@@ -165,11 +166,11 @@ class ModelDecoder:
             t = states.shape[2]
             positions = first[:, None] + torch.arange(t, device=first.device)
             keys = rotate_neighbours(keys, self.rotations(last + 1)[positions][:, None, :, None])
-        return KeyValues(keys.permute(0, 3, 1, 2, 4), values.permute(0, 3, 1, 2, 4))
+        return KVCache(keys.permute(0, 3, 1, 2, 4), values.permute(0, 3, 1, 2, 4))
 
 
 @dataclass(slots=True)
-class View:
+class DecodeState:
     """What the heads read before a step: the last states, and the s2 attention's keys and values of the whole window.
 
     Attributes:
@@ -182,8 +183,8 @@ class View:
     """
 
     state: Tensor
-    shared: KeyValues
-    own: KeyValues | None
+    shared: KVCache
+    own: KVCache | None
     positions: Tensor
     last: int
     mask: Tensor | None
@@ -214,7 +215,7 @@ class Rollout:
         self.future_calendar = decoder.embed_calendar(prompt.future_stamps)  # [B, H, d]
         self.mask = _padding_mask(self.lengths, self.rows, self.history.dtype) if prompt.ragged else None
 
-    def run(self, choose: Chooser) -> Tokens:
+    def run(self, choose: TokenSampler) -> Tokens:
         """Generate all steps; ids ``[B, S, H]``."""
         B, device = self.history.shape[0], self.history.device
         shape = (B, self.samples, self.horizon)
@@ -231,7 +232,7 @@ class Rollout:
         calendar = self.future_calendar[:, None, steps]
         return self.decoder.embed(Tokens(chosen.s1[:, :, steps], chosen.s2[:, :, steps]), calendar)
 
-    def _growing(self, chosen: Tokens) -> Iterator[View]:
+    def _growing(self, chosen: Tokens) -> Iterator[DecodeState]:
         """The views of the steps whose window still holds the whole history, through caches."""
         decoder, B = self.decoder, self.history.shape[0]
         x, shared = decoder.stack.prefill(self.history)
@@ -239,10 +240,10 @@ class Rollout:
         zeros = torch.zeros_like(self.lengths)
         cross = _unsample(decoder.cross_keys(states[:, None], zeros, self.rows - 1))
         state = states[torch.arange(B, device=x.device), self.lengths - 1][:, None]
-        yield View(state, cross, None, self.lengths - 1, self.rows - 1, self.mask)
+        yield DecodeState(state, cross, None, self.lengths - 1, self.rows - 1, self.mask)
         own = decoder.stack.own_caches(B, self.samples, self.cached - 1)
         width = cross.keys.shape[-1]
-        mine = KeyValues(*(x.new_empty(B, CROSS_HEADS, self.samples, self.cached - 1, width) for _ in range(2)))
+        mine = KVCache(*(x.new_empty(B, CROSS_HEADS, self.samples, self.cached - 1, width) for _ in range(2)))
         for step in range(self.cached - 1):
             row = self._embed_own(chosen, slice(step, step + 1))
             x = decoder.stack.extend(row, shared, own, self.lengths, step, self.mask)
@@ -250,10 +251,10 @@ class Rollout:
             added = decoder.cross_keys(states, self.lengths + step, self.rows + step)
             mine.keys[:, :, :, step : step + 1] = added.keys
             mine.values[:, :, :, step : step + 1] = added.values
-            filled = KeyValues(mine.keys[:, :, :, : step + 1], mine.values[:, :, :, : step + 1])
-            yield View(states[:, :, 0], cross, filled, self.lengths + step, self.rows + step, self.mask)
+            filled = KVCache(mine.keys[:, :, :, : step + 1], mine.values[:, :, :, : step + 1])
+            yield DecodeState(states[:, :, 0], cross, filled, self.lengths + step, self.rows + step, self.mask)
 
-    def _slid(self, chosen: Tokens, step: int) -> View:
+    def _slid(self, chosen: Tokens, step: int) -> DecodeState:
         """The view of a step whose window has dropped old rows: read again, the shared part once for all samples."""
         decoder, B = self.decoder, self.history.shape[0]
         kept = self.context - step  # rows of the history still in the window
@@ -263,11 +264,13 @@ class Rollout:
         last = self.context - 1
         cross = _unsample(decoder.cross_keys(states[:, None], torch.zeros_like(start), last))
         if step == 0:
-            return View(states[:, -1:], cross, None, start - 1, last, None)
+            return DecodeState(states[:, -1:], cross, None, start - 1, last, None)
         own = decoder.stack.own_caches(B, self.samples, step)
         x = decoder.stack.extend(self._embed_own(chosen, slice(0, step)), shared, own, start, 0)
         states = decoder.states(x)  # [B, S, step, d]
-        return View(states[:, :, -1], cross, decoder.cross_keys(states, start, last), start + step - 1, last, None)
+        return DecodeState(
+            states[:, :, -1], cross, decoder.cross_keys(states, start, last), start + step - 1, last, None
+        )
 
 
 class TokenizerDecoder:
@@ -285,7 +288,10 @@ class TokenizerDecoder:
         self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self.quantizer = tokenizer.quantizer
         self.s1_bits, self.s2_bits = tokenizer.s1_bits, tokenizer.s2_bits
-        self.encoder, self.decoder = Stack(tokenizer.encoder, self.dtype), Stack(tokenizer.decoder, self.dtype)
+        self.encoder, self.decoder = (
+            FusedTransformer(tokenizer.encoder, self.dtype),
+            FusedTransformer(tokenizer.decoder, self.dtype),
+        )
         layers = tokenizer.embed, tokenizer.quant_embed, tokenizer.post_quant_embed, tokenizer.head
         self.embed, self.quant_embed, self.post_quant_embed, self.head = (
             Linear(pack(layer.weight, self.dtype), pack(layer.bias, self.dtype)) for layer in layers
@@ -321,9 +327,9 @@ class TokenizerDecoder:
         return self.post_quant_embed(torch.cat(parts, dim=-1).to(self.dtype))
 
 
-def _unsample(caches: KeyValues) -> KeyValues:
+def _unsample(caches: KVCache) -> KVCache:
     """``[B, 4, 1, P, e]`` of a shared history to ``[B, 4, P, e]``."""
-    return KeyValues(caches.keys.squeeze(2), caches.values.squeeze(2))
+    return KVCache(caches.keys.squeeze(2), caches.values.squeeze(2))
 
 
 def _padding_mask(lengths: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
@@ -331,3 +337,51 @@ def _padding_mask(lengths: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     padding = torch.arange(rows, device=lengths.device) >= lengths[:, None]
     zeros = torch.zeros(padding.shape, dtype=dtype, device=lengths.device)
     return zeros.masked_fill_(padding, float("-inf"))[:, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """Both networks, packed."""
+
+    model: ModelDecoder
+    tokenizer: TokenizerDecoder
+
+    @classmethod
+    def pack(cls, model: Kronos, tokenizer: KronosTokenizer, dtype: torch.dtype) -> PackedModel:
+        """Pack both networks, the model in ``dtype``, the tokenizer in its own.
+
+        Raises:
+            ParameterError: If the tokenizer's bits are not the model's.
+        """
+        if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
+            raise ParameterError(
+                f"This tokenizer makes tokens of {tokenizer.s1_bits} + {tokenizer.s2_bits} bits, but the model reads "
+                f"{model.s1_bits} + {model.s2_bits}; load the tokenizer that belongs to the model."
+            )
+        if tokenizer.d_in != CHANNELS:
+            raise ParameterError(f"This tokenizer reads {tokenizer.d_in} channels, but a candle has {CHANNELS}.")
+        return cls(ModelDecoder(model, dtype), TokenizerDecoder(tokenizer))
+
+
+CHANNELS = 6
+
+
+def check_horizon(horizon: int, context: int, least: int = 1) -> None:
+    """Refuse a horizon that is empty or leaves no room for history.
+
+    Args:
+        horizon: Candles to forecast.
+        context: Candles of history and forecast together.
+        least: Candles of history that the model needs.
+
+    Raises:
+        ParameterError: Then.
+    """
+    if horizon < 1:
+        raise ParameterError(f"The horizon is {horizon}, but must be at least 1 candle.")
+    if horizon > context - least:
+        left = f"{context - horizon} of the {least} candles of history it needs" if horizon < context else "no history"
+        raise ParameterError(
+            f"The horizon of {horizon} candles leaves {left} in a context of {context}; "
+            f"forecast at most {context - least}."
+        )

@@ -9,7 +9,7 @@ import pandas as pd
 from kronos.calendars import FutureTimes, future_times
 from kronos.candles import Candles, split_long
 from kronos.errors import CalendarError, DataError, ParameterError
-from kronos.inference.normalising import Timestamps, as_index
+from kronos.preprocessing import Timestamps, as_index
 
 NamedCandles = Mapping[str, Candles | pd.DataFrame] | Sequence[Candles] | pd.DataFrame
 

@@ -21,25 +21,99 @@ import torch
 from numpy.typing import NDArray
 
 from kronos.calendars import FutureTimes
-from kronos.calibration import Calibration, calibrated
+from kronos.calibration import Calibration, ModelIdentity, calibrate_forecast
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, ParameterError
-from kronos.forecasts import Forecast, mend
-from kronos.inference.blocks import Job, decode_blocks
-from kronos.inference.calibrating import Choice, choose_calibration
+from kronos.forecasts import Forecast, repair_candles
+from kronos.inference.batching import SeriesInput, decode_blocks
+from kronos.inference.compat import CompatMixin
 from kronos.inference.devices import Precision, compute_dtype, pick_device
+from kronos.inference.engine import PackedModel, check_horizon
 from kronos.inference.inputs import NamedCandles, as_candles, as_series, resolve_future
-from kronos.inference.making import Machinery, Recipe, describe_made
-from kronos.inference.normalising import Prepared, Timestamps, as_index, normalise, stamp_features
-from kronos.inference.progress import Progress
-from kronos.inference.published import Decoders, check_horizon
-from kronos.inference.published_methods import PublishedMethods
+from kronos.inference.metadata import (
+    ForecastSettings,
+    PredictorInfo,
+    build_metadata,
+    sampling_details,
+    title,
+    weights_info,
+)
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.preprocessing import ModelInput, Timestamps, as_index, normalise, time_features
+from kronos.progress import ProgressCallback
 from kronos.zoo import DEFAULT_MODEL, find
 
+Choice = Calibration | str | Path | bool | None
+_FIT = "fit one with 'kronos calibrate'"
 
-class KronosPredictor(PublishedMethods):
+
+def resolve_calibration(
+    choice: Choice, model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams
+) -> Calibration | None:
+    """The calibration meant, if it corrects what this model and this sampling get wrong.
+
+    Args:
+        choice: None or False for none, True for the one that lies beside the model's weights, a calibration, or a file.
+        model: Whose forecasts it shall correct.
+        tokenizer: That goes with it.
+        sampling: How paths are drawn.
+
+    Raises:
+        ParameterError: If the model has none of its own, or the one meant belongs to other forecasts.
+        DataError: If the file is missing or no calibration.
+    """
+    if choice is None or choice is False:
+        return None
+    if choice is True:
+        calibration = _own(model)
+    elif isinstance(choice, Calibration):
+        calibration = choice
+    elif isinstance(choice, str | Path):
+        calibration = Calibration.load(choice)
+    else:
+        raise ParameterError(f"calibration is True, a Calibration or a file's path, not {type(choice).__name__}.")
+    _check(calibration, identity_of(model, tokenizer, sampling))
+    return calibration
+
+
+def identity_of(model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams) -> ModelIdentity:
+    """What a calibration of these forecasts remembers of their maker."""
+    return ModelIdentity(
+        model=title(model),
+        sha256=weights_info(model).get("sha256"),
+        tokenizer_sha256=weights_info(tokenizer).get("sha256"),
+        sampling=sampling_details(sampling),
+    )
+
+
+def _own(model: Kronos) -> Calibration:
+    """The calibration beside the weights."""
+    if model.located is None or not model.unchanged:
+        state = "was never saved" if model.located is None else "has changed since it was loaded"
+        raise ParameterError(
+            f"The model {state}, so no calibration ships with it; {_FIT}, and pass it or its path as calibration."
+        )
+    if model.located.calibration is None:
+        raise ParameterError(
+            f"No calibration ships with {title(model)}; {_FIT}, and pass it or its path as calibration, or save it as "
+            f"calibration.json in {model.located.folder}."
+        )
+    return Calibration.load(model.located.calibration)
+
+
+def _check(calibration: Calibration, identity: ModelIdentity) -> None:
+    difference = calibration.identity.differs(identity)
+    if not difference and calibration.identity.tokenizer_sha256 and not identity.tokenizer_sha256:
+        difference = "tokenizers differ (this one was never saved, or has changed since it was loaded)"
+    if difference:
+        raise ParameterError(
+            f"The calibration is not these forecasts': their {difference}; {_FIT}, or apply it all the same with "
+            "Calibration.apply(forecast, other_model=True)."
+        )
+
+
+class KronosPredictor(CompatMixin):
     """A model and its tokenizer, ready to forecast.
 
     Args:
@@ -75,7 +149,7 @@ class KronosPredictor(PublishedMethods):
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context, self.clip, self.precision = max_context, clip, precision
         _check_pairing(self.model, self.tokenizer)
-        self._packed: tuple[tuple[object, ...], Decoders] | None = None
+        self._packed: tuple[tuple[object, ...], PackedModel] | None = None
         self.decoders()
 
     @classmethod
@@ -112,7 +186,7 @@ class KronosPredictor(PublishedMethods):
         coder = KronosTokenizer.from_pretrained(chosen, cache_dir=cache_dir, local_files_only=local_files_only)
         return cls(model, coder, device, model.pairing.context, precision=precision)
 
-    def decoders(self) -> Decoders:
+    def decoders(self) -> PackedModel:
         """The networks packed for decoding, as their weights are now."""
         tensors = [t for net in (self.model, self.tokenizer) for t in (*net.parameters(), *net.buffers())]
         # Inference tensors count no versions; they can't be trained on either.
@@ -123,7 +197,7 @@ class KronosPredictor(PublishedMethods):
         )
         if self._packed is None or self._packed[0] != state:
             dtype = compute_dtype(self.precision, self.device, self.model.norm.weight.dtype)
-            self._packed = state, Decoders.pack(self.model, self.tokenizer, dtype)
+            self._packed = state, PackedModel.pack(self.model, self.tokenizer, dtype)
         return self._packed[1]
 
     def repack(self) -> None:
@@ -144,7 +218,7 @@ class KronosPredictor(PublishedMethods):
         timestamps: Timestamps | None = None,
         calibration: Choice = None,
         market: str | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Forecast:
         """Sample the candles that may come next.
 
@@ -173,10 +247,10 @@ class KronosPredictor(PublishedMethods):
         history = as_candles(candles)
         name = history.symbol or ""
         given = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
-        recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
+        recipe = ForecastSettings(SamplingParams.of(sampling, samples, seed), horizon, lookback)
         corrections = self.calibration_for(calibration, recipe.sampling)
         raw = self._forecast([(name, history)], recipe, given, progress)[0]
-        return raw if corrections is None else calibrated(raw, corrections, market=market)
+        return raw if corrections is None else calibrate_forecast(raw, corrections, market=market)
 
     def forecast_many(
         self,
@@ -190,7 +264,7 @@ class KronosPredictor(PublishedMethods):
         timestamps: Mapping[str, Timestamps] | None = None,
         calibration: Choice = None,
         market: str | Mapping[str, str] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> dict[str, Forecast]:
         """Sample the futures of many series, which may differ in length, interval and calendar.
 
@@ -220,12 +294,12 @@ class KronosPredictor(PublishedMethods):
         _check_names("are timestamps", given, names)
         markets = market if isinstance(market, Mapping) else dict.fromkeys(names, market)
         _check_names("is a market", markets, names)
-        recipe = Recipe(SamplingParams.of(sampling, samples, seed), horizon, lookback)
+        recipe = ForecastSettings(SamplingParams.of(sampling, samples, seed), horizon, lookback)
         corrections = self.calibration_for(calibration, recipe.sampling)
         found = dict(zip(names, self._forecast(named, recipe, given, progress), strict=True))
         if corrections is None:
             return found
-        return {name: calibrated(raw, corrections, market=markets.get(name)) for name, raw in found.items()}
+        return {name: calibrate_forecast(raw, corrections, market=markets.get(name)) for name, raw in found.items()}
 
     def calibration_for(
         self, calibration: Choice = True, sampling: SamplingParams | str = "default"
@@ -240,22 +314,22 @@ class KronosPredictor(PublishedMethods):
             DataError: If its file is missing or damaged.
             ParameterError: If the model has none, or the one meant is another model's or sampling's.
         """
-        return choose_calibration(calibration, self.model, self.tokenizer, SamplingParams.of(sampling))
+        return resolve_calibration(calibration, self.model, self.tokenizer, SamplingParams.of(sampling))
 
     def _forecast(
         self,
         named: Sequence[tuple[str, Candles]],
-        recipe: Recipe,
+        recipe: ForecastSettings,
         given: Mapping[str, pd.DatetimeIndex],
-        progress: Progress | None,
+        progress: ProgressCallback | None,
     ) -> list[Forecast]:
         check_horizon(recipe.horizon, self.max_context, self.least_history)
         seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
         used = [self._used(name, candles, recipe) for name, candles in named]
         times = [resolve_future(name, history, recipe.horizon, given.get(name)) for name, history in named]
-        jobs = [Job(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
+        jobs = [SeriesInput(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
         decoders = self.decoders()
-        machinery = Machinery(
+        machinery = PredictorInfo(
             self.model, self.tokenizer, self.max_context, self.precision, decoders.model.dtype, self.device
         )
         sampled = decode_blocks(decoders, jobs, recipe.sampling, seed, progress)
@@ -263,13 +337,13 @@ class KronosPredictor(PublishedMethods):
         for (name, history), rows, time, one in zip(named, used, times, sampled, strict=True):
             if not rows.has_volume:
                 one.paths[..., 4:] = 0.0
-            valid, mended = mend(one.paths)
-            made = describe_made(machinery, recipe, (name, history), len(rows), time, seed)
+            valid, mended = repair_candles(one.paths)
+            made = build_metadata(machinery, recipe, (name, history), len(rows), time, seed)
             made = made.with_details(level_error=_level_error(one.last, history))
             forecasts.append(Forecast(valid, time.times, history, made, mended))
         return forecasts
 
-    def _used(self, name: str, candles: Candles, recipe: Recipe) -> Candles:
+    def _used(self, name: str, candles: Candles, recipe: ForecastSettings) -> Candles:
         """The end of the history that fits the context together with the horizon."""
         self._check_history(len(candles), name)
         least = max(2, self.least_history)
@@ -278,10 +352,10 @@ class KronosPredictor(PublishedMethods):
         most = self.max_context - recipe.horizon
         return candles.tail(max(2, most if recipe.lookback is None else min(most, recipe.lookback)))
 
-    def _prepare(self, history: Candles, time: FutureTimes) -> Prepared:
+    def _prepare(self, history: Candles, time: FutureTimes) -> ModelInput:
         values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
         x, mean, scale = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
-        return Prepared(x, stamp_features(history.index), stamp_features(time.times), mean, scale, time.times)
+        return ModelInput(x, time_features(history.index), time_features(time.times), mean, scale, time.times)
 
 
 def _check_names(what: str, given: Mapping[str, object], names: Sequence[str]) -> None:

@@ -7,12 +7,16 @@ Notable here:
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kronos.errors import ParameterError
+from kronos.progress import ProgressCallback
 
 _NUCLEUS_GUESS = 128
 MAX_SAMPLES = 100_000
@@ -105,3 +109,80 @@ def _nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
         if width == logits.shape[-1] or not bool(kept[..., -1].any()):
             return top.gather(-1, kept.sum(-1, keepdim=True) - 1)
         width = logits.shape[-1]
+
+
+HEADS = 2
+
+
+class TorchSampler:
+    """Draws rows series-major with `torch.multinomial`, from torch's global generator."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.params = params
+
+    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:  # noqa: ARG002 (a Chooser's signature)
+        """Draw ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
+        B, _, V = logits.shape
+        # Filtered before it is repeated: the rows are the same, and so is the generator's use.
+        probabilities = filter_logits(logits, self.params).softmax(-1)
+        rows = probabilities.expand(B, self.params.samples, V).reshape(-1, V)
+        return torch.multinomial(rows, 1).view(B, self.params.samples)
+
+
+class CounterBasedSampler:
+    """Draws by inverse distribution function at given uniform numbers.
+
+    Args:
+        params: Temperature and filters.
+        uniforms: ``[B, S, H, 2]`` in [0, 1), of `keyed_uniforms`.
+    """
+
+    def __init__(self, params: SamplingParams, uniforms: Tensor) -> None:
+        self.params, self.uniforms = params, uniforms
+
+    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
+        """Draw ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
+        cdf = filter_logits(logits, self.params).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
+        if cdf.device.type != "cpu":
+            cdf = cdf.cummax(-1).values  # parallel sums need not increase, and a step back would draw what was filtered
+        # Rounded to the logits' precision a uniform may become 1, beyond every token.
+        below_one = 1 - torch.finfo(cdf.dtype).eps / 2
+        u = self.uniforms[:, :, step, head].to(cdf.dtype).clamp(max=below_one)  # [B, S]
+        if cdf.shape[1] == 1:
+            return torch.searchsorted(cdf[:, 0], u * cdf[:, 0, -1:], right=True)
+        return torch.searchsorted(cdf, u[..., None] * cdf[..., -1:], right=True).squeeze(-1)
+
+
+def keyed_uniforms(seed: int, series: str, paths: range, horizon: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) that depend on nothing but their names.
+
+    Args:
+        seed: Any integer.
+        series: The series' name.
+        paths: Which sample paths.
+        horizon: Steps, H.
+
+    Returns:
+        ``[len(paths), H, 2]`` float64. A longer horizon or further paths leave the first ones as they are.
+    """
+    digest = hashlib.blake2b(f"{seed}|{series}".encode(), digest_size=16).digest()
+    key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+    draws = np.empty((len(paths), horizon, HEADS))
+    for row, path in enumerate(paths):
+        counter = np.array([0, 0, path, 0], dtype=np.uint64)  # a path has 2^128 numbers to itself
+        draws[row] = np.random.Generator(np.random.Philox(key=key, counter=counter)).random((horizon, HEADS))
+    return draws
+
+
+class ProgressSampler:
+    """A chooser that calls ``progress(steps done, total)`` after every step."""
+
+    def __init__(self, choose: Callable[[int, int, Tensor], Tensor], total: int, progress: ProgressCallback) -> None:
+        self.choose, self.total, self.progress = choose, total, progress
+
+    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
+        """Choose as the chooser inside does."""
+        chosen = self.choose(step, head, logits)
+        if head == 1:
+            self.progress(step + 1, self.total)
+        return chosen

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, redirect_stdout
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager, redirect_stdout
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -21,11 +23,51 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import ValidationError
 
 from kronos import __version__
-from kronos.candles.findings import shown
 from kronos.errors import KronosError, ParameterError
-from kronos.mcp.desk import Desk
+from kronos.formatting import truncate
+from kronos.mcp.context import ServerContext, ServerOptions
 from kronos.mcp.tools import Tools
-from kronos.serve.faults import without_paths
+from kronos.sandbox.data_dir import redact_paths
+
+
+def run(options: ServerOptions) -> None:
+    """Serve on stdin and stdout until the assistant hangs up.
+
+    Args:
+        options: What may be read, and with which model.
+
+    Raises:
+        ParameterError: If the SDK is missing, or an option is wrong.
+        KronosError: If the folder, the source or the model cannot be used.
+    """
+    try:
+        from mcp.server import mcpserver  # noqa: F401  (version 1 has none)
+    except ImportError as error:
+        raise ParameterError(
+            'kronos mcp needs the MCP SDK, version 2 or newer; install it with python -m pip install "mcp>=2.0".'
+        ) from error
+    from kronos.mcp.context import ServerContext
+
+    desk = ServerContext(options)
+    with closing(desk), _ended_by_signals(desk):
+        make_server(desk).run("stdio")
+
+
+@contextmanager
+def _ended_by_signals(desk: ServerContext) -> Iterator[None]:
+    """End at once at Ctrl-C and SIGTERM: a thread that waits for stdin would otherwise keep the process alive."""
+
+    def end(number: int, _: object) -> None:
+        desk.close()
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +100,17 @@ class KronosServer(MCPServer[None]):
         """
         tools = {tool.name: list(tool.input_schema["properties"]) for tool in await self.list_tools()}
         if name not in tools:
-            raise ParameterError(f"There is no tool '{shown(name)}'; there are {', '.join(tools)}.")
+            raise ParameterError(f"There is no tool '{truncate(name)}'; there are {', '.join(tools)}.")
         unknown = next((one for one in arguments if one not in tools[name]), None)
         if unknown is None:
             return
         near = difflib.get_close_matches(unknown, tools[name], n=1)
         listed = f"it takes {', '.join(tools[name])}" if tools[name] else "it takes none"
         mend = f"did you mean {near[0]}?" if near else f"{listed}."
-        raise ParameterError(f"{name} has no argument '{shown(unknown)}'; {mend}")
+        raise ParameterError(f"{name} has no argument '{truncate(unknown)}'; {mend}")
 
 
-def make_server(desk: Desk) -> KronosServer:
+def make_server(desk: ServerContext) -> KronosServer:
     """A server of the tools on a desk."""
     tools = Tools(desk)
     titles: list[tuple[Callable[..., Any], str]] = [
@@ -105,9 +147,9 @@ def sentence(error: BaseException | None) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        return f"{name} cannot be {shown(repr(first['input']))}: {first['msg'][0].lower()}{first['msg'][1:]}."
+        return f"{name} cannot be {truncate(repr(first['input']))}: {first['msg'][0].lower()}{first['msg'][1:]}."
     if isinstance(error, KronosError):
-        return without_paths(" ".join(str(error).split()))
+        return redact_paths(" ".join(str(error).split()))
     if isinstance(error, OSError):
         reason = (error.strerror or type(error).__name__).lower()
         return f"The system refused to read or write ({reason}); check space and rights."

@@ -17,12 +17,11 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
-from kronos.mcp.answers import EvaluationAnswer, Files, ForecastAnswer, Models
+from kronos.mcp.schemas import EvaluationResponse, FileList, ForecastResponse, ModelList
+from kronos.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from kronos.mcp.desk import Desk
-
-Progress = Callable[[int, int], None]
+    from kronos.mcp.context import ServerContext
 
 _PAUSE = 0.2  # seconds between two notes of progress
 _LONGEST = 1_000  # characters of a name
@@ -53,24 +52,24 @@ Model = Annotated[
 class Tools:
     """What assistants can call."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: ServerContext) -> None:
         """Offer what a desk has."""
         self._desk = desk
         self._turn = CapacityLimiter(1)
 
-    async def list_models(self) -> Annotated[CallToolResult, Models]:
+    async def list_models(self) -> Annotated[CallToolResult, ModelList]:
         """List the models: size, context, licence, how much history each needs, and which can be used now."""
-        from kronos.mcp.listing import list_models, tell_models
+        from kronos.mcp.forecast import format_models, list_models
 
         found = await to_thread.run_sync(list_models, self._desk)
-        return _result(found, tell_models(found))
+        return _result(found, format_models(found))
 
-    async def list_candles(self) -> Annotated[CallToolResult, Files]:
+    async def list_candles(self) -> Annotated[CallToolResult, FileList]:
         """List the files of candles that can be forecast and evaluated, and where the candles of symbols come from."""
-        from kronos.mcp.listing import list_candles, tell_candles
+        from kronos.mcp.forecast import format_candles, list_candles
 
         found = await to_thread.run_sync(list_candles, self._desk, limiter=self._turn)
-        return _result(found, tell_candles(found))
+        return _result(found, format_candles(found))
 
     async def forecast(
         self,
@@ -97,7 +96,7 @@ class Tools:
                 "candles are hidden, then shown and scored beside simple baselines.",
             ),
         ] = None,
-    ) -> Annotated[CallToolResult, ForecastAnswer]:
+    ) -> Annotated[CallToolResult, ForecastResponse]:
         """Forecast the candles that may come next for one file or one symbol (give exactly one of them).
 
         The answer has, for every future candle, the median and the 50, 80 and 95 % band of the close, and for the last
@@ -106,15 +105,15 @@ class Tools:
         candle is, whether the forecast is raw or calibrated, and that it is no investment advice.
         """
 
-        def work(progress: Progress) -> tuple[BaseModel, str]:
-            from kronos.mcp.forecasting import Asked, forecast
-            from kronos.mcp.reading import Series
-            from kronos.mcp.telling import tell_forecast
+        def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
+            from kronos.mcp.context import SeriesArgs
+            from kronos.mcp.forecast import ForecastArgs, forecast
+            from kronos.mcp.schemas import format_forecast
 
-            series = Series(file, symbol, interval)
-            asked = Asked(series, horizon, samples, seed, model, calibrated, as_of)
+            series = SeriesArgs(file, symbol, interval)
+            asked = ForecastArgs(series, horizon, samples, seed, model, calibrated, as_of)
             answer, made = forecast(self._desk, asked, progress)
-            return answer, tell_forecast(answer, made)
+            return answer, format_forecast(answer, made)
 
         return await self._in_turn(ctx, work)
 
@@ -129,7 +128,7 @@ class Tools:
             int, Field(ge=2, le=100, description="Past moments to forecast at, a horizon apart, the newest there are.")
         ] = 50,
         model: Model = None,
-    ) -> Annotated[CallToolResult, EvaluationAnswer]:
+    ) -> Annotated[CallToolResult, EvaluationResponse]:
         """Measure how good a model's forecasts of one file or symbol were, at past moments, beside simple baselines.
 
         Takes up to a minute with the bundled model, longer with larger ones. The verdicts are worded by stated rules:
@@ -137,18 +136,20 @@ class Tools:
         was looked at and the warnings. Skill is measured against a random walk, whose price forecasts are hard to beat.
         """
 
-        def work(progress: Progress) -> tuple[BaseModel, str]:
-            from kronos.mcp.evaluating import Asked, evaluate
-            from kronos.mcp.reading import Series
-            from kronos.mcp.telling import tell_evaluation
+        def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
+            from kronos.mcp.context import SeriesArgs
+            from kronos.mcp.evaluate import EvaluateArgs, evaluate
+            from kronos.mcp.schemas import format_evaluation
 
-            answer = evaluate(self._desk, Asked(Series(file, symbol, interval), origins, horizon, model), progress)
-            return answer, tell_evaluation(answer)
+            answer = evaluate(
+                self._desk, EvaluateArgs(SeriesArgs(file, symbol, interval), origins, horizon, model), progress
+            )
+            return answer, format_evaluation(answer)
 
         return await self._in_turn(ctx, work)
 
     async def _in_turn(
-        self, ctx: Context[Any, Any], work: Callable[[Progress], tuple[BaseModel, str]]
+        self, ctx: Context[Any, Any], work: Callable[[ProgressCallback], tuple[BaseModel, str]]
     ) -> CallToolResult:
         """Do heavy work in a thread, after the work before it, and tell how far it is."""
         last = -math.inf

@@ -29,26 +29,53 @@ many forecasts                       `superior_predictive_ability` (SPA), `model
 - An `Estimate` or `Significance` says on how many observations, effective observations and dates it rests.
 """
 
-from kronos.metrics.bands import BandCoverage, band_coverage, band_ends, inside, interval_score, reachable
-from kronos.metrics.coefficients import Coefficients, information_coefficient, rank_ic
-from kronos.metrics.comparing import (
+from kronos.metrics.bootstrap import block_length, bootstrap_mean, bootstrap_skill
+from kronos.metrics.estimates import Estimate, Significance
+from kronos.metrics.events import (
+    Direction,
+    Reliability,
+    ReliabilityBin,
+    brier,
+    direction,
+    pesaran_timmermann,
+    reliability,
+)
+from kronos.metrics.forecast_score import score
+from kronos.metrics.information_coefficients import Coefficients, information_coefficient, rank_ic
+from kronos.metrics.pit_histogram import HistogramBin, pit, pit_histogram, rank_histogram, uniformity
+from kronos.metrics.point import (
+    VolatilityScores,
+    mae,
+    mase,
+    naive_scale,
+    qlike,
+    realised_volatility,
+    rmse,
+    scaled_quantile_loss,
+    volatility_scores,
+    weighted_quantile_loss,
+)
+from kronos.metrics.probabilistic import (
+    BandCoverage,
+    band_coverage,
+    band_ends,
+    coverage,
+    crps,
+    energy_score,
+    in_band,
+    interval_score,
+    interval_width,
+    pinball,
+    reachable,
+)
+from kronos.metrics.proportions import clopper_pearson, proportion, wilson
+from kronos.metrics.significance import (
     ConfidenceSet,
     SuperiorAbility,
     diebold_mariano,
     model_confidence_set,
     superior_predictive_ability,
 )
-from kronos.metrics.directions import Direction, direction, pesaran_timmermann
-from kronos.metrics.estimates import Estimate, Significance
-from kronos.metrics.events import Reliability, ReliabilityBin, brier, reliability
-from kronos.metrics.paths import energy_score
-from kronos.metrics.points import mae, mase, naive_scale, rmse, scaled_quantile_loss, weighted_quantile_loss
-from kronos.metrics.ranks import HistogramBin, pit, pit_histogram, rank_histogram, uniformity
-from kronos.metrics.realised import VolatilityScores, qlike, realised_volatility, volatility_scores
-from kronos.metrics.resampling import average, block_length, skill
-from kronos.metrics.scores import coverage, crps, interval_width, pinball
-from kronos.metrics.scoring import score
-from kronos.metrics.shares import clopper_pearson, proportion, wilson
 
 __all__ = [
     "BandCoverage",
@@ -62,10 +89,11 @@ __all__ = [
     "Significance",
     "SuperiorAbility",
     "VolatilityScores",
-    "average",
     "band_coverage",
     "band_ends",
     "block_length",
+    "bootstrap_mean",
+    "bootstrap_skill",
     "brier",
     "clopper_pearson",
     "coverage",
@@ -73,8 +101,8 @@ __all__ = [
     "diebold_mariano",
     "direction",
     "energy_score",
+    "in_band",
     "information_coefficient",
-    "inside",
     "interval_score",
     "interval_width",
     "mae",
@@ -95,7 +123,6 @@ __all__ = [
     "rmse",
     "scaled_quantile_loss",
     "score",
-    "skill",
     "superior_predictive_ability",
     "uniformity",
     "volatility_scores",

@@ -4,11 +4,4 @@ from kronos.nn.model import Kronos, S2Attention
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss
 from kronos.nn.tokenizer import KronosTokenizer, TokenizerLoss
 
-__all__ = [
-    "BinarySphericalQuantizer",
-    "Kronos",
-    "KronosTokenizer",
-    "QuantizerLoss",
-    "S2Attention",
-    "TokenizerLoss",
-]
+__all__ = ["BinarySphericalQuantizer", "Kronos", "KronosTokenizer", "QuantizerLoss", "S2Attention", "TokenizerLoss"]

@@ -50,7 +50,7 @@ class FeedForward(nn.Module):
         return self.dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)))  # type: ignore[no-any-return]
 
 
-class Rotary(nn.Module):
+class RotaryEmbedding(nn.Module):
     """Rotary position embedding (Su et al. 2021), half-split: dimension i turns with dimension i + d/2."""
 
     inv_freq: Tensor
@@ -72,10 +72,10 @@ class Rotary(nn.Module):
     def forward(self, *heads: Tensor) -> tuple[Tensor, ...]:
         """Rotate each of ``heads``, ``[B, h, T, head_dim]``, by its position; the shorter are the last of T rows."""
         cos, sin = self.table(max(x.shape[-2] for x in heads))
-        return tuple(rotate(x, cos[-x.shape[-2] :], sin[-x.shape[-2] :]) for x in heads)
+        return tuple(apply_rotary(x, cos[-x.shape[-2] :], sin[-x.shape[-2] :]) for x in heads)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the pairs (i, i + d/2) of the last axis of ``x`` by the angles given; tables broadcast against ``x``."""
     first, second = x.chunk(2, dim=-1)
     return x * cos.to(x.dtype) + torch.cat((-second, first), dim=-1) * sin.to(x.dtype)
@@ -92,7 +92,7 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
         self.out_proj = nn.Linear(d_model, d_model)
-        self.rotary = Rotary(d_model // n_heads)
+        self.rotary = RotaryEmbedding(d_model // n_heads)
         self.resid_dropout = nn.Dropout(resid_dropout)
 
     def forward(self, query: Tensor, context: Tensor, padding_mask: Tensor | None = None) -> Tensor:

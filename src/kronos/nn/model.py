@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from kronos.errors import ParameterError
 from kronos.nn.layers import Attention, Embedding, RMSNorm, TransformerBlock, init_weights
-from kronos.nn.pretrained import Pretrained
+from kronos.nn.pretrained import PretrainedMixin
 
 S2Attention = Literal["published", "causal"]
 CROSS_HEADS = 4  # of the s2 cross-attention, whatever n_heads is
@@ -138,7 +138,7 @@ class DualHead(nn.Module):
         return (s1 + s2) / 2, s1, s2
 
 
-class Kronos(Pretrained):
+class Kronos(PretrainedMixin):
     """The forecasting network over tokens.
 
     Args:

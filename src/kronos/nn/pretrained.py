@@ -19,14 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from kronos import storage
+from kronos import atomic
 from kronos.errors import CheckpointError, ParameterError
-from kronos.zoo import Located, Pairing, describe, locate, normalisation_of, read_config
+from kronos.zoo import CheckpointRef, Pairing, normalisation_of, read_config, read_pairing, resolve_checkpoint
 
 _NOT_CONFIG = ("self", "__class__", "s2_attention", "normalisation")
 
 
-class Pretrained(nn.Module):
+class PretrainedMixin(nn.Module):
     """A network with ``from_pretrained`` and ``save_pretrained``.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pretrained(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config: dict[str, Any] = {}
-        self.located: Located | None = None
+        self.located: CheckpointRef | None = None
         self.pairing: Pairing | None = None
         self._loaded: tuple[int, ...] | None = None
 
@@ -85,7 +85,7 @@ class Pretrained(nn.Module):
         Raises:
             CheckpointError: If the weights can't be had, are damaged, or belong to another architecture.
         """
-        located = locate(
+        located = resolve_checkpoint(
             pretrained_model_name_or_path,
             kind=cls.kind,
             revision=revision,
@@ -97,8 +97,8 @@ class Pretrained(nn.Module):
         return cls._load(located)
 
     @classmethod
-    def _load(cls, located: Located) -> Self:
-        pairing = describe(located) if cls.kind == "model" else None
+    def _load(cls, located: CheckpointRef) -> Self:
+        pairing = read_pairing(located) if cls.kind == "model" else None
         extra = {"s2_attention": pairing.s2_attention} if pairing else {"normalisation": normalisation_of(located)}
         try:
             with torch.device("meta"):
@@ -158,11 +158,11 @@ class Pretrained(nn.Module):
             for name, value in self.state_dict().items()
         }
         # Through bytes: safetensors' own files can be read by their owner alone.
-        storage.write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
-        storage.write_text(folder / "config.json", json.dumps(self.config, indent=2) + "\n")
+        atomic.write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))
+        atomic.write_text(folder / "config.json", json.dumps(self.config, indent=2) + "\n")
         sheet = self._pairing(context, tokenizer)
         if sheet:
-            storage.write_text(folder / "kronos.json", json.dumps(sheet, indent=2) + "\n")
+            atomic.write_text(folder / "kronos.json", json.dumps(sheet, indent=2) + "\n")
         return folder
 
     def _pairing(self, context: int | None, tokenizer: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kronos.errors import ParameterError
 from kronos.nn.layers import TransformerBlock, init_weights
-from kronos.nn.pretrained import Pretrained
+from kronos.nn.pretrained import PretrainedMixin
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss, QuantizerWeights, signs
 from kronos.zoo import Normalisation
 
@@ -39,7 +39,7 @@ class _Quantizer(nn.Module):
         self.bsq = bsq
 
 
-class KronosTokenizer(Pretrained):
+class KronosTokenizer(PretrainedMixin):
     """Turns normalised candles into pairs of tokens and back.
 
     Args:

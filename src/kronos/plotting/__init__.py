@@ -13,11 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kronos.plotting.chart import plot_forecast
-    from kronos.plotting.grid import plot_many
+    from kronos.plotting.chart import plot_forecast, plot_many
     from kronos.plotting.style import Palette, Theme
 
-_HOMES = {"plot_forecast": "chart", "plot_many": "grid", "Palette": "style", "Theme": "style"}
+_HOMES = {
+    "Palette": "style",
+    "Theme": "style",
+    "plot_forecast": "chart",
+    "plot_many": "chart",
+}
 
 __all__ = ["Palette", "Theme", "plot_forecast", "plot_many"]
 

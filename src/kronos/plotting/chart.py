@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from kronos.atomic import atomic_path
 from kronos.candles import Candles
 from kronos.errors import ParameterError
-from kronos.forecasts import Forecast, Made
-from kronos.plotting import marks
-from kronos.plotting.scales import format_price, format_volume, price_decimals, tick_decimals, time_ticks
-from kronos.plotting.scene import Scene, make_scene
+from kronos.forecasts import Forecast, ForecastMetadata
+from kronos.formatting import format_price
+from kronos.plotting import artists
+from kronos.plotting.artists import format_volume, price_decimals, tick_decimals, time_ticks
+from kronos.plotting.chart_data import ChartData, make_scene
 from kronos.plotting.style import Palette, Style, Theme, legible, make_style
-from kronos.storage import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,33 +91,33 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=ending, facecolor=figure.get_facecolor())
 
 
-def draw_price(axes: Axes, scene: Scene, style: Style) -> None:
+def draw_price(axes: Axes, scene: ChartData, style: Style) -> None:
     """Everything on a price pane, its price axis included, its time axis not."""
     right = right_edge(scene)
     axes.set_xlim(scene.first - 1, right)
     axes.set_ylim(*scene.price_limits())
-    marks.mark_start(axes, style, right)
-    marks.mark_last_price(axes, scene, style)
-    marks.draw_fan(axes, scene, style)
-    marks.draw_candles(axes, np.arange(scene.first, 1), scene.history, style)
+    artists.mark_start(axes, style, right)
+    artists.mark_last_price(axes, scene, style)
+    artists.draw_fan(axes, scene, style)
+    artists.draw_candles(axes, np.arange(scene.first, 1), scene.history, style)
     steps = np.arange(1, scene.horizon + 1)
     if scene.actual is not None:
         line = np.concatenate([[scene.last_close], scene.candles[:, 3]])
         axes.plot(np.arange(scene.horizon + 1), line, color=style.forecast, linewidth=1.1, zorder=4)
-        marks.draw_candles(axes, steps, scene.actual, style)
+        artists.draw_candles(axes, steps, scene.actual, style)
     else:
-        marks.draw_candles(axes, steps, scene.candles, style, forecast=True)
-    marks.label_bands(axes, scene, style)
+        artists.draw_candles(axes, steps, scene.candles, style, forecast=True)
+    artists.label_bands(axes, scene, style)
     _label_prices(axes, scene, style)
-    marks.label_start(axes, scene, style)
+    artists.label_start(axes, scene, style)
 
 
-def right_edge(scene: Scene) -> float:
+def right_edge(scene: ChartData) -> float:
     """Where the candle axis ends: after the horizon, with room for the bands' labels."""
     return scene.horizon + 1 + 0.045 * (len(scene.history) + scene.horizon)
 
 
-def dress(axes: Axes, style: Style) -> None:
+def style_axes(axes: Axes, style: Style) -> None:
     """An empty pane: ground, grid, price axis on the right, no frame."""
     axes.set_facecolor(style.ground)
     axes.grid(visible=True, color=style.grid, linewidth=0.8, zorder=0)
@@ -125,24 +128,24 @@ def dress(axes: Axes, style: Style) -> None:
     axes.tick_params(length=0, pad=6, labelbottom=False)
 
 
-def _panes(figure: Figure, scene: Scene, style: Style) -> tuple[Axes, Axes | None]:
+def _panes(figure: Figure, scene: ChartData, style: Style) -> tuple[Axes, Axes | None]:
     """The price pane and, where there is volume, the one below it."""
     edges = {"left": _LEFT, "right": _RIGHT, "top": 0.855, "bottom": 0.112, "hspace": 0.035}
     if not scene.has_volume:
         (price,) = figure.subplots(1, 1, squeeze=False, gridspec_kw=edges)[0]
-        dress(price, style)
+        style_axes(price, style)
         return price, None
     rows = figure.subplots(2, 1, sharex=True, gridspec_kw={**edges, "height_ratios": [4.4, 1]})
     for axes in rows:
-        dress(axes, style)
+        style_axes(axes, style)
     return rows[0], rows[1]
 
 
-def _label_prices(axes: Axes, scene: Scene, style: Style) -> None:
+def _label_prices(axes: Axes, scene: ChartData, style: Style) -> None:
     """Price ticks on the right in the market's decimals, and the tags of last close and median."""
     decimals = price_decimals(scene.history[:, :4])
     low, high = axes.get_ylim()
-    tags = marks.tagged_prices(scene, high - low)
+    tags = artists.tagged_prices(scene, high - low)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
     needed = tick_decimals(np.asarray(axes.yaxis.get_major_locator()()), decimals)
 
@@ -152,16 +155,16 @@ def _label_prices(axes: Axes, scene: Scene, style: Style) -> None:
 
     axes.yaxis.set_major_formatter(FuncFormatter(label))
     _set_fonts(axes.get_yticklabels(), style)
-    marks.tag_prices(axes, tags, style, decimals)
+    artists.tag_prices(axes, tags, style, decimals)
 
 
-def _draw_volume(axes: Axes, scene: Scene, style: Style) -> None:
+def _draw_volume(axes: Axes, scene: ChartData, style: Style) -> None:
     """The volume pane: history by direction, the future's in the forecast's hue unless it is known."""
-    marks.mark_start(axes, style, right_edge(scene))
+    artists.mark_start(axes, style, right_edge(scene))
     steps = np.arange(1, scene.horizon + 1)
-    marks.draw_volume(axes, np.arange(scene.first, 1), scene.history, style)
+    artists.draw_volume(axes, np.arange(scene.first, 1), scene.history, style)
     future = scene.candles if scene.actual is None else scene.actual
-    marks.draw_volume(axes, steps, future, style, forecast=scene.actual is None)
+    artists.draw_volume(axes, steps, future, style, forecast=scene.actual is None)
     axes.set_ylim(0, 1.12 * max(scene.history[:, 4].max(), np.nanmax(future[:, 4]), 1e-12))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="lower"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_volume(value)))
@@ -171,7 +174,7 @@ def _draw_volume(axes: Axes, scene: Scene, style: Style) -> None:
     axes.text(0.007, 0.93, "Volume", transform=axes.transAxes, ha="left", va="top", **font)
 
 
-def label_times(axes: Axes, scene: Scene, style: Style, most: int = 12) -> None:
+def label_times(axes: Axes, scene: ChartData, style: Style, most: int = 12) -> None:
     """Time ticks at the bottom pane."""
     ticks = time_ticks(scene.times, most)
     axes.xaxis.set_major_locator(FixedLocator([scene.first + i for i in ticks.positions]))
@@ -186,7 +189,7 @@ def _set_fonts(labels: list[Any], style: Style) -> None:
         label.set(family=list(style.fonts), size=8.5, color=style.muted)
 
 
-def _write_words(figure: Figure, scene: Scene, style: Style) -> None:
+def _write_words(figure: Figure, scene: ChartData, style: Style) -> None:
     """Title, subtitle, legend, footnote, and the label that simulated data must carry."""
     title, subtitle = legible(headline(scene.forecast), style), legible(_subtitle(scene.forecast), style)
     figure.text(_LEFT, 0.957, title, va="center", parse_math=False, **style.font(15, bold=True))
@@ -238,7 +241,7 @@ def _subtitle(forecast: Forecast) -> str:
     return " · ".join(parts)
 
 
-def _state(made: Made) -> str:
+def _state(made: ForecastMetadata) -> str:
     """Raw or calibrated; and how much of the paths is a baseline's."""
     if made.pooled is None:
         return made.state
@@ -247,7 +250,7 @@ def _state(made: Made) -> str:
     return f"{made.state}, model's weight {least if least == most else f'{least} to {most}'} beside {name}"
 
 
-def _footnote(scene: Scene, style: Style) -> str:
+def _footnote(scene: ChartData, style: Style) -> str:
     """What the marks mean, in one small line."""
     forecast = scene.forecast
     parts = []
@@ -263,7 +266,7 @@ def _footnote(scene: Scene, style: Style) -> str:
     return " ".join(parts)
 
 
-def _handles(scene: Scene, style: Style) -> list[Any]:
+def _handles(scene: ChartData, style: Style) -> list[Any]:
     """Legend entries for what is drawn."""
     samples = scene.forecast.samples
     word = f"path {scene.chosen}, the most central real one" if samples > 1 else "the one path"
@@ -291,3 +294,48 @@ def _line(style: Style, label: str, *, width: float, alpha: float = 1.0, dashed:
     if dashed:
         line.set_linestyle((0, (3, 1.6)))
     return line
+
+
+def plot_many(
+    forecasts: Sequence[Forecast],
+    *,
+    path: str | Path | None = None,
+    columns: int = 2,
+    theme: Theme = "light",
+    palette: Palette = "green-up",
+) -> Figure:
+    """Draw several forecasts as a grid of small charts.
+
+    Args:
+        forecasts: What to draw, row by row.
+        path: Where to save the picture; not saved if not given.
+        columns: Charts in a row.
+        theme: ``light`` or ``dark``.
+        palette: ``green-up``, ``red-up`` or ``colour-blind``.
+
+    Returns:
+        A matplotlib figure of its own, which pyplot knows nothing of.
+
+    Raises:
+        ParameterError: If there is no forecast, ``columns`` is below 1, or an option is unknown.
+    """
+    if not forecasts or columns < 1:
+        raise ParameterError("A grid needs at least one forecast and one column.")
+    style = make_style(theme, palette)
+    columns = min(columns, len(forecasts))
+    rows = math.ceil(len(forecasts) / columns)
+    figure = Figure(figsize=(7 * columns, 4 * rows), dpi=150, facecolor=style.ground, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(forecasts) :]:
+        axes.remove()
+    for axes, forecast in zip(grid, forecasts, strict=False):
+        scene = make_scene(forecast)
+        style_axes(axes, style)
+        draw_price(axes, scene, style)
+        label_times(axes, scene, style, most=5)
+        simulated = " · SIMULATED" if forecast.simulated else ""
+        title = f"{headline(forecast)} · {forecast.made.state} · {forecast.samples} paths{simulated}"
+        axes.set_title(legible(title, style), loc="left", parse_math=False, **style.font(10, bold=True))
+    if path is not None:
+        save_figure(figure, Path(path))
+    return figure

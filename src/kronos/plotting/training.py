@@ -2,7 +2,7 @@
 
 - They take the tables of a log: one row a step interval (``step``, ``loss``, parts, ``learning_rate``), and one row an
   epoch (``epoch``, ``step``, and of each part ``train_…`` and ``validation_…``).
-- As wide as a phone, like those of `kronos.plotting.evaluations`, so that a page puts several in a row;
+- As wide as a phone, like those of `kronos.plotting.evaluation_plots`, so that a page puts several in a row;
   `save_sheet` puts them into one PNG.
 - Lines are labelled at their ends. Validation has marks and the forecast's hue, training is a line without any, in
   grey: nothing rests on colour alone.
@@ -25,12 +25,11 @@ from matplotlib.image import imsave
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
+from kronos.atomic import atomic_path
 from kronos.errors import ParameterError
-from kronos.plotting.evaluations.canvas import WIDTH, Canvas, Series, make_canvas, mark_percent, nothing
+from kronos.plotting.evaluation_canvas import WIDTH, Canvas, PlotSeries, draw_empty, make_canvas, mark_percent
 from kronos.plotting.style import Palette, Theme
-from kronos.storage import atomic_path
-
-Array = npt.NDArray[np.float64]
+from kronos.typing import FloatArray
 
 _HEIGHT = 236.0
 _LEFT, _BOTTOM = 54.0, 40.0
@@ -38,12 +37,12 @@ _LETTER = 5.9  # points, of the labels' size
 _WARM = 0.04  # share of the steps whose losses do not decide the axis: a new network's fall from far above
 _MANY = 20  # points of a line above which that is so; of fewer each is to be seen
 _SMOOTH = 40  # step intervals in a picture's width: more are averaged to as many, over the faint line of all
-_VALIDATION, _TRAINING = Series("validation", 0), Series("training", 2)
+_VALIDATION, _TRAINING = PlotSeries("validation", 0), PlotSeries("training", 2)
 _MANY_MARKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Labels:
     """What stands beside the lines.
 
     Attributes:
@@ -61,7 +60,7 @@ class Words:
     empty: str = "Nothing was logged of this."
 
 
-_ENGLISH = Words()
+_ENGLISH = Labels()
 
 
 def plot_loss(
@@ -71,7 +70,7 @@ def plot_loss(
     *,
     title: str,
     subtitle: str = "",
-    words: Words = _ENGLISH,
+    words: Labels = _ENGLISH,
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
@@ -95,7 +94,7 @@ def plot_loss(
     right = 18 + _LETTER * max(len(words.training), len(words.validation))
     canvas = _canvas(title, subtitle, right, theme, palette)
     if not len(training[0]) and not len(held_out[0]):
-        return nothing(canvas, words.empty)
+        return draw_empty(canvas, words.empty)
     _limit(canvas, *_limits(training, held_out))
     ends = []
     if len(training[0]):
@@ -117,7 +116,7 @@ def plot_measures(
     title: str,
     subtitle: str = "",
     shares: bool = False,
-    words: Words = _ENGLISH,
+    words: Labels = _ENGLISH,
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
@@ -142,11 +141,11 @@ def plot_measures(
     right = 18 + _LETTER * max([len(names[column]) for column in shown], default=0)
     canvas = _canvas(title, subtitle, right, theme, palette)
     if not shown:
-        return nothing(canvas, words.empty)
+        return draw_empty(canvas, words.empty)
     _limit(canvas, *_limits(*(lines[column] for column in shown)))
     ends = []
     for place, column in enumerate(shown):
-        series = Series(names[column], place)
+        series = PlotSeries(names[column], place)
         _draw_marks(canvas, *lines[column], series)
         ends.append((float(lines[column][1][-1]), names[column], canvas.color(series)))
     _label_ends(canvas, ends)
@@ -164,7 +163,7 @@ def plot_learning_rate(
     *,
     title: str,
     subtitle: str = "",
-    words: Words = _ENGLISH,
+    words: Labels = _ENGLISH,
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
@@ -184,7 +183,7 @@ def plot_learning_rate(
     at, values = _line(steps, "learning_rate")
     canvas = _canvas(title, subtitle, 18, theme, palette)
     if not len(at):
-        return nothing(canvas, words.empty)
+        return draw_empty(canvas, words.empty)
     _limit(canvas, (0.0, float(at[-1])), (0.0, 1.08 * float(values.max()) or 1.0))
     canvas.axes.plot(at, values, color=canvas.color(_TRAINING), linewidth=1.8, zorder=3)
     figure = _finish(canvas, words)
@@ -242,7 +241,7 @@ def _canvas(title: str, subtitle: str, right: float, theme: Theme, palette: Pale
     )
 
 
-def _line(table: pd.DataFrame, column: str) -> tuple[Array, Array]:
+def _line(table: pd.DataFrame, column: str) -> tuple[FloatArray, FloatArray]:
     """Steps and values that are known, by ascending step."""
     if column not in table or "step" not in table:
         return np.empty(0), np.empty(0)
@@ -252,7 +251,7 @@ def _line(table: pd.DataFrame, column: str) -> tuple[Array, Array]:
     return at[known][order], values[known][order]
 
 
-def _limits(*lines: tuple[Array, Array]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _limits(*lines: tuple[FloatArray, FloatArray]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ends of both axes: all steps; all values but those of the first few steps, where there are many."""
     known = [line for line in lines if len(line[0])]
     last = max(float(at[-1]) for at, _ in known)
@@ -268,7 +267,7 @@ def _limit(canvas: Canvas, across: tuple[float, float], up: tuple[float, float])
     canvas.axes.set_ylim(*up)
 
 
-def _draw_training(canvas: Canvas, at: Array, values: Array) -> None:
+def _draw_training(canvas: Canvas, at: FloatArray, values: FloatArray) -> None:
     """All of it faintly where it is much, and its course."""
     smooth_at, smooth = _smoothed(at, values)
     if len(smooth) < len(values):
@@ -276,7 +275,7 @@ def _draw_training(canvas: Canvas, at: Array, values: Array) -> None:
     canvas.axes.plot(smooth_at, smooth, color=canvas.style.muted, linewidth=1.6, zorder=2.5)
 
 
-def _smoothed(at: Array, values: Array) -> tuple[Array, Array]:
+def _smoothed(at: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Means of as many neighbours as leave a picture's worth of points, amid those that each is of."""
     if len(values) <= 2 * _SMOOTH:
         return at, values
@@ -284,7 +283,7 @@ def _smoothed(at: Array, values: Array) -> tuple[Array, Array]:
     return np.array([at[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])
 
 
-def _draw_marks(canvas: Canvas, at: Array, values: Array, series: Series) -> None:
+def _draw_marks(canvas: Canvas, at: FloatArray, values: FloatArray, series: PlotSeries) -> None:
     mark = canvas.mark(series, 0.75)
     every = max(1, math.ceil(len(at) / _MANY_MARKS))
     (line,) = canvas.axes.plot(at, values, linewidth=1.7, zorder=3, markevery=every, **mark)
@@ -316,7 +315,7 @@ def _label_ends(canvas: Canvas, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def _point_out(canvas: Canvas, epochs: pd.DataFrame, part: str, words: Words) -> None:
+def _point_out(canvas: Canvas, epochs: pd.DataFrame, part: str, words: Labels) -> None:
     """A line at the epoch whose weights are the best, and what the part is there."""
     if not {"epoch", "validation_loss"} <= set(epochs.columns) or not np.isfinite(epochs["validation_loss"]).any():
         return
@@ -329,7 +328,7 @@ def _point_out(canvas: Canvas, epochs: pd.DataFrame, part: str, words: Words) ->
     canvas.write(WIDTH - 12, 8, told, 10, canvas.color(_VALIDATION), ha="right")
 
 
-def _finish(canvas: Canvas, words: Words) -> Figure:
+def _finish(canvas: Canvas, words: Labels) -> Figure:
     axes = canvas.axes
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _counted(value)))

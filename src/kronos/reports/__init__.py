@@ -6,9 +6,8 @@
 - Palettes and messages are JSON, so that other faces can share them; what users named is escaped.
 """
 
-from kronos.reports.messages import Language, Messages
-from kronos.reports.page import Look, check_look, render
-from kronos.reports.palettes import css_variables
+from kronos.reports.html import Look, check_look, css_variables, render
+from kronos.reports.i18n import Language, Translator
 from kronos.reports.tables import Cell, Column, Kind, Row, Table, Tone
 
 __all__ = [
@@ -17,10 +16,10 @@ __all__ = [
     "Kind",
     "Language",
     "Look",
-    "Messages",
     "Row",
     "Table",
     "Tone",
+    "Translator",
     "check_look",
     "css_variables",
     "render",

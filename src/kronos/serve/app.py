@@ -18,17 +18,17 @@ from starlette.routing import Match
 
 from kronos import __version__
 from kronos.errors import KronosError
-from kronos.serve.faults import ApiError, fault_of
-from kronos.serve.files import NotHere
-from kronos.serve.gate.gate import Gate
-from kronos.serve.gate.logs import configure
-from kronos.serve.routes.health import health_routes, reference_routes
+from kronos.sandbox import FileNotListed
+from kronos.serve.docs_page import docs_routes
+from kronos.serve.errors import ApiError, to_api_error
+from kronos.serve.middleware import EdgeMiddleware
+from kronos.serve.observability import configure
+from kronos.serve.routes.health import health_routes
 from kronos.serve.routes.jobs import job_routes
-from kronos.serve.routes.prediction import prediction_routes, ready_predictions
-from kronos.serve.routes.results import result_routes
+from kronos.serve.routes.predictions import prediction_routes, ready_predictions
 from kronos.serve.routes.udf import udf_routes
-from kronos.serve.routes.workbench import workbench_routes
-from kronos.serve.state import State, make_state
+from kronos.serve.routes.workbench import result_routes, workbench_routes
+from kronos.serve.state import AppState, build_state
 from kronos.settings import get_settings
 
 _DESCRIPTION = (
@@ -38,7 +38,7 @@ _DESCRIPTION = (
 _log = logging.getLogger(__name__)
 
 
-def create_app(state: State) -> FastAPI:
+def create_app(state: AppState) -> FastAPI:
     """The application of one server.
 
     Args:
@@ -56,18 +56,18 @@ def create_app(state: State) -> FastAPI:
     app.state.kronos = state
     for routes in (prediction_routes, workbench_routes, job_routes, result_routes, udf_routes, health_routes):
         app.include_router(routes(state))
-    app.include_router(reference_routes(app))
+    app.include_router(docs_routes(app))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     for kind in (ApiError, KronosError, TimeoutError, MemoryError):  # whatever else happens is the gate's to answer
-        app.add_exception_handler(kind, _failed)
-    app.add_middleware(Gate, rules=state.rules, ready={"/api/predict": ready_predictions(state)})
+        app.add_exception_handler(kind, _handle_error)
+    app.add_middleware(EdgeMiddleware, rules=state.rules, ready={"/api/predict": ready_predictions(state)})
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
         """The document, once, with the errors that are answered instead of those FastAPI expects."""
         if app.openapi_schema is None:
-            app.openapi_schema = _honest(original())
+            app.openapi_schema = _fix_openapi(original())
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -77,10 +77,10 @@ def create_app(state: State) -> FastAPI:
 def from_environment() -> FastAPI:
     """The application as the environment configures it: what each process of ``--reload`` calls."""
     configure(machine=not sys.stderr.isatty(), verbose=True)
-    return create_app(make_state(get_settings()))
+    return create_app(build_state(get_settings()))
 
 
-def _lifespan(state: State) -> Any:
+def _lifespan(state: AppState) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         state.engine.start()
@@ -95,7 +95,7 @@ def _lifespan(state: State) -> Any:
     return lifespan
 
 
-def _warm(state: State) -> None:
+def _warm(state: AppState) -> None:
     """Load the default model; a failure is told by ``/ready``, and tried again when a forecast needs it."""
     try:
         state.models.get(state.models.default)
@@ -141,16 +141,16 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-def _failed(_: Request, error: Exception) -> JSONResponse:
+def _handle_error(_: Request, error: Exception) -> JSONResponse:
     """What a route's work came to grief with."""
-    return _answer(ApiError(404, str(error)) if isinstance(error, NotHere) else fault_of(error))
+    return _answer(ApiError(404, str(error)) if isinstance(error, FileNotListed) else to_api_error(error))
 
 
 def _answer(fault: ApiError, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(fault.document, fault.status, headers={**(headers or {}), **fault.headers})
 
 
-def _honest(document: dict[str, Any]) -> dict[str, Any]:
+def _fix_openapi(document: dict[str, Any]) -> dict[str, Any]:
     """The document without the 422 that FastAPI would answer (a wrong request gets 400 here), and with the keys."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {

@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from kronos.serve.computing.engine import Engine
-from kronos.serve.computing.jobs import Jobs
-from kronos.serve.computing.models import Models
-from kronos.serve.computing.threads import DaemonPool
-from kronos.serve.files import Library, Limits
-from kronos.serve.gate.callers import Callers
-from kronos.serve.gate.gate import Rules
-from kronos.serve.gate.limits import Bucket
-from kronos.serve.gate.numbers import Numbers
-from kronos.serve.market.assets import read_assets
-from kronos.serve.market.feed import Feed
-from kronos.serve.market.predicting import Predictions
-from kronos.serve.results import Results
+from kronos.sandbox import FileLibrary, ReadLimits
+from kronos.serve.auth import AccessPolicy, TokenBucket
+from kronos.serve.batcher import InferenceQueue
+from kronos.serve.executors import DaemonPool
+from kronos.serve.jobs import Jobs
+from kronos.serve.market_data import MarketData, read_assets
+from kronos.serve.middleware import EdgePolicy
+from kronos.serve.model_pool import ModelPool
+from kronos.serve.observability import Metrics
+from kronos.serve.predictions import PredictionService
+from kronos.serve.result_store import ResultStore
 from kronos.sources import open_source
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ _REQUESTS = 600  # a minute, where keys are needed
 
 
 @dataclass(eq=False)
-class State:
+class AppState:
     """One server.
 
     Attributes:
@@ -54,14 +52,14 @@ class State:
     """
 
     settings: Settings
-    models: Models
-    engine: Engine
-    feed: Feed
-    predictions: Predictions
-    library: Library
-    results: Results
+    models: ModelPool
+    engine: InferenceQueue
+    feed: MarketData
+    predictions: PredictionService
+    library: FileLibrary
+    results: ResultStore
     jobs: Jobs
-    rules: Rules
+    rules: EdgePolicy
     pool: DaemonPool = field(default_factory=lambda: DaemonPool(4, "files"))
     readers: DaemonPool = field(default_factory=lambda: DaemonPool(8, "readers"))
     loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
@@ -80,7 +78,7 @@ class State:
         self.engine.stop()
 
 
-def make_state(settings: Settings, *, source: CandleSource | None = None, settle: bool = False) -> State:
+def build_state(settings: Settings, *, source: CandleSource | None = None, settle: bool = False) -> AppState:
     """Put a server together; no model is loaded and no source asked yet.
 
     Args:
@@ -94,27 +92,29 @@ def make_state(settings: Settings, *, source: CandleSource | None = None, settle
     """
     serve = settings.serve
     spec = settings.source or SOURCE
-    patient = _patient(settings)
+    patient = _cap_timeouts(settings)
     store = settings.store_dir or serve.state_dir / "candles"  # not into the folder that clients read
     opened = open_source(spec, store=store, settings=patient) if source is None else source
     assets = read_assets(serve.words(serve.assets), serve.quote, spec if source is None else source.name)
-    feed = Feed(opened, assets, interval=serve.interval, timeout=serve.timeout, coingecko=_gecko(spec, patient, source))
-    models = Models(settings)
-    engine = Engine(models, queue=serve.queue, batch=serve.batch, threads=settings.threads)
-    limits = Limits(
+    feed = MarketData(
+        opened, assets, interval=serve.interval, timeout=serve.timeout, coingecko=_gecko(spec, patient, source)
+    )
+    models = ModelPool(settings)
+    engine = InferenceQueue(models, queue=serve.queue, batch=serve.batch, threads=settings.threads)
+    limits = ReadLimits(
         bytes=serve.upload_mb * 1_000_000,
         rows=serve.upload_rows,
         memory_mb=serve.parse_memory_mb,
         seconds=serve.parse_seconds,
     )
-    state = State(
+    state = AppState(
         settings=settings,
         models=models,
         engine=engine,
         feed=feed,
-        predictions=Predictions(feed, engine, models, serve),
-        library=Library(serve.data_dir, serve.state_dir / "uploads", limits),
-        results=Results(serve.state_dir / "prediction_results"),
+        predictions=PredictionService(feed, engine, models, serve),
+        library=FileLibrary(serve.data_dir, serve.state_dir / "uploads", limits),
+        results=ResultStore(serve.state_dir / "prediction_results"),
         jobs=Jobs(),
         rules=_rules(serve),
         settle=settle,
@@ -123,8 +123,8 @@ def make_state(settings: Settings, *, source: CandleSource | None = None, settle
     return state
 
 
-def _rules(serve: ServeSettings) -> Rules:
-    callers = Callers(
+def _rules(serve: ServeSettings) -> EdgePolicy:
+    callers = AccessPolicy(
         host=serve.host,
         allowed_hosts=serve.words(serve.allowed_hosts),
         origins=serve.words(serve.origins),
@@ -133,11 +133,11 @@ def _rules(serve: ServeSettings) -> Rules:
     per_minute = serve.requests_per_minute
     if per_minute is None:
         per_minute = _REQUESTS if callers.keyed else 0
-    return Rules(
+    return EdgePolicy(
         callers,
-        Bucket(per_minute, "requests of this minute"),
-        Bucket(serve.work_per_minute, "computing time of this minute"),
-        Numbers(),
+        TokenBucket(per_minute, "requests of this minute"),
+        TokenBucket(serve.work_per_minute, "computing time of this minute"),
+        Metrics(),
         serve.upload_mb * 1_000_000,
     )
 
@@ -150,7 +150,7 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _patient(settings: Settings) -> Settings:
+def _cap_timeouts(settings: Settings) -> Settings:
     """The settings with no source more patient than the requests that wait for it."""
     from kronos.settings import SourceSettings
 
@@ -169,7 +169,7 @@ def _gecko(spec: str, settings: Settings, source: CandleSource | None) -> CoinGe
     return CoinGecko(settings.sources["coingecko"])
 
 
-def _watch(state: State) -> None:
+def _watch(state: AppState) -> None:
     """Let Prometheus see what the parts count themselves."""
     numbers, engine = state.rules.numbers, state.engine
     numbers.watch("kronos_queue_waiting", "Forecasts that wait.", lambda: engine.waiting)

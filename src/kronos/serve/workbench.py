@@ -12,22 +12,22 @@ import pandas as pd
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
-from kronos.serve.charts import plotly_document
-from kronos.serve.computing.engine import Ask
+from kronos.serve.batcher import ForecastRequest
+from kronos.serve.plotly import plotly_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kronos.inference import SamplingParams
-    from kronos.serve.computing.engine import Answer
-    from kronos.serve.computing.models import ModelKey
-    from kronos.serve.state import State
+    from kronos.serve.batcher import FinishedForecast
+    from kronos.serve.model_pool import ModelKey
+    from kronos.serve.state import AppState
 
 _LEAST = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class ForecastWindow:
     """What is known, and what came after it; None when nothing has."""
 
     history: Candles
@@ -35,7 +35,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WorkbenchRequest:
     """A forecast that the workbench was asked for.
 
     Attributes:
@@ -53,7 +53,7 @@ class Wanted:
     calibrate: bool
 
 
-def window(candles: Candles, wanted: Wanted) -> Window:
+def window(candles: Candles, wanted: WorkbenchRequest) -> ForecastWindow:
     """The part of a file to forecast from.
 
     Without a start date it is the end of the file, and what comes is not known. With one it is the ``lookback`` candles
@@ -67,7 +67,7 @@ def window(candles: Candles, wanted: Wanted) -> Window:
         history = candles.tail(wanted.lookback)
         if len(history) < _LEAST:
             raise DataError(f"The file has {len(history)} candle; a forecast needs at least {_LEAST}.")
-        return Window(history, None)
+        return ForecastWindow(history, None)
     since = candles.between(wanted.start_date, candles.end)
     if len(since) < wanted.lookback:
         raise DataError(
@@ -75,7 +75,7 @@ def window(candles: Candles, wanted: Wanted) -> Window:
             f"take an earlier start_date or a shorter lookback. The file ends at {candles.end}."
         )
     actual = since.tail(len(since) - wanted.lookback).head(wanted.pred_len)
-    return Window(since.head(wanted.lookback), actual if len(actual) else None)
+    return ForecastWindow(since.head(wanted.lookback), actual if len(actual) else None)
 
 
 def data_info(candles: Candles) -> dict[str, Any]:
@@ -101,7 +101,11 @@ def data_info(candles: Candles) -> dict[str, Any]:
 
 
 async def forecast(
-    state: State, seen: Window, wanted: Wanted, model: ModelKey, listener: Callable[[float], None] | None
+    state: AppState,
+    seen: ForecastWindow,
+    wanted: WorkbenchRequest,
+    model: ModelKey,
+    listener: Callable[[float], None] | None,
 ) -> dict[str, Any]:
     """Forecast a window, save the result, and give the document that clients get.
 
@@ -117,7 +121,7 @@ async def forecast(
         ApiError: 503 if too much is waiting.
     """
     name = seen.history.symbol or "series"
-    ask = Ask(
+    ask = ForecastRequest(
         name,
         seen.history,
         wanted.pred_len,
@@ -137,13 +141,15 @@ async def forecast(
     return await asyncio.shield(asyncio.wrap_future(state.pool.submit(_finish, state, answer, seen, wanted)))
 
 
-def _finish(state: State, answer: Answer, seen: Window, wanted: Wanted) -> dict[str, Any]:
+def _finish(
+    state: AppState, answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchRequest
+) -> dict[str, Any]:
     """The document of a finished forecast, saved."""
     document = _document(answer, seen, wanted)
     return {**document, "id": state.results.save(document, answer.forecast)}
 
 
-def _document(answer: Answer, seen: Window, wanted: Wanted) -> dict[str, Any]:
+def _document(answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchRequest) -> dict[str, Any]:
     made, actual = answer.forecast, seen.actual
     kind = "beyond the last candle" if actual is None else "replay of a past window"
     state = made.made.state
@@ -187,13 +193,13 @@ def _paths(made: Forecast, most: int = 20) -> list[list[float]]:
     return [[float(value) for value in path] for path in closes]
 
 
-def _scores(answer: Answer, actual: Candles) -> dict[str, Any] | None:
+def _scores(answer: FinishedForecast, actual: Candles) -> dict[str, Any] | None:
     """How the forecast and the baselines did; None where what came shares no time with the forecast."""
-    from kronos.evaluation.replaying import as_dict, replayed
+    from kronos.evaluation.replay import as_dict, score_replay
 
     raw = answer.raw if answer.raw is not answer.forecast else None
     try:
-        scores = as_dict(*replayed(answer.forecast, actual, raw))
+        scores = as_dict(*score_replay(answer.forecast, actual, raw))
     except DataError:
         return None
     cleaned: dict[str, Any] = finite(scores)

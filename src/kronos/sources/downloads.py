@@ -11,25 +11,153 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
-from kronos.sources.protocol import SETTLE, PageSource
-from kronos.sources.series import Progress, Series
-from kronos.sources.store import CandleStore, SeriesKey
-from kronos.sources.times import TICK, check_span, stamp, utc
+from kronos.progress import ProgressCallback
+from kronos.sources.base import SETTLE, TICK, PageSource, check_span, from_micros, to_micros, utc
+from kronos.sources.cache import TIME, CachedSeries, CandleCache, SeriesKey, Span, clip, subtract, union
+
+_SAVE_ROWS, _SAVE_SHARE, _SAVE_SECONDS = 1_000, 0.1, 5.0  # how much an interruption may cost
+_SAVE_PAUSE = 20.0  # how much longer than a save the time until the next has to be
+_NEVER = 2**62  # microseconds
+
+log = logging.getLogger("kronos.sources")
+
+
+class DownloadState:
+    """A series while it is downloaded: what is stored, and rows that wait to be."""
+
+    def __init__(self, store: CandleCache, key: SeriesKey, wanted: int, progress: ProgressCallback | None) -> None:
+        self.key = key
+        self.findings: list[Finding] = []
+        self._store = store
+        self._progress = progress
+        self._stored = self._open()
+        self._waiting: list[pd.DataFrame] = []
+        self._asked = clip(self._stored.covered, self._end())
+        self._begins = self._stored.begins
+        self._saved_at, self._pause = time.monotonic(), _SAVE_SECONDS
+        self._wanted = wanted
+        self._there = 0
+
+    def _open(self) -> CachedSeries:
+        try:
+            return self._store.read(self.key)
+        except DataError as error:
+            aside = self._store.set_aside(self.key)
+            message = f"{error} It was set aside as {aside.name}, and the candles are downloaded afresh."
+            log.warning("%s", message)
+            self.findings.append(Finding("damaged-store", "warning", message))
+            return CachedSeries()
+
+    @property
+    def begins(self) -> pd.Timestamp | None:
+        """When the source's history begins, as far as known."""
+        return None if self._begins is None else from_micros(self._begins)
+
+    def unknown(self, start: pd.Timestamp, stop: pd.Timestamp) -> list[Span]:
+        """The spans to ask for, without those that end before another candle could open."""
+        self._there += self.count(start, stop)
+        gaps = subtract(self._asked, (to_micros(start), to_micros(stop)))
+        return [gap for gap in gaps if not self._too_short(*gap)]
+
+    def _too_short(self, start: int, stop: int) -> bool:
+        """Whether a gap begins at a candle, and ends before the next could open."""
+        step = self.key.interval.seconds * 1_000_000
+        if self.key.interval.unit == "mo" or stop - start >= step:
+            return False
+        return any(bool((times == start - TICK).any()) for times in self._times())
+
+    def add(self, frame: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:
+        """Take a page's rows that open in [start, until), and what they say about that span."""
+        rows = _tidy(frame)
+        rows = rows[(rows.index >= start) & (rows.index < until)]
+        self._asked = union(self._asked, (to_micros(start), to_micros(until)))
+        if len(rows):
+            self._waiting.append(rows)
+            if self._begins is not None and to_micros(rows.index[0]) < self._begins:
+                self._begins = None
+        if self._progress is not None:
+            self._there += len(rows)
+            self._progress(min(self._there, self._wanted), self._wanted)
+        waiting = sum(len(one) for one in self._waiting)
+        late = time.monotonic() - self._saved_at > self._pause
+        if waiting >= max(_SAVE_ROWS, _SAVE_SHARE * len(self._stored.frame)) or (waiting and late):
+            self.save()
+
+    def nothing_before(self, time_: pd.Timestamp) -> None:
+        """Remember that the source's history begins at its first candle after a time, if there is one."""
+        later = [int(times[times >= to_micros(time_)].min(initial=_NEVER)) for times in self._times()]
+        self._begins = None if min(later) == _NEVER else min(later)
+
+    def save(self) -> None:
+        """Write what waits, and what is known about time, to the store."""
+        covered = clip(self._asked, self._end())
+        if not self._waiting and (covered, self._begins) == (self._stored.covered, self._stored.begins):
+            return
+        began = time.monotonic()
+        self._stored = CachedSeries(self._joined(), covered, self._begins)
+        self._waiting = []
+        self._store.write(self.key, self._stored)
+        self._saved_at = time.monotonic()
+        self._pause = max(_SAVE_SECONDS, _SAVE_PAUSE * (self._saved_at - began))
+
+    def count(self, start: pd.Timestamp, stop: pd.Timestamp) -> int:
+        """How many candles there are between two times."""
+        return len(self.between(start, stop))
+
+    def between(self, start: pd.Timestamp, stop: pd.Timestamp) -> pd.DataFrame:
+        """The candles that open in [start, stop)."""
+        frame = self._joined()
+        return frame[(frame.index >= start) & (frame.index < stop)]
+
+    def reaches(self, time_: pd.Timestamp) -> bool:
+        """Whether there is a candle before a time."""
+        return any(len(times) and int(times[0]) < to_micros(time_) for times in self._times())
+
+    def _times(self) -> list[np.ndarray]:
+        """Microseconds of all rows, part by part."""
+        return [_index(one).asi8 for one in (self._stored.frame, *self._waiting)]
+
+    def _end(self) -> int:
+        """Just after the last candle."""
+        return max(int(times[-1]) + TICK if len(times) else -_NEVER for times in self._times())
+
+    def _joined(self) -> pd.DataFrame:
+        if not self._waiting:
+            return self._stored.frame
+        return _tidy(pd.concat([self._stored.frame, *self._waiting]))
+
+
+def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in order, each time once (the row that came last), in microseconds."""
+    tidy = frame[list(COLUMNS)].astype(np.float64)
+    tidy.index = _index(frame).rename(TIME)
+    tidy = tidy[~tidy.index.duplicated(keep="last")]
+    return tidy.sort_index()
+
+
+def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    index = frame.index
+    assert isinstance(index, pd.DatetimeIndex)
+    return index.tz_convert("UTC").as_unit("us")
+
 
 _EARLIEST = pd.Timestamp("2000-01-01", tz="UTC")  # how far back it goes by itself; a start may be earlier
 _FEW = 10  # intervals more than should do
 _BEFORE_LISTING = (300, pd.Timedelta(days=60))  # an empty stretch this long means that nothing is earlier
 
 
-class Downloads:
+class CachedSource:
     """A `CandleSource` made of a `PageSource` and a store.
 
     Attributes:
@@ -37,7 +165,7 @@ class Downloads:
         store: Where its answers are kept.
     """
 
-    def __init__(self, source: PageSource, store: CandleStore, *, progress: Progress | None = None) -> None:
+    def __init__(self, source: PageSource, store: CandleCache, *, progress: ProgressCallback | None = None) -> None:
         """Join a source and a store.
 
         Args:
@@ -89,9 +217,9 @@ class Downloads:
         stop = self._closed_before(key.interval)
         if end is not None:
             stop = min(stop, utc(end))
-        want = _Want(start=None if start is None else utc(start), stop=stop, records=records)
+        want = _Request(start=None if start is None else utc(start), stop=stop, records=records)
         with self.store.lock(key):
-            series = Series(self.store, key, want.about(key.interval), self._progress)
+            series = DownloadState(self.store, key, want.about(key.interval), self._progress)
             try:
                 frame = self._gather(series, want)
             finally:
@@ -112,7 +240,7 @@ class Downloads:
         closed = settled - (interval.offset if interval.unit == "mo" else interval.delta)
         return utc(closed) + pd.Timedelta(microseconds=TICK)
 
-    def _gather(self, series: Series, want: _Want) -> pd.DataFrame:
+    def _gather(self, series: DownloadState, want: _Request) -> pd.DataFrame:
         """Fetch the wanted span; where it holds too few candles, go further back until there are enough, or no more."""
         interval = series.key.interval
         first = heard = want.first(interval)  # nothing but silence from the former to the latter
@@ -131,10 +259,10 @@ class Downloads:
             first = earlier
         return series.between(first, want.stop)
 
-    def _fill(self, series: Series, start: pd.Timestamp, stop: pd.Timestamp) -> None:
+    def _fill(self, series: DownloadState, start: pd.Timestamp, stop: pd.Timestamp) -> None:
         """Ask for everything between two times that the store does not know."""
         for begin, end in series.unknown(start, stop):
-            cursor, last = stamp(begin), stamp(end)
+            cursor, last = from_micros(begin), from_micros(end)
             while cursor < last:
                 page = self.source.page(series.key.symbol, series.key.interval, cursor, last)
                 until = min(page.until, last)
@@ -145,7 +273,7 @@ class Downloads:
 
 
 @dataclass(frozen=True, slots=True)
-class _Want:
+class _Request:
     """What was asked for: opening times before ``stop``, from ``start`` on, at most ``records`` of them."""
 
     start: pd.Timestamp | None
@@ -195,7 +323,7 @@ def _long(interval: Interval) -> pd.Timedelta:
     return max(count * interval.delta, least)
 
 
-def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Want, series: Series) -> Candles:
+def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Request, series: DownloadState) -> Candles:
     """Rows as `Candles`, with what has to be said about them."""
     if want.records is not None:
         frame = frame.iloc[max(0, len(frame) - want.records) :]
@@ -209,7 +337,7 @@ def _finish(frame: pd.DataFrame, symbol: str, key: SeriesKey, want: _Want, serie
     return replace(candles, findings=(*short, *findings), source=f"{key.source} {key.symbol}")
 
 
-def _short(frame: pd.DataFrame, key: SeriesKey, want: _Want, begins: pd.Timestamp | None) -> tuple[Finding, ...]:
+def _short(frame: pd.DataFrame, key: SeriesKey, want: _Request, begins: pd.Timestamp | None) -> tuple[Finding, ...]:
     """A finding if there is less than asked for."""
     first = frame.index[0]
     if want.records is not None and len(frame) < want.records:

@@ -12,7 +12,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,15 +25,107 @@ from typing import TypeVar
 
 import pandas as pd
 
+from kronos.atomic import expand_user
 from kronos.candles import Candles, read_candles, read_many
-from kronos.candles.findings import shown
-from kronos.candles.table import SIMULATED
-from kronos.candles.times import check_timezone
+from kronos.candles.candles import SIMULATED
+from kronos.candles.schema import find_layout
+from kronos.candles.timestamps import check_timezone
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import truncate
 from kronos.intervals import Interval
-from kronos.sources.headers import Glance, glance
-from kronos.sources.local import closing_time, cut, no_interval, plain, unknown_symbol
-from kronos.storage import expanded
+from kronos.sources.base import closing_time, no_interval, plain, slice_request, unknown_symbol
+
+_GLANCE = 1 << 16  # bytes of text among which the header is
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderInfo:
+    """What a file's header tells.
+
+    Attributes:
+        candles: Whether it can be a table of candles; false if it names columns, but not those of candles.
+        symbols: Whether a column names the instrument.
+    """
+
+    candles: bool
+    symbols: bool
+
+
+@lru_cache(maxsize=4096)
+def glance(path: Path, _changed: int, _size: int) -> HeaderInfo:
+    """Look at a file's header; what cannot be read may be candles, and reading it says why.
+
+    Args:
+        path: The file.
+        _changed: When it was changed, which keeps the answer fresh, as does
+        _size: its size.
+    """
+    try:
+        labels = _labels(path)
+    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        labels = None
+    if labels is None or not any(cell.isalpha() for label in labels for cell in label):
+        return HeaderInfo(candles=True, symbols=False)
+    try:
+        return HeaderInfo(candles=True, symbols=find_layout(list(labels), None, path.name).symbol is not None)
+    except DataError:
+        return HeaderInfo(candles=False, symbols=False)
+
+
+def _labels(path: Path) -> list[str] | None:
+    with path.open("rb") as handle:
+        head = handle.read(_GLANCE)
+    if head.startswith((b"PAR1", b"ARROW1", b"FEA1")):
+        return _columns(path, parquet=head.startswith(b"PAR1"))
+    if head.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as stream:
+            head = stream.read(_GLANCE)
+    elif head.startswith(b"PK\x03\x04"):
+        head = _first_member(path)
+    return _header(head)
+
+
+def _columns(path: Path, parquet: bool) -> list[str] | None:
+    import pyarrow as pa
+    from pyarrow import feather
+    from pyarrow import parquet as pq
+
+    try:
+        if parquet:
+            return list(pq.read_schema(path).names)
+        return list(feather.read_table(path, memory_map=True).column_names)
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def _first_member(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        name = next((n for n in archive.namelist() if not n.startswith("__MACOSX") and not n.endswith("/")), None)
+        if name is None:
+            return b""
+        with archive.open(name) as stream:
+            return stream.read(_GLANCE)
+
+
+def _header(head: bytes) -> list[str]:
+    """The cells of the first line of text; an address above the header, as some downloads have, doesn't count."""
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = head[: len(head) // 2 * 2].decode("utf-16", "replace") if wide else _narrow(head)
+    lines = io.StringIO(text.lstrip("\r\n \ufeff")).read().splitlines()
+    if lines and lines[0].startswith(("http://", "https://")):
+        lines = lines[1:]
+    header = lines[0] if lines else ""
+    delimiter = max(",;\t|", key=header.count)
+    return [cell.strip().strip('"') for cell in header.split(delimiter)]
+
+
+def _narrow(head: bytes) -> str:
+    lines = b"\n".join(head.lstrip(b"\r\n \xef\xbb\xbf").split(b"\n", 2)[:2])
+    try:
+        return lines.decode("utf-8")
+    except UnicodeDecodeError:
+        return lines.decode("gb18030", "replace")
+
 
 T = TypeVar("T")
 
@@ -73,7 +169,7 @@ class Named:
         return cls(path, full, vendor["symbol"] if vendor else symbol, interval, simulated)
 
 
-class Files:
+class FileSource:
     """A file or a folder of files as a `CandleSource`. A folder's names are read at every call, so that new files show.
 
     Attributes:
@@ -91,7 +187,7 @@ class Files:
             DataError: If there is no such file or folder.
             ParameterError: If there is no such timezone.
         """
-        self.path = expanded(path)
+        self.path = expand_user(path)
         self._timezone = None if timezone is None else check_timezone(timezone)
         if not self.path.exists():
             raise DataError(f"There is no file or folder {self.path}; check the path.")
@@ -169,7 +265,7 @@ class Files:
             raise no_interval(symbol, interval, self.intervals(symbol), self.path.name)
         if len(found) > 1:
             raise _several(symbol, interval, found)
-        return cut(self._read(found[0], symbol), start, end, records, self.path.name)
+        return slice_request(self._read(found[0], symbol), start, end, records, self.path.name)
 
     def _listing(self) -> list[Named]:
         """The candle files there are, by name; a single file is taken whatever its ending."""
@@ -217,7 +313,7 @@ class Files:
         picked = _picked(tuple(contents), symbol)
         if picked is None:
             raise ParameterError(
-                f"'{shown(symbol)}' can be several instruments of {one.path.name}; write it as it is there."
+                f"'{truncate(symbol)}' can be several instruments of {one.path.name}; write it as it is there."
             )
         return contents[picked]
 
@@ -228,7 +324,7 @@ class Files:
         return self._read(one, symbol).interval if one.interval is None else one.interval
 
 
-def _glance(one: Named) -> Glance:
+def _glance(one: Named) -> HeaderInfo:
     return glance(one.path, *_state(one.path))
 
 
@@ -264,7 +360,7 @@ def _several(symbol: str, interval: Interval, found: list[Named]) -> ParameterEr
     names = [one.path.name for one in found[:2]]
     full = sorted({one.full for one in found})
     mend = f"ask for {full[0]} or {full[1]}" if len(full) > 1 else "name one of the files instead"
-    return ParameterError(f"{shown(symbol)} at {interval} is in {names[0]} and in {names[1]}; {mend}.")
+    return ParameterError(f"{truncate(symbol)} at {interval} is in {names[0]} and in {names[1]}; {mend}.")
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kronos.atomic import expand_user
 from kronos.errors import ParameterError, SourceError
+from kronos.progress import ProgressCallback
 from kronos.settings import Settings, SourceSettings, get_settings
-from kronos.sources.downloads import Downloads
-from kronos.sources.protocol import CandleSource, PageSource
-from kronos.sources.series import Progress
-from kronos.sources.store import CandleStore
-from kronos.storage import expanded
+from kronos.sources.base import CandleSource, PageSource
+from kronos.sources.cache import CandleCache
+from kronos.sources.downloads import CachedSource
 
 STORE = Path("data") / "candles"
 LOCAL = ("files", "qlib", "replay", "simulated")
@@ -29,7 +29,7 @@ def open_source(
     *,
     store: Path | None = None,
     settings: Settings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CandleSource:
     """Open a source by its name.
 
@@ -52,8 +52,8 @@ def open_source(
         raise ParameterError(f"The source {kind} takes nothing after its name; write --source {kind}.")
     check_online(kind, settings)
     folder = store or settings.store_dir or STORE
-    return Downloads(
-        _remote(kind, settings.sources.get(kind, SourceSettings())), CandleStore(folder), progress=progress
+    return CachedSource(
+        _remote(kind, settings.sources.get(kind, SourceSettings())), CandleCache(folder), progress=progress
     )
 
 
@@ -78,19 +78,19 @@ def _remote(kind: str, settings: SourceSettings) -> PageSource:
 
         return CoinGecko(settings, wait=settings.backoff)
     if kind in VENDORS:
-        from kronos.sources.vendors import AkShare, Baostock, Yahoo
+        from kronos.sources.equities import AkShare, Baostock, Yahoo
 
         vendors: dict[str, Callable[..., PageSource]] = {"yahoo": Yahoo, "baostock": Baostock, "akshare": AkShare}
         return vendors[kind](settings, wait=settings.backoff)
-    from kronos.sources.exchanges import Exchange
+    from kronos.sources.exchanges import CcxtSource
 
-    return Exchange(kind, settings, wait=settings.backoff)
+    return CcxtSource(kind, settings, wait=settings.backoff)
 
 
 def _files(rest: str) -> CandleSource:
-    from kronos.sources.files import Files
+    from kronos.sources.files import FileSource
 
-    return Files(_path(rest, "files"))
+    return FileSource(_path(rest, "files"))
 
 
 def _qlib(rest: str) -> CandleSource:
@@ -102,15 +102,15 @@ def _qlib(rest: str) -> CandleSource:
 def _replay(rest: str) -> CandleSource:
     from importlib import resources
 
-    from kronos.sources.files import Files
+    from kronos.sources.files import FileSource
     from kronos.sources.replay import Replay
 
     sample = Path(str(resources.files("kronos") / _SAMPLES))
-    return Replay(Files(expanded(rest) if rest else sample))
+    return Replay(FileSource(expand_user(rest) if rest else sample))
 
 
 def _simulated(rest: str) -> CandleSource:
-    from kronos.sources.simulation import Simulated
+    from kronos.sources.simulation import SimulatedSource
 
     seed, market = 0, "crypto"
     for word in filter(None, rest.split(":")):
@@ -118,13 +118,13 @@ def _simulated(rest: str) -> CandleSource:
             seed = int(word)
         else:
             market = word.lower()
-    return Simulated(seed, market=market)
+    return SimulatedSource(seed, market=market)
 
 
 def _path(rest: str, kind: str) -> Path:
     if not rest:
         raise ParameterError(f"The source {kind} needs a folder; write {kind}:FOLDER.")
-    return expanded(rest)
+    return expand_user(rest)
 
 
 _LOCAL: dict[str, Callable[[str], CandleSource]] = {

@@ -20,9 +20,16 @@ import pandas as pd
 from kronos.candles import Candles, Finding
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
-from kronos.sources.local import closing_time, cut, no_interval, plain, unknown_symbol
-from kronos.sources.protocol import CandleSource
-from kronos.sources.times import check_span, utc
+from kronos.sources.base import (
+    CandleSource,
+    check_span,
+    closing_time,
+    no_interval,
+    plain,
+    slice_request,
+    unknown_symbol,
+    utc,
+)
 
 _TICK = pd.Timedelta(microseconds=1)
 _SUMMER = pd.Timedelta(hours=2)  # by how much a change of the clocks can shorten a day, with some to spare
@@ -87,7 +94,7 @@ class Recording:
         served = self.intervals(symbol)
         if interval.normalized() not in served:
             raise no_interval(symbol, interval, served, "The recording")
-        return cut(self._series[plain(symbol), interval.normalized()], start, end, records, "The recording")
+        return slice_request(self._series[plain(symbol), interval.normalized()], start, end, records, "The recording")
 
 
 class Replay:

@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kronos.training.comparing import compare
+    from kronos.training.callbacks import JsonLines, TensorBoard, Terminal, TrainingCallback
     from kronos.training.comparison import Comparison
-    from kronos.training.config import TrainConfig, load_config
+    from kronos.training.comparison_run import compare
+    from kronos.training.config import TrainConfig, TrainingArguments, load_config
     from kronos.training.distributed import Process, process
-    from kronos.training.loop import Fitted, Trainer, fit
     from kronos.training.lora import LoRA, add_lora, load_adapter, merge_lora, save_adapter
-    from kronos.training.monitors import JsonLines, TensorBoard, Terminal, TrainingMonitor
     from kronos.training.objectives import (
         Losses,
         ModelObjective,
@@ -21,47 +20,46 @@ if TYPE_CHECKING:
         TokenizerObjective,
         check_causality,
     )
-    from kronos.training.planning import make_plan
-    from kronos.training.running import run
-    from kronos.training.scalar_code import Grid, ScalarCode, scalar_tokenizer
-    from kronos.training.settings import StageSettings
+    from kronos.training.plan import make_plan
+    from kronos.training.runner import run
+    from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
+    from kronos.training.trainer import Trainer, TrainResult, fit
 
 _HOMES = {
     "Comparison": "comparison",
-    "Fitted": "loop",
-    "Grid": "scalar_code",
-    "JsonLines": "monitors",
+    "Grid": "scalar_tokenizer",
+    "JsonLines": "callbacks",
     "LoRA": "lora",
     "Losses": "objectives",
     "ModelObjective": "objectives",
     "Objective": "objectives",
     "Process": "distributed",
     "ReconstructionWeights": "objectives",
-    "ScalarCode": "scalar_code",
-    "StageSettings": "settings",
-    "TensorBoard": "monitors",
-    "Terminal": "monitors",
+    "ScalarCode": "scalar_tokenizer",
+    "TensorBoard": "callbacks",
+    "Terminal": "callbacks",
     "TokenizerObjective": "objectives",
     "TrainConfig": "config",
-    "Trainer": "loop",
-    "TrainingMonitor": "monitors",
+    "TrainResult": "trainer",
+    "Trainer": "trainer",
+    "TrainingArguments": "config",
+    "TrainingCallback": "callbacks",
     "add_lora": "lora",
     "check_causality": "objectives",
-    "compare": "comparing",
-    "fit": "loop",
+    "compare": "comparison_run",
+    "fit": "trainer",
     "load_adapter": "lora",
     "load_config": "config",
-    "make_plan": "planning",
+    "make_plan": "plan",
     "merge_lora": "lora",
     "process": "distributed",
-    "run": "running",
+    "run": "runner",
     "save_adapter": "lora",
-    "scalar_tokenizer": "scalar_code",
+    "scalar_tokenizer": "scalar_tokenizer",
 }
 
 __all__ = [
     "Comparison",
-    "Fitted",
     "Grid",
     "JsonLines",
     "LoRA",
@@ -71,13 +69,14 @@ __all__ = [
     "Process",
     "ReconstructionWeights",
     "ScalarCode",
-    "StageSettings",
     "TensorBoard",
     "Terminal",
     "TokenizerObjective",
     "TrainConfig",
+    "TrainResult",
     "Trainer",
-    "TrainingMonitor",
+    "TrainingArguments",
+    "TrainingCallback",
     "add_lora",
     "check_causality",
     "compare",

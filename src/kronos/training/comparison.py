@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kronos.atomic import write_text
 from kronos.errors import DataError
 from kronos.evaluation import Evaluation
-from kronos.evaluation.verdict import FEW_DATES
+from kronos.evaluation.verdicts import FEW_DATES
 from kronos.metrics import Estimate
-from kronos.storage import write_text
 
 Verdict = Literal["helped", "helped in part", "no evidence", "harmed", "from scratch"]
 Word = Literal["better", "no evidence", "worse", "too few dates"]
@@ -104,7 +104,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class ComparisonRow:
     """A row of the table: somebody's forecasts over all markets.
 
     Attributes:
@@ -142,7 +142,7 @@ class Comparison:
     """
 
     measures: tuple[Measure, ...]
-    rivals: tuple[Rival, ...]
+    rivals: tuple[ComparisonRow, ...]
     against_baselines: tuple[str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -154,7 +154,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """By `RULE`; ``from scratch`` where there was nothing before."""
-        return judge(self.measures) if self.names[0] is not None else "from scratch"
+        return verdict_of(self.measures) if self.names[0] is not None else "from scratch"
 
     @property
     def sentence(self) -> str:
@@ -208,7 +208,7 @@ class Comparison:
         return cls(
             measures=tuple(_measure(one) for one in told["measures"]),
             rivals=tuple(
-                Rival(
+                ComparisonRow(
                     **{
                         **one,
                         "crps": _numbers(one["crps"]),
@@ -244,7 +244,7 @@ class Comparison:
         return lines + [f"Note: {one}" for one in self.notes] + [f"Warning: {one}" for one in self.warnings]
 
 
-def judge(measures: Sequence[Measure]) -> Literal["helped", "helped in part", "no evidence", "harmed"]:
+def verdict_of(measures: Sequence[Measure]) -> Literal["helped", "helped in part", "no evidence", "harmed"]:
     """The verdict by `RULE`."""
     words: dict[Name, Word] = {one.name: one.word for one in measures}
     better, worse = ("better" in words.values(), "worse" in words.values())

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from kronos.errors import DeviceError, ParameterError
 from kronos.inference.devices import pick_device
-from kronos.training.ranks import number, rank, world_size
+from kronos.training.torchrun import env_int, rank, world_size
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
+
 
 _BUCKET = 2**25  # numbers that are sent at once: 128 MB
 _meetings = itertools.count()  # of this process with the others, who count alike
@@ -190,6 +191,6 @@ def _device(name: str | None) -> torch.device:
     """The device of that name; a card without a number is this process's own."""
     device = pick_device(name)
     if device == torch.device("cuda"):
-        device = pick_device(f"cuda:{number('LOCAL_RANK', 0)}")
+        device = pick_device(f"cuda:{env_int('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
     return device

@@ -28,11 +28,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from kronos import storage
+from kronos import atomic
 from kronos.errors import CheckpointError, ParameterError
 from kronos.nn.model import FixedEmbedding
-from kronos.nn.pretrained import Pretrained
-from kronos.zoo.folders import PICKLES, read_json
+from kronos.nn.pretrained import PretrainedMixin
+from kronos.zoo.checkpoint import PICKLES, read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _BASE = "kronos_base_sha256"
@@ -54,7 +54,7 @@ _RELATIVES = ("lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens"
 # Other starts than these change the base's weights as well (PiSSA, OLoRA, CorDA …).
 _STARTS = (True, False, "gaussian", "orthogonal")
 
-Network = TypeVar("Network", bound=Pretrained)
+Network = TypeVar("Network", bound=PretrainedMixin)
 
 
 class LoRA(BaseModel):
@@ -196,7 +196,7 @@ def merge_lora(network: Network) -> Network:
     return plain
 
 
-def save_adapter(network: Pretrained, folder: str | Path, *, base: str | None = None) -> Path:
+def save_adapter(network: PretrainedMixin, folder: str | Path, *, base: str | None = None) -> Path:
     """Write a network's adapters, and nothing else of it, as the PEFT library does.
 
     Args:
@@ -236,8 +236,8 @@ def save_adapter(network: Pretrained, folder: str | Path, *, base: str | None = 
     }
     target = Path(folder)
     metadata = {"format": "pt", _BASE: _fingerprint(network)}
-    storage.write_bytes(target / WEIGHTS, save(factors, metadata=metadata))
-    storage.write_text(target / CONFIG, json.dumps(config, indent=2) + "\n")
+    atomic.write_bytes(target / WEIGHTS, save(factors, metadata=metadata))
+    atomic.write_text(target / CONFIG, json.dumps(config, indent=2) + "\n")
     return target
 
 
@@ -303,7 +303,7 @@ def _adapters(network: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
             yield path, layer
 
 
-def _fingerprint(network: Pretrained) -> str:
+def _fingerprint(network: PretrainedMixin) -> str:
     """SHA-256 of the parameters that adapters stand beside: names, shapes and float32 values."""
     digest = hashlib.sha256()
     own = {id(p) for _, layer in _adapters(network) for f in (layer.lora_A, layer.lora_B) for p in f.parameters()}

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.candles import COLUMNS
-from kronos.datasets.windows import Batch, WindowDataset
+from kronos.datasets.batching import Batch
+from kronos.datasets.windows import WindowDataset
 from kronos.errors import ParameterError
 from kronos.nn import Kronos, KronosTokenizer, QuantizerLoss
-from kronos.nn.pretrained import Pretrained
+from kronos.nn.pretrained import PretrainedMixin
 from kronos.training.distributed import average_over_processes
-from kronos.training.drawing import uniforms
-from kronos.training.identity import weights_digest
-from kronos.training.precision import wide
+from kronos.training.run_folder import weights_digest
+from kronos.training.runtime import uniforms, wide
 
 _CLOSE = COLUMNS.index("close")
 _SOFTENING = 0.05  # added to one-step volatilities: a market that stands still gets no infinite weight
@@ -53,7 +53,7 @@ class Objective(Protocol):
     """What a training loop asks."""
 
     @property
-    def network(self) -> Pretrained:
+    def network(self) -> PretrainedMixin:
         """What is trained."""
         ...
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from kronos.atomic import write_text
 from kronos.datasets.windows import WindowDataset
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.storage import write_text
+from kronos.training.callbacks import LOG, JsonLines, TrainingCallback
 from kronos.training.distributed import process
-from kronos.training.loop import Fitted, fit
 from kronos.training.lora import LoRA, add_lora, is_adapted, merge_lora, save_adapter
-from kronos.training.monitors import LOG, JsonLines, TrainingMonitor
 from kronos.training.objectives import ModelObjective, ReconstructionWeights, TokenizerObjective
-from kronos.training.planning import RunPlan, StagePlan, open_data, window_settings
-from kronos.training.records import (
+from kronos.training.plan import RunPlan, StagePlan, open_data, window_settings
+from kronos.training.run_folder import (
     ADAPTER,
     CONFIG,
     StageRecord,
@@ -33,9 +32,18 @@ from kronos.training.records import (
     stage_folder,
     write_record,
 )
-from kronos.zoo import Cutoffs, Located, Normalisation, describe, find, locate, trained_and_selected_until
-from kronos.zoo.cutoffs import latest
-from kronos.zoo.folders import RECORD, read_json
+from kronos.training.trainer import TrainResult, fit
+from kronos.zoo import (
+    CheckpointRef,
+    Cutoffs,
+    Normalisation,
+    find,
+    read_pairing,
+    resolve_checkpoint,
+    trained_and_selected_until,
+)
+from kronos.zoo.catalog import latest
+from kronos.zoo.checkpoint import RECORD, read_json
 
 if TYPE_CHECKING:
     from kronos.datasets.training_data import TrainingData
@@ -44,7 +52,7 @@ Network = Kronos | KronosTokenizer
 
 
 def train_stage(
-    plan: RunPlan, stage: StagePlan, *, monitors: Sequence[TrainingMonitor] = (), resume: bool = True
+    plan: RunPlan, stage: StagePlan, *, monitors: Sequence[TrainingCallback] = (), resume: bool = True
 ) -> StageRecord:
     """Train one network of a run, and write its folder.
 
@@ -125,7 +133,7 @@ def _windows(plan: RunPlan, stage: StagePlan, data: TrainingData, part: Literal[
     )
 
 
-def _record(plan: RunPlan, stage: StagePlan, fitted: Fitted, data: TrainingData) -> StageRecord:
+def _record(plan: RunPlan, stage: StagePlan, fitted: TrainResult, data: TrainingData) -> StageRecord:
     start = stage.start
     return StageRecord(
         stage=stage.stage,
@@ -169,7 +177,7 @@ def _least_history(plan: RunPlan, stage: StagePlan) -> dict[str, int]:
         return {}
     windows = plan.config.windows
     own = windows.lookback if windows.shortest is None else windows.shortest
-    return {"least_history": own if stage.start is None else min(own, describe(stage.start).least_history)}
+    return {"least_history": own if stage.start is None else min(own, read_pairing(stage.start).least_history)}
 
 
 def _named_tokenizer(plan: RunPlan, folder: Path) -> str | None:
@@ -193,9 +201,9 @@ def _seen(plan: RunPlan, stage: StagePlan, data: TrainingData) -> dict[str, Cuto
     return {"trained_until": dict(latest(*trained)), "selected_until": dict(latest(*selected))}
 
 
-def _ancestors(plan: RunPlan, stage: StagePlan) -> list[Located]:
+def _ancestors(plan: RunPlan, stage: StagePlan) -> list[CheckpointRef]:
     """The weights that a stage's own ones come from: its start, and a model's tokenizer."""
     found = [] if stage.start is None else [stage.start]
     if stage.stage == "model" and plan.tokenizer is not None:
-        found.append(locate(plan.tokenizer, kind="tokenizer"))
+        found.append(resolve_checkpoint(plan.tokenizer, kind="tokenizer"))
     return found

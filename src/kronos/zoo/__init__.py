@@ -1,49 +1,57 @@
 """The zoo: names, sizes and pairings of checkpoints; finding, downloading and caching them (no torch)."""
 
-from kronos.zoo.architecture import Config, Kind, config_keys, count_parameters
-from kronos.zoo.cutoffs import Cutoffs
-from kronos.zoo.entries import DEFAULT_MODEL, Normalisation, S2Attention, ZooEntry, catalogue, find, nearest
-from kronos.zoo.folders import check_folder, read_config
-from kronos.zoo.hub import Progress, cache_root, endpoint
-from kronos.zoo.locating import (
+from kronos.progress import ProgressCallback
+from kronos.zoo.catalog import (
+    DEFAULT_MODEL,
+    CatalogEntry,
+    Cutoffs,
+    Normalisation,
+    S2Attention,
+    find,
+    list_checkpoints,
+    nearest,
+)
+from kronos.zoo.checkpoint import Config, Kind, check_folder, config_keys, count_parameters, read_config
+from kronos.zoo.hub import cache_root, endpoint
+from kronos.zoo.resolve import (
     Cached,
-    Located,
+    CheckpointRef,
     Pairing,
     cached,
-    describe,
     download,
-    locate,
     normalisation_of,
-    seen_until,
+    read_pairing,
+    resolve_checkpoint,
     trained_and_selected_until,
+    trained_until,
 )
 
 __all__ = [
     "DEFAULT_MODEL",
     "Cached",
+    "CatalogEntry",
+    "CheckpointRef",
     "Config",
     "Cutoffs",
     "Kind",
-    "Located",
     "Normalisation",
     "Pairing",
-    "Progress",
+    "ProgressCallback",
     "S2Attention",
-    "ZooEntry",
     "cache_root",
     "cached",
-    "catalogue",
     "check_folder",
     "config_keys",
     "count_parameters",
-    "describe",
     "download",
     "endpoint",
     "find",
-    "locate",
+    "list_checkpoints",
     "nearest",
     "normalisation_of",
     "read_config",
-    "seen_until",
+    "read_pairing",
+    "resolve_checkpoint",
     "trained_and_selected_until",
+    "trained_until",
 ]

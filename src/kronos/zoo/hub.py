@@ -11,17 +11,15 @@ from __future__ import annotations
 import errno
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kronos.errors import CheckpointError, StorageError
+from kronos.progress import ProgressCallback
 from kronos.provenance import sha256_file
-from kronos.zoo.entries import find, nearest
-from kronos.zoo.folders import CALIBRATION, CONFIG, PICKLES, RECORD, WEIGHTS, read_header
-
-Progress = Callable[[int, int], None]
+from kronos.zoo.catalog import find, nearest
+from kronos.zoo.checkpoint import CALIBRATION, CONFIG, PICKLES, RECORD, WEIGHTS, read_header
 
 _FILES = (CONFIG, WEIGHTS, RECORD, CALIBRATION, "README.md")
 _PATTERNS = (*_FILES, *(f"{kind}/{name}" for kind in ("model", "tokenizer") for name in _FILES))
@@ -81,7 +79,7 @@ def cached_folder(request: HubRequest) -> Path | None:
     return None
 
 
-def fetch(request: HubRequest, progress: Progress | None = None) -> Path:
+def fetch(request: HubRequest, progress: ProgressCallback | None = None) -> Path:
     """Have a repository's checkpoint files: from the cache if they are there, otherwise from the hub.
 
     An interrupted download leaves nothing that could be taken for a checkpoint, and continues the next time.
@@ -143,7 +141,7 @@ def _client_errors() -> tuple[type[Exception], ...]:
     return (*own, *bases, OSError, ValueError, RuntimeError)
 
 
-def _download(request: HubRequest, progress: Progress | None) -> Path:
+def _download(request: HubRequest, progress: ProgressCallback | None) -> Path:
     """Download with the hub's client; translate its errors."""
     from huggingface_hub import HfApi, snapshot_download
 
@@ -283,7 +281,7 @@ def _discard(weights: Path) -> None:
     blob.unlink(missing_ok=True)
 
 
-def _progress_class(progress: Progress | None) -> type[Any]:
+def _progress_class(progress: ProgressCallback | None) -> type[Any]:
     """Make the bar class that the hub's client reports to: silent, and telling `progress` the bytes.
 
     The client keeps several bars (files, bytes received, bytes written). Those that count bytes count the

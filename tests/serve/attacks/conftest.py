@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kronos.serve.state import make_state
+from kronos.serve.state import build_state
 from serve.attacks.attacked import FRAME, ORIGIN
 from serve.live import served, settings_in
 from serve.wire import get
@@ -32,7 +32,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(home):
     """A server that one other site's pages may call, and that waits but a moment for slow bodies."""
-    state = make_state(settings_in(home, origins=ORIGIN, allowed_hosts="kronos.example", work_per_minute=0))
+    state = build_state(settings_in(home, origins=ORIGIN, allowed_hosts="kronos.example", work_per_minute=0))
     state.rules = replace(state.rules, idle=0.5, least_rate=1_000_000)
     with served(state.settings, state) as running:
         running.wait_ready()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from kronos.serve.running import Impatient
+from kronos.serve.server import StrictHTTPProtocol
 from serve.asks import SMALL
 from serve.attacks.attacked import FRAME, refused
 from serve.live import served, settings_in
@@ -187,7 +187,7 @@ def test_a_body_that_stops_is_given_up_with_408(server):
     ids=["nothing", "a target", "half of the headers", "half of the second request's headers"],
 )  # fmt: skip
 def test_headers_that_never_end_are_cut(server, monkeypatch, begin, drop):
-    monkeypatch.setattr(Impatient, "head_seconds", 0.4)
+    monkeypatch.setattr(StrictHTTPProtocol, "head_seconds", 0.4)
     with connect(server.address) as wire:
         started = time.monotonic()
         wire.sendall(begin.replace(b"{host}", host_of(server.address)))
@@ -204,7 +204,7 @@ def test_headers_that_never_end_are_cut(server, monkeypatch, begin, drop):
 
 
 def test_a_client_that_reads_nothing_is_cut(server, monkeypatch):
-    monkeypatch.setattr(Impatient, "read_seconds", 0.5)
+    monkeypatch.setattr(StrictHTTPProtocol, "read_seconds", 0.5)
     request = b"GET /openapi.json HTTP/1.1\r\nHost: " + host_of(server.address) + b"\r\n\r\n"
     with connect(server.address) as wire:
         wire.setsockopt(1, 8, 4096)  # SO_RCVBUF
@@ -220,7 +220,7 @@ def test_a_client_that_reads_nothing_is_cut(server, monkeypatch):
 
 
 def test_a_slow_but_steady_client_is_answered(server, monkeypatch):
-    monkeypatch.setattr(Impatient, "head_seconds", 3)
+    monkeypatch.setattr(StrictHTTPProtocol, "head_seconds", 3)
     text = f"GET /health HTTP/1.1\r\nHost: {host_of(server.address).decode()}\r\nConnection: close\r\n\r\n".encode()
     reply = raw(server.address, *(text[i : i + 8] for i in range(0, len(text), 8)), pause=0.05)
     assert reply.status == 200

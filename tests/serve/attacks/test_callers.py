@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kronos.serve.state import make_state
+from kronos.serve.state import build_state
 from serve.attacks.attacked import ORIGIN, refused
 from serve.live import served, settings_in
 from serve.wire import get, host_of, raw
@@ -34,7 +34,7 @@ def test_a_request_that_a_browser_calls_cross_site_is_refused_without_an_origin_
         assert get(server.address, target, b"Sec-Fetch-Site: " + site).status == 200
 
 
-@pytest.mark.parametrize("page", ["/docs", "/docs.css"])
+@pytest.mark.parametrize("page", ["/docs", "/docs/swagger-ui.css"])
 def test_a_link_of_another_site_may_lead_to_a_page_but_not_post_to_it(server, page):
     told = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
     assert get(server.address, page, *told).status == 200
@@ -132,7 +132,7 @@ def test_hosts_and_paths_of_other_headers_are_ignored(server, header):
 
 
 def test_a_forwarded_address_does_not_make_another_client(tmp_path):
-    state = make_state(settings_in(tmp_path, requests_per_minute=3))
+    state = build_state(settings_in(tmp_path, requests_per_minute=3))
     with served(state.settings, state) as running:
         found = [get(running.address, "/api/assets", f"X-Forwarded-For: 10.0.0.{i}".encode()).status for i in range(9)]
     assert found[:3] == [200] * 3

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from kronos.errors import ParameterError
-from kronos.serve.gate.callers import Callers
-from kronos.serve.gate.logs import Lines
-from kronos.serve.running import check_exposure
-from kronos.serve.state import make_state
+from kronos.serve.auth import AccessPolicy
+from kronos.serve.observability import JsonFormatter
+from kronos.serve.server import check_exposure
+from kronos.serve.state import build_state
 from serve.asks import SMALL
 from serve.attacks.attacked import refused
 from serve.live import served, settings_in
@@ -28,7 +28,7 @@ def keyed(tmp_path_factory):
     settings = settings_in(folder, api_keys=f"{KEY}, {OTHER}", requests_per_minute=100_000)
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonFormatter())
     loggers = [logging.getLogger(), logging.getLogger("kronos.access"), logging.getLogger("uvicorn.error")]
     levels = [one.level for one in loggers]
     for one in loggers:
@@ -104,7 +104,7 @@ def test_a_key_is_not_in_the_settings_repr(keyed):
 
 
 def test_keys_cannot_be_tried_as_fast_as_they_can_be_sent(tmp_path):
-    state = make_state(settings_in(tmp_path, api_keys=KEY, requests_per_minute=5))
+    state = build_state(settings_in(tmp_path, api_keys=KEY, requests_per_minute=5))
     with served(state.settings, state) as running:
         found = [get(running.address, "/api/assets", b"X-API-Key: wrong%d" % i).status for i in range(9)]
         right = get(running.address, "/api/assets", b"X-API-Key: " + KEY.encode()).status
@@ -134,15 +134,15 @@ def test_a_ticket_opens_its_own_jobs_events_for_a_while_and_nothing_else(keyed):
 
 
 def test_a_ticket_expires(monkeypatch):
-    callers = Callers(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,))
+    callers = AccessPolicy(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,))
     ticket = callers.ticket("job")
     now = time.time()
     assert callers.opens("job", ticket)
-    monkeypatch.setattr("kronos.serve.gate.callers.time.time", lambda: now + 299)
+    monkeypatch.setattr("kronos.serve.auth.time.time", lambda: now + 299)
     assert callers.opens("job", ticket)
-    monkeypatch.setattr("kronos.serve.gate.callers.time.time", lambda: now + 301)
+    monkeypatch.setattr("kronos.serve.auth.time.time", lambda: now + 301)
     assert not callers.opens("job", ticket)
-    assert not Callers(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,)).opens("job", ticket)
+    assert not AccessPolicy(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,)).opens("job", ticket)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "", "0", "127.evil.example", "127.0.0.1.nip.io",

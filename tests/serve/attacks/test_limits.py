@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import httpx2
 
-from kronos.serve.gate.limits import Bucket
-from kronos.serve.state import make_state
+from kronos.serve.auth import TokenBucket
+from kronos.serve.state import build_state
 from serve.asks import SMALL
 from serve.attacks.attacked import FRAME, refused
 from serve.live import served, settings_in
@@ -25,9 +25,9 @@ class Clock:
 
 
 def limited(folder, clock, *, requests=0, work=0, **settings):
-    state = make_state(settings_in(folder, **settings))
+    state = build_state(settings_in(folder, **settings))
     state.rules = replace(
-        state.rules, requests=Bucket(requests, "requests", clock), work=Bucket(work, "computing time", clock)
+        state.rules, requests=TokenBucket(requests, "requests", clock), work=TokenBucket(work, "computing time", clock)
     )
     return state
 
@@ -89,7 +89,7 @@ def test_an_upload_of_who_has_no_work_left_is_refused_before_it_comes(tmp_path):
 
 
 def test_a_bucket_forgets_clients_rather_than_growing():
-    bucket = Bucket(10, "requests", Clock())
+    bucket = TokenBucket(10, "requests", Clock())
     for number in range(25_000):
         bucket.debit(str(number), 1)
     assert len(bucket._balances) <= 10_000

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from kronos.candles import Candles, read_candles
 from kronos.errors import DataError, KronosError, ParameterError, StorageError
-from kronos.serve.files import SAMPLES, Library, Limits, NotHere, ReadOptions, Upload, parse
-from kronos.serve.files.parsing import parse_staged
+from kronos.sandbox import SAMPLES, FileLibrary, FileNotListed, FileOptions, ReadLimits, Upload, parse
+from kronos.sandbox.reader import parse_staged
 
-LIMITS = Limits(bytes=1 << 20, rows=1000, seconds=60)
-PARSE = "kronos.serve.files.library.parse_staged"
+LIMITS = ReadLimits(bytes=1 << 20, rows=1000, seconds=60)
+PARSE = "kronos.sandbox.library.parse_staged"
 
 
 def csv(rows: int = 30, price: float = 100) -> bytes:
@@ -74,22 +74,24 @@ def quick(counting: Counting, ready: Candles) -> Counting:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path: Path) -> FileLibrary:
     (tmp_path / "data").mkdir()
-    return Library(tmp_path / "data", tmp_path / "uploads", LIMITS)
+    return FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS)
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def refusal(library: Library, content: bytes, name: str, kind: type[KronosError] = DataError) -> str:
+def refusal(library: FileLibrary, content: bytes, name: str, kind: type[KronosError] = DataError) -> str:
     with pytest.raises(kind) as caught:
         library.add(io.BytesIO(content), name)
     return str(caught.value)
 
 
-def test_a_data_file_is_read_once_and_called_by_its_stem(tmp_path: Path, library: Library, counting: Counting) -> None:
+def test_a_data_file_is_read_once_and_called_by_its_stem(
+    tmp_path: Path, library: FileLibrary, counting: Counting
+) -> None:
     (tmp_path / "data" / "btc_1h.csv").write_bytes(csv())
     got = library.candles("btc_1h.csv")
     expected = read_candles(tmp_path / "data" / "btc_1h.csv", symbol="btc_1h")
@@ -100,18 +102,18 @@ def test_a_data_file_is_read_once_and_called_by_its_stem(tmp_path: Path, library
     assert [file.path for file in library.files()] == ["btc_1h.csv"]
 
 
-def test_another_content_or_option_is_another_result(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_another_content_or_option_is_another_result(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     path = tmp_path / "data" / "a.csv"
     path.write_bytes(csv())
     library.candles("a.csv")
-    library.candles("a.csv", ReadOptions(timezone="UTC"))
+    library.candles("a.csv", FileOptions(timezone="UTC"))
     path.write_bytes(csv(price=101))
     library.candles("a.csv")
     assert quick.calls == 3
 
 
 def test_an_upload_is_read_by_its_reference_and_kept_by_its_digest(
-    tmp_path: Path, library: Library, counting: Counting
+    tmp_path: Path, library: FileLibrary, counting: Counting
 ) -> None:
     content = csv()
     upload = library.add(io.BytesIO(content), "../C:\\evil/simulated_x.csv")
@@ -126,18 +128,18 @@ def test_an_upload_is_read_by_its_reference_and_kept_by_its_digest(
     got = library.candles(upload.reference)
     assert (got.symbol, got.source, got.simulated) == ("simulated_x", "simulated_x.csv", True)
     assert counting.calls == 1
-    again = Library(tmp_path / "data", tmp_path / "uploads", LIMITS)
+    again = FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS)
     assert again.uploads() == [upload]
     pd.testing.assert_frame_equal(again.candles(upload.reference).frame, got.frame)
 
 
-def test_the_same_content_is_the_same_upload(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_the_same_content_is_the_same_upload(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     first = library.add(io.BytesIO(csv()), "a.csv")
     assert library.add(io.BytesIO(csv()), "b.txt") == first
     assert len(names(tmp_path / "uploads")) == 2
 
 
-def test_the_label_of_simulated_candles_is_not_lost_to_an_earlier_name(library: Library, quick: Counting) -> None:
+def test_the_label_of_simulated_candles_is_not_lost_to_an_earlier_name(library: FileLibrary, quick: Counting) -> None:
     first = library.add(io.BytesIO(csv()), "a.csv")
     labelled = library.add(io.BytesIO(csv()), "simulated_a.csv")
     assert (labelled.id, labelled.name, labelled.uploaded) == (first.id, "simulated_a.csv", first.uploaded)
@@ -145,7 +147,7 @@ def test_the_label_of_simulated_candles_is_not_lost_to_an_earlier_name(library: 
     assert library.uploads() == [labelled]
 
 
-def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path, library: Library) -> None:
+def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path, library: FileLibrary) -> None:
     messages = [
         refusal(library, b"date,open\n1,2\n", "a.csv"),
         refusal(library, b"PAR1 nothing", "a.parquet"),
@@ -175,7 +177,7 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path, libra
     ],
 )
 def test_what_is_told_at_once_starts_no_process(
-    tmp_path: Path, library: Library, quick: Counting, content: bytes, name: str, sentence: str
+    tmp_path: Path, library: FileLibrary, quick: Counting, content: bytes, name: str, sentence: str
 ) -> None:
     message = refusal(library, content, name)
     assert sentence in message
@@ -184,7 +186,7 @@ def test_what_is_told_at_once_starts_no_process(
     assert not (tmp_path / "uploads").exists() or names(tmp_path / "uploads") == []
 
 
-def test_no_more_is_taken_than_may_be(library: Library) -> None:
+def test_no_more_is_taken_than_may_be(library: FileLibrary) -> None:
     class Endless:
         given = 0
 
@@ -198,7 +200,7 @@ def test_no_more_is_taken_than_may_be(library: Library) -> None:
     assert stream.given == LIMITS.bytes + 1
 
 
-def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path, library: Library) -> None:
+def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path, library: FileLibrary) -> None:
     class Broken:
         def read(self, n: int, /) -> bytes:
             raise EOFError("the client is gone")
@@ -208,21 +210,23 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path, library: Librar
     assert names(tmp_path / "uploads") == []
 
 
-def test_names_are_kept_as_inert_text(library: Library, quick: Counting) -> None:
+def test_names_are_kept_as_inert_text(library: FileLibrary, quick: Counting) -> None:
     odd = "dir/\0..\\\n<script>alert('1')\"\u202e{0}%s‮\ud800 .csv"
     upload = library.add(io.BytesIO(csv()), odd)
     assert upload.name == "<script>alert('1')\"{0}%s .csv"
     assert library.uploads() == [upload]
 
 
-def test_a_long_name_keeps_its_ending(library: Library, quick: Counting) -> None:
+def test_a_long_name_keeps_its_ending(library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "x" * 5000 + ".csv")
     assert upload.name == "x" * 116 + ".csv"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(name=st.one_of(st.text(), st.text().map(lambda text: text + ".CSV")))
-def test_no_name_of_an_upload_reaches_the_disk(tmp_path: Path, library: Library, quick: Counting, name: str) -> None:
+def test_no_name_of_an_upload_reaches_the_disk(
+    tmp_path: Path, library: FileLibrary, quick: Counting, name: str
+) -> None:
     try:
         upload = library.add(io.BytesIO(csv()), name)
     except DataError:
@@ -235,13 +239,13 @@ def test_no_name_of_an_upload_reaches_the_disk(tmp_path: Path, library: Library,
     library.remove(upload.id)
 
 
-def test_an_upload_is_removed_with_all_of_it(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_an_upload_is_removed_with_all_of_it(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     library.remove(upload.id)
     assert names(tmp_path / "uploads") == []
-    with pytest.raises(NotHere, match="There is no upload"):
+    with pytest.raises(FileNotListed, match="There is no upload"):
         library.candles(upload.reference)
-    with pytest.raises(NotHere, match="There is no upload"):
+    with pytest.raises(FileNotListed, match="There is no upload"):
         library.remove(upload.id)
     library.add(io.BytesIO(csv()), "a.csv")
     assert quick.calls == 2
@@ -251,11 +255,11 @@ def test_an_upload_is_removed_with_all_of_it(tmp_path: Path, library: Library, q
     "id",
     ["", "a", "../data/a.csv", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n", "0" * 64 + ".json", "０" * 64, "0" * 64],
 )
-def test_what_is_no_upload_is_not_here(tmp_path: Path, library: Library, quick: Counting, id: str) -> None:
+def test_what_is_no_upload_is_not_here(tmp_path: Path, library: FileLibrary, quick: Counting, id: str) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     kept = library.add(io.BytesIO(csv()), "a.csv")
     for act in (library.remove, lambda id: library.candles(f"upload:{id}")):
-        with pytest.raises(NotHere) as caught:
+        with pytest.raises(FileNotListed) as caught:
             act(id)
         assert str(caught.value).isprintable()
     assert library.uploads() == [kept]
@@ -264,7 +268,7 @@ def test_what_is_no_upload_is_not_here(tmp_path: Path, library: Library, quick: 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reference=st.one_of(st.text(), st.text().map("upload:{}".format), st.text().map("sample:{}".format)))
-def test_no_reference_is_anything_but_one_sentence(tmp_path: Path, library: Library, reference: str) -> None:
+def test_no_reference_is_anything_but_one_sentence(tmp_path: Path, library: FileLibrary, reference: str) -> None:
     with pytest.raises(KronosError) as caught:
         library.candles(reference)
     assert str(tmp_path) not in str(caught.value)
@@ -273,12 +277,12 @@ def test_no_reference_is_anything_but_one_sentence(tmp_path: Path, library: Libr
 
 @pytest.mark.parametrize("reference", ["upload:{}", "upload:../a.csv", "sample:simulated_btc_1h", "../uploads/{}"])
 def test_without_uploads_there_is_nothing_but_the_data_folder(
-    tmp_path: Path, library: Library, quick: Counting, reference: str
+    tmp_path: Path, library: FileLibrary, quick: Counting, reference: str
 ) -> None:
     kept = library.add(io.BytesIO(csv()), "a.csv")
-    alone = Library(tmp_path / "data", None, LIMITS, listing="Look there")
+    alone = FileLibrary(tmp_path / "data", None, LIMITS, listing="Look there")
     named = reference.format(kept.id)
-    with pytest.raises(NotHere) as caught:
+    with pytest.raises(FileNotListed) as caught:
         alone.candles(named)
     assert str(caught.value) == f"There is no data file '{named}'; Look there."
     assert alone.uploads() == []
@@ -294,12 +298,12 @@ def test_without_uploads_there_is_nothing_but_the_data_folder(
 def test_without_uploads_whatever_is_listed_is_read(tmp_path: Path, quick: Counting) -> None:
     for name in ("upload:a.csv", "sample:a.csv"):
         (tmp_path / name).write_bytes(csv())
-    alone = Library(tmp_path, None, LIMITS)
+    alone = FileLibrary(tmp_path, None, LIMITS)
     assert [alone.candles(file.path).symbol for file in alone.files()] == ["sample:a", "upload:a"]
 
 
 def test_the_quota_says_to_delete_some(tmp_path: Path, quick: Counting) -> None:
-    library = Library(tmp_path / "data", tmp_path / "uploads", LIMITS, quota=10_000)
+    library = FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS, quota=10_000)
     first, _ = (library.add(io.BytesIO(csv(price=price)), "a.csv") for price in (1, 2))
     message = refusal(library, csv(price=3), "a.csv", StorageError)
     assert "delete some" in message
@@ -310,17 +314,17 @@ def test_the_quota_says_to_delete_some(tmp_path: Path, quick: Counting) -> None:
     library.add(io.BytesIO(csv(price=3)), "a.csv")
 
 
-def test_an_upload_changed_on_the_disk_is_refused(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_an_upload_changed_on_the_disk_is_refused(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     (tmp_path / "uploads" / upload.id).write_bytes(csv(price=7))
-    again = Library(tmp_path / "data", tmp_path / "uploads", LIMITS)
+    again = FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS)
     with pytest.raises(DataError, match=r"^a\.csv was changed"):
         again.candles(upload.reference)
 
 
 @pytest.mark.parametrize("told", ["", "[]", "{}", '{"name": "no_ending", "uploaded": ""}', "\xff"])
 def test_a_damaged_entry_is_not_listed_and_mended_by_uploading_again(
-    tmp_path: Path, library: Library, quick: Counting, told: str
+    tmp_path: Path, library: FileLibrary, quick: Counting, told: str
 ) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     (tmp_path / "uploads" / f"{upload.id}.json").write_text(told, "latin-1")
@@ -329,7 +333,7 @@ def test_a_damaged_entry_is_not_listed_and_mended_by_uploading_again(
     assert [kept.name for kept in library.uploads()] == ["b.csv"]
 
 
-def test_what_a_crash_left_goes_in_time(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_what_a_crash_left_goes_in_time(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for name, age in ((".kronos-old", 100_000), (".kronos-new", 0)):
         (tmp_path / "uploads" / name).mkdir(parents=True)
         (tmp_path / "uploads" / name / "half").touch()
@@ -342,23 +346,23 @@ def test_what_a_crash_left_goes_in_time(tmp_path: Path, library: Library, quick:
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    message = refusal(Library(tmp_path, tmp_path / "file" / "uploads", LIMITS), csv(), "a.csv", StorageError)
+    message = refusal(FileLibrary(tmp_path, tmp_path / "file" / "uploads", LIMITS), csv(), "a.csv", StorageError)
     assert str(tmp_path) not in message
 
 
-def test_the_sample_is_read_without_a_process(library: Library, quick: Counting) -> None:
+def test_the_sample_is_read_without_a_process(library: FileLibrary, quick: Counting) -> None:
     (name,) = SAMPLES
     candles = library.candles(f"sample:{name}")
     assert (candles.symbol, candles.timezone, candles.simulated, len(candles)) == ("BTC simulated", "UTC", True, 600)
-    assert library.candles(f"sample:{name}", ReadOptions(symbol="X", calendar="24/7")).symbol == "X"
+    assert library.candles(f"sample:{name}", FileOptions(symbol="X", calendar="24/7")).symbol == "X"
     assert quick.calls == 0
     with pytest.raises(ParameterError, match="leave out"):
-        library.candles(f"sample:{name}", ReadOptions(timezone="UTC"))
-    with pytest.raises(NotHere, match=f"there is sample:{name}"):
+        library.candles(f"sample:{name}", FileOptions(timezone="UTC"))
+    with pytest.raises(FileNotListed, match=f"there is sample:{name}"):
         library.candles("sample:../simulated_btc_1h")
 
 
-def test_many_who_ask_for_the_same_wait_for_one_reading(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_many_who_ask_for_the_same_wait_for_one_reading(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     quick.gate = threading.Event()
     with ThreadPoolExecutor(8) as pool:
@@ -371,7 +375,7 @@ def test_many_who_ask_for_the_same_wait_for_one_reading(tmp_path: Path, library:
     assert all(result is results[0] for result in results)
 
 
-def test_at_most_two_are_read_at_a_time(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_at_most_two_are_read_at_a_time(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for number in range(6):
         (tmp_path / "data" / f"{number}.csv").write_bytes(csv(price=number + 1))
     quick.gate = threading.Event()
@@ -385,7 +389,7 @@ def test_at_most_two_are_read_at_a_time(tmp_path: Path, library: Library, quick:
     assert (quick.calls, quick.most) == (6, 2)
 
 
-def test_an_error_is_shared_but_not_kept(tmp_path: Path, library: Library, ready: Candles) -> None:
+def test_an_error_is_shared_but_not_kept(tmp_path: Path, library: FileLibrary, ready: Candles) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     with mock.patch(PARSE, side_effect=DataError("Once.")), pytest.raises(DataError, match=r"Once\."):
         library.candles("a.csv")
@@ -393,7 +397,7 @@ def test_an_error_is_shared_but_not_kept(tmp_path: Path, library: Library, ready
         assert len(library.candles("a.csv")) == len(ready)
 
 
-def test_what_was_used_least_recently_is_read_again(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_what_was_used_least_recently_is_read_again(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for number in range(17):
         (tmp_path / "data" / f"{number}.csv").write_bytes(csv(price=number + 1))
         library.candles(f"{number}.csv")
@@ -403,13 +407,13 @@ def test_what_was_used_least_recently_is_read_again(tmp_path: Path, library: Lib
     assert quick.calls == 18
 
 
-def test_what_is_told_of_an_upload_is_plain_json(tmp_path: Path, library: Library, quick: Counting) -> None:
+def test_what_is_told_of_an_upload_is_plain_json(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     told = json.loads((tmp_path / "uploads" / f"{upload.id}.json").read_text("utf-8"))
     assert told == {"name": "a.csv", "size": upload.size, "uploaded": upload.uploaded}
 
 
-def test_reading_a_path_and_a_reference_agree(tmp_path: Path, library: Library) -> None:
+def test_reading_a_path_and_a_reference_agree(tmp_path: Path, library: FileLibrary) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     direct = parse(tmp_path / "data" / "a.csv", limits=LIMITS)
     assert direct.symbol is None

@@ -19,12 +19,12 @@ import pytest
 from pyarrow import feather, ipc, parquet
 
 from kronos.candles import Candles, read_candles
-from kronos.candles.writing import write_table
+from kronos.candles.io import write_table
 from kronos.errors import DataError, KronosError, ParameterError, StorageError
-from kronos.serve.files import Limits, ReadOptions, parse
+from kronos.sandbox import FileOptions, ReadLimits, parse
 
 COLUMNS = ("timestamps", "open", "high", "low", "close")
-SMALL = Limits(bytes=4 << 20, rows=1000, memory_mb=400, seconds=60)
+SMALL = ReadLimits(bytes=4 << 20, rows=1000, memory_mb=400, seconds=60)
 
 
 def frame(rows: int = 40, zone: str | None = None) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def test_candles_are_those_of_read_candles(
 ) -> None:
     path = tmp_path / name
     write(path)
-    got = parse(path, ReadOptions(**options), SMALL)  # type: ignore[arg-type]
+    got = parse(path, FileOptions(**options), SMALL)  # type: ignore[arg-type]
     same(got, read_candles(path, **{**options, "columns": dict(options.get("columns", ())) or None}))  # type: ignore[arg-type, call-overload]
 
 
@@ -150,7 +150,7 @@ def test_errors_are_those_of_read_candles(tmp_path: Path, name: str, content: by
     with pytest.raises(KronosError) as expected:
         read_candles(tmp_path / name, **options)  # type: ignore[arg-type]
     with pytest.raises(KronosError) as caught:
-        parse(tmp_path / name, ReadOptions(**options), SMALL)  # type: ignore[arg-type]
+        parse(tmp_path / name, FileOptions(**options), SMALL)  # type: ignore[arg-type]
     assert str(caught.value) == str(expected.value)
     assert isinstance(expected.value, type(caught.value))
     assert isinstance(caught.value, DataError | ParameterError)
@@ -169,7 +169,7 @@ def test_a_name_is_quoted_on_one_line_and_shortened(tmp_path: Path) -> None:
 def test_an_option_is_quoted_on_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(csv())
     with pytest.raises(DataError, match=r"no column 'L a st'") as caught:
-        parse(tmp_path / "a.csv", ReadOptions(columns=(("close", "L\na\0st"),)), SMALL)
+        parse(tmp_path / "a.csv", FileOptions(columns=(("close", "L\na\0st"),)), SMALL)
     assert str(caught.value).isprintable()
 
 
@@ -195,7 +195,7 @@ def test_a_missing_file_is_told_without_its_path(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_options_are_short(options: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
-        ReadOptions(**options)  # type: ignore[arg-type]
+        FileOptions(**options)  # type: ignore[arg-type]
 
 
 def lying_footer(path: Path) -> None:
@@ -370,8 +370,8 @@ def test_a_reader_that_fails_is_one_sentence(tmp_path: Path, script: str) -> Non
     child.write_text(script)
     path = tmp_path / "a.csv"
     path.write_bytes(csv())
-    with mock.patch("kronos.serve.files.parsing._CHILD", child), pytest.raises(DataError) as caught:
-        parse(path, limits=Limits(seconds=1))
+    with mock.patch("kronos.sandbox.reader._CHILD", child), pytest.raises(DataError) as caught:
+        parse(path, limits=ReadLimits(seconds=1))
     assert SCRIPTS[script] in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
@@ -386,8 +386,8 @@ def test_whatever_the_reader_started_ends_with_it(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     (tmp_path / "a.csv").write_bytes(csv())
-    with mock.patch("kronos.serve.files.parsing._CHILD", child), pytest.raises(DataError, match="takes longer"):
-        parse(tmp_path / "a.csv", limits=Limits(seconds=2))
+    with mock.patch("kronos.sandbox.reader._CHILD", child), pytest.raises(DataError, match="takes longer"):
+        parse(tmp_path / "a.csv", limits=ReadLimits(seconds=2))
     state = Path("/proc", told.read_text(), "stat")
     for _ in range(100):  # the system takes a moment to end it
         if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
@@ -397,7 +397,7 @@ def test_whatever_the_reader_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_stream_may_come_in_small_pieces(tmp_path: Path) -> None:
-    from kronos.serve.files.staging import stage
+    from kronos.sandbox.staging import stage
 
     class Slow(io.BytesIO):
         def read(self, n: int | None = -1) -> bytes:

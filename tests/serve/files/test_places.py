@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kronos.errors import KronosError
-from kronos.serve.files import Folder, NotHere
+from kronos.sandbox import DataDirectory, FileNotListed
 
 INSIDE, OUTSIDE = b"inside", b"outside"
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
@@ -40,15 +40,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inside
 
 
-def refusal(folder: Folder, text: str) -> str:
-    with pytest.raises(NotHere) as caught:
+def refusal(folder: DataDirectory, text: str) -> str:
+    with pytest.raises(FileNotListed) as caught:
         folder.open(text)
     return str(caught.value)
 
 
 def test_files_are_listed_in_order_with_size_and_time(root: Path) -> None:
     os.utime(root / "a.csv", (1_700_000_000, 1_700_000_000))
-    listed = Folder(root).files()
+    listed = DataDirectory(root).files()
     paths = ["50%2e.csv", "a b'<script>.csv", "a.csv", "deep/er/b.parquet", "xy:z.tsv", "我的/开盘.CSV"]
     assert [file.path for file in listed] == paths
     first = next(file for file in listed if file.path == "a.csv")
@@ -56,7 +56,7 @@ def test_files_are_listed_in_order_with_size_and_time(root: Path) -> None:
 
 
 def test_whatever_is_listed_opens(root: Path) -> None:
-    folder = Folder(root)
+    folder = DataDirectory(root)
     for file in folder.files():
         stream, name = folder.open(file.path)
         with stream:
@@ -64,7 +64,7 @@ def test_whatever_is_listed_opens(root: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_lists_nothing_and_opens_nothing(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "absent")
+    folder = DataDirectory(tmp_path / "absent")
     assert folder.files() == []
     assert "a.csv" in refusal(folder, "a.csv")
 
@@ -76,7 +76,7 @@ def test_a_listing_is_bounded_in_number_and_depth(tmp_path: Path) -> None:
     (deep.parent / "deep.csv").touch()
     for number in range(30):
         (tmp_path / f"{number:02}.csv").touch()
-    folder = Folder(tmp_path)
+    folder = DataDirectory(tmp_path)
     assert [file.name for file in folder.files(3)] == ["00.csv", "01.csv", "02.csv"]
     assert "1/2/3/4/5/6/7/deep.csv" in [file.path for file in folder.files()]
     assert len(folder.files()) == 31
@@ -100,7 +100,7 @@ def test_a_listing_is_bounded_in_number_and_depth(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_every_other_name_is_refused_in_the_same_sentence(root: Path, text: str) -> None:
-    message = refusal(Folder(root), text)
+    message = refusal(DataDirectory(root), text)
     assert message.startswith("There is no data file '")
     assert message.endswith("'; GET /api/data-files lists them.")
     assert message.isprintable()
@@ -109,13 +109,13 @@ def test_every_other_name_is_refused_in_the_same_sentence(root: Path, text: str)
 
 
 def test_whoever_uses_it_says_how_to_see_what_there_is(root: Path) -> None:
-    folder = Folder(root, listing="list_candles tells which there are")
+    folder = DataDirectory(root, listing="list_candles tells which there are")
     for text in ("absent.csv", "../secret.csv", "link.csv"):
         assert refusal(folder, text) == f"There is no data file '{text}'; list_candles tells which there are."
 
 
 def test_what_exists_outside_is_refused_as_what_does_not(root: Path) -> None:
-    folder = Folder(root)
+    folder = DataDirectory(root)
     for there, absent in (("../secret.csv", "../nobody.csv"), ("linked/secret.csv", "linked/nobody.csv")):
         assert refusal(folder, there).replace("secret", "nobody") == refusal(folder, absent)
 
@@ -134,7 +134,7 @@ def test_what_exists_outside_is_refused_as_what_does_not(root: Path) -> None:
 )
 def test_no_text_opens_anything_outside(root: Path, text: str) -> None:
     try:
-        stream, _ = Folder(root).open(text)
+        stream, _ = DataDirectory(root).open(text)
     except KronosError as error:
         assert str(root.parent) not in str(error)  # noqa: PT017  (most texts are refused, a few open)
     else:
@@ -145,7 +145,7 @@ def test_no_text_opens_anything_outside(root: Path, text: str) -> None:
 @posix
 def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(root)
-    assert Folder(tmp_path / "data").files() == Folder(root).files()
+    assert DataDirectory(tmp_path / "data").files() == DataDirectory(root).files()
 
 
 @posix
@@ -171,12 +171,12 @@ def test_a_link_swapped_in_while_names_are_opened_leads_nowhere(tmp_path: Path) 
         seen = set()
         for _ in range(2_000):
             try:
-                stream, _ = Folder(root).open("real/a.csv")
-            except NotHere:
+                stream, _ = DataDirectory(root).open("real/a.csv")
+            except FileNotListed:
                 continue
             with stream:
                 seen.add(stream.read())
-            assert {file.path for file in Folder(root).files()} <= {"real/a.csv", "aside/a.csv"}
+            assert {file.path for file in DataDirectory(root).files()} <= {"real/a.csv", "aside/a.csv"}
     finally:
         done.set()
         swapper.join()
@@ -187,7 +187,7 @@ def test_a_link_swapped_in_while_names_are_opened_leads_nowhere(tmp_path: Path) 
 @posix
 def test_no_handle_is_left_open(root: Path) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
-    folder = Folder(root)
+    folder = DataDirectory(root)
     for text in ("pipe.csv", "linked/secret.csv", "deep/absent/b.csv", "folder.csv"):
         refusal(folder, text)
     folder.files()
@@ -196,8 +196,8 @@ def test_no_handle_is_left_open(root: Path) -> None:
 
 @posix
 def test_where_there_are_no_handles_of_folders_paths_are_contained_as_well(root: Path) -> None:
-    with mock.patch("kronos.serve.files.places._POSIX", False):
-        folder = Folder(root)
+    with mock.patch("kronos.sandbox.data_dir._POSIX", False):
+        folder = DataDirectory(root)
         stream, _ = folder.open("deep/er/b.parquet")
         stream.close()
         for text in ("link.csv", "linked/secret.csv", "gone.csv", "folder.csv", "../secret.csv", "xy:z.tsv"):

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from kronos.errors import SourceError
-from kronos.serve.state import make_state
+from kronos.serve.state import build_state
 from kronos.sources import open_source
 from serve.asks import SAMPLE, SMALL
 from serve.launched import launched
@@ -132,10 +132,10 @@ class Stuck:
 
 
 def test_a_source_that_hangs_is_given_up_in_time_and_holds_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr("kronos.serve.computing.kept._FAILED", 0.2)
+    monkeypatch.setattr("kronos.serve.cache._FAILED", 0.2)
     source = Stuck(tmp_path)
     settings = settings_in(tmp_path, timeout=1)
-    with served(settings, make_state(settings, source=source)) as server, ThreadPoolExecutor(16) as pool:
+    with served(settings, build_state(settings, source=source)) as server, ThreadPoolExecutor(16) as pool:
         client = server.client()
         started = time.monotonic()
         asked = [pool.submit(client.get, f"/api/predict?symbol={SYMBOLS[i % 4]}") for i in range(12)]
@@ -159,7 +159,7 @@ def test_a_source_that_hangs_does_not_hold_the_end(tmp_path):
     source = Stuck(tmp_path)
     settings = settings_in(tmp_path, timeout=30)
     with ThreadPoolExecutor(2) as pool:
-        with served(settings, make_state(settings, source=source)) as server:
+        with served(settings, build_state(settings, source=source)) as server:
             asked = pool.submit(httpx2.get, f"{server.address}/api/predict?symbol=BTC", timeout=20)
             wait(lambda: source.asked)
             started = time.monotonic()
@@ -174,12 +174,12 @@ def test_a_source_that_hangs_does_not_hold_the_end(tmp_path):
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_a_source_that_fails_is_an_error_of_its_own_and_is_asked_again(tmp_path, monkeypatch, error):
-    monkeypatch.setattr("kronos.serve.computing.kept._FAILED", 0.2)
+    monkeypatch.setattr("kronos.serve.cache._FAILED", 0.2)
     source = Stuck(tmp_path)
     source.free.set()
     source.error = error
     settings = settings_in(tmp_path)
-    with served(settings, make_state(settings, source=source)) as server, server.client() as client:
+    with served(settings, build_state(settings, source=source)) as server, server.client() as client:
         server.wait_ready()
         for target in ("/api/predict?symbol=BTC", "/api/history?symbol=BTC"):
             answer = client.get(target)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.serve.computing.engine import Ask, Ticket
-from kronos.serve.computing.jobs import Jobs
-from kronos.serve.computing.kept import Fresh, Kept
-from kronos.serve.computing.threads import DaemonPool
-from kronos.serve.faults import ApiError
+from kronos.serve.batcher import ForecastRequest, PendingForecast
+from kronos.serve.cache import AsyncTTLCache, Expiring
+from kronos.serve.errors import ApiError
+from kronos.serve.executors import DaemonPool
+from kronos.serve.jobs import Jobs
 
 
 @settings(max_examples=30, deadline=None)
@@ -56,7 +56,7 @@ def test_a_pool_ends_every_piece_of_work_whatever_it_does(threads, kinds):
 
 def test_a_pool_does_not_hold_the_process():
     code = (
-        "import time; from kronos.serve.computing.threads import DaemonPool\n"
+        "import time; from kronos.serve.executors import DaemonPool\n"
         "pool = DaemonPool(2, 'x'); [pool.submit(time.sleep, 60) for _ in range(5)]; time.sleep(0.2)"
     )
     started = time.monotonic()
@@ -70,7 +70,7 @@ def test_a_pool_does_not_hold_the_process():
 )
 def test_a_kept_answer_is_made_once_at_a_time_and_never_more_than_fit(asks, most):
     async def run():
-        kept, making, made = Kept(most), Counter(), Counter()
+        kept, making, made = AsyncTTLCache(most), Counter(), Counter()
 
         async def ask(key, kind):
             async def make():
@@ -83,7 +83,7 @@ def test_a_kept_answer_is_made_once_at_a_time_and_never_more_than_fit(asks, most
                     raise ValueError(key)
                 if kind == "full":
                     raise ApiError(503, "full")
-                return Fresh((key, made[key]), 60.0)
+                return Expiring((key, made[key]), 60.0)
 
             try:
                 return await kept.get(key, make)
@@ -101,11 +101,11 @@ def test_a_kept_answer_is_made_once_at_a_time_and_never_more_than_fit(asks, most
 
 def test_a_waiter_that_leaves_takes_nobodys_answer_along():
     async def run():
-        kept, go = Kept(), asyncio.Event()
+        kept, go = AsyncTTLCache(), asyncio.Event()
 
         async def make():
             await go.wait()
-            return Fresh(7, 60.0)
+            return Expiring(7, 60.0)
 
         waiters = [asyncio.create_task(kept.get("key", make)) for _ in range(3)]
         await asyncio.sleep(0.01)
@@ -160,7 +160,7 @@ def test_jobs_are_bounded_in_number_and_in_what_they_keep():
 
 def test_a_ticket_takes_the_first_of_two_answers():
     for first in (ValueError("a"), None):
-        ticket = Ticket(Ask("x", None, 1, None, None), None)
+        ticket = PendingForecast(ForecastRequest("x", None, 1, None, None), None)
         if first is None:
             assert ticket.result.cancel()
         else:
@@ -171,7 +171,7 @@ def test_a_ticket_takes_the_first_of_two_answers():
 
 
 def test_a_job_that_takes_too_long_is_given_up_and_says_so(monkeypatch):
-    monkeypatch.setattr("kronos.serve.computing.jobs._LONGEST", 0.05)
+    monkeypatch.setattr("kronos.serve.jobs._LONGEST", 0.05)
 
     async def endless(job):
         await asyncio.sleep(60)

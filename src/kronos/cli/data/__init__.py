@@ -6,7 +6,7 @@ import typer
 
 from kronos.cli.data import check, fetch, prepare, simulate
 from kronos.cli.errors import Commands
-from kronos.cli.spreading import Spreading
+from kronos.cli.options import MultiValueCommand
 
 app = typer.Typer(
     cls=Commands,
@@ -22,6 +22,6 @@ app = typer.Typer(
     ),
 )
 app.command("check", epilog=check.EPILOG)(check.check)
-app.command("prepare", cls=Spreading, epilog=prepare.EPILOG)(prepare.prepare)
+app.command("prepare", cls=MultiValueCommand, epilog=prepare.EPILOG)(prepare.prepare)
 app.command("fetch", epilog=fetch.EPILOG)(fetch.fetch)
 app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)

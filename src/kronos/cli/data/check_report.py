@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kronos.atomic import write_text
 from kronos.cli.console import dump_json
-from kronos.storage import write_text
 
 if TYPE_CHECKING:
     from kronos.candles.quality import Reason
-    from kronos.datasets.checking import Checked, Checkup
+    from kronos.datasets.inspection import Checked, InspectionReport
 
 REASONS = 100  # of one series, in documents; their number is always told
 MEANING = (
@@ -21,7 +21,7 @@ MEANING = (
 )
 
 
-def write(checkup: Checkup, path: Path) -> None:
+def write(checkup: InspectionReport, path: Path) -> None:
     """Write a report; its ending says which.
 
     Raises:
@@ -30,7 +30,7 @@ def write(checkup: Checkup, path: Path) -> None:
     write_text(path, dump_json(document(checkup)) + "\n" if path.suffix.lower() == ".json" else markdown(checkup))
 
 
-def document(checkup: Checkup) -> dict[str, Any]:
+def document(checkup: InspectionReport) -> dict[str, Any]:
     """Everything, ready for JSON."""
     from kronos import __version__
 
@@ -101,7 +101,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
     }
 
 
-def markdown(checkup: Checkup) -> str:
+def markdown(checkup: InspectionReport) -> str:
     """The whole report as Markdown."""
     from kronos import __version__
     from kronos.provenance import now_utc
@@ -119,7 +119,7 @@ def markdown(checkup: Checkup) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def told(checkup: Checkup) -> list[str]:
+def told(checkup: InspectionReport) -> list[str]:
     """The totals, in sentences."""
     count = len(checkup.series)
     lines = []

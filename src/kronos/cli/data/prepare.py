@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kronos.cli.data.prepare_view import PrepareJob
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
-    from kronos.datasets import DatasetConfig, Prepared
+    from kronos.datasets import Prepared
     from kronos.settings import Settings
 
 EPILOG = (
@@ -31,19 +31,6 @@ def _config_names(incomplete: str) -> list[str]:
     from kronos.datasets import configurations
 
     return [entry.name for entry in configurations() if entry.name.startswith(incomplete.lower())]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One dataset to prepare.
-
-    Attributes:
-        config: With what flags and environment say.
-        folder: Where it goes.
-    """
-
-    config: DatasetConfig
-    folder: Path
 
 
 def prepare(
@@ -152,27 +139,27 @@ def prepare(
     _run(jobs, settings, force=force, formats=tuple(format_ or ("parquet",)), json=json, verbose=verbose)
 
 
-def _plan(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[Job]:
+def _plan(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[PrepareJob]:
     """Read the configurations, and put over them what flags and environment say.
 
     Raises:
         ParameterError: If one does not exist or is wrong, or two would share a folder.
     """
     from kronos.datasets import load_config
-    from kronos.datasets.places import check_apart
-    from kronos.datasets.timeframes import split_timeframes
+    from kronos.datasets.prepare import check_apart
+    from kronos.intervals import split_timeframes
 
     wanted = timeframes or ([settings.timeframes] if settings.timeframes else None)
     chosen = None if wanted is None else [one for text in wanted for one in split_timeframes(text)]
     jobs = []
     for name in dict.fromkeys(names):
         config = load_config(name).changed(timeframes=chosen, records=settings.records_per_tf, source=settings.source)
-        jobs.append(Job(config, config.folder(settings.output_dir)))
+        jobs.append(PrepareJob(config, config.folder(settings.output_dir)))
     check_apart([(job.config.model_name, job.folder) for job in jobs])
     return jobs
 
 
-def _check_sources(jobs: list[Job], settings: Settings) -> None:
+def _check_sources(jobs: list[PrepareJob], settings: Settings) -> None:
     """Refuse sources on this machine that aren't there; whether others are would take the network.
 
     Raises:
@@ -187,20 +174,19 @@ def _check_sources(jobs: list[Job], settings: Settings) -> None:
 
 
 def _run(
-    jobs: list[Job], settings: Settings, *, force: bool, formats: tuple[str, ...], json: bool, verbose: bool
+    jobs: list[PrepareJob], settings: Settings, *, force: bool, formats: tuple[str, ...], json: bool, verbose: bool
 ) -> None:
     """Prepare one after another; one that fails does not stop the others, but the command then fails too."""
     from kronos.cli.data import prepare_view as view
-    from kronos.cli.data.telling import end, telling
-    from kronos.datasets.places import check_place
-    from kronos.datasets.preparing import check_formats
+    from kronos.cli.data.fetch import end_with, log_to_stderr
+    from kronos.datasets.prepare import check_formats, check_output_folder
 
     check_formats(formats)
     for job in jobs:
-        check_place(job.folder, force=force)
+        check_output_folder(job.folder, force=force)
     done: list[Prepared] = []
     failed: list[tuple[str, KronosError]] = []
-    with telling(verbose=verbose):
+    with log_to_stderr(verbose=verbose):
         for job in jobs:
             try:
                 done.append(_prepare(job, settings, force=force, formats=formats, wanted=not json))
@@ -213,10 +199,10 @@ def _run(
                     view.show_dataset(done[-1], verbose=verbose)
     if json:
         view.print_datasets(done, failed)
-    end(failed)
+    end_with(failed)
 
 
-def _prepare(job: Job, settings: Settings, *, force: bool, formats: tuple[str, ...], wanted: bool) -> Prepared:
+def _prepare(job: PrepareJob, settings: Settings, *, force: bool, formats: tuple[str, ...], wanted: bool) -> Prepared:
     from kronos.cli.console import progress_bar
     from kronos.datasets import prepare as make
     from kronos.sources import open_source

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kronos.cli.console import print_json
-from kronos.cli.data.tables import Column, page, table, width
-from kronos.errors import ParameterError
+from kronos.cli.console import Column, page, print_json, table, width
+from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
-    from kronos.cli.data.prepare import Job
     from kronos.datasets import DatasetConfig, Prepared
-    from kronos.datasets.registry import Entry
-    from kronos.errors import KronosError
+    from kronos.datasets.config_loading import ConfigEntry
     from kronos.settings import Settings
 
 _SHOWN = 6  # warnings, where not all are asked for
@@ -43,7 +41,7 @@ def show_configs(*, json: bool) -> None:
     page(*lines)
 
 
-def _read(entry: Entry) -> tuple[DatasetConfig | None, str]:
+def _read(entry: ConfigEntry) -> tuple[DatasetConfig | None, str]:
     from kronos.datasets import load_config
 
     try:
@@ -52,7 +50,7 @@ def _read(entry: Entry) -> tuple[DatasetConfig | None, str]:
         return None, str(error)
 
 
-def _listing(entry: Entry, config: DatasetConfig | None, problem: str) -> dict[str, Any]:
+def _listing(entry: ConfigEntry, config: DatasetConfig | None, problem: str) -> dict[str, Any]:
     """A configuration for machines."""
     place = {"name": entry.name, "path": str(entry.path), "shipped": entry.shipped}
     if config is None:
@@ -66,7 +64,7 @@ def _listing(entry: Entry, config: DatasetConfig | None, problem: str) -> dict[s
     }
 
 
-def _summary(entry: Entry, config: DatasetConfig | None, problem: str) -> list[Text]:
+def _summary(entry: ConfigEntry, config: DatasetConfig | None, problem: str) -> list[Text]:
     """A configuration for people."""
     from rich.text import Text
 
@@ -81,7 +79,7 @@ def _summary(entry: Entry, config: DatasetConfig | None, problem: str) -> list[T
     return [Text.assemble((entry.name, "bold"), "  ", config.description), Text(f"  {facts}", style="dim")]
 
 
-def show_plan(jobs: Sequence[Job], settings: Settings, *, force: bool, json: bool) -> None:
+def show_plan(jobs: Sequence[PrepareJob], settings: Settings, *, force: bool, json: bool) -> None:
     """Print what would be done."""
     from kronos.sources import STORE, is_local
 
@@ -101,8 +99,7 @@ def show_plan(jobs: Sequence[Job], settings: Settings, *, force: bool, json: boo
     page(*lines)
 
 
-def _plan(job: Job, store: Path | None, *, force: bool) -> dict[str, Any]:
-    from kronos.datasets.timeframes import timeframe_text
+def _plan(job: PrepareJob, store: Path | None, *, force: bool) -> dict[str, Any]:
 
     config = job.config
     return {
@@ -121,7 +118,7 @@ def _plan(job: Job, store: Path | None, *, force: bool) -> dict[str, Any]:
         "series": [
             {
                 "symbol": symbol,
-                "timeframe": timeframe_text(interval),
+                "timeframe": interval.timeframe,
                 "records": config.records_per_timeframe,
                 "days": round(config.records_per_timeframe * interval.seconds / 86_400, 1),
             }
@@ -132,10 +129,10 @@ def _plan(job: Job, store: Path | None, *, force: bool) -> dict[str, Any]:
 
 def _problem(place: Path, *, force: bool) -> str | None:
     """Why a dataset could not be put into its place, if so."""
-    from kronos.datasets.places import check_place
+    from kronos.datasets.prepare import check_output_folder
 
     try:
-        check_place(place, force=force)
+        check_output_folder(place, force=force)
     except ParameterError as error:
         return str(error)
     return None
@@ -220,7 +217,7 @@ def _result_table(series: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _parts_table(summary: Mapping[str, Any]) -> Table:
-    from kronos.datasets.splitting import TITLES
+    from kronos.datasets.splits import TITLES
 
     windows, splits, room = summary["config"]["windows"], list(summary["splits"].values()), width()
     size = f" of {windows['lookback']} + {windows['predict']}" if room >= _ROOMY else ""
@@ -259,3 +256,16 @@ def _short(path: str | Path) -> str:
     text = os.fspath(path)
     relative = os.path.relpath(text)
     return text if relative.startswith("..") else relative
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareJob:
+    """One dataset to prepare.
+
+    Attributes:
+        config: With what flags and environment say.
+        folder: Where it goes.
+    """
+
+    config: DatasetConfig
+    folder: Path

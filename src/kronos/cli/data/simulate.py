@@ -48,12 +48,12 @@ def simulate(
     The candle of a time is the same whatever span is asked for, and longer candles are made of the shorter ones.
     """
     from kronos.cli.console import spinner
-    from kronos.cli.data.series import Span, fetch_one, parse_time, show, targets
+    from kronos.cli.data.fetch import FetchRange, fetch_one, parse_time, show, targets
     from kronos.intervals import Interval
-    from kronos.sources.simulation import Simulated
+    from kronos.sources.simulation import SimulatedSource
 
-    span = Span(Interval.parse(interval).normalized(), None, parse_time(end, "--end"), records)
-    source = Simulated(seed, market=market)
+    span = FetchRange(Interval.parse(interval).normalized(), None, parse_time(end, "--end"), records)
+    source = SimulatedSource(seed, market=market)
     names = list(dict.fromkeys(symbols or ["BTC-USDT"]))
     files = targets(names, span, output, simulated=True)
     with spinner("Simulating", wanted=not json):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from kronos.cli.errors import Commands
-from kronos.cli.train import network, run
+from kronos.cli.train import command
 
 app = typer.Typer(
     cls=Commands,
@@ -20,6 +20,6 @@ app = typer.Typer(
         "kronos train run pretrain_mini --dry-run"
     ),
 )
-app.command("tokenizer", epilog=network.TOKENIZER_EPILOG)(network.tokenizer)
-app.command("model", epilog=network.MODEL_EPILOG)(network.model)
-app.command("run", epilog=run.EPILOG)(run.run)
+app.command("tokenizer", epilog=command.TOKENIZER_EPILOG)(command.tokenizer)
+app.command("model", epilog=command.MODEL_EPILOG)(command.model)
+app.command("run", epilog=command.EPILOG)(command.run)

@@ -22,9 +22,9 @@ def config_names(incomplete: str) -> list[str]:
 
 def start_names(incomplete: str) -> list[str]:
     """Names of checkpoints to start from."""
-    from kronos.zoo import catalogue
+    from kronos.zoo import list_checkpoints
 
-    return [one.name for one in catalogue() if one.name.startswith(incomplete.lower())]
+    return [one.name for one in list_checkpoints() if one.name.startswith(incomplete.lower())]
 
 
 Configs = Annotated[

@@ -10,17 +10,7 @@ the definitions, and what the paper leaves open.
 """
 
 from kronos.evaluation.paper.results import Figure, PaperResult, Row
-from kronos.evaluation.paper.running import run_paper
+from kronos.evaluation.paper.runner import run_paper
 from kronos.evaluation.paper.settings import TASKS, TEST_FROM, PaperSettings, Task, Windows
 
-__all__ = [
-    "TASKS",
-    "TEST_FROM",
-    "Figure",
-    "PaperResult",
-    "PaperSettings",
-    "Row",
-    "Task",
-    "Windows",
-    "run_paper",
-]
+__all__ = ["TASKS", "TEST_FROM", "Figure", "PaperResult", "PaperSettings", "Row", "Task", "Windows", "run_paper"]

@@ -10,34 +10,103 @@ the real one, both are what the forecaster learns from, so that it has as many a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from kronos.baselines import BASELINES
 from kronos.candles import PRICES
 from kronos.evaluation.forecasters import Forecaster
-from kronos.evaluation.paper.asking import Question, ask, whole_paths
-from kronos.evaluation.paper.coefficients import mean_figure, within
-from kronos.evaluation.paper.naive import GENERATORS, available
-from kronos.evaluation.paper.networks import Tell, classify, continuation
-from kronos.evaluation.paper.origins import Array, Rows, Times, Walk, actual
-from kronos.evaluation.paper.results import Figure, Row
-from kronos.evaluation.paper.sequences import LEAST, Frames, in_own_units, split
+from kronos.evaluation.paper.classifiers import Tell, classify, continuation
+from kronos.evaluation.paper.forecasting import (
+    GENERATORS,
+    OriginSet,
+    Question,
+    Rows,
+    Times,
+    actual,
+    available,
+    forecast_origins,
+    whole_paths,
+)
+from kronos.evaluation.paper.results import Figure, Row, TaskContext, TaskResult, mean_figure, within
 from kronos.evaluation.paper.settings import SEQUENCES, Windows, usefulness_windows
-from kronos.evaluation.paper.tasks import Outcome, Work
 from kronos.metrics import proportion
+from kronos.preprocessing import normalise
+from kronos.typing import FloatArray
+
+CLIP = 5.0  # standard deviations, as the model sees them
+LEAST = 20  # sequences of each kind, on each side of the split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """The units that sequences are shown in, one for each origin.
+
+    Attributes:
+        mean: Of each channel of the context. [N, 1, C]
+        scale: What is divided by. [N, 1, C]
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+
+    @classmethod
+    def of(cls, walk: OriginSet) -> Frames:
+        """Read them off the contexts."""
+        lookback = walk.windows.lookback
+        values = [one.candles.frame.to_numpy(dtype=np.float64) for one in walk.plan.instruments]
+        pairs = zip(walk.plan.series.tolist(), walk.plan.known.tolist(), strict=True)
+        found = [normalise(values[i][k - lookback : k], CLIP)[1:] for i, k in pairs]
+        mean, scale = (np.array([one[part] for one in found], dtype=np.float64)[:, None] for part in (0, 1))
+        return cls(mean, scale)
+
+    def shown(self, candles: FloatArray, rows: Rows) -> FloatArray:
+        """Candles of some origins, ``[n, T, 6]``, in these units; channels that no context ever had are left out."""
+        shown: FloatArray = np.clip((candles - self.mean[rows]) / self.scale[rows], -CLIP, CLIP)
+        return shown[..., self.channels]
+
+    @property
+    def channels(self) -> Rows:
+        """The prices, and volume and amount where some context has them."""
+        known = (self.mean != 0).any(axis=(0, 1))
+        known[: len(PRICES)] = True
+        return np.flatnonzero(known)
+
+
+def split(times: Times) -> tuple[Rows, Rows]:
+    """Earlier origins to learn from and later ones to be tested on, about half each.
+
+    What straddles the cut is left out.
+
+    Returns:
+        Positions of the earlier and of the later origins; either may be empty.
+    """
+    cut = times.origins.sort_values()[len(times.origins) // 2]
+    return np.flatnonzero(times.ends <= cut), np.flatnonzero(times.origins >= cut)
+
+
+def in_own_units(sequences: FloatArray, seen: int) -> FloatArray:
+    """Sequences ``[n, T, C]``, each by mean and spread of its own first ``seen`` candles."""
+    found = np.empty_like(sequences)
+    for row, sequence in enumerate(sequences):
+        _, mean, scale = normalise(sequence[:seen], CLIP)
+        found[row] = np.clip((sequence - mean) / scale, -CLIP, CLIP)
+    return found
+
 
 REAL = "real"
 _DRAWS = 2  # sequences of a context to learn from
 _NOTES = {REAL: "the real sequences themselves, half as many, to learn from: what generated ones stand in for"}
 
 
-def amount(walk: Walk) -> int:
+def amount(walk: OriginSet) -> int:
     """Sequences to generate, and to learn from by either judge; half of the contexts are learnt from, twice."""
     count, generators = len(walk.plan), 1 + len(available(GENERATORS))
     return generators * (3 * count // 2 + 2 * count) + count // 2
 
 
-def synthetic(work: Work) -> Outcome:
+def synthetic(work: TaskContext) -> TaskResult:
     """Generate sequences, and have them judged; a group with too few of them is left out, with a warning."""
     rows: list[Row] = []
     warnings: list[str] = []
@@ -58,7 +127,7 @@ def synthetic(work: Work) -> Outcome:
                 f"{SEQUENCES // 2:,}; with few, an error near 0.5 may only say that they learnt little."
             )
     notes = {name: BASELINES[name].description for name in GENERATORS} | _NOTES
-    return Outcome(tuple(rows), notes, min(history, default=None), tuple(warnings))
+    return TaskResult(tuple(rows), notes, min(history, default=None), tuple(warnings))
 
 
 class _Judged:
@@ -70,7 +139,7 @@ class _Judged:
         history: The fewest candles that forecasts of the model used.
     """
 
-    def __init__(self, work: Work, walk: Walk) -> None:
+    def __init__(self, work: TaskContext, walk: OriginSet) -> None:
         self._work = work
         self._walk = walk
         self._times = Times.of(walk.plan)
@@ -107,23 +176,23 @@ class _Judged:
         drawn = learn.reshape(-1, *learn.shape[2:])
         return self._finished(group, who.name, drawn, {"discriminative": Figure.of(share)}, baseline=baseline)
 
-    def _generate(self, who: Forecaster, rows: Rows, draws: int) -> Array:
+    def _generate(self, who: Forecaster, rows: Rows, draws: int) -> FloatArray:
         """Sequences of some contexts, ``[n, draws, T, 6]``; NaN where it made none."""
         work, walk = self._work, self._walk.some(rows)
         if who is work.model:
             answers = work.ask_model(whole_paths, draws, walk)
             self.history += [] if answers.history is None else [answers.history]
         else:
-            answers = ask(walk, who, Question(whole_paths, draws, work.settings.seed), work.tally)
+            answers = forecast_origins(walk, who, Question(whole_paths, draws, work.settings.seed), work.tally)
         shape = (len(rows), draws, *self._real.shape[1:])
         return answers.values if answers.values.shape == shape else np.full(shape, np.nan)
 
-    def _pair(self, rows: Rows, generated: Array) -> tuple[Array, Array]:
+    def _pair(self, rows: Rows, generated: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Real and generated sequences of some contexts, as the classifier sees them."""
         return self._frames.shown(self._real[rows], rows), self._frames.shown(generated, rows)
 
     def _finished(
-        self, group: str, name: str, learn: Array, figures: dict[str, Figure], *, baseline: bool = True
+        self, group: str, name: str, learn: FloatArray, figures: dict[str, Figure], *, baseline: bool = True
     ) -> Row:
         """The row, with what a forecaster that learnt from such sequences is worth on the later real ones."""
         channels, times = self._frames.channels, self._times.some(self.later)
@@ -137,7 +206,9 @@ class _Judged:
         self._work.tally.add(amount)
 
 
-def usefulness(learn: Array, test: Array, windows: Windows, seed: int, tell: Tell) -> tuple[Array, Array]:
+def usefulness(
+    learn: FloatArray, test: FloatArray, windows: Windows, seed: int, tell: Tell
+) -> tuple[FloatArray, FloatArray]:
     """IC and RankIC of each test sequence, for a forecaster that learnt from others.
 
     Args:

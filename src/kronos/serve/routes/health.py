@@ -1,51 +1,51 @@
-"""What watchers ask: ``/health``, ``/ready``, ``/metrics``; and the reference at ``/docs``."""
+"""What watchers ask: ``/health``, ``/ready``, ``/metrics``."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Literal
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from kronos.provenance import now_utc
-from kronos.serve.faults import without_paths
-from kronos.serve.reference import STYLESHEET, reference_css, reference_html
-from kronos.serve.routes.shared import ErrorBody, errors
-from kronos.serve.state import State
+from kronos.sandbox.data_dir import redact_paths
+from kronos.serve.routes.common import ErrorResponse, errors
+from kronos.serve.state import AppState
 
 
-class Health(BaseModel):
+class HealthResponse(BaseModel):
     """The process is alive."""
 
     status: Literal["ok"]
     timestamp: str
 
 
-class Ready(BaseModel):
+class ReadyResponse(BaseModel):
     """Whether the model is in memory."""
 
     status: Literal["ready", "loading", "stopping", "failed"]
     message: str = Field(description="Why not, where it is not ready.")
 
 
-def health_routes(state: State) -> APIRouter:
+def health_routes(state: AppState) -> APIRouter:
     """The routes of one server."""
     router = APIRouter(tags=["Health"])
 
-    @router.get("/health", responses={403: {"model": ErrorBody}, 421: {"model": ErrorBody}})
-    async def health() -> Health:
+    @router.get("/health", responses={403: {"model": ErrorResponse}, 421: {"model": ErrorResponse}})
+    async def health() -> HealthResponse:
         """Say that the process answers."""
-        return Health(status="ok", timestamp=now_utc())
+        return HealthResponse(status="ok", timestamp=now_utc())
 
     @router.get(
         "/ready",
         responses={
-            403: {"model": ErrorBody}, 421: {"model": ErrorBody}, 503: {"model": Ready, "description": "Not ready."},
+            403: {"model": ErrorResponse},
+            421: {"model": ErrorResponse},
+            503: {"model": ReadyResponse, "description": "Not ready."},
         },
-    )  # fmt: skip
-    async def ready(response: Response) -> Ready:
+    )
+    async def ready(response: Response) -> ReadyResponse:
         """Say whether the model is in memory; 503 if not. Where it failed, the fallback still answers predictions."""
         found = readiness(state)
         if found.status != "ready":
@@ -61,37 +61,14 @@ def health_routes(state: State) -> APIRouter:
     return router
 
 
-def readiness(state: State) -> Ready:
+def readiness(state: AppState) -> ReadyResponse:
     """Whether the model is in memory, and why not."""
     default = state.models.default
     if state.closing.is_set():
-        return Ready(status="stopping", message="The server is stopping.")
+        return ReadyResponse(status="stopping", message="The server is stopping.")
     if state.models.loaded(default) is not None:
-        return Ready(status="ready", message="")
+        return ReadyResponse(status="ready", message="")
     failure = state.models.failure(default)
     if failure is not None:
-        return Ready(status="failed", message=f"The model could not be loaded: {without_paths(str(failure))}")
-    return Ready(status="loading", message="The model is being loaded.")
-
-
-def reference_routes(app: FastAPI) -> APIRouter:
-    """The API's reference: a page without scripts, made of the OpenAPI document."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/")
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
-    @cache
-    def page() -> str:
-        return reference_html(app.openapi())
-
-    @router.get("/docs")
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page())
-
-    @router.get(f"/{STYLESHEET}")
-    async def css() -> Response:
-        return Response(reference_css(), media_type="text/css")
-
-    return router
+        return ReadyResponse(status="failed", message=f"The model could not be loaded: {redact_paths(str(failure))}")
+    return ReadyResponse(status="loading", message="The model is being loaded.")

@@ -10,15 +10,15 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
-from kronos.serve.computing.jobs import Job
-from kronos.serve.faults import ApiError
-from kronos.serve.routes.shared import ErrorBody, errors
-from kronos.serve.state import State
+from kronos.serve.errors import ApiError
+from kronos.serve.jobs import Job
+from kronos.serve.routes.common import ErrorResponse, errors
+from kronos.serve.state import AppState
 
 JobId = Annotated[str, Path(max_length=40)]
 
 
-class JobBody(BaseModel):
+class JobResponse(BaseModel):
     """A job."""
 
     id: str
@@ -29,31 +29,31 @@ class JobBody(BaseModel):
     created: str
     finished: str | None
     result: dict[str, Any] | None = Field(description="What it made, as its route answers; once it is done.")
-    error: ErrorBody | None
+    error: ErrorResponse | None
     events: str = Field(description="Where its progress can be followed for the next five minutes, without headers.")
 
 
-class JobsBody(BaseModel):
+class JobsResponse(BaseModel):
     """All jobs, the latest first; without their results."""
 
-    jobs: list[JobBody]
+    jobs: list[JobResponse]
     count: int
 
 
-def job_body(state: State, job: Job, *, result: bool = True) -> dict[str, Any]:
+def job_body(state: AppState, job: Job, *, result: bool = True) -> dict[str, Any]:
     """A job as clients see it."""
     ticket = state.rules.callers.ticket(job.id)
     document = job.document() | {"events": f"/api/jobs/{job.id}/events?ticket={ticket}"}
     return document if result else document | {"result": None}
 
 
-async def watched(request: Request, job_id: JobId) -> AsyncIterator[Job]:
+async def event_stream(request: Request, job_id: JobId) -> AsyncIterator[Job]:
     """A job, while there is room for another stream; before the stream begins, so that errors have a status.
 
     Raises:
         ApiError: 404 if there is no such job, 503 if too many streams are open.
     """
-    state: State = request.app.state.kronos
+    state: AppState = request.app.state.kronos
     found = state.jobs.get(job_id)
     if state.streams >= state.serve.streams:
         raise ApiError(503, "Too many event streams are open; poll the job, or try again later.", retry_after=5)
@@ -64,22 +64,22 @@ async def watched(request: Request, job_id: JobId) -> AsyncIterator[Job]:
         state.streams -= 1
 
 
-def job_routes(state: State) -> APIRouter:
+def job_routes(state: AppState) -> APIRouter:
     """The routes of one server."""
     router = APIRouter(prefix="/api/jobs", tags=["Jobs"])
 
-    @router.get("", response_model=JobsBody, responses=errors())
+    @router.get("", response_model=JobsResponse, responses=errors())
     async def jobs() -> dict[str, Any]:
         """List jobs."""
         found = [job_body(state, job, result=False) for job in state.jobs.all()]
         return {"jobs": found, "count": len(found)}
 
-    @router.get("/{job_id}", response_model=JobBody, responses=errors(404))
+    @router.get("/{job_id}", response_model=JobResponse, responses=errors(404))
     async def job(job_id: JobId) -> dict[str, Any]:
         """Show a job, with what it made."""
         return job_body(state, state.jobs.get(job_id))
 
-    @router.delete("/{job_id}", response_model=JobBody, responses=errors(404))
+    @router.delete("/{job_id}", response_model=JobResponse, responses=errors(404))
     async def cancel(job_id: JobId) -> dict[str, Any]:
         """Cancel a job; one that has ended stays as it is."""
         found = state.jobs.get(job_id)
@@ -87,7 +87,7 @@ def job_routes(state: State) -> APIRouter:
         return job_body(state, found, result=False)
 
     @router.get("/{job_id}/events", response_class=EventSourceResponse, responses=errors(404))
-    async def events(job: Annotated[Job, Depends(watched)]) -> AsyncIterator[ServerSentEvent]:
+    async def events(job: Annotated[Job, Depends(event_stream)]) -> AsyncIterator[ServerSentEvent]:
         """Follow a job: ``progress`` events, and at last ``done``, ``failed`` or ``cancelled``.
 
         ``closing`` says that the server stops. Each other one carries the job as ``GET /api/jobs/{job_id}`` shows it,

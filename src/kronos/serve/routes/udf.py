@@ -21,11 +21,11 @@ from pydantic import BaseModel, Field
 
 from kronos.errors import KronosError
 from kronos.intervals import Interval
-from kronos.serve.faults import ApiError, fault_of
-from kronos.serve.market.assets import Asset
-from kronos.serve.market.predicting import BAND, milliseconds
-from kronos.serve.routes.shared import client_of, errors
-from kronos.serve.state import State
+from kronos.serve.errors import ApiError, to_api_error
+from kronos.serve.market_data import Asset
+from kronos.serve.predictions import BAND, milliseconds
+from kronos.serve.routes.common import client_of, errors
+from kronos.serve.state import AppState
 
 HOURS = 24
 _MOST = 1500  # bars of one answer, and how far back they go
@@ -37,8 +37,8 @@ _TALES = {
     ".FORECAST.LOW": f"lower end of the forecast's {BAND:.0%} band",
     ".FORECAST.HIGH": f"upper end of the forecast's {BAND:.0%} band",
 }
-Tale = Literal["", ".FORECAST", ".FORECAST.LOW", ".FORECAST.HIGH"]
-_LONGEST_FIRST: tuple[Tale, ...] = (".FORECAST.LOW", ".FORECAST.HIGH", ".FORECAST", "")
+SymbolSuffix = Literal["", ".FORECAST", ".FORECAST.LOW", ".FORECAST.HIGH"]
+_LONGEST_FIRST: tuple[SymbolSuffix, ...] = (".FORECAST.LOW", ".FORECAST.HIGH", ".FORECAST", "")
 
 _FAULTS = (KronosError, ApiError, TimeoutError, MemoryError)
 
@@ -46,7 +46,7 @@ Name = Annotated[str, Query(min_length=1, max_length=60)]
 Seconds = Annotated[int, Query(ge=-(2**40), le=2**40)]
 
 
-class ConfigAnswer(BaseModel):
+class ConfigResponse(BaseModel):
     """What the datafeed can do."""
 
     supported_resolutions: list[str]
@@ -59,7 +59,7 @@ class ConfigAnswer(BaseModel):
     symbols_types: list[dict[str, str]]
 
 
-class SymbolAnswer(BaseModel):
+class SymbolResponse(BaseModel):
     """What a chart has to know of a symbol."""
 
     name: str
@@ -83,7 +83,7 @@ class SymbolAnswer(BaseModel):
     data_status: Literal["streaming", "endofday", "delayed_streaming"] = "delayed_streaming"
 
 
-class Found(BaseModel):
+class SearchResult(BaseModel):
     """A symbol that a search found."""
 
     symbol: str
@@ -110,7 +110,7 @@ class Bars(BaseModel):
     errmsg: str | None = None
 
 
-class Refusal(BaseModel):
+class UdfError(BaseModel):
     """An error as the protocol has it, with status 200: charts take any other object for a symbol."""
 
     s: Literal["error"]
@@ -118,11 +118,11 @@ class Refusal(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class UdfQuery:
     """A symbol as a chart names it: which asset, and what of it."""
 
     asset: Asset
-    tale: Tale
+    tale: SymbolSuffix
 
     @property
     def name(self) -> str:
@@ -130,15 +130,15 @@ class Asked:
         return f"{self.asset.symbol}{self.tale}"
 
 
-def udf_routes(state: State) -> APIRouter:
+def udf_routes(state: AppState) -> APIRouter:
     """The routes of one server."""
     router = APIRouter(prefix="/udf", tags=["TradingView UDF"])
 
     @router.get("/config", responses=errors())
-    async def config() -> ConfigAnswer:
+    async def config() -> ConfigResponse:
         """Say what the datafeed can do."""
         resolution = _resolution(await _usual(state))
-        return ConfigAnswer(
+        return ConfigResponse(
             supported_resolutions=[resolution],
             exchanges=[{"value": _EXCHANGE, "name": "Kronos", "desc": f"Candles of {state.feed.source.name}"}],
             symbols_types=[{"name": "Crypto", "value": "crypto"}],
@@ -150,16 +150,16 @@ def udf_routes(state: State) -> APIRouter:
         return str(int(time.time()))
 
     @router.get("/symbols", responses=errors())
-    async def symbols(symbol: Name) -> SymbolAnswer | Refusal:
+    async def symbols(symbol: Name) -> SymbolResponse | UdfError:
         """Describe a symbol."""
         try:
             asked = _asked(state, symbol)
             fetched = await state.feed.candles(asked.asset, 2)
         except _FAULTS as error:
-            return Refusal(s="error", errmsg=fault_of(error).message)
+            return UdfError(s="error", errmsg=to_api_error(error).message)
         interval = fetched.candles.interval
         resolution = _resolution(interval)
-        return SymbolAnswer(
+        return SymbolResponse(
             name=asked.name,
             ticker=asked.name,
             full_name=f"{_EXCHANGE}:{asked.name}",
@@ -177,15 +177,17 @@ def udf_routes(state: State) -> APIRouter:
         type: Annotated[str, Query(max_length=60)] = "",
         exchange: Annotated[str, Query(max_length=60)] = "",
         limit: Annotated[int, Query(ge=0, le=1000)] = 30,
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         """Find symbols by a part of their name."""
         if type not in ("", "crypto") or exchange.upper() not in ("", _EXCHANGE):
             return []
         wanted = query.strip().upper().removeprefix(f"{_EXCHANGE}:")
-        every = [Asked(asset, tale) for asset in state.feed.assets.values() for tale in reversed(_LONGEST_FIRST)]
+        every = [UdfQuery(asset, tale) for asset in state.feed.assets.values() for tale in reversed(_LONGEST_FIRST)]
         found = [one for one in every if wanted in one.name or wanted in one.asset.name.upper()]
         return [
-            Found(symbol=one.name, full_name=f"{_EXCHANGE}:{one.name}", ticker=one.name, description=_description(one))
+            SearchResult(
+                symbol=one.name, full_name=f"{_EXCHANGE}:{one.name}", ticker=one.name, description=_description(one)
+            )
             for one in found[:limit]
         ]
 
@@ -207,13 +209,13 @@ def udf_routes(state: State) -> APIRouter:
                     raise ApiError(400, f"{asked.name} has bars of {_resolution(interval)} only.")
                 bars, known = await _bars(state, asked, client_of(request))
         except _FAULTS as error:
-            return Bars(s="error", errmsg=fault_of(error).message)
+            return Bars(s="error", errmsg=to_api_error(error).message)
         return _cut(bars, since, to, countback, ahead=known if _is_now(to, interval) else len(bars))
 
     return router
 
 
-def _asked(state: State, text: str) -> Asked:
+def _asked(state: AppState, text: str) -> UdfQuery:
     """What a chart means by a name, with or without the exchange before it.
 
     Raises:
@@ -221,10 +223,10 @@ def _asked(state: State, text: str) -> Asked:
     """
     name = text.strip().upper().removeprefix(f"{_EXCHANGE}:")
     tale = next(one for one in _LONGEST_FIRST if name.endswith(one))
-    return Asked(state.feed.asset(name.removesuffix(tale) if tale else name), tale)
+    return UdfQuery(state.feed.asset(name.removesuffix(tale) if tale else name), tale)
 
 
-async def _usual(state: State) -> Interval:
+async def _usual(state: AppState) -> Interval:
     """The interval of the first asset's candles, as every other's; the one wished for if the source cannot say."""
     try:
         return await state.feed.interval(next(iter(state.feed.assets.values())))
@@ -237,7 +239,7 @@ def _is_now(to: int, interval: Interval) -> bool:
     return -_MINUTE <= to - time.time() <= interval.seconds
 
 
-async def _bars(state: State, asked: Asked, client: str) -> tuple[pd.DataFrame, int]:
+async def _bars(state: AppState, asked: UdfQuery, client: str) -> tuple[pd.DataFrame, int]:
     """All bars of a symbol by opening time, `[N × open, high, low, close, volume, …]`, and how many of them came."""
     past = (await state.feed.candles(asked.asset, _MOST)).candles.frame
     if not asked.tale:
@@ -292,7 +294,7 @@ def _spellings(interval: Interval) -> set[str]:
     return {usual, usual.removeprefix("1")} if usual[-1].isalpha() else {usual}
 
 
-def _description(asked: Asked, *, simulated: bool = False) -> str:
+def _description(asked: UdfQuery, *, simulated: bool = False) -> str:
     label = " (SIMULATED)" if simulated else ""
     return f"{asked.asset.name}, {_TALES[asked.tale]}{label}"
 

@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,13 +21,59 @@ import pandas as pd
 
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
-from kronos.sources.coingecko.api import Api
-from kronos.sources.coingecko.coins import halves, is_dollar, nearest, well_known
-from kronos.sources.coingecko.rows import candle_rows, chart_step, numbers, series
-from kronos.sources.protocol import Page
+from kronos.sources.base import Page
+from kronos.sources.coingecko.api import Api, candle_rows, chart_step, numbers, series
 
 if TYPE_CHECKING:
     from kronos.settings import SourceSettings
+
+_DOLLARS = ("USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD")
+_QUOTES = (*_DOLLARS, "EUR", "GBP", "JPY", "CNY", "KRW", "TRY", "BRL", "AUD", "CAD", "CHF", "BTC", "ETH", "BNB", "SOL")
+# Thousands of coins share a symbol with another: these are what everybody means.
+_COINS = {
+    "BTC": "bitcoin", "ETH": "ethereum", "USDT": "tether", "USDC": "usd-coin", "BNB": "binancecoin", "SOL": "solana",
+    "XRP": "ripple", "DOGE": "dogecoin", "ADA": "cardano", "TRX": "tron", "AVAX": "avalanche-2", "LINK": "chainlink",
+    "DOT": "polkadot", "MATIC": "matic-network", "POL": "polygon-ecosystem-token", "LTC": "litecoin",
+    "BCH": "bitcoin-cash", "XLM": "stellar", "ATOM": "cosmos", "UNI": "uniswap", "ETC": "ethereum-classic",
+    "XMR": "monero", "NEAR": "near", "APT": "aptos", "ARB": "arbitrum", "OP": "optimism", "SUI": "sui",
+    "FIL": "filecoin", "ICP": "internet-computer", "HBAR": "hedera-hashgraph", "TON": "the-open-network",
+    "SHIB": "shiba-inu", "AAVE": "aave", "ALGO": "algorand", "VET": "vechain", "PEPE": "pepe",
+    "INJ": "injective-protocol", "TIA": "celestia", "XTZ": "tezos", "MKR": "maker", "DAI": "dai",
+    "WBTC": "wrapped-bitcoin",
+}  # fmt: skip
+
+
+def well_known(name: str) -> list[str]:
+    """The coin that everybody means by a symbol, or has by that id."""
+    coin = _COINS.get(name.upper(), name.lower())
+    return [coin] if coin in _COINS.values() else []
+
+
+def halves(text: str, currency: str) -> tuple[str, str]:
+    """A pair's coin and quote: BTC and USDT of BTC-USDT, BTC/USDT, BTC_USDT or BTCUSDT; (text, "") if it is no pair."""
+    upper = text.upper()
+    for counter in (currency.upper(), *_QUOTES):
+        for mark in "-/_:":
+            if upper.endswith(mark + counter) and len(text) > len(counter) + 1:
+                return text[: -len(counter) - 1], counter
+    for counter in (*_DOLLARS, currency.upper()):
+        if upper.endswith(counter) and len(text) > len(counter):
+            return text[: -len(counter)], counter
+    return text, ""
+
+
+def is_dollar(quote: str) -> bool:
+    """Whether a quote is the dollar, or a coin that is meant to be worth one."""
+    return quote in _DOLLARS
+
+
+def nearest(name: str, ids: Iterable[str]) -> str | None:
+    """The well-known symbol or the id that is most like a name."""
+    near = difflib.get_close_matches(name.lower(), [*(one.lower() for one in _COINS), *ids], n=1, cutoff=0.5)
+    if not near:
+        return None
+    return near[0].upper() if near[0].upper() in _COINS else near[0]
+
 
 _HALF_HOUR, _HOUR, _FOUR_HOURS = Interval(30, "m"), Interval(1, "h"), Interval(4, "h")
 _DAY, _FOUR_DAYS = Interval(1, "d"), Interval(4, "d")

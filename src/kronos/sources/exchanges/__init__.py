@@ -1,5 +1,5 @@
 """Exchanges through ccxt: any that it knows, with what they leave out mended."""
 
-from kronos.sources.exchanges.exchange import Exchange
+from kronos.sources.exchanges.source import CcxtSource
 
-__all__ = ["Exchange"]
+__all__ = ["CcxtSource"]

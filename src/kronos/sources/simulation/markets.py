@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from kronos.calendars.names import ALWAYS, FX
-from kronos.calendars.schedules import schedule
+from kronos.calendars.sessions import ALWAYS, FX, schedule
 from kronos.errors import ParameterError
 from kronos.intervals import Interval
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from kronos.typing import FloatArray, IntArray
 
 BLOCK = 30  # minutes
 CHUNK = 336  # blocks that are simulated together: a week that never closes
@@ -163,7 +159,7 @@ def find_market(name: str) -> Market:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
+class TimeGrid:
     """Half-hours of trading since the epoch; times are minutes since 1970, UTC.
 
     Attributes:
@@ -174,15 +170,15 @@ class Grid:
         clock: Volatility usual at its time of day, as a factor on variance with mean 1. [B]
     """
 
-    start: Ints
-    session: Ints
-    date: Ints
-    closed: Floats
-    clock: Floats
+    start: IntArray
+    session: IntArray
+    date: IntArray
+    closed: FloatArray
+    clock: FloatArray
 
 
 @lru_cache(maxsize=8)
-def grid(market: Market, year: int) -> Grid:
+def grid(market: Market, year: int) -> TimeGrid:
     """The half-hours of a market until after the end of a year, in whole chunks.
 
     A later year's grid begins with that of an earlier one.
@@ -204,10 +200,10 @@ def grid(market: Market, year: int) -> Grid:
     position = np.repeat(into, count)[:keep] + inside
     days = np.repeat(date, count)[:keep]
     factor = _time_of_day(market, position, np.repeat(wall, count)[:keep] + inside)
-    return Grid(session + inside, session, days, closed, factor)
+    return TimeGrid(session + inside, session, days, closed, factor)
 
 
-def _sessions(market: Market, last: np.datetime64) -> tuple[Ints, Ints, Ints, Floats]:
+def _sessions(market: Market, last: np.datetime64) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
     """Sessions in order: opening on the wall clock, length, trading date, and trading minutes of that day before it."""
     every = np.arange(EPOCH, last + 1).astype("datetime64[D]").astype(np.int64)
     if market.calendar in (ALWAYS, FX):
@@ -227,7 +223,7 @@ def _sessions(market: Market, last: np.datetime64) -> tuple[Ints, Ints, Ints, Fl
     return wall, length, date, before.astype(np.float64)
 
 
-def _time_of_day(market: Market, position: Floats, wall: Ints) -> Floats:
+def _time_of_day(market: Market, position: FloatArray, wall: IntArray) -> FloatArray:
     """Usual variance by the time of day: a wave around the clock, or high at both ends of a session."""
     if market.calendar in (ALWAYS, FX):
         busiest, height = (15.0, 0.45) if market.calendar == ALWAYS else (9.5, 0.6)
@@ -236,7 +232,7 @@ def _time_of_day(market: Market, position: Floats, wall: Ints) -> Floats:
     return np.asarray(0.6 + 1.2 * (2 * share - 1) ** 2)
 
 
-def opens_of(market: Market, blocks: Grid, interval: Interval) -> Ints:
+def opens_of(market: Market, blocks: TimeGrid, interval: Interval) -> IntArray:
     """When the candle opens that each half-hour belongs to, minutes since 1970, never decreasing (shape [B]).
 
     Shorter candles than half an hour begin with it and within it.
@@ -254,7 +250,7 @@ def opens_of(market: Market, blocks: Grid, interval: Interval) -> Ints:
     return _utc(market.zone, dates * _DAY + market.turn)[back]
 
 
-def _utc(zone: str, wall: Ints) -> Ints:
+def _utc(zone: str, wall: IntArray) -> IntArray:
     """A wall clock's minutes as minutes since 1970, UTC; sessions never open in an hour that comes twice."""
     if zone == "UTC":
         return wall
@@ -262,7 +258,7 @@ def _utc(zone: str, wall: Ints) -> Ints:
     return np.asarray(index.as_unit("s").asi8 // 60, dtype=np.int64)
 
 
-def index_of(market: Market, opens: Ints) -> pd.DatetimeIndex:
+def index_of(market: Market, opens: IntArray) -> pd.DatetimeIndex:
     """Opening times in the market's timezone, in microseconds."""
     naive = pd.DatetimeIndex(opens.view("M8[m]").astype("datetime64[us]"), name="timestamps")
     return naive.tz_localize("UTC").tz_convert(market.zone)

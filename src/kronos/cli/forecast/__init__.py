@@ -1,0 +1,1 @@
+"""``kronos forecast``: its options, the run, the files it writes and its terminal view."""

@@ -1,1 +1,0 @@
-"""What computes: threads, models, the queue of forecasts, jobs, answers that are kept."""

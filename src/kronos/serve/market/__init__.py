@@ -1,1 +1,0 @@
-"""The prediction API's markets: assets, their candles from the configured source, predictions of them."""

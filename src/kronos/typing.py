@@ -1,0 +1,10 @@
+"""Array aliases shared by the whole package; shapes are stated where the arrays are used."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
