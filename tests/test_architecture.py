@@ -103,7 +103,7 @@ def requirements() -> list[Requirement]:
     extras = PROJECT["project"]["optional-dependencies"].items()
     texts = [text for name, extra in extras if name not in ("qlib", "equities") for text in extra]
     texts += PROJECT["project"]["dependencies"]
-    return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos"]
+    return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos-forecast"]
 
 
 def test_constraints_pin_every_dependency_within_its_bounds():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_PACKAGES = ("kronos", "numpy", "pandas", "torch")
+_DISTRIBUTIONS = {"kronos": "kronos-forecast", "numpy": "numpy", "pandas": "pandas", "torch": "torch"}
 
 
 def sha256_file(path: str | Path) -> str:
@@ -67,9 +67,9 @@ def frame_digest(frame: pd.DataFrame) -> str:
 def versions() -> dict[str, str]:
     """List the versions a result depends on: Python, Kronos, numpy, pandas, torch, as far as installed."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package, distribution in _DISTRIBUTIONS.items():
         try:
-            found[package] = metadata.version(package)
+            found[package] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
     return found

@@ -53,7 +53,9 @@ def examine() -> dict[str, Any]:
 
 def _versions() -> dict[str, str | None]:
     """Installed versions; None for what is missing."""
-    return {"kronos": _version("kronos-forecast"), "python": platform.python_version()} | {n: _version(n) for n in _PACKAGES}
+    return {"kronos": _version("kronos-forecast"), "python": platform.python_version()} | {
+        n: _version(n) for n in _PACKAGES
+    }
 
 
 def _version(package: str) -> str | None:
@@ -106,13 +108,17 @@ def _cache(settings: Settings) -> dict[str, Any]:
 def _extras() -> dict[str, dict[str, Any]]:
     """Each extra: whether it is complete, and the one line that installs what is missing."""
     try:
-        about = metadata.metadata("kronos")
+        about = metadata.metadata("kronos-forecast")
     except metadata.PackageNotFoundError:
         return {}
     needed = [Requirement(text) for text in metadata.requires("kronos-forecast") or ()]
     extras = {}
     for extra in about.get_all("Provides-Extra") or ():
-        own = [r for r in needed if r.marker is not None and r.marker.evaluate({"extra": extra}) and r.name != "kronos"]
+        own = [
+            r
+            for r in needed
+            if r.marker is not None and r.marker.evaluate({"extra": extra}) and r.name != "kronos-forecast"
+        ]
         missing = [r for r in own if not _satisfied(r)]
         wanted = " ".join(f'"{r.name}{r.specifier}"' for r in missing)
         extras[extra] = {
