@@ -21,8 +21,8 @@ def test_every_baseline_continues_the_candles(name):
     made = BASELINES[name](past, 12, samples=30, seed=4)
     assert (made.samples, made.horizon) == (30, 12)
     assert made.timestamps[0] == past.end + pd.Timedelta(hours=1)
-    assert (made.made.model, made.made.kind, made.mended) == (name, "baseline", 0.0)
-    assert made.made.details["seed"] == 4
+    assert (made.metadata.model, made.metadata.kind, made.mended) == (name, "baseline", 0.0)
+    assert made.metadata.details["seed"] == 4
     assert repair_candles(made.paths)[1] == 0.0
 
 
@@ -36,7 +36,7 @@ def test_rows_after_the_origin_change_nothing(name):
     perturbed = Candles.from_frame(other, symbol="WALK", interval="1h").until(origin)
     again = BASELINES[name](perturbed, 10, samples=5)
     assert np.array_equal(seen.paths, again.paths)
-    assert seen.made == again.made
+    assert seen.metadata == again.metadata
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -44,7 +44,7 @@ def test_given_timestamps_are_kept(name):
     times = pd.date_range("2030-01-01", periods=4, freq="1D", tz="UTC")
     made = BASELINES[name](make(), 4, samples=2, timestamps=times)
     assert made.timestamps.tolist() == times.tolist()
-    assert made.made.calendar_basis == "given"
+    assert made.metadata.calendar_basis == "given"
 
 
 def test_last_value_repeats_the_last_close():
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_paths_and_another_others(name):
     past = make()
     first, again, other = (BASELINES[name](past, 5, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first.paths, again.paths)
-    assert first.made == again.made
+    assert first.metadata == again.metadata
     assert not np.array_equal(first.paths, other.paths)
 
 
@@ -97,7 +97,7 @@ def test_rows_before_the_window_change_nothing(name):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_details_are_plain_json_and_say_which_history(name):
-    made = BASELINES[name](make(), 3, samples=5).made
+    made = BASELINES[name](make(), 3, samples=5).metadata
     again = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert again["details"]["history"]["rows"] == 200
 
@@ -131,7 +131,7 @@ def test_volatility_is_that_of_the_last_returns_and_there_is_no_drift():
     made = historical_volatility(past, 16, samples=4000, seed=2)
     closes = past.frame["close"].to_numpy()
     sigma = np.diff(np.log(closes[-65:])).std(ddof=1)
-    assert made.made.details["sigma"] == pytest.approx(sigma)
+    assert made.metadata.details["sigma"] == pytest.approx(sigma)
     steps = made.returns()
     assert steps.std() == pytest.approx(sigma, rel=0.02)
     total = made.returns(cumulative=True)[:, -1]

@@ -44,7 +44,7 @@ def test_volatility_is_archs_for_the_same_parameters():
     omega, alpha, beta, nu = result.params
     fit = GarchFit(omega / scale**2, alpha, beta, nu)
     expected = np.sqrt(result.forecast(horizon=1, reindex=False).variance.to_numpy().item()) / scale
-    assert garch_t(past, 2, parameters=fit).made.details["sigma"] == pytest.approx(expected, rel=1e-9)
+    assert garch_t(past, 2, parameters=fit).metadata.details["sigma"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_paths_have_the_moments_of_the_law():
@@ -53,7 +53,7 @@ def test_paths_have_the_moments_of_the_law():
     returns[-3:] *= 4
     fit = GarchFit(0.01**2 * 0.1, 0.05, 0.85, 8.0)
     made = garch_t(market(returns), 12, samples=20_000, parameters=fit)
-    now, mean = made.made.details["sigma"] ** 2, 0.01**2
+    now, mean = made.metadata.details["sigma"] ** 2, 0.01**2
     expected = mean + (now - mean) * 0.9 ** np.arange(12)
     steps = made.returns()
     assert steps.var(axis=0) == pytest.approx(expected, rel=0.08)
@@ -69,8 +69,8 @@ def test_parameters_of_an_earlier_origin_serve_later_ones():
     assert np.array_equal(
         entry(KNOWN.head(1000), 6, samples=9, parameters=earlier).paths, entry(KNOWN.head(1000), 6, samples=9).paths
     )
-    later = entry(KNOWN.head(1010), 6, samples=9, parameters=earlier).made
-    own = entry(KNOWN.head(1010), 6, samples=9).made
+    later = entry(KNOWN.head(1010), 6, samples=9, parameters=earlier).metadata
+    own = entry(KNOWN.head(1010), 6, samples=9).metadata
     assert later.details["fit"]["omega"] == earlier.omega != own.details["fit"]["omega"]
     assert later.details["sigma"] == pytest.approx(own.details["sigma"], rel=0.1)
 
@@ -85,7 +85,7 @@ def test_a_failed_fit_says_so(monkeypatch):
     past = make()
     made = garch_t(past, 8, samples=50)
     assert any("fit to 199 returns failed" in note for note in made.notes)
-    fit = made.made.details["fit"]
+    fit = made.metadata.details["fit"]
     assert (fit["converged"], fit["alpha"], fit["beta"], fit["nu"]) == (False, pytest.approx(0.06), 0.94, None)
     simulated = filtered_historical_simulation(past, 8, samples=50, filter="gjr")
     assert any("failed" in note for note in simulated.notes)

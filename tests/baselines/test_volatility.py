@@ -16,9 +16,9 @@ def test_ewma_is_the_recursion_of_riskmetrics():
     expected = 0.0  # what came before 512 returns counts for nothing
     for value in last_returns(past, 512):
         expected = 0.9 * expected + 0.1 * value**2
-    assert made.made.details["sigma"] == pytest.approx(np.sqrt(expected), rel=1e-9)
+    assert made.metadata.details["sigma"] == pytest.approx(np.sqrt(expected), rel=1e-9)
     steps = ewma_volatility(past, 16, samples=4000).returns()
-    sigma = ewma_volatility(past, 1).made.details["sigma"]
+    sigma = ewma_volatility(past, 1).metadata.details["sigma"]
     assert steps.std(axis=0) == pytest.approx(np.full(16, sigma), rel=0.06)  # the same at every step
 
 
@@ -28,14 +28,14 @@ def test_ewma_equals_archs():
     past = make(300)
     fitted = ZeroMean(last_returns(past, 299), volatility=EWMAVariance(0.94), rescale=False).fit(disp="off")
     expected = np.sqrt(fitted.forecast(horizon=1, reindex=False).variance.to_numpy().item())
-    assert ewma_volatility(past, 1, window=299).made.details["sigma"] == pytest.approx(expected, rel=1e-9)
+    assert ewma_volatility(past, 1, window=299).metadata.details["sigma"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_ewma_survives_a_standstill():
     """After 200 candles without a move the next σ is a tenth of the window's, not nearly nothing."""
     rng = np.random.default_rng(1)
     returns = np.r_[rng.normal(0, 0.01, 312), np.zeros(200)]
-    sigma = ewma_volatility(market(np.r_[0.0, returns]), 3).made.details["sigma"]
+    sigma = ewma_volatility(market(np.r_[0.0, returns]), 3).metadata.details["sigma"]
     assert sigma == pytest.approx(0.1 * np.sqrt(np.mean(returns**2)))
 
 
@@ -70,7 +70,7 @@ def test_har_is_the_regression_of_corsi():
     seen = volatilities(past)
     rows = [[seen[t - 1], seen[t - 5 : t].mean(), seen[t - 22 : t].mean()] for t in range(22, len(seen))]
     fit = sm.OLS(seen[22:], sm.add_constant(np.array(rows))).fit()
-    details = har_volatility(past, 30).made.details
+    details = har_volatility(past, 30).metadata.details
     assert details["coefficients"] == pytest.approx(fit.params, rel=1e-6)
     expected, known = [], list(seen)
     for _ in range(30):
@@ -86,7 +86,7 @@ def test_har_goes_back_to_the_mean_and_the_paths_follow_it():
     returns = garch_returns(1000, sigma=0.01)
     returns[-10:] *= 5
     made = har_volatility(market(returns), 40, samples=3000)
-    first, last = made.made.details["sigma"], made.made.details["sigma_last"]
+    first, last = made.metadata.details["sigma"], made.metadata.details["sigma_last"]
     assert first > 1.5 * last
     steps = made.returns().std(axis=0)
     assert steps[[0, -1]] == pytest.approx([first, last], rel=0.05)
@@ -94,7 +94,7 @@ def test_har_goes_back_to_the_mean_and_the_paths_follow_it():
 
 def test_har_takes_other_lags_and_refuses_odd_ones():
     past = make(120)
-    assert len(har_volatility(past, 3, lags=(1, 24)).made.details["coefficients"]) == 3
+    assert len(har_volatility(past, 3, lags=(1, 24)).metadata.details["coefficients"]) == 3
     for lags in ((), (5, 1), (0, 2), (1, 1)):
         with pytest.raises(ParameterError, match="Lags"):
             har_volatility(past, 3, lags=lags)

@@ -36,7 +36,7 @@ def candles(rows=200, seed=1, step=0.01):
 def walk(history, horizon=24, samples=50, seed=0):
     """The baseline of the simulated markets, by the name it has there."""
     made = historical_volatility(history, horizon, samples=samples, seed=seed)
-    return replace(made, made=replace(made.made, model="walk"))
+    return replace(made, metadata=replace(made.metadata, model="walk"))
 
 
 def toy(history, horizon=24, samples=50, seed=7, spread=1.0, level_error=0.0) -> Forecast:

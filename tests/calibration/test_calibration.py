@@ -59,16 +59,16 @@ def test_a_corrected_forecast_holds_the_corrected_paths(whole, history):
     )
     assert made.returns(cumulative=True) == pytest.approx(returns, abs=1e-12)
     assert repair_candles(made.paths)[1] == 0.0
-    assert made.made.calibrated
-    assert "calibrated" in made.made.describe()
+    assert made.metadata.calibrated
+    assert "calibrated" in made.metadata.describe()
     assert (made.history, made.mended) == (forecast.history, forecast.mended)
     assert made.range(0.8).iloc[-1].diff()["high"] > 1.5 * forecast.range(0.8).iloc[-1].diff()["high"]
-    assert not forecast.made.calibrated
+    assert not forecast.metadata.calibrated
 
 
 def test_it_says_what_was_done(whole, history, tmp_path):
     made = whole.apply(toy(history), baseline=walk(history), group="a 1h")
-    told = made.made.details["calibration"]
+    told = made.metadata.details["calibration"]
     assert told["parts"] == list(PARTS)
     assert told["group"] == "a 1h"
     assert told["baseline"] == "walk"
@@ -79,7 +79,7 @@ def test_it_says_what_was_done(whole, history, tmp_path):
     assert "Calibrated (anchor, drift, dispersion, pooling, conformal) on 600 past forecasts" in notes
     assert "Pooled with walk; the model's weight is" in notes
     again = Forecast.load(made.save(tmp_path / "forecast.npz"))
-    assert again.made == made.made
+    assert again.metadata == made.metadata
 
 
 @settings(max_examples=25)
@@ -150,7 +150,7 @@ def test_rows_after_the_origin_change_nothing(whole):
         whole.apply(toy(known, level_error=0.003), baseline=walk(known)) for known in (rows.until(origin), perturbed)
     )
     assert np.array_equal(first.paths, second.paths)
-    assert first.made == second.made
+    assert first.metadata == second.metadata
 
 
 def test_unknown_groups_take_the_pooled_factors_and_say_so(whole, history):
@@ -159,7 +159,7 @@ def test_unknown_groups_take_the_pooled_factors_and_say_so(whole, history):
     assert np.array_equal(unheard.paths, whole.apply(forecast, baseline=baseline).paths)
     assert not np.array_equal(unheard.paths, whole.apply(forecast, baseline=baseline, group="a 1h").paths)
     assert any("doesn't know 'mars 1h'" in note for note in unheard.notes)
-    assert unheard.made.details["calibration"]["group"] is None
+    assert unheard.metadata.details["calibration"]["group"] is None
 
 
 def test_steps_beyond_the_fitted_ones_take_the_last_factors(whole, history):
@@ -173,7 +173,7 @@ def test_steps_beyond_the_fitted_ones_take_the_last_factors(whole, history):
 
 def test_a_missing_level_error_is_said(history):
     forecast = toy(history)
-    silent = replace(forecast, made=forecast.made.with_details(level_error=None))
+    silent = replace(forecast, metadata=forecast.metadata.with_details(level_error=None))
     made = by_hand(("anchor",), anchor=1.0).apply(silent)
     assert np.array_equal(made.paths, forecast.paths)
     assert any("nothing was anchored" in note for note in made.notes)
@@ -209,7 +209,7 @@ def test_at_weight_zero_the_baselines_distribution_comes_out(history):
     made = nothing.apply(forecast, baseline=baseline)
     assert np.sort(made.channel("close"), axis=0) == pytest.approx(np.sort(baseline.channel("close"), axis=0))
     assert nothing.adds_nothing()
-    assert made.made.details["calibration"]["model_adds_nothing"]
+    assert made.metadata.details["calibration"]["model_adds_nothing"]
     assert any("adds nothing" in note for note in made.notes)
     assert "adds nothing" in nothing.describe()
     more = nothing.apply(forecast, baseline=walk(history, samples=199))
@@ -231,7 +231,7 @@ def test_it_describes_itself(whole):
 def test_leading_parts_only(whole, history):
     forecast = toy(history, spread=0.4)
     made = whole.apply(forecast, parts=("drift", "anchor"))
-    assert made.made.details["calibration"]["parts"] == ["anchor", "drift"]
+    assert made.metadata.details["calibration"]["parts"] == ["anchor", "drift"]
     assert not any("Pooled" in note for note in made.notes)
     with pytest.raises(ParameterError, match="from the end"):
         whole.apply(forecast, parts=("dispersion",))
@@ -242,19 +242,19 @@ def test_leading_parts_only(whole, history):
 def test_refuses_other_models_unless_told(whole, history, past):
     forecast = toy(history)
     changed = {
-        "weights": forecast.made.with_details(model={"sha256": "c" * 64}),
-        "tokenizers": forecast.made.with_details(tokenizer={"sha256": "c" * 64}),
-        "sampling": forecast.made.with_details(sampling={"temperature": 0.6, "top_k": 0, "top_p": 0.9}),
-        "models": replace(forecast.made, model="other", details={"level_error": 0.0}),
+        "weights": forecast.metadata.with_details(model={"sha256": "c" * 64}),
+        "tokenizers": forecast.metadata.with_details(tokenizer={"sha256": "c" * 64}),
+        "sampling": forecast.metadata.with_details(sampling={"temperature": 0.6, "top_k": 0, "top_p": 0.9}),
+        "models": replace(forecast.metadata, model="other", details={"level_error": 0.0}),
     }
     for word, made in changed.items():
-        other = replace(forecast, made=made)
+        other = replace(forecast, metadata=made)
         with pytest.raises(ParameterError, match=f"{word} differ"):
             whole.apply(other, baseline=walk(history))
         told = whole.apply(other, baseline=walk(history), other_model=True)
         assert any("fitted for other forecasts" in note for note in told.notes)
-    renamed = replace(forecast, made=replace(forecast.made, model="a copy elsewhere"))
-    assert whole.apply(renamed, baseline=walk(history)).made.calibrated
+    renamed = replace(forecast, metadata=replace(forecast.metadata, model="a copy elsewhere"))
+    assert whole.apply(renamed, baseline=walk(history)).metadata.calibrated
     with pytest.raises(ParameterError, match="weights differ"):
         whole.apply_trials(replace(past, identity=replace(MODEL, sha256="d" * 64)))
 

@@ -352,7 +352,7 @@ def test_calibrated_is_said_wherever_it_is_shown(invoke, checkpoint, candles_csv
     np.testing.assert_allclose(pd.read_csv(long)["model_weight"], weights * 20)
     saved = tmp_path / "all.npz"
     assert invoke(*asked, "-q", "--output", saved).exit_code == 0
-    assert Forecast.load(saved).made.pooled == ("historical-volatility", tuple(weights))
+    assert Forecast.load(saved).metadata.pooled == ("historical-volatility", tuple(weights))
     raw = tmp_path / "raw.csv"
     assert "random-tiny, raw" in invoke(*options, "--output", raw).stdout
     table = pd.read_csv(raw)

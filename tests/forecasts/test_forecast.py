@@ -59,7 +59,7 @@ def test_paths_are_a_read_only_copy():
     closes = np.full((3, 2), 50.0)
     paths = np.stack([closes] * 4 + [closes * 0] * 2, axis=-1)
     made = forecast(closes)
-    kept = Forecast(paths, made.timestamps, made.history, made.made)
+    kept = Forecast(paths, made.timestamps, made.history, made.metadata)
     paths[:] = 1
     assert kept.paths[0, 0, 0] == 50.0
     with pytest.raises(ValueError, match="read-only"):
@@ -189,7 +189,7 @@ def test_few_paths_say_so(ladder):
 
 def test_simulated_history_makes_the_forecast_simulated(ladder):
     assert not ladder.simulated
-    assert forecast([[9.0]], made=ForecastMetadata("toy", simulated=True)).simulated
+    assert forecast([[9.0]], metadata=ForecastMetadata("toy", simulated=True)).simulated
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_wrong_questions_get_one_sentence(ladder, ask, word):
 
 
 def test_refuses_what_is_no_forecast(ladder):
-    good, times, past, made = ladder.paths, ladder.timestamps, ladder.history, ladder.made
+    good, times, past, made = ladder.paths, ladder.timestamps, ladder.history, ladder.metadata
     with pytest.raises(ParameterError, match="shape"):
         Forecast(good[0], times, past, made)
     with pytest.raises(ParameterError, match="timestamps"):

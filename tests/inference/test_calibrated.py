@@ -82,7 +82,7 @@ def history() -> Candles:
 
 
 def same(a: Forecast, b: Forecast) -> bool:
-    return bool((a.paths == b.paths).all()) and a.made.calibrated == b.made.calibrated and a.notes == b.notes
+    return bool((a.paths == b.paths).all()) and a.metadata.calibrated == b.metadata.calibrated and a.notes == b.notes
 
 
 def test_off_is_the_forecast_as_it_was(predictor, history, own, calibration):
@@ -92,8 +92,8 @@ def test_off_is_the_forecast_as_it_was(predictor, history, own, calibration):
         many = predictor.forecast_many({history.symbol: history}, HORIZON, **OPTIONS, calibration=off)
         assert same(one, raw)
         assert same(many[history.symbol], raw)
-    assert not raw.made.calibrated
-    assert "calibration" not in raw.made.details
+    assert not raw.metadata.calibrated
+    assert "calibration" not in raw.metadata.details
     other = predictor.forecast(history, HORIZON, **OPTIONS, calibration=replace(calibration, parts=(), curves={}))
     assert same(other, raw)
 
@@ -105,7 +105,7 @@ def test_one_argument_in_all_its_forms_gives_one_forecast(predictor, history, ow
         for choice in (True, own, str(own), calibration)
     ]
     assert all(same(one, found[0]) for one in found)
-    assert found[0].made.calibrated
+    assert found[0].metadata.calibrated
     assert (found[0].paths[..., 3] != raw.paths[..., 3]).any()
     assert repair_candles(found[0].paths)[1] == 0
     assert predictor.calibration_for(True) == calibration
@@ -116,10 +116,10 @@ def test_how_it_was_corrected_travels_with_it(predictor, history, calibration, t
     forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration)
     loaded = Forecast.load(forecast.save(tmp_path / "one.npz"))
     for one in (forecast, loaded):
-        told = one.made.details["calibration"]
+        told = one.metadata.details["calibration"]
         assert told["parts"] == list(calibration.parts)
         assert told["fitted_on"]["sha256"] == calibration.fitted_on["sha256"]
-        name, weights = one.made.pooled
+        name, weights = one.metadata.pooled
         assert (name, len(weights)) == (BASELINE, HORIZON)
         assert weights == pytest.approx(calibration.curves["pooling"].at(range(1, HORIZON + 1), "crypto 1h"), abs=1e-6)
         assert any(note.startswith("Pooled with") and "weight" in note for note in one.notes)
@@ -195,7 +195,7 @@ def test_the_future_changes_nothing(predictor, calibration):
 def test_the_market_chooses_the_factors(predictor, history, calibration):
     def group(**options):
         forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration, **options)
-        return forecast.made.details["calibration"]["group"], " ".join(forecast.notes)
+        return forecast.metadata.details["calibration"]["group"], " ".join(forecast.notes)
 
     assert group()[0] == "crypto 1h"
     assert "guessed" in group()[1]
@@ -212,14 +212,14 @@ def test_the_market_is_told_from_the_candles_whatever_the_forecast_says_of_its_c
     days = pd.bdate_range("2024-01-02", periods=300, name="timestamps")
     daily = Candles.from_frame(walk(5, rows=300).frame.set_axis(days), symbol="X", interval="1d", calendar="XNYS")
     raw = predictor.forecast(daily, HORIZON, **OPTIONS)
-    silent = replace(raw, made=replace(raw.made, calendar="24/7", calendar_basis="calendar"))
+    silent = replace(raw, metadata=replace(raw.metadata, calendar="24/7", calendar_basis="calendar"))
     assert any("'us_equity 1d'" in note for note in calibrate_forecast(silent, calibration).notes)
 
 
 def test_a_calendar_without_a_market_takes_the_factors_of_all(predictor, history, calibration):
     short = history.tail(20)
     forecast = predictor.forecast(short, HORIZON, **OPTIONS, calibration=calibration)
-    assert forecast.made.details["calibration"]["group"] is None
+    assert forecast.metadata.details["calibration"]["group"] is None
     assert any("tells no market" in note for note in forecast.notes)
     alone = replace(calibration, fitted_on={**calibration.fitted_on, "groups": {"all": 240}})
     quiet = predictor.forecast(short, HORIZON, **OPTIONS, calibration=alone)
@@ -231,10 +231,10 @@ def test_markets_of_many_are_given_by_name_or_for_all(predictor, history, calibr
     series = {"a": history, "b": history}
     options = {**OPTIONS, "calibration": calibration}
     mixed = predictor.forecast_many(series, HORIZON, **options, market={"b": "fx"})
-    groups = [one.made.details["calibration"]["group"] for one in mixed.values()]
+    groups = [one.metadata.details["calibration"]["group"] for one in mixed.values()]
     assert groups == ["crypto 1h", "fx 1h"]
     alike = predictor.forecast_many(series, HORIZON, **options, market="fx")
-    assert {one.made.details["calibration"]["group"] for one in alike.values()} == {"fx 1h"}
+    assert {one.metadata.details["calibration"]["group"] for one in alike.values()} == {"fx 1h"}
     with pytest.raises(ParameterError, match="is a market for 'c'"):
         predictor.forecast_many(series, HORIZON, **options, market={"c": "fx"})
 
@@ -243,13 +243,13 @@ def test_markets_of_many_are_given_by_name_or_for_all(predictor, history, calibr
 @given(st.text(max_size=30))
 def test_any_word_may_be_called_a_market(predictor, calibration, market):
     forecast = predictor.forecast(walk(5, rows=60), 2, samples=2, seed=1, calibration=calibration, market=market)
-    assert forecast.made.calibrated
+    assert forecast.metadata.calibrated
 
 
 def test_a_history_too_short_for_the_baseline_is_not_pooled(predictor, history, calibration):
     forecast = predictor.forecast(history.tail(2), HORIZON, **OPTIONS, calibration=calibration)
-    assert forecast.made.details["calibration"]["parts"] == ["anchor", "drift", "dispersion"]
-    assert forecast.made.pooled is None
+    assert forecast.metadata.details["calibration"]["parts"] == ["anchor", "drift", "dispersion"]
+    assert forecast.metadata.pooled is None
     assert any(note.startswith(f"Calibrated without pooling and conformal: {BASELINE}") for note in forecast.notes)
 
 
@@ -299,7 +299,7 @@ def test_other_sampling_is_refused_before_anything_is_decoded(predictor, history
         assert "sampling differs" in refused(predictor, history, calibration, sampling=sampling)
         with pytest.raises(ParameterError, match="sampling differs"):
             predictor.calibration_for(calibration, sampling)
-    assert predictor.forecast(history, HORIZON, samples=50, calibration=calibration).made.calibrated
+    assert predictor.forecast(history, HORIZON, samples=50, calibration=calibration).metadata.calibrated
 
 
 def test_files_and_things_that_are_no_calibration_are_refused(predictor, history, calibration, tmp_path):
@@ -316,7 +316,7 @@ def test_files_and_things_that_are_no_calibration_are_refused(predictor, history
 def test_a_model_is_called_as_its_folder_from_within_too(folder, history, own, monkeypatch):
     monkeypatch.chdir(folder)
     here = KronosPredictor.from_pretrained(".", device="cpu")
-    assert here.forecast(history, 2, samples=2, seed=1, calibration=True).made.model == "random-small"
+    assert here.forecast(history, 2, samples=2, seed=1, calibration=True).metadata.model == "random-small"
 
 
 def test_the_bundled_model_is_corrected_by_its_own_name(history):
@@ -324,5 +324,5 @@ def test_the_bundled_model_is_corrected_by_its_own_name(history):
     past = replace(trials(origins=60, horizon=4, spread=0.5), baseline_name=BASELINE)
     fitted = fit(replace(past, identity=identity_of(ModelForecaster(nano, "nano"))), ["dispersion", "pooling"])
     forecast = nano.forecast(history, 4, samples=10, seed=1, calibration=fitted)
-    assert forecast.made.model == "kronos-nano"
-    assert forecast.made.calibrated
+    assert forecast.metadata.model == "kronos-nano"
+    assert forecast.metadata.calibrated

@@ -88,7 +88,7 @@ def test_forecast_is_valid_and_says_how_it_was_made(predictor: KronosPredictor) 
     assert (v >= 0).all()
     assert (a >= 0).all()
     assert list(forecast.timestamps) == list(pd.date_range(history.end, periods=13, freq="h")[1:])
-    details = forecast.made.details
+    details = forecast.metadata.details
     assert details["seed"] == 7
     assert details["samples"] == 30
     assert details["lookback"] == CONTEXT - 12
@@ -107,7 +107,7 @@ def test_how_far_the_tokenizer_misses_the_last_close_is_said(predictor: KronosPr
         with torch.inference_mode():
             (_, full), *_ = predictor.tokenizer(torch.from_numpy(x).float()[None])
         close = float(full[0, -1, 3]) * (std[3] + 1e-5) + mean[3]
-        error = forecasts[name].made.details["level_error"]
+        error = forecasts[name].metadata.details["level_error"]
         assert error == pytest.approx(np.log(close / used[-1, 3]), abs=1e-4)
         assert abs(error) > 0
 
@@ -120,9 +120,9 @@ def test_no_volume_stays_none(predictor: KronosPredictor) -> None:
 
 def test_a_seed_is_drawn_and_said(predictor: KronosPredictor) -> None:
     first = predictor.forecast(candles(1, 60), 5, samples=3)
-    again = predictor.forecast(candles(1, 60), 5, samples=3, seed=first.made.details["seed"])
+    again = predictor.forecast(candles(1, 60), 5, samples=3, seed=first.metadata.details["seed"])
     np.testing.assert_array_equal(first.paths, again.paths)
-    assert predictor.forecast(candles(1, 60), 5, samples=3).made.details["seed"] != first.made.details["seed"]
+    assert predictor.forecast(candles(1, 60), 5, samples=3).metadata.details["seed"] != first.metadata.details["seed"]
 
 
 @settings(max_examples=25)
@@ -328,7 +328,7 @@ def test_timestamps_may_be_given(predictor: KronosPredictor) -> None:
     times = pd.date_range("2025-01-01", periods=4, freq="D")
     forecast = predictor.forecast(candles(1, 40), 4, samples=2, seed=1, timestamps=times)
     assert list(forecast.timestamps) == list(times)
-    assert forecast.made.calendar_basis == "given"
+    assert forecast.metadata.calendar_basis == "given"
 
 
 @pytest.mark.parametrize(
@@ -456,10 +456,10 @@ def test_changed_weights_claim_no_hash(tmp_path: Path) -> None:
     random_model(3).save_pretrained(tmp_path / "model", context=48, tokenizer="../tokenizer")
     random_tokenizer(3).save_pretrained(tmp_path / "tokenizer")
     predictor = KronosPredictor.from_pretrained(tmp_path, device="cpu")
-    before = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).made
+    before = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).metadata
     with torch.no_grad():
         predictor.model.norm.weight.add_(0.1)
-    after = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).made
+    after = predictor.forecast(candles(1, 40), 4, samples=2, seed=1).metadata
     assert len(before.details["model"]["sha256"]) == 64
     assert after.details["model"]["sha256"] is None
     assert after.model.endswith("(changed)")

@@ -90,7 +90,7 @@ def test_a_forecast_is_what_the_library_makes_and_fits_its_schema(call: Call, de
     assert [step["low_95"] for step in made["steps"]] == pytest.approx(bands["low"].tolist())
     assert made["upside_probability"]["value"] == float(same.upside_probability())
     assert made["value_at_risk_95"] == pytest.approx(same.value_at_risk())
-    assert made["made"]["model_sha256"] == same.made.details["model"]["sha256"]
+    assert made["made"]["model_sha256"] == same.metadata.details["model"]["sha256"]
     assert (made["made"]["seed"], made["made"]["samples"], made["made"]["calibration"]) == (7, 20, None)
     assert made["last_time"] == same.start.isoformat()
     assert any("Only 20 paths" in note for note in made["notes"])

@@ -67,9 +67,9 @@ def test_words_say_how_much_of_a_calibrated_forecast_is_a_baselines():
     raw = make()
     weights = [0.1] * 6 + [0.35] * 6
     told = {"baseline": "garch-t", "factors": {"pooling": weights}}
-    pooled = replace(raw, made=replace(raw.made.with_details(calibration=told), calibrated=True))
+    pooled = replace(raw, metadata=replace(raw.metadata.with_details(calibration=told), calibrated=True))
     assert "calibrated, model's weight 0.10 to 0.35 beside garch-t" in words(plot_forecast(pooled))
-    alone = replace(raw, made=replace(raw.made.with_details(calibration={"baseline": None}), calibrated=True))
+    alone = replace(raw, metadata=replace(raw.metadata.with_details(calibration={"baseline": None}), calibrated=True))
     assert "· calibrated ·" in words(plot_forecast(alone))
 
 
@@ -122,8 +122,8 @@ def test_actual_candles_take_the_place_of_the_path():
 
 def test_simulated_projected_and_mended_are_said():
     made = make()
-    marked = replace(made.made, simulated=True, calendar="XNYS", calendar_basis="projected")
-    text = words(plot_forecast(replace(made, made=marked, mended=0.25)))
+    marked = replace(made.metadata, simulated=True, calendar="XNYS", calendar_basis="projected")
+    text = words(plot_forecast(replace(made, metadata=marked, mended=0.25)))
     assert "SIMULATED" in text
     assert "projected (XNYS)" in text
     assert "25 %" in text
@@ -203,7 +203,7 @@ def test_constant_prices_can_be_drawn():
 
 def test_grid_draws_every_forecast(tmp_path):
     made = make()
-    marked = replace(made, made=replace(made.made, simulated=True))
+    marked = replace(made, metadata=replace(made.metadata, simulated=True))
     figure = plot_many([made, marked, make(samples=3)], path=tmp_path / "g.png")
     assert len(figure.axes) == 3
     assert "SIMULATED" in figure.axes[1].get_title(loc="left")

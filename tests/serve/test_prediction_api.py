@@ -117,13 +117,13 @@ def test_the_numbers_are_those_of_the_forecast_that_the_python_api_makes(asking,
     body, forecast = prediction(asking), made(predictor, BTC)
     told, band = body["prediction"], forecast.range(0.8)
     steps = pd.DataFrame(told["predictions"])
-    assert forecast.made.calibrated
+    assert forecast.metadata.calibrated
     assert told["calibrated"] is True
     assert steps["price"].tolist() == forecast.median()["close"].tolist()
     assert steps["low"].tolist() == band["low"].tolist()
     assert steps["high"].tolist() == band["high"].tolist()
     assert told["price_24h"] == forecast.median()["close"].iloc[-1]
-    assert told["model_name"] == forecast.made.model == "kronos-nano"
+    assert told["model_name"] == forecast.metadata.model == "kronos-nano"
     assert told["notes"] == list(forecast.notes)
 
 
@@ -355,7 +355,7 @@ def test_a_history_too_short_for_the_model_is_answered_by_the_fallback_with_the_
         assert told["model"] == "simple"
         assert str(SHORT) in told["reason"]
         assert "64" in told["reason"]
-        assert told["model_name"] == simple.made.model
+        assert told["model_name"] == simple.metadata.model
         assert told["calibrated"] is False
         assert told["price_24h"] == simple.median()["close"].iloc[-1]
         assert [step["low"] for step in told["predictions"]] == simple.range(0.8)["low"].tolist()

@@ -182,7 +182,7 @@ def test_a_forecast_heeds_the_adapter_merged_or_not(tmp_path: Path, s2_attention
 
     def paths(model: Kronos) -> Tensor:
         made = KronosPredictor(model, tokenizer, "cpu", 48).forecast(random_candles(30), 6, samples=8, seed=1)
-        assert ("changed" in made.made.model) is (model is not base)
+        assert ("changed" in made.metadata.model) is (model is not base)
         return torch.tensor(made.paths)
 
     apart = paths(load_adapter(base, tmp_path / "adapter", merge=False))

@@ -202,7 +202,7 @@ def to_forecast(
         simulated=candles.simulated,
         notes=(*notes, ahead.note) if ahead.note else notes,
     )
-    return Forecast(paths=paths, timestamps=ahead.times, history=candles, made=made)
+    return Forecast(paths=paths, timestamps=ahead.times, history=candles, metadata=made)
 
 
 def _history(candles: Candles) -> dict[str, Any]:

@@ -49,10 +49,10 @@ def calibrate_forecast(forecast: Forecast, calibration: Calibration, *, market: 
             parts = parts[:place]
     group = None if chosen is None else f"{chosen} {forecast.interval}"
     corrected = calibration.apply(forecast, baseline=baseline, group=group, parts=parts)
-    if guessed and corrected.made.calibrated:
-        notes = [*_guess(corrected.made, chosen), *notes]
-    made = replace(corrected.made, notes=(*corrected.made.notes, *notes))
-    return replace(corrected, made=made) if notes else corrected
+    if guessed and corrected.metadata.calibrated:
+        notes = [*_guess(corrected.metadata, chosen), *notes]
+    made = replace(corrected.metadata, notes=(*corrected.metadata.notes, *notes))
+    return replace(corrected, metadata=made) if notes else corrected
 
 
 def _entry(name: str) -> BaselineSpec:
@@ -66,7 +66,7 @@ def _entry(name: str) -> BaselineSpec:
 
 def _baseline(forecast: Forecast, entry: BaselineSpec) -> Forecast:
     """The baseline's forecast of the same origin."""
-    details = forecast.made.details
+    details = forecast.metadata.details
     seed, name = int(details.get("seed") or 0), str(details.get("series", forecast.symbol or ""))
     return entry(
         forecast.history.tail(WINDOW),

@@ -226,12 +226,12 @@ class Calibration:
         chosen = self._chosen(parts)
         if not chosen:
             return forecast
-        if forecast.made.calibrated:
+        if forecast.metadata.calibrated:
             raise ParameterError("This forecast is calibrated already; apply a calibration to raw ones only.")
-        self._check_model(ModelIdentity.of(forecast.made), other_model)
+        self._check_model(ModelIdentity.of(forecast.metadata), other_model)
         pooled = "pooling" in chosen
         if pooled and baseline is not None:
-            self._check_baseline(baseline.made.model)
+            self._check_baseline(baseline.metadata.model)
             _check_same_origin(forecast, baseline)
         error = level_error(forecast)
         returns = self.apply_paths(
@@ -245,11 +245,11 @@ class Calibration:
         if "anchor" in chosen and np.isfinite(error):
             opening = error * float(self.curves["anchor"].at([1], self._known(group))[0])
         made = replace(
-            forecast.made.with_details(calibration=self._details(chosen, group, forecast.horizon)),
+            forecast.metadata.with_details(calibration=self._details(chosen, group, forecast.horizon)),
             calibrated=True,
-            notes=(*forecast.made.notes, *self._notes(forecast, group, chosen)),
+            notes=(*forecast.metadata.notes, *self._notes(forecast, group, chosen)),
         )
-        return replace(forecast, paths=move_candles(forecast, np.asarray(returns), opening), made=made)
+        return replace(forecast, paths=move_candles(forecast, np.asarray(returns), opening), metadata=made)
 
     # Out and in ------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class Calibration:
                 "The calibration's factors lean on other groups' outcomes from after this forecast's origin: not quite "
                 "a fair test of it."
             )
-        difference = self.identity.differs(ModelIdentity.of(forecast.made))
+        difference = self.identity.differs(ModelIdentity.of(forecast.metadata))
         if difference:
             notes.append(f"The calibration was fitted for other forecasts: their {difference}.")
         return tuple(notes)

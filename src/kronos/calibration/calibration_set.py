@@ -125,11 +125,11 @@ class CalibrationSet:
             actual=came,
             sigma=np.array([sigma(one) for one in forecasts]),
             dates=np.concatenate([_times(pd.DatetimeIndex([one.start])) for one in forecasts]),
-            identity=ModelIdentity.of(first.made),
+            identity=ModelIdentity.of(first.metadata),
             group=np.full(len(forecasts), group),
             level_error=np.array([level_error(one) for one in forecasts]),
             baseline=np.stack([one.returns(cumulative=True) for one in baselines]) if baselines else None,
-            baseline_name=_alike(baselines).made.model if baselines else "",
+            baseline_name=_alike(baselines).metadata.model if baselines else "",
             known_at=np.array([_known_at(one, row) for one, row in zip(forecasts, came, strict=True)]),
         )
 
@@ -183,7 +183,7 @@ def sigma(forecast: Forecast) -> float:
 
 def level_error(forecast: Forecast) -> float:
     """By how much the forecast's tokenizer misses the last known close, in logs; NaN if it doesn't say."""
-    found: Mapping[str, Any] = forecast.made.details
+    found: Mapping[str, Any] = forecast.metadata.details
     error = found.get("level_error")
     return float("nan") if error is None else float(error)
 
@@ -196,7 +196,7 @@ def _alike(forecasts: Sequence[Forecast]) -> Forecast:
     for one in forecasts:
         if (one.horizon, one.samples) != (first.horizon, first.samples):
             raise ParameterError("The forecasts to learn from need one horizon and one number of paths.")
-        if difference := ModelIdentity.of(first.made).differs(ModelIdentity.of(one.made)):
+        if difference := ModelIdentity.of(first.metadata).differs(ModelIdentity.of(one.metadata)):
             raise ParameterError(f"The forecasts to learn from need one maker, but their {difference}.")
     return first
 

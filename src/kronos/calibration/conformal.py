@@ -212,9 +212,9 @@ class AdaptiveConformal:
         count = max(outcomes for _, outcomes in self.misses[0])
         told = {"rate": self.rate, "outcomes": count, "corrections": self.corrections().round(6).tolist()}
         note = f"Bands corrected by adaptive conformal inference from {count:,} outcomes."
-        made = forecast.made.with_details(adaptive=told)
+        made = forecast.metadata.with_details(adaptive=told)
         made = replace(made, calibrated=True, notes=(*made.notes, note))
-        return replace(forecast, paths=move_candles(forecast, returns), made=made)
+        return replace(forecast, paths=move_candles(forecast, returns), metadata=made)
 
     def to_dict(self) -> dict[str, Any]:
         """The whole state, ready for JSON."""

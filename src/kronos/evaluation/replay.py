@@ -47,9 +47,9 @@ def score_replay(forecast: Forecast, actual: Candles, raw: Forecast | None = Non
     """
     known = int(actual.index.isin(forecast.timestamps).sum())
     if raw is None:
-        lines = [_line(forecast.made.model, forecast, actual)]
+        lines = [_line(forecast.metadata.model, forecast, actual)]
     else:
-        lines = [_line(f"{one.made.model}, {one.made.state}", one, actual) for one in (forecast, raw)]
+        lines = [_line(f"{one.metadata.model}, {one.metadata.state}", one, actual) for one in (forecast, raw)]
     for name in _beside(forecast):
         try:
             other = BASELINES[name](
@@ -63,7 +63,7 @@ def score_replay(forecast: Forecast, actual: Candles, raw: Forecast | None = Non
 
 def _beside(forecast: Forecast) -> list[str]:
     """The baselines of every replay, and the one that the forecast is pooled with."""
-    pooled = forecast.made.pooled
+    pooled = forecast.metadata.pooled
     return list(dict.fromkeys((*_BESIDE, *(() if pooled is None else pooled[:1]))))
 
 

@@ -280,7 +280,7 @@ def _forecast(
         forecast = made.get(name)
         if forecast is not None:
             returns[row] = _returns(forecast, settings.samples)
-            errors[row] = forecast.made.details.get("level_error") or 0.0
+            errors[row] = forecast.metadata.details.get("level_error") or 0.0
     return returns, errors
 
 
@@ -291,7 +291,7 @@ def _returns(forecast: Forecast, samples: int) -> npt.NDArray[np.float64]:
         return logs
     if len(logs) == 1:
         return np.repeat(logs, samples, axis=0)
-    raise DataError(f"{forecast.made.name} gave {len(logs)} paths, but {samples} were asked for.")
+    raise DataError(f"{forecast.metadata.name} gave {len(logs)} paths, but {samples} were asked for.")
 
 
 def _check_run(plan: Plan, folder: Path, settings: RollingSettings) -> None:

@@ -50,7 +50,7 @@ class Forecast:
         paths: `[S, H, 6]` float64, read-only: valid candles in price units, in the order of `COLUMNS`.
         timestamps: `[H]` times of the future candles, timezone-aware as the history's are.
         history: The candles the forecast continues; its last one is the origin.
-        made: How it was made.
+        metadata: How it was made: model, weights, sampling, data, versions.
         mended: Share (0 to 1) of the sampled candles that were no valid candles before `mend`.
 
     Raises:
@@ -60,7 +60,7 @@ class Forecast:
     paths: FloatArray
     timestamps: pd.DatetimeIndex
     history: Candles
-    made: ForecastMetadata
+    metadata: ForecastMetadata
     mended: float = 0.0
 
     def __post_init__(self) -> None:
@@ -117,18 +117,21 @@ class Forecast:
     @property
     def simulated(self) -> bool:
         """Whether the history or the paths are simulated; every output that shows them says so."""
-        return self.made.simulated or self.history.simulated
+        return self.metadata.simulated or self.history.simulated
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences a reader must know: those of its making, and what few paths cannot tell."""
         if self.samples >= _ENOUGH_PATHS:
-            return self.made.notes
+            return self.metadata.notes
         count = "1 path" if self.samples == 1 else f"{self.samples} paths"
         if self.samples < _FEW_PATHS:
-            return (*self.made.notes, f"Only {count}: quantiles and probabilities are rough.")
+            return (*self.metadata.notes, f"Only {count}: quantiles and probabilities are rough.")
         covered = 100 * (self.samples - 1) / (self.samples + 1)
-        return (*self.made.notes, f"Only {count}: the 95 % band is their whole range, which covers {covered:.0f} %.")
+        return (
+            *self.metadata.notes,
+            f"Only {count}: the 95 % band is their whole range, which covers {covered:.0f} %.",
+        )
 
     def channel(self, column: str) -> FloatArray:
         """All paths of one channel, `[S, H]`.
@@ -374,7 +377,7 @@ class Forecast:
     def __repr__(self) -> str:
         return (
             f"Forecast({self.symbol or 'series'} {self.interval}, {self.horizon} steps × {self.samples} "
-            f"paths after {self.start}, {self.made.describe()})"
+            f"paths after {self.start}, {self.metadata.describe()})"
         )
 
     # Helpers ------------------------------------------------------------

@@ -34,7 +34,7 @@ def save(forecast: Forecast, path: Path) -> Path:
     history = forecast.history
     meta = {
         "format": FORMAT,
-        "made": forecast.made.to_dict(),
+        "made": forecast.metadata.to_dict(),
         "mended": forecast.mended,
         "timestamps": _clock(forecast.timestamps),
         "history": _history_fields(history) | _clock(_times(history)),
@@ -74,7 +74,7 @@ def _assemble(kind: type[Forecast], meta: dict[str, Any], arrays: dict[str, np.n
         paths=arrays["paths"],
         timestamps=_index(arrays["timestamps"], clock["unit"], clock["tz"]),
         history=_history(frame, fields),
-        made=ForecastMetadata.from_dict(meta["made"]),
+        metadata=ForecastMetadata.from_dict(meta["made"]),
         mended=meta["mended"],
     )
 
@@ -94,7 +94,7 @@ def to_dict(forecast: Forecast) -> dict[str, Any]:
         "simulated": forecast.simulated,
         "mended": forecast.mended,
         "notes": list(forecast.notes),
-        "made": forecast.made.to_dict(),
+        "made": forecast.metadata.to_dict(),
         "timestamps": [time.isoformat() for time in forecast.timestamps],
         "mean": forecast.mean().to_dict("list"),
         "median": forecast.median().to_dict("list"),

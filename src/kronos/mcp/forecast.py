@@ -113,14 +113,14 @@ def _answer(made: Forecast, corrections: Calibration | None, actual: Candles | N
         timezone=history.timezone,
         last_time=made.start.isoformat(),
         last_close=number(made.last_close),
-        state="calibrated" if made.made.calibrated else "raw",
+        state="calibrated" if made.metadata.calibrated else "raw",
         steps=_steps(made, actual),
         upside_probability=ProbabilityRow(value=float(chance), low=chance.low, high=chance.high, paths=chance.paths),
         value_at_risk_95=number(made.value_at_risk()),
         expected_shortfall_95=number(made.expected_shortfall()),
         notes=list(made.notes),
         findings=findings_of(history),
-        replay=None if actual is None else _replay(made, actual, raw if made.made.calibrated else None),
+        replay=None if actual is None else _replay(made, actual, raw if made.metadata.calibrated else None),
         made=_making(made, corrections),
     )
 
@@ -158,9 +158,9 @@ def _replay(made: Forecast, actual: Candles, raw: Forecast | None) -> ReplayResu
 
 def _making(made: Forecast, corrections: Calibration | None) -> ForecastProvenance:
     """What makes the same forecast again, of all that is known about its making."""
-    details = made.made.details
+    details = made.metadata.details
     return ForecastProvenance(
-        model=made.made.name,
+        model=made.metadata.name,
         model_sha256=details["model"].get("sha256"),
         tokenizer_sha256=details["tokenizer"].get("sha256"),
         revision=details["model"].get("revision"),
@@ -168,8 +168,8 @@ def _making(made: Forecast, corrections: Calibration | None) -> ForecastProvenan
         samples=details["samples"],
         history_used=details["lookback"],
         history_sha256=details["history"]["sha256"],
-        calibration=corrections.describe() if corrections is not None and made.made.calibrated else None,
-        calendar=made.made.calendar,
+        calibration=corrections.describe() if corrections is not None and made.metadata.calibrated else None,
+        calendar=made.metadata.calendar,
         device=details["device"],
         precision=details["precision"],
         versions=details["versions"],

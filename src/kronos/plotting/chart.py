@@ -226,12 +226,12 @@ def headline(forecast: Forecast) -> str:
     """Symbol (or the file's name) · interval · model."""
     history = forecast.history
     name = history.symbol or (Path(history.source).stem if history.source else "Unnamed series")
-    return f"{name} · {forecast.interval} · {forecast.made.name}"
+    return f"{name} · {forecast.interval} · {forecast.metadata.name}"
 
 
 def _subtitle(forecast: Forecast) -> str:
     """Horizon, number of paths, raw or calibrated, timezone, and a calendar that is only a guess."""
-    made, history = forecast.made, forecast.history
+    made, history = forecast.metadata, forecast.history
     steps = "1 step" if forecast.horizon == 1 else f"{forecast.horizon} steps"
     paths = "1 path" if forecast.samples == 1 else f"{forecast.samples} paths"
     zone = f"times in {history.timezone}" if history.timezone else "times as in the data, timezone unknown"
@@ -334,7 +334,7 @@ def plot_many(
         draw_price(axes, scene, style)
         label_times(axes, scene, style, most=5)
         simulated = " · SIMULATED" if forecast.simulated else ""
-        title = f"{headline(forecast)} · {forecast.made.state} · {forecast.samples} paths{simulated}"
+        title = f"{headline(forecast)} · {forecast.metadata.state} · {forecast.samples} paths{simulated}"
         axes.set_title(legible(title, style), loc="left", parse_math=False, **style.font(10, bold=True))
     if path is not None:
         save_figure(figure, Path(path))

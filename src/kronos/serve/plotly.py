@@ -191,11 +191,11 @@ def _start(last: str) -> dict[str, Any]:
 
 def _title(forecast: Forecast) -> str:
     """What it is, in two lines: symbol, interval, model; then how it was made."""
-    first = " · ".join([forecast.symbol or "Unnamed series", str(forecast.interval), forecast.made.name])
+    first = " · ".join([forecast.symbol or "Unnamed series", str(forecast.interval), forecast.metadata.name])
     steps = "1 step" if forecast.horizon == 1 else f"{forecast.horizon} steps"
     paths = "1 path" if forecast.samples == 1 else f"{forecast.samples} paths"
     zone = f"times in {forecast.history.timezone}" if forecast.history.timezone else "timezone unknown"
-    second = " · ".join([f"{steps} ahead", paths, forecast.made.state, zone])
+    second = " · ".join([f"{steps} ahead", paths, forecast.metadata.state, zone])
     mark = "<b>SIMULATED</b> · " if forecast.simulated else ""
     return f'{mark}{_inert(first)}<br><span style="font-size: 0.8em">{_inert(second)}</span>'
 

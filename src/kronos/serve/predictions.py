@@ -239,11 +239,11 @@ def _prediction(predicted: CachedPrediction, current: float) -> Prediction:
         predictions=steps,
         model="kronos" if predicted.reason is None else "simple",
         reason=predicted.reason,
-        model_name=forecast.made.model,
-        calibrated=forecast.made.calibrated,
+        model_name=forecast.metadata.model,
+        calibrated=forecast.metadata.calibrated,
         band=BAND,
         samples=forecast.samples,
-        seed=forecast.made.details.get("seed"),
+        seed=forecast.metadata.details.get("seed"),
         notes=[*forecast.notes, *([_NO_DIRECTION] if _same(final, current) else [])],
     )
 

@@ -152,7 +152,7 @@ def _finish(
 def _document(answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchRequest) -> dict[str, Any]:
     made, actual = answer.forecast, seen.actual
     kind = "beyond the last candle" if actual is None else "replay of a past window"
-    state = made.made.state
+    state = made.metadata.state
     return {
         "success": True,
         "prediction_type": f"Kronos forecast, {kind}",
@@ -161,7 +161,7 @@ def _document(answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchR
         "actual_data": [] if actual is None else rows(actual.frame),
         "has_comparison": actual is not None,
         "message": _message(made, actual),
-        "model": made.made.model,
+        "model": made.metadata.model,
         "state": state,
         "simulated": made.simulated,
         "lookback": wanted.lookback,
@@ -181,7 +181,7 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _message(made: Forecast, actual: Candles | None) -> str:
     paths = "1 path" if made.samples == 1 else f"{made.samples} paths"
-    first = f"Forecast of {made.horizon} candles from {paths}, {made.made.state}"
+    first = f"Forecast of {made.horizon} candles from {paths}, {made.metadata.state}"
     came = "" if actual is None else f", beside {len(actual)} that came"
     warning = " SIMULATED candles: this says nothing about a market." if made.simulated else ""
     return f"{first}{came}.{warning} {' '.join(made.notes)}".strip()

@@ -59,24 +59,24 @@ def table(run: ForecastRun, format_: FormatName) -> pd.DataFrame:
     Every row says its series, model and origin, whether it is simulated, and raw or calibrated; where a forecast is
     pooled with a baseline, also the model's weight at its step.
     """
-    pooled = any(result.forecast.made.pooled for result in run.results)
+    pooled = any(result.forecast.metadata.pooled for result in run.results)
     frames = []
     for result in run.results:
         forecast = result.forecast
         frame = forecast.to_frame(format_)
         frame = frame.reset_index() if format_ == "wide" else frame
         frame.insert(0, "unique_id", result.name)
-        name, simulated = forecast.made.name, forecast.simulated
-        frame = frame.assign(as_of=forecast.start, model=name, simulated=simulated, state=forecast.made.state)
+        name, simulated = forecast.metadata.name, forecast.simulated
+        frame = frame.assign(as_of=forecast.start, model=name, simulated=simulated, state=forecast.metadata.state)
         frames.append(frame.assign(model_weight=_weights(forecast, len(frame))) if pooled else frame)
     joined = pd.concat(frames, ignore_index=True)
-    joined.attrs["kronos"] = {result.name: result.forecast.made.to_dict() for result in run.results}
+    joined.attrs["kronos"] = {result.name: result.forecast.metadata.to_dict() for result in run.results}
     return joined
 
 
 def _weights(forecast: Forecast, rows: int) -> NDArray[np.float64]:
     """The model's weight at each row's step, path after path; 1 where nothing is pooled."""
-    by_step = np.ones(forecast.horizon) if forecast.made.pooled is None else np.array(forecast.made.pooled[1])
+    by_step = np.ones(forecast.horizon) if forecast.metadata.pooled is None else np.array(forecast.metadata.pooled[1])
     return np.resize(by_step, rows)
 
 

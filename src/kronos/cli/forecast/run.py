@@ -188,4 +188,4 @@ def _result(task: SeriesTask, raw: Forecast, calibration: Calibration | None, ma
     from kronos.calibration import calibrate_forecast
 
     forecast = calibrate_forecast(raw, calibration, market=market)
-    return SeriesResult(task.name, forecast, task.actual, raw if forecast.made.calibrated else None)
+    return SeriesResult(task.name, forecast, task.actual, raw if forecast.metadata.calibrated else None)

@@ -90,7 +90,7 @@ def percent(share: float, digits: int = 2) -> Text:
 
 def _header(forecast: Forecast) -> RenderableType:
     """Who, from where, by what."""
-    history, made = forecast.history, forecast.made
+    history, made = forecast.history, forecast.metadata
     title = Text()
     title.append(forecast.symbol or "series", style="bold")
     title.append(f"  {forecast.interval}", style="bold")
@@ -240,7 +240,7 @@ def _fact(value: str, remark: str) -> Text:
 
 def _making(forecast: Forecast, run: ForecastRun) -> list[tuple[str, str]]:
     """What made the forecast, for ``-v``."""
-    details = forecast.made.details
+    details = forecast.metadata.details
     sampling = ", ".join(f"{name} {value:g}" for name, value in details["sampling"].items())
     model, tokenizer = details["model"], details["tokenizer"]
     weights = [f"{one['ref']} {(one['sha256'] or 'unsaved')[:12]}" for one in (model, tokenizer)]

@@ -230,7 +230,9 @@ def forecast_origins(walk: OriginSet, who: Forecaster, question: Question, tally
                 summary = question.summary(made[name])
                 values = np.full((len(plan), *summary.shape), np.nan) if values is None else values
                 values[origin] = summary
-                used += [int(made[name].made.details["lookback"])] if "lookback" in made[name].made.details else []
+                used += (
+                    [int(made[name].metadata.details["lookback"])] if "lookback" in made[name].metadata.details else []
+                )
         tally.add(len(rows))
     return Answers(np.full(len(plan), np.nan) if values is None else values, min(used, default=None))
 

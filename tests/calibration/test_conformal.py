@@ -106,8 +106,8 @@ def test_forecasts_are_moved_as_wholes():
     state, _ = run(AdaptiveConformal(4), stream([2.5] * 100))
     made = state.apply(forecast)
     assert repair_candles(made.paths)[1] == 0
-    assert made.made.calibrated
-    assert made.made.details["adaptive"]["outcomes"] == 100
+    assert made.metadata.calibrated
+    assert made.metadata.details["adaptive"]["outcomes"] == 100
     assert any("adaptive conformal inference from 100 outcomes" in note for note in made.notes)
     order = np.argsort(forecast.channel("close"), axis=0)
     assert (np.diff(np.take_along_axis(made.channel("close"), order, axis=0), axis=0) >= 0).all()

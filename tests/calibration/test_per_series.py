@@ -30,9 +30,9 @@ def test_many_origins_tell_the_dispersion(history):
     assert fitted.parts == ("dispersion",)
     assert factor(fitted) == pytest.approx(2.2, rel=0.25)
     made = fitted.apply(toy(history, spread=0.4))
-    assert made.made.calibrated
-    assert not any("no fair test" in note for note in made.made.notes)
-    assert not any("later steps take" in note for note in made.made.notes)
+    assert made.metadata.calibrated
+    assert not any("no fair test" in note for note in made.metadata.notes)
+    assert not any("later steps take" in note for note in made.metadata.notes)
 
 
 def test_few_origins_tell_little(history):
@@ -61,7 +61,7 @@ def test_it_builds_on_a_fitted_calibration(history, tmp_path):
     assert fitted.curves["conformal q0.9"] == prior.curves["conformal q0.9"]
     assert Calibration.load(fitted.save(tmp_path / "within.json")) == fitted
     made = fitted.apply(toy(history, spread=0.4), baseline=walk(history), group="a")
-    assert made.made.details["calibration"]["group"] == "a"
+    assert made.metadata.details["calibration"]["group"] == "a"
     with pytest.raises(ParameterError, match="weights differ"):
         fit_series(history, forecasts, prior=replace(prior, identity=replace(prior.identity, sha256="f" * 64)))
 

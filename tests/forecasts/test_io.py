@@ -42,7 +42,7 @@ def test_round_trip_is_exact(tmp_path, tz, unit):
     assert np.array_equal(loaded.paths, saved.paths)
     assert not loaded.paths.flags.writeable
     assert loaded.mended == saved.mended
-    assert loaded.made == saved.made
+    assert loaded.metadata == saved.metadata
     assert loaded.timestamps.dtype == saved.timestamps.dtype
     assert loaded.timestamps.tolist() == saved.timestamps.tolist()
     past, twin = saved.history, loaded.history

@@ -22,8 +22,12 @@ def test_candles_are_built_around_the_closes():
     made = from_closes(closes, past, "oracle-9", seed=4, details={"version": "1.2"}, notes=("It peeks.",))
     assert made.channel("close") == pytest.approx(closes, rel=1e-12)
     assert repair_candles(made.paths)[1] == 0.0
-    assert (made.made.model, made.made.kind) == ("oracle-9", "baseline")
-    assert (made.made.details["version"], made.made.details["seed"], made.made.details["samples"]) == ("1.2", 4, 50)
+    assert (made.metadata.model, made.metadata.kind) == ("oracle-9", "baseline")
+    assert (made.metadata.details["version"], made.metadata.details["seed"], made.metadata.details["samples"]) == (
+        "1.2",
+        4,
+        50,
+    )
     assert "It peeks." in made.notes
     body = np.abs(np.log(made.channel("close") / made.channel("open")))
     assert np.median(body) == pytest.approx(

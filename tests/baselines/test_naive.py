@@ -27,7 +27,7 @@ def series(closes, freq="1h"):
 def test_the_drift_is_the_slope_between_the_averages():
     """Means of the last 2 and 4 closes are 104.5 and 103; their centres lie one candle apart."""
     past = series([80, 130, 100, 103, 99, 110])
-    details = moving_average_drift(past, 3, fast=2, slow=4).made.details
+    details = moving_average_drift(past, 3, fast=2, slow=4).metadata.details
     assert details["drift"] == details["slope"] == pytest.approx(np.log(104.5 / 103.0))
     closes = past.frame["close"].to_numpy()
     assert details["sigma"] == pytest.approx(np.diff(np.log(closes)).std(ddof=1))
@@ -37,7 +37,7 @@ def test_a_trend_in_noise_is_found():
     rng = np.random.default_rng(8)
     trend = 0.0007
     found = [
-        moving_average_drift(market(trend + rng.normal(0, 0.01, 70)), 1, samples=1).made.details["slope"]
+        moving_average_drift(market(trend + rng.normal(0, 0.01, 70)), 1, samples=1).metadata.details["slope"]
         for _ in range(300)
     ]
     # Without a trend the slope has the standard deviation from which the cap is reasoned: 2 σ / √(3 slow).
@@ -48,7 +48,7 @@ def test_a_trend_in_noise_is_found():
 def test_paths_follow_the_drift_with_the_bands_of_a_random_walk():
     past = make(200, sigma=0.02, seed=3)
     made = moving_average_drift(past, 16, samples=4000, seed=2)
-    details, steps = made.made.details, made.returns()
+    details, steps = made.metadata.details, made.returns()
     assert abs(details["drift"]) > 0
     assert steps.std() == pytest.approx(details["sigma"], rel=0.02)
     total = made.returns(cumulative=True)[:, -1]
@@ -63,7 +63,7 @@ def test_a_spike_is_not_prolonged(direction):
     """A jump of 40 % twelve candles ago would go on by 2 % a candle; it goes on by σ / √48."""
     returns = np.random.default_rng(4).normal(0, 0.001, 80)
     returns[-12] = direction * 0.4
-    details = moving_average_drift(market(returns), 24).made.details
+    details = moving_average_drift(market(returns), 24).metadata.details
     assert abs(details["slope"]) > 0.015
     assert details["drift"] == pytest.approx(direction * details["sigma"] / np.sqrt(48))
     assert 24 * abs(details["drift"]) < 0.5 * 0.4
@@ -96,38 +96,38 @@ def test_first_paths_and_steps_do_not_depend_on_how_many(few, more, short, longe
 def test_the_same_seed_gives_the_same_paths_and_another_others():
     first, again, other = (moving_average_drift(make(), 5, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(first.paths, again.paths)
-    assert first.made == again.made
+    assert first.metadata == again.metadata
     assert not np.array_equal(first.paths, other.paths)
 
 
 def test_it_says_what_it_is_and_stands_in_no_table():
     past = make()
     made = moving_average_drift(past, 12, samples=30, seed=4)
-    assert (made.made.model, made.made.kind, made.mended) == ("moving-average-drift", "baseline", 0.0)
+    assert (made.metadata.model, made.metadata.kind, made.mended) == ("moving-average-drift", "baseline", 0.0)
     assert (made.samples, made.horizon) == (30, 12)
     assert made.timestamps[0] == past.end + pd.Timedelta(hours=1)
     assert repair_candles(made.paths)[1] == 0.0
-    assert "no measured edge" in made.made.notes[0]
-    assert not any("averages are" in note or "returns" in note for note in made.made.notes)
-    told = json.loads(json.dumps(made.made.to_dict(), allow_nan=False))["details"]
+    assert "no measured edge" in made.metadata.notes[0]
+    assert not any("averages are" in note or "returns" in note for note in made.metadata.notes)
+    told = json.loads(json.dumps(made.metadata.to_dict(), allow_nan=False))["details"]
     assert [told[name] for name in ("seed", "fast", "slow", "window")] == [4, 12, 48, 64]
     assert "moving-average-drift" not in BASELINES
 
 
 def test_short_histories_shrink_the_averages_and_say_so():
     made = moving_average_drift(make(20), 3, samples=50)
-    assert [made.made.details[name] for name in ("fast", "slow")] == [5, 20]
+    assert [made.metadata.details[name] for name in ("fast", "slow")] == [5, 20]
     assert any("5 and 20 candles" in note for note in made.notes)
     assert any("19 returns" in note for note in made.notes)
     least = moving_average_drift(make(3), 3, samples=50)
-    assert [least.made.details[name] for name in ("fast", "slow")] == [1, 3]
+    assert [least.metadata.details[name] for name in ("fast", "slow")] == [1, 3]
     assert not any("averages are" in note for note in moving_average_drift(make(48), 3, samples=50).notes)
 
 
 def test_prices_that_never_move_stay():
     flat = moving_average_drift(series([5.0] * 90), 4)
     assert flat.paths[..., :4] == pytest.approx(5.0)
-    assert flat.made.details["drift"] == 0.0
+    assert flat.metadata.details["drift"] == 0.0
 
 
 @pytest.mark.parametrize("level", [1e-8, 1e300])
@@ -152,7 +152,9 @@ def test_odd_histories_give_valid_candles_or_a_sentence(past):
             assert str(error).endswith(".")  # noqa: PT017
             return
     assert made.paths.shape == (4, 6, 6)
-    assert abs(made.made.details["drift"]) <= made.made.details["sigma"] / np.sqrt(made.made.details["slow"])
+    assert abs(made.metadata.details["drift"]) <= made.metadata.details["sigma"] / np.sqrt(
+        made.metadata.details["slow"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_simulation_draws_past_shocks_at_todays_volatility():
     shocks = returns / sigmas
     shocks -= shocks.mean()
     made = filtered_historical_simulation(past, 5, samples=400)
-    assert made.made.details["sigma"] == pytest.approx(np.sqrt(variance))
+    assert made.metadata.details["sigma"] == pytest.approx(np.sqrt(variance))
     possible = np.sqrt(variance) * shocks
     first = made.returns()[:, 0]
     assert np.abs(first[:, None] - possible).min(axis=1).max() < 1e-12
@@ -99,7 +99,7 @@ def test_filters_may_be_fitted():
     for name, asymmetric in (("garch", False), ("gjr", True)):
         made = filtered_historical_simulation(past, 6, samples=50, filter=name)
         fit = fit_garch(past, asymmetric=asymmetric)
-        assert made.made.details["fit"]["beta"] == fit.beta
+        assert made.metadata.details["fit"]["beta"] == fit.beta
         again = filtered_historical_simulation(past, 6, samples=50, filter=name, parameters=fit)
         assert np.array_equal(again.paths, made.paths)
     with pytest.raises(ParameterError, match="leave parameters out"):

@@ -143,15 +143,15 @@ def test_the_title_says_what_it_is():
     for word in ("BTC", "1h", "historical-volatility (baseline)", "12 steps", "40 paths", "raw", "UTC"):
         assert word in text
     assert "SIMULATED" not in text
-    assert "SIMULATED" in title(replace(made, made=replace(made.made, simulated=True)))
-    assert "· calibrated ·" in title(replace(made, made=replace(made.made, calibrated=True)))
+    assert "SIMULATED" in title(replace(made, metadata=replace(made.metadata, simulated=True)))
+    assert "· calibrated ·" in title(replace(made, metadata=replace(made.metadata, calibrated=True)))
     assert "1 path " in title(make(samples=1))
     assert "1 step " in title(make(horizon=1))
 
 
 def test_names_are_inert():
     odd = make(symbol='<a href="javascript:alert(1)">A&amp;$x$</a>')
-    odd = replace(odd, made=replace(odd.made, model="<img src=x onerror=alert(1)>"))
+    odd = replace(odd, metadata=replace(odd.metadata, model="<img src=x onerror=alert(1)>"))
     text = json.dumps(plotly_document(odd), ensure_ascii=False)
     for mark in ("<a", "<img", "$", "A&amp;&#"):
         assert mark not in text
