@@ -147,3 +147,60 @@ def test_the_two_commands_and_ci_are_sound():
     assert "kronos forecast --demo --plot" in listed.stdout
     subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT, check=True)
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
+
+
+def modules() -> dict[str, str]:
+    """The source of every module, by its path below src/kronos."""
+    return {str(path.relative_to(SOURCE)): path.read_text("utf-8") for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def test_a_public_class_name_has_one_meaning():
+    places: dict[str, list[str]] = {}
+    for name, text in modules().items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+# Gerunds that are the field's own nouns.
+GERUNDS = {
+    *(
+        "batching",
+        "cleaning",
+        "formatting",
+        "plotting",
+        "preprocessing",
+        "resampling",
+        "rolling",
+        "sampling",
+        "scoring",
+    ),
+    *("model_loading", "config_loading", "training", "typing"),
+}
+
+
+def test_modules_are_nouns():
+    found = {Path(name).stem for name in modules() if re.search(r"ing$", Path(name).stem)}
+    assert found <= GERUNDS
+
+
+# Small on purpose: an entry point, or a registry, type or rule that others import without anything else.
+SHORT = {
+    "__main__.py": "entry point",
+    "errors.py": "exception hierarchy",
+    "progress.py": "progress callbacks, imported everywhere",
+    "typing.py": "array aliases, imported everywhere",
+    "baselines/registry.py": "the names of the baselines, in one list",
+    "calendars/markets.py": "calendar to market, needed by calibration and datasets alike",
+    "inference/registry.py": "published API, imported without the predictor",
+    "training/torchrun.py": "rank and world size, read without torch",
+}
+MODULES, LONGEST, SHORTEST = 240, 500, 60
+
+
+def test_modules_are_neither_crumbs_nor_heaps():
+    sizes = {name: len(text.splitlines()) for name, text in modules().items() if Path(name).name != "__init__.py"}
+    assert len(sizes) <= MODULES
+    assert {name: lines for name, lines in sizes.items() if lines > LONGEST} == {}
+    assert {name for name, lines in sizes.items() if lines < SHORTEST} <= set(SHORT)

@@ -10,24 +10,24 @@ from kronos.atomic import atomic_folder, atomic_path, write_bytes, write_text
 from kronos.errors import KronosError, StorageError
 
 
-def names(folder):
+def file_names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=5000))
-def test_what_is_written_is_read(tmp_path, data):
+def test_written_bytes_are_read_back(tmp_path, data):
     write_bytes(tmp_path / "file", data)
     assert (tmp_path / "file").read_bytes() == data
-    assert names(tmp_path) == ["file"]
+    assert file_names(tmp_path) == ["file"]
 
 
-def test_text_keeps_its_line_ends(tmp_path):
+def test_line_ends_are_unchanged(tmp_path):
     write_text(tmp_path / "a.txt", "é\n\r\n")
     assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa9\n\r\n"
 
 
-def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_failing_blocks_leave_only_the_old_file(tmp_path):
     target = tmp_path / "a.csv"
     write_text(target, "old")
 
@@ -39,7 +39,7 @@ def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError, match="stop"):
         fail()
     assert target.read_text() == "old"
-    assert names(tmp_path) == ["a.csv"]
+    assert file_names(tmp_path) == ["a.csv"]
 
 
 def test_readers_see_the_old_file_until_the_end(tmp_path):
@@ -53,19 +53,19 @@ def test_readers_see_the_old_file_until_the_end(tmp_path):
     assert target.read_text() == "new"
 
 
-def test_missing_folders_are_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     write_text(tmp_path / "a" / "b" / "c.txt", "x")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
 
 
-def test_writing_nothing_is_an_error(tmp_path):
+def test_writing_nothing_raises(tmp_path):
     def nothing():
         with atomic_path(tmp_path / "a"):
             pass
 
     with pytest.raises(StorageError, match="Nothing was written"):
         nothing()
-    assert names(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links as on POSIX")
@@ -81,30 +81,30 @@ def test_permissions_and_links_are_kept(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="umask as on POSIX")
-def test_new_files_get_the_usual_permissions(tmp_path):
+def test_new_files_have_default_permissions(tmp_path):
     (tmp_path / "usual").write_text("x")
     write_text(tmp_path / "ours", "x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_a_folder_in_the_way(tmp_path):
+def test_folders_of_the_same_name_raise(tmp_path):
     with pytest.raises(StorageError, match="a folder of that name"):
         write_text(tmp_path, "x")
 
 
-def test_a_file_where_a_folder_should_be(tmp_path):
+def test_files_in_place_of_a_folder_raise(tmp_path):
     write_text(tmp_path / "file", "x")
     with pytest.raises(StorageError, match="is a file, not a folder"):
         write_text(tmp_path / "file" / "below", "x")
 
 
-def test_a_name_that_is_too_long(tmp_path):
+def test_long_names_raise(tmp_path):
     with pytest.raises(StorageError, match="too long"):
         write_text(tmp_path / ("n" * 300), "x")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_a_full_or_read_only_disk_is_said_in_a_sentence(tmp_path, code):
+def test_full_and_read_only_disks_raise(tmp_path, code):
     def fill():
         with atomic_path(tmp_path / "big.bin") as temporary:
             temporary.write_bytes(b"half")
@@ -112,10 +112,10 @@ def test_a_full_or_read_only_disk_is_said_in_a_sentence(tmp_path, code):
 
     with pytest.raises(StorageError, match=r"Cannot write .*big\.bin: .*\.$"):
         fill()
-    assert names(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
-def test_other_peoples_errors_pass(tmp_path):
+def test_other_errors_pass(tmp_path):
     def read_something_else():
         with atomic_path(tmp_path / "a"):
             (tmp_path / "absent").read_text()
@@ -132,38 +132,38 @@ def fill(target, text, **options):
             raise RuntimeError("stop")
 
 
-def test_a_folder_appears_whole(tmp_path):
+def test_folders_appear_complete(tmp_path):
     fill(tmp_path / "deep" / "data", "new")
     assert (tmp_path / "deep" / "data" / "a.txt").read_text() == "new"
-    assert names(tmp_path / "deep") == ["data"]
+    assert file_names(tmp_path / "deep") == ["data"]
 
 
-def test_a_failing_block_leaves_the_old_folder_and_nothing_else(tmp_path):
+def test_failing_blocks_leave_only_the_old_folder(tmp_path):
     fill(tmp_path / "data", "old")
     with pytest.raises(RuntimeError, match="stop"):
         fill(tmp_path / "data", "half", replace=True)
     assert (tmp_path / "data" / "a.txt").read_text() == "old"
-    assert names(tmp_path) == ["data"]
+    assert file_names(tmp_path) == ["data"]
 
 
-def test_a_folder_is_replaced_only_when_asked(tmp_path):
+def test_folders_are_replaced_on_request_only(tmp_path):
     fill(tmp_path / "data", "old")
-    with pytest.raises(StorageError, match="something of that name exists"):
+    with pytest.raises(StorageError, match="it exists already"):
         fill(tmp_path / "data", "new")
     assert (tmp_path / "data" / "a.txt").read_text() == "old"
     fill(tmp_path / "data", "new", replace=True)
     assert (tmp_path / "data" / "a.txt").read_text() == "new"
-    assert names(tmp_path) == ["data"]
+    assert file_names(tmp_path) == ["data"]
 
 
-def test_a_file_in_the_way_of_a_folder_stays(tmp_path):
+def test_files_are_not_replaced_by_folders(tmp_path):
     write_text(tmp_path / "data", "mine")
     with pytest.raises(StorageError, match="choose another folder"):
         fill(tmp_path / "data", "new", replace=True)
     assert (tmp_path / "data").read_text() == "mine"
 
 
-def test_an_empty_folder_is_no_obstacle(tmp_path):
+def test_empty_folders_are_replaced(tmp_path):
     (tmp_path / "data").mkdir()
     fill(tmp_path / "data", "new")
     assert (tmp_path / "data" / "a.txt").read_text() == "new"

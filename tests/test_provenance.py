@@ -18,30 +18,30 @@ def frame(values=(1.0, 2.0, 3.0), unit="ns", tz=None, name="close"):
     return pd.DataFrame({name: list(values)}, index=index)
 
 
-def test_files_hash_as_everywhere_else(tmp_path):
+def test_file_digests_equal_hashlib(tmp_path):
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_missing_files_raise(tmp_path):
     with pytest.raises(DataError, match="Cannot read"):
         sha256_file(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
-def test_the_resolution_of_the_index_does_not_count(unit):
+def test_the_resolution_of_the_index_does_not_matter(unit):
     assert frame_digest(frame(unit=unit)) == frame_digest(frame())
 
 
-def test_the_layout_in_memory_does_not_count():
+def test_the_memory_layout_does_not_matter():
     values = np.arange(12.0).reshape(4, 3)
-    one = pd.DataFrame(values, columns=list("abc"))
-    other = pd.DataFrame({column: values[:, i].astype("float32") for i, column in enumerate("abc")})
-    assert frame_digest(one) == frame_digest(other) == frame_digest(one.copy(deep=True))
+    first = pd.DataFrame(values, columns=list("abc"))
+    second = pd.DataFrame({column: values[:, i].astype("float32") for i, column in enumerate("abc")})
+    assert frame_digest(first) == frame_digest(second) == frame_digest(first.copy(deep=True))
 
 
 @pytest.mark.parametrize(
-    "other",
+    "second",
     [
         frame((1.0, 2.0, 3.5)),
         frame((1.0, 2.0)),
@@ -54,8 +54,8 @@ def test_the_layout_in_memory_does_not_count():
         frame().astype(str),
     ],
 )
-def test_everything_else_counts(other):
-    assert frame_digest(other) != frame_digest(frame())
+def test_other_changes_change_the_digest(second):
+    assert frame_digest(second) != frame_digest(frame())
 
 
 def test_minus_zero_and_missing_values():
@@ -64,8 +64,8 @@ def test_minus_zero_and_missing_values():
     assert frame_digest(frame((np.nan, 1.0))) != frame_digest(frame((0.0, 1.0)))
 
 
-def test_a_digest_that_stays():
-    """The same in every session and with every version of pandas: results are recognised by it for years."""
+def test_the_digest_is_stable():
+    """Stored results are identified by it, so it must not change with sessions or versions of pandas."""
     assert (
         frame_digest(frame(tz="UTC").assign(name=["a", "b", "ü"]))
         == "9f8756f7d81d32bb84bfa46b831e524edca57e3a5a5faec42fac13d6e1ea9eee"
@@ -76,12 +76,12 @@ def test_a_digest_that_stays():
     st.lists(st.text(max_size=4), min_size=2, max_size=2),
     st.lists(st.text(max_size=4), min_size=2, max_size=2),
 )
-def test_texts_do_not_run_into_each_other(one, other):
-    digests = {frame_digest(pd.DataFrame({"a": texts})) for texts in (one, other)}
-    assert len(digests) == (1 if one == other else 2)
+def test_neighbouring_texts_are_not_confused(first, second):
+    digests = {frame_digest(pd.DataFrame({"a": texts})) for texts in (first, second)}
+    assert len(digests) == (1 if first == second else 2)
 
 
-def test_versions_name_what_results_depend_on():
+def test_versions_of_all_packages():
     found = versions()
     assert found["python"].startswith("3.")
     assert {"kronos", "numpy", "pandas", "torch"} <= found.keys()
@@ -96,6 +96,6 @@ def test_versions_import_nothing():
     assert done.stdout.strip() == "set()"
 
 
-def test_the_time_is_utc_to_the_second():
+def test_now_utc_is_iso_8601_to_the_second():
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", now_utc())
     assert abs(pd.Timestamp(now_utc()) - pd.Timestamp.now(tz="UTC")) < pd.Timedelta(minutes=1)

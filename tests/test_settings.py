@@ -5,7 +5,7 @@ from kronos.settings import Settings, get_settings
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
+def clean_environment(monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.delenv(f"KRONOS_{name.upper()}", raising=False)
 
@@ -16,7 +16,7 @@ def test_defaults():
     assert (settings.offline, settings.precision) == (False, "exact")
 
 
-def test_the_environment_wins_over_defaults_and_the_caller_over_it(monkeypatch):
+def test_precedence_of_defaults_environment_and_arguments(monkeypatch):
     monkeypatch.setenv("KRONOS_MODEL", "kronos-small")
     monkeypatch.setenv("KRONOS_THREADS", "2")
     monkeypatch.setenv("KRONOS_OFFLINE", "true")
@@ -24,7 +24,7 @@ def test_the_environment_wins_over_defaults_and_the_caller_over_it(monkeypatch):
     assert (settings.model, settings.threads, settings.offline) == ("kronos-base", 2, True)
 
 
-def test_nothing_is_remembered(monkeypatch):
+def test_settings_are_not_cached(monkeypatch):
     get_settings()
     monkeypatch.setenv("KRONOS_DEVICE", "cuda:1")
     assert get_settings().device == "cuda:1"
@@ -36,7 +36,7 @@ def test_empty_variables_are_unset(monkeypatch):
     assert get_settings() == Settings()
 
 
-def test_the_cache_may_lie_at_home(monkeypatch, tmp_path):
+def test_home_folders_are_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("KRONOS_CACHE_DIR", "~/weights")
@@ -46,26 +46,28 @@ def test_the_cache_may_lie_at_home(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"), [("THREADS", "0"), ("THREADS", "many"), ("OFFLINE", "perhaps"), ("PRECISION", "half")]
 )
-def test_values_that_cannot_be(monkeypatch, name, value):
+def test_invalid_values_raise(monkeypatch, name, value):
     monkeypatch.setenv(f"KRONOS_{name}", value)
-    with pytest.raises(ParameterError, match=rf"The setting KRONOS_{name} cannot be '{value}': .*\.$") as caught:
+    with pytest.raises(
+        ParameterError, match=rf"Invalid value '{value}' for the setting KRONOS_{name}: .*\.$"
+    ) as caught:
         get_settings()
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_names_get_the_nearest():
+def test_unknown_names_raise_with_the_closest_name():
     with pytest.raises(ParameterError, match="did you mean 'precision'"):
         get_settings({"precison": "fast"})
-    with pytest.raises(ParameterError, match="there are model, device"):
+    with pytest.raises(ParameterError, match="settings are model, device"):
         get_settings({"zzz": 1})
 
 
-def test_a_wrong_argument_is_named_as_it_was_given():
-    with pytest.raises(ParameterError, match="The setting threads cannot be 0"):
+def test_invalid_arguments_are_named_as_given():
+    with pytest.raises(ParameterError, match="Invalid value 0 for the setting threads"):
         get_settings({"threads": 0})
 
 
-def test_how_to_reach_a_source_is_a_nested_setting(monkeypatch):
+def test_nested_settings(monkeypatch):
     monkeypatch.setenv("KRONOS_SOURCES__OKX__BASE_URL", "http://127.0.0.1:8080")
     monkeypatch.setenv("KRONOS_SOURCES__OKX__TIMEOUT", "3")
     okx = get_settings().sources["okx"]
@@ -75,16 +77,16 @@ def test_how_to_reach_a_source_is_a_nested_setting(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("TIMEOUT", "-1", "KRONOS_SOURCES__OKX__TIMEOUT cannot be '-1': input should be greater than 0"),
+        ("TIMEOUT", "-1", "'-1' for the setting KRONOS_SOURCES__OKX__TIMEOUT: input should be greater than 0"),
         ("BASEURL", "http://x", "There is no setting KRONOS_SOURCES__OKX__BASEURL; did you mean 'base_url'"),
     ],
 )
-def test_a_nested_setting_is_named_in_full(monkeypatch, name, value, sentence):
+def test_nested_settings_are_named_in_full(monkeypatch, name, value, sentence):
     monkeypatch.setenv(f"KRONOS_SOURCES__OKX__{name}", value)
     with pytest.raises(ParameterError, match=sentence):
         get_settings()
 
 
-def test_keys_are_not_shown(monkeypatch):
+def test_api_keys_are_hidden(monkeypatch):
     monkeypatch.setenv("KRONOS_SOURCES__OKX__API_KEY", "very-secret")
     assert "very-secret" not in repr(get_settings())

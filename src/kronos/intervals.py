@@ -1,8 +1,7 @@
-"""The interval of a candle: parsed, printed, compared and added to times.
+"""`Interval`: the length of a candle, and the texts that denote one.
 
-An interval is a count and a unit, written the way exchanges write it: ``5m``, ``1h``, ``4h``, ``1d``,
-``1w``, ``1mo``. Months have no fixed length, so arithmetic goes through `Interval.offset`; `Interval.delta`
-is the nominal length.
+An interval is a count and a unit, in the notation of exchanges: ``5m``, ``1h``, ``4h``, ``1d``, ``1w``, ``1mo``. Months
+have no fixed length, so use `Interval.offset` for arithmetic; `Interval.delta` is the nominal length.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _PATTERN = re.compile(r"\s*(\d*)\s*([a-z]+)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A candle's length, for example ``Interval(4, "h")``.
+    """The length of a candle, for example ``Interval(4, "h")``.
 
     Attributes:
-        count: How many units; at least 1.
+        count: Number of units, >= 1.
         unit: ``s``, ``m``, ``h``, ``d``, ``w`` or ``mo``.
     """
 
@@ -49,47 +48,47 @@ class Interval:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ParameterError(f"An interval needs a positive count, not {self.count}.")
+            raise ParameterError(f"Invalid interval count {self.count}: choose at least 1.")
 
     @classmethod
     def parse(cls, text: str | Interval) -> Interval:
-        """Read ``"4h"``, ``"4H"``, ``"15min"``, ``"daily"``, ``"1M"`` (a month: exchanges write it so).
+        """Parse ``"4h"``, ``"4H"``, ``"15min"``, ``"daily"`` or ``"1M"`` (a month, in the notation of exchanges).
 
         Raises:
-            ParameterError: If the text names no interval.
+            ParameterError: If the text is not an interval.
         """
         if isinstance(text, Interval):
             return text
         match = _PATTERN.fullmatch(text)
         if match is None:
-            raise ParameterError(f"'{text}' is no interval; write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
+            raise ParameterError(f"Invalid interval '{text}': write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
         digits, name = match.groups()
-        # A capital M alone is the exchanges' month; every other letter may be in either case.
+        # Exchanges write a month as a capital M; every other unit may be in either case.
         unit: Unit | None = "mo" if name == "M" else _UNITS.get(name.lower().removesuffix("s") or "s")
         if unit is None:
-            raise ParameterError(f"'{text}' is no interval; write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
+            raise ParameterError(f"Invalid interval '{text}': write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
         return cls(int(digits or 1), unit).normalized()
 
     @classmethod
     def from_seconds(cls, seconds: int) -> Interval:
-        """The interval of that many seconds, in its largest whole unit (28 to 31 days are a month).
+        """The interval of this many seconds, in its largest whole unit (28 to 31 days are a month).
 
         Raises:
             ParameterError: If ``seconds`` is below 1.
         """
         if seconds < 1:
-            raise ParameterError(f"An interval lasts at least a second, not {seconds} seconds.")
+            raise ParameterError(f"Invalid interval of {seconds} seconds: choose at least 1 second.")
         if 28 * 86_400 <= seconds <= 31 * 86_400 and seconds % 86_400 == 0:
             return cls(1, "mo")
         return cls(seconds, "s").normalized()
 
     @classmethod
     def from_timeframe(cls, text: str) -> Interval:
-        """Parse a timeframe as configurations and datasets write it: ``4H``, ``1D``, ``15m``, ``1M``.
+        """Parse a timeframe in the notation of configurations and datasets: ``4H``, ``1D``, ``15m``, ``1M``.
 
         Raises:
-            ParameterError: If the text names no interval, if the interval is longer than a year, or if it counts
-                months (``15M``) where minutes must be meant.
+            ParameterError: If the text is not an interval, the interval is longer than a year, or it is a number of
+                months that must be meant as minutes (``15M``).
         """
         if len(text) > 20:
             raise ParameterError(f"Invalid interval '{truncate(text)}': write it like 15m, 4H, 1D or 1M.")
@@ -102,12 +101,12 @@ class Interval:
 
     @property
     def timeframe(self) -> str:
-        """The interval as configurations and datasets write it: ``4H``, ``1D``, ``15m`` (a capital M is a month)."""
+        """The interval in the notation of configurations and datasets: ``4H``, ``1D``, ``15m`` (``1M`` is a month)."""
         text = str(self)
         return text if self.unit in ("s", "m") else text.upper()
 
     def normalized(self) -> Interval:
-        """The same length in its largest whole unit: 60 m is 1 h, 24 h is 1 d, 7 d is 1 w."""
+        """The same length in its largest whole unit: 60m → 1h, 24h → 1d, 7d → 1w."""
         if self.unit == "mo":
             return self
         total = self.count * _SECONDS[self.unit]
@@ -118,19 +117,19 @@ class Interval:
 
     @property
     def seconds(self) -> int:
-        """Nominal length in seconds; a month counts as 30 days."""
+        """Nominal length in seconds; a month has 30 days."""
         return self.count * _SECONDS[self.unit]
 
     @property
     def delta(self) -> pd.Timedelta:
-        """Nominal length; a month counts as 30 days."""
+        """Nominal length; a month has 30 days."""
         import pandas as pd
 
         return pd.Timedelta(seconds=self.seconds)
 
     @property
     def offset(self) -> pd.DateOffset:
-        """What to add to a wall-clock time to reach the next candle's (months keep the day where they can)."""
+        """Offset from one candle's wall-clock time to the next one's; months keep the day of the month if possible."""
         import pandas as pd
 
         if self.unit == "mo":
@@ -141,7 +140,7 @@ class Interval:
 
     @property
     def intraday(self) -> bool:
-        """Whether several candles fit into a day."""
+        """Whether the interval is shorter than a day."""
         return self.seconds < 86_400
 
     def __str__(self) -> str:
@@ -149,15 +148,15 @@ class Interval:
 
 
 def split_timeframes(text: str) -> list[str]:
-    """Timeframes as people list them: ``4H,1D`` or ``4H 1D``."""
+    """Split a list of timeframes: ``4H,1D`` or ``4H 1D``."""
     return [part for part in re.split(r"[\s,;]+", text) if part]
 
 
 def split_symbol(text: str) -> tuple[str, Interval | None]:
-    """A symbol and the timeframe behind its last underscore, if there is one.
+    """Split ``BTC_4H`` into the symbol and the timeframe after its last underscore, if there is one.
 
     Raises:
-        ParameterError: If what is there is an interval that no timeframe can be.
+        ParameterError: If the suffix is an interval but not a valid timeframe.
     """
     symbol, _, suffix = text.rpartition("_")
     if not symbol or not re.fullmatch(r"\d+[A-Za-z]+", suffix):

@@ -1,9 +1,7 @@
-"""What made a result: digests of files and frames, versions, the time.
+"""Provenance of results: digests of files and frames, package versions, timestamps.
 
-- Nothing here imports torch, numpy or pandas on its own account: versions come from the installed packages'
-  metadata.
-- A frame's digest depends on its content alone, not on the pandas version, the index's resolution or memory
-  layout.
+Versions are read from package metadata, without importing torch, numpy or pandas. The digest of a frame depends only on
+its content, not on the pandas version, the resolution of the index or the memory layout.
 """
 
 from __future__ import annotations
@@ -25,13 +23,7 @@ _DISTRIBUTIONS = {"kronos": "kronos-forecast", "numpy": "numpy", "pandas": "pand
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hash a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its SHA-256 in 64 hexadecimal digits.
+    """Compute the SHA-256 of a file, as 64 hexadecimal digits.
 
     Raises:
         DataError: If the file cannot be read.
@@ -41,20 +33,17 @@ def sha256_file(path: str | Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(f"Cannot read {path} to hash it: {reason}; check the path and its rights.") from error
+        raise DataError(f"Cannot read {path}: {reason}; check the path and its permissions.") from error
 
 
 def frame_digest(frame: pd.DataFrame) -> str:
-    """Hash a frame's column names, index and values.
+    """Compute the SHA-256 of a frame's column names, index and values, as 64 hexadecimal digits.
 
-    Times count to the microsecond, with their timezone; numbers as float64 (−0 as 0, every NaN alike);
-    anything else as text.
+    Times are hashed to the microsecond with their timezone, numbers as float64 (−0 as 0, all NaN alike), anything else
+    as text.
 
     Args:
         frame: Any frame. [rows, columns]
-
-    Returns:
-        A SHA-256 in 64 hexadecimal digits, equal for equal content.
     """
     digest = hashlib.sha256()
     _add(digest, repr([str(name) for name in frame.columns]).encode())
@@ -65,7 +54,7 @@ def frame_digest(frame: pd.DataFrame) -> str:
 
 
 def versions() -> dict[str, str]:
-    """List the versions a result depends on: Python, Kronos, numpy, pandas, torch, as far as installed."""
+    """Versions of Python, Kronos, numpy, pandas and torch, as far as they are installed."""
     found = {"python": platform.python_version()}
     for package, distribution in _DISTRIBUTIONS.items():
         try:
@@ -76,18 +65,18 @@ def versions() -> dict[str, str]:
 
 
 def now_utc() -> str:
-    """Tell the time in UTC as ISO 8601 to the second, for example ``2025-03-01T12:00:00Z``."""
+    """The current time in UTC as ISO 8601 to the second, for example ``2025-03-01T12:00:00Z``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _add(digest: hashlib._Hash, part: bytes) -> None:
-    """Add one part with its length before it, so that neighbouring parts cannot run into each other."""
+    """Add a part prefixed by its length, so that neighbouring parts cannot be confused."""
     digest.update(len(part).to_bytes(8, "little"))
     digest.update(part)
 
 
 def _column_bytes(column: pd.Series) -> bytes:
-    """Give a column's canonical bytes: a tag for its kind, then its values."""
+    """Canonical bytes of a column: a tag for its kind, then its values."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
@@ -99,7 +88,7 @@ def _column_bytes(column: pd.Series) -> bytes:
 
 
 def _canonical_floats(values: np.ndarray) -> bytes:
-    """Give little-endian float64 bytes in which −0 is 0 and every NaN has one pattern."""
+    """Little-endian float64 bytes in which −0 is 0 and all NaN have the same pattern."""
     import numpy as np
 
     canonical = np.where(np.isnan(values), np.nan, values + 0.0)

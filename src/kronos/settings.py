@@ -1,16 +1,14 @@
-"""Settings from the environment (``KRONOS_…``), typed and checked.
+"""Settings from environment variables (``KRONOS_…``), typed and validated.
 
-- Priority: defaults < environment < what the caller passes; command-line flags are what the command line
-  passes.
-- Read afresh at each call: nothing is remembered, so a test or a notebook can change the environment.
-- pydantic loads only here; import this module inside the functions that use it.
+Priority: defaults < environment < arguments of the caller (the command line passes its flags). Settings are read again
+at each call, so a test or a notebook can change the environment. This module loads pydantic: import it inside the
+functions that use it.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,42 +24,38 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kronos.errors import ParameterError
+from kronos.formatting import expand_user
 
 
 def _blank_is_unset(value: Any) -> Any:
-    """Treat an empty variable (``KRONOS_DEVICE=``) as one that is not set."""
+    """Treat an empty variable (``KRONOS_DEVICE=``) as unset."""
     return None if isinstance(value, str) and not value.strip() else value
-
-
-def _at_home(path: Path) -> Path:
-    """A path with the home folder for its ``~``; one of nobody's is left as it is, as shells leave it."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises where there is no such user)
 
 
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalCount = Annotated[int | None, Field(ge=1), BeforeValidator(_blank_is_unset)]
 OptionalPath = Annotated[
     Path | None,
-    AfterValidator(lambda path: _at_home(path) if path is not None else None),
+    AfterValidator(lambda path: expand_user(path) if path is not None else None),
     BeforeValidator(_blank_is_unset),
 ]
 
 
 class SourceSettings(BaseModel):
-    """How to reach one source of candles: ``KRONOS_SOURCES__OKX__PROXY=http://127.0.0.1:8080``.
+    """Connection to one source of candles, such as ``KRONOS_SOURCES__OKX__PROXY=http://127.0.0.1:8080``.
 
     Attributes:
         base_url: Scheme and host to use instead of the source's own (a mirror, a gateway, a test server).
-        proxy: HTTP or SOCKS proxy, as a URL; None uses the usual ``HTTPS_PROXY`` variables.
-        timeout: Seconds to wait for one answer.
-        attempts: How often one request is tried before giving up.
-        patience: Seconds after which one request is given up, whatever the attempts left.
-        backoff: Seconds before a request that failed is first repeated; later repetitions wait longer.
-        market: The kind of market that a bare symbol means where an exchange has several.
-        plan: CoinGecko's plan, which decides on its host and on hourly OHLC.
-        api_key: Used when set, never needed; the source's usual variable (``OKX_API_KEY``) serves too.
-        api_secret: As ``api_key``.
-        api_passphrase: As ``api_key``.
+        proxy: URL of an HTTP or SOCKS proxy; None uses the ``HTTPS_PROXY`` variables.
+        timeout: Timeout of one request, in seconds.
+        attempts: Attempts per request.
+        patience: Time limit of one request including its retries, in seconds.
+        backoff: Delay before the first retry, in seconds; later delays are longer.
+        market: Market type of a bare symbol on exchanges with several.
+        plan: CoinGecko plan; it determines the host and whether hourly OHLC is available.
+        api_key: Optional API key; the source's own variable (``OKX_API_KEY``) is read too.
+        api_secret: Optional API secret.
+        api_passphrase: Optional API passphrase.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,32 +74,32 @@ class SourceSettings(BaseModel):
 
 
 class ServeSettings(BaseModel):
-    """How ``kronos serve`` serves: ``KRONOS_SERVE__PORT=8080``. Lists are written with commas.
+    """Settings of ``kronos serve``, such as ``KRONOS_SERVE__PORT=8080``. Lists are separated by commas.
 
     Attributes:
-        host: Address to listen on; beyond this machine only with ``api_keys``.
-        port: 0 takes any that is free.
-        api_keys: Any of these opens the API; empty leaves it open, to this machine alone.
-        allowed_hosts: Names by which clients may call the server, besides this machine's own and ``host``.
-        origins: Web pages' origins that may call it from a browser, such as ``https://charts.example``.
-        data_dir: The folder whose candle files the workbench lists and reads.
-        state_dir: The only folder that the server writes to: uploads and saved results.
-        assets: Symbols of the prediction API; ``BTC=XBT/EUR`` says what the source calls one.
-        quote: What a bare symbol is priced in.
-        interval: Of the prediction API's candles; None for 1h, or the next longer one that the source has.
-        samples: Paths of a prediction.
-        seed: Of a prediction's draws: the same candles always give the same answer.
-        calibrate: Whether predictions are corrected by the calibration that ships with the model, where one does.
-        timeout: Seconds after which a request is given up.
-        queue: Forecasts that may wait; more are turned away with 503.
-        batch: Waiting forecasts that are computed together, at most.
-        requests_per_minute: Of one client; 0 for no limit, None for 600 where keys are needed and no limit elsewhere.
-        work_per_minute: Path-steps (samples × horizon) that one client may have computed; 0 for no limit.
-        streams: Event streams that may be open at once.
-        upload_mb: Largest upload, in 10⁶ bytes.
-        upload_rows: Most rows of a file, however small it is packed.
-        parse_memory_mb: Memory that reading one file may take.
-        parse_seconds: Seconds that reading one file may take.
+        host: Address to listen on; addresses other than this machine's require ``api_keys``.
+        port: Port to listen on; 0 picks a free one.
+        api_keys: Accepted API keys; if empty, the API is open to this machine only.
+        allowed_hosts: Host names that clients may use, in addition to this machine's names and ``host``.
+        origins: Origins of web pages that may call the API from a browser, such as ``https://charts.example``.
+        data_dir: Folder of the candle files that the workbench lists and reads.
+        state_dir: Folder for uploads and saved results; the server writes to no other folder.
+        assets: Symbols of the prediction API; ``BTC=XBT/EUR`` sets the source's symbol for one.
+        quote: Quote currency of symbols that name none.
+        interval: Interval of the prediction API's candles; None for 1h, or the next longer one that the source offers.
+        samples: Sample paths per prediction.
+        seed: Random seed of predictions; the same candles always give the same prediction.
+        calibrate: Whether to apply the calibration that is bundled with the model, if there is one.
+        timeout: Time limit of a request, in seconds.
+        queue: Maximum number of waiting forecasts; further requests get status 503.
+        batch: Maximum number of waiting forecasts to compute together.
+        requests_per_minute: Requests per client and minute; 0 for no limit, None for 600 if API keys are set.
+        work_per_minute: Path-steps (samples × horizon) per client and minute; 0 for no limit.
+        streams: Maximum number of open event streams.
+        upload_mb: Maximum size of an upload, in megabytes (10⁶ bytes).
+        upload_rows: Maximum number of rows of a file.
+        parse_memory_mb: Memory limit for reading one file, in megabytes.
+        parse_seconds: Time limit for reading one file, in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,8 +109,8 @@ class ServeSettings(BaseModel):
     api_keys: SecretStr = SecretStr("")
     allowed_hosts: str = ""
     origins: str = ""
-    data_dir: Annotated[Path, AfterValidator(_at_home)] = Path("data")
-    state_dir: Annotated[Path, AfterValidator(_at_home)] = Path("outputs") / "serve"
+    data_dir: Annotated[Path, AfterValidator(expand_user)] = Path("data")
+    state_dir: Annotated[Path, AfterValidator(expand_user)] = Path("outputs") / "serve"
     assets: str = "BTC,ETH,DOT,SOL,ADA,MATIC,LINK,AVAX"
     quote: str = "USDT"
     interval: OptionalText = None
@@ -135,35 +129,35 @@ class ServeSettings(BaseModel):
     parse_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     @staticmethod
-    def words(text: str) -> tuple[str, ...]:
-        """The parts of a list that is written with commas."""
-        return tuple(word.strip() for word in text.split(",") if word.strip())
+    def split_list(text: str) -> tuple[str, ...]:
+        """Split a comma-separated list."""
+        return tuple(part.strip() for part in text.split(",") if part.strip())
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The API keys in the clear."""
-        return self.words(self.api_keys.get_secret_value())
+        """The API keys in plain text."""
+        return self.split_list(self.api_keys.get_secret_value())
 
 
 class Settings(BaseSettings):
-    """What may be set once for every command and session.
+    """Settings shared by all commands and sessions.
 
     Attributes:
-        model: Zoo name, hub id or folder to use when none is asked for; None means the bundled model.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best there is.
-        tokenizer: Another tokenizer than the one that belongs to ``model``; used by ``kronos serve``.
-        cache_dir: Where downloaded checkpoints lie; None means the hub's own cache (``HF_HOME``).
+        model: Zoo name, hub id or folder of the default model; None uses the bundled model.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; None picks the best one available.
+        tokenizer: Tokenizer for ``kronos serve``, if not the one that ``model`` was trained with.
+        cache_dir: Folder for downloaded checkpoints; None uses the hub's own cache (``HF_HOME``).
         offline: Never use the network.
-        threads: CPU threads to use; None leaves it to torch.
-        precision: ``exact`` (float32) or ``fast`` (bfloat16 where the hardware gains).
-        source: Where candles come from: ``okx``, ``binance``, ``files:FOLDER``, ``simulated`` …; None leaves it to the
-            command.
-        store_dir: Where downloaded candles are kept; None means ``data/candles`` in the working folder.
-        output_dir: The folder in which each prepared dataset gets its own.
-        timeframes: Timeframes of datasets, ``4H,1D``.
-        records_per_tf: Candles of each symbol and timeframe of a dataset.
-        sources: How to reach sources of candles, by their name.
-        serve: How the server serves.
+        threads: CPU threads to use; None leaves the choice to torch.
+        precision: ``exact`` (float32) or ``fast`` (bfloat16 if the hardware gains from it).
+        source: Source of candles: ``okx``, ``binance``, ``files:FOLDER``, ``simulated`` …; None uses the command's
+            default.
+        store_dir: Folder for downloaded candles; None uses ``data/candles`` in the working folder.
+        output_dir: Folder that holds one subfolder for each prepared dataset.
+        timeframes: Timeframes of datasets, such as ``4H,1D``.
+        records_per_tf: Candles per symbol and timeframe of a dataset.
+        sources: Connections to sources of candles, by source name.
+        serve: Settings of the server.
     """
 
     model_config = SettingsConfigDict(
@@ -190,45 +184,41 @@ def get_settings(overrides: Mapping[str, object] | None = None) -> Settings:
     """Read the settings.
 
     Args:
-        overrides: Values that win over the environment, by field name; those that are None do not count.
-
-    Returns:
-        The checked settings.
+        overrides: Values that take precedence over the environment, by field name; None is ignored.
 
     Raises:
-        ParameterError: If a name is unknown (the nearest one is suggested) or a value out of its range.
+        ParameterError: If a name is unknown or a value is out of range.
     """
     given: dict[str, Any] = {name: value for name, value in (overrides or {}).items() if value is not None}
     for name in given:
         if name not in Settings.model_fields:
-            raise ParameterError(_unknown(name))
+            raise ParameterError(_unknown_setting(name, Settings.model_fields, f"'{name}'"))
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise ParameterError(_sentence(error, given)) from error
+        raise ParameterError(_describe(error, given)) from error
     except SettingsError as error:
-        group, one = ("SERVE", "PORT") if '"serve"' in str(error) else ("SOURCES", "OKX__TIMEOUT")
-        mend = f"it has to be JSON, or one variable for each, such as KRONOS_{group}__{one}"
-        raise ParameterError(f"The setting KRONOS_{group} cannot be read: {mend}.") from error
+        group, example = ("SERVE", "PORT") if '"serve"' in str(error) else ("SOURCES", "OKX__TIMEOUT")
+        raise ParameterError(
+            f"The setting KRONOS_{group} cannot be read: it has to be JSON; or set one variable for each value, such "
+            f"as KRONOS_{group}__{example}."
+        ) from error
 
 
-def _unknown(name: str) -> str:
-    """Say that a setting does not exist, and which one may have been meant."""
-    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(Settings.model_fields)}."
-    return f"There is no setting '{name}'; {mend}"
+def _unknown_setting(name: str, fields: Iterable[str], shown: str) -> str:
+    """Message for an unknown setting, with the closest field or all of them."""
+    near = difflib.get_close_matches(name, fields, n=1)
+    fix = f"did you mean '{near[0]}'?" if near else f"the settings are {', '.join(fields)}."
+    return f"There is no setting {shown}; {fix}"
 
 
-def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
-    """Say the first thing that is wrong, by the name under which the user set it."""
+def _describe(error: ValidationError, given: Mapping[str, object]) -> str:
+    """Message for the first error, with the argument or variable that set the value; keys are not shown."""
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]] or ["settings"]
     name = ".".join(loc) if loc[0] in given else f"KRONOS_{'__'.join(loc).upper()}"
     if first["type"] == "extra_forbidden":
-        fields = (ServeSettings if loc[0] == "serve" else SourceSettings).model_fields
-        near = difflib.get_close_matches(loc[-1], fields, n=1)
-        mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(fields)}."
-        return f"There is no setting {name}; {mend}"
+        return _unknown_setting(loc[-1], (ServeSettings if loc[0] == "serve" else SourceSettings).model_fields, name)
     expected = first["msg"][0].lower() + first["msg"][1:]
-    given_as = "what it is" if any(part.startswith("api_") for part in loc) else repr(first["input"])
-    return f"The setting {name} cannot be {given_as}: {expected}."
+    value = "" if any(part.startswith("api_") for part in loc) else f" {first['input']!r}"
+    return f"Invalid value{value} for the setting {name}: {expected}."

@@ -1,4 +1,4 @@
-"""Array aliases shared by the whole package; shapes are stated where the arrays are used."""
+"""Array types shared by the package; shapes are documented where the arrays are used."""
 
 from __future__ import annotations
 
