@@ -1,4 +1,4 @@
-"""Which market candles are from."""
+"""Inference of the market from the calendar."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,16 @@ def market_of(candles):
     return market_of_times(candles.index, candles.interval, candles.calendar)
 
 
-def at(times, interval, calendar=None):
-    """Candles at some times; their prices don't matter."""
+def candles_at(times, interval, calendar=None):
+    """Candles at these times with arbitrary prices."""
     closes = 100 + np.arange(len(times)) % 7
     frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes), index=times)
     return Candles.from_frame(frame, symbol="X", interval=interval, calendar=calendar)
 
 
-def keeping(calendar, interval="1h", rows=600, start="2024-01-02 10:00", zone=None):
+def following(calendar, interval="1h", rows=600, start="2024-01-02 10:00", zone=None):
     first = pd.DatetimeIndex([pd.Timestamp(start, tz=zone)])
-    return at(future_times(first, Interval.parse(interval), rows, calendar).times, interval)
+    return candles_at(future_times(first, Interval.parse(interval), rows, calendar).times, interval)
 
 
 @pytest.mark.parametrize(
@@ -43,27 +43,27 @@ def keeping(calendar, interval="1h", rows=600, start="2024-01-02 10:00", zone=No
         ("XHKG", "1d", "Asia/Hong_Kong", None),
     ],
 )
-def test_the_calendar_that_candles_keep_tells_their_market(calendar, interval, zone, market):
-    assert market_of(keeping(calendar, interval, zone=zone)) == market
+def test_market_is_inferred_from_the_calendar(calendar, interval, zone, market):
+    assert market_of(following(calendar, interval, zone=zone)) == market
 
 
-def test_the_calendar_that_candles_name_wins():
-    hourly = keeping("24/7", zone="UTC")
+def test_given_calendars_take_precedence():
+    hourly = following("24/7", zone="UTC")
     for name, market in {"nasdaq": "us_equity", "XSHE": "cn_ashare", "FX": "fx", "inferred": None}.items():
         assert market_of(replace(hourly, calendar=name)) == market
     with pytest.raises(CalendarError, match="no calendar"):
         market_of(replace(hourly, calendar="nowhere"))
 
 
-def test_a_day_without_a_break_is_no_proof_of_crypto():
-    short = keeping("24/7", "5m", 200, zone="UTC")
+def test_a_day_without_a_break_is_not_crypto():
+    short = following("24/7", "5m", 200, zone="UTC")
     assert market_of(short) is None
     assert market_of(replace(short, calendar="24/7")) == "crypto"
-    assert market_of(keeping("24/7", "1w", 100, zone="UTC")) is None  # a week's candle trades through every weekend
+    assert market_of(following("24/7", "1w", 100, zone="UTC")) is None  # weekly candles show no weekend
 
 
-def test_prices_and_names_don_t_matter():
-    candles = keeping("FX", zone="UTC")
+def test_prices_and_symbols_do_not_matter():
+    candles = following("FX", zone="UTC")
     other = replace(candles, frame=candles.frame * 3, symbol="BTCUSD")
     assert market_of(candles) == market_of(other) == "fx"
 

@@ -1,4 +1,4 @@
-"""Cut real histories anywhere: the predicted stamps are the ones that came."""
+"""Future times of real histories, cut at random positions, equal the actual ones."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import pytest
 from kronos.calendars import future_times
 from kronos.intervals import Interval
 
-# Floors for the share of cuts whose next 16 stamps are all right. What misses: holidays and early closes nobody could
-# know from a pattern, gaps in the data, and the days on which Chinese night sessions were changed or suspended.
+# Minimum shares of cuts whose next 16 times are all correct. The others have holidays and early closes that a pattern
+# cannot show, gaps in the data, or changes and suspensions of Chinese night sessions.
 MARKETS = [
     ("cn_ashare", "15m", 3, 0.99),
     ("cn_futures", "5m", 4, 0.97),
@@ -19,7 +19,7 @@ MARKETS = [
     ("fx", "1d", 3, 0.93),
     ("fx", "5m", 2, 0.93),
     ("commodity_cfd", "1h", 1, 0.85),
-    ("commodity_cfd", "1d", 1, 0.60),  # the source misses a day every few weeks
+    ("commodity_cfd", "1d", 1, 0.60),  # the source lacks a day every few weeks
     ("us_equity", "1d", 4, 0.99),
     ("us_equity", "1h", 3, 0.96),
     ("crypto", "1d", 1, 0.99),
@@ -42,10 +42,10 @@ def hit_rate(index: pd.DatetimeIndex, interval: Interval, cuts: int, seed: int) 
 @pytest.mark.parametrize(("market", "freq", "series", "floor"), MARKETS)
 def test_hit_rate(shared: Path, market: str, freq: str, series: int, floor: float) -> None:
     manifest = pd.read_csv(shared / "data/candles/MANIFEST.csv")
-    chosen = manifest[(manifest.market == market) & (manifest.freq == freq)]
-    picked = chosen.iloc[np.linspace(0, len(chosen) - 1, series).round().astype(int)]
+    of_market = manifest[(manifest.market == market) & (manifest.freq == freq)]
+    selected = of_market.iloc[np.linspace(0, len(of_market) - 1, series).round().astype(int)]
     rates = []
-    for seed, path in enumerate(picked.path):
+    for seed, path in enumerate(selected.path):
         index = pd.DatetimeIndex(pd.read_parquet(shared / "data/candles" / path)["timestamps"])
         rates.append(hit_rate(index, Interval.parse(freq), 40, seed))
-    assert np.mean(rates) >= floor, dict(zip(picked.symbol, rates, strict=True))
+    assert np.mean(rates) >= floor, dict(zip(selected.symbol, rates, strict=True))

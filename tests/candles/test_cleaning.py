@@ -1,4 +1,4 @@
-"""Cleaning: whatever is mended or dropped is reported with its row; too much of it is refused; order doesn't matter."""
+"""Cleaning: dropped and changed rows are reported, too many of them raise, and row order does not matter."""
 
 import dataclasses
 from pathlib import Path
@@ -29,7 +29,7 @@ def finding(candles: Candles, code: str) -> Finding:
     return found
 
 
-def spoilt(column: str, row: int, value: object) -> pd.DataFrame:
+def with_cell(column: str, row: int, value: object) -> pd.DataFrame:
     table = frame()
     table[column] = table[column].astype(object)
     table.loc[row, column] = value
@@ -47,8 +47,8 @@ def spoilt(column: str, row: int, value: object) -> pd.DataFrame:
         ("high", -3, "nonpositive-price"),
     ],
 )
-def test_a_row_that_says_nothing_is_dropped_and_named(tmp_path: Path, column: str, value: object, code: str) -> None:
-    table = spoilt(column, 7, value)
+def test_unusable_rows_are_dropped_and_reported(tmp_path: Path, column: str, value: object, code: str) -> None:
+    table = with_cell(column, 7, value)
     from_frame = read_candles(table)
     assert len(from_frame) == 59
     assert finding(from_frame, code).rows == (7,)
@@ -62,22 +62,22 @@ def test_a_row_that_says_nothing_is_dropped_and_named(tmp_path: Path, column: st
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, np.inf])
-def test_many_bad_rows_are_refused_with_the_first_one_named(value: float) -> None:
+def test_too_many_unusable_rows_raise(value: float) -> None:
     table = frame()
     table.loc[10:20, "close"] = value
-    with pytest.raises(DataError, match=r"11 of 60 rows .* row 10 .* mend the source"):
+    with pytest.raises(DataError, match=r"11 of 60 rows .* row 10 "):
         read_candles(table)
 
 
 def test_unreadable_cells_are_quoted(tmp_path: Path) -> None:
-    assert "'abc'" in finding(read_candles(spoilt("close", 5, "abc")), "unreadable-number").message
+    assert "'abc'" in finding(read_candles(with_cell("close", 5, "abc")), "unreadable-number").message
     table = frame().astype({"high": object})
     table.loc[:30, "high"] = "abc"
-    with pytest.raises(DataError, match="Column high holds 'abc' in row 0"):
+    with pytest.raises(DataError, match="row 0: high 'abc'"):
         read_candles(table)
 
 
-def test_newest_first_is_turned_round() -> None:
+def test_newest_first_is_reversed() -> None:
     candles = read_candles(frame().iloc[::-1])
     assert candles.frame.equals(read_candles(frame()).frame)
     assert finding(candles, "newest-first").severity == "info"
@@ -85,12 +85,12 @@ def test_newest_first_is_turned_round() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(order=st.permutations(range(20)))
-def test_the_order_of_rows_never_matters(order: list[int]) -> None:
+def test_row_order_does_not_matter(order: list[int]) -> None:
     candles = read_candles(frame(20).iloc[order])
     assert candles.frame.equals(read_candles(frame(20)).frame)
 
 
-def test_unsorted_times_are_reported_where_they_go_back() -> None:
+def test_unsorted_times_are_reported() -> None:
     table = frame()
     table = pd.concat([table[:30], table[40:], table[30:40]], ignore_index=True)
     assert finding(read_candles(table), "unsorted-times").rows == (50,)
@@ -105,7 +105,7 @@ def test_duplicate_times() -> None:
     assert candles.frame["close"].iloc[8] == 100.25, "the last of conflicting rows is kept"
 
 
-def test_impossible_ranges_are_mended() -> None:
+def test_invalid_ranges_are_repaired() -> None:
     table = frame()
     table.loc[3, ["high", "low"]] = table.loc[3, ["low", "high"]].tolist()
     table.loc[6, "close"] = 150.0
@@ -118,7 +118,7 @@ def test_impossible_ranges_are_mended() -> None:
     assert candles.frame["high"].iloc[3] == frame()["high"][3]
 
 
-def test_constant_prices_and_idle_volume() -> None:
+def test_constant_prices_and_zero_volume() -> None:
     table = frame()
     table[list(PRICES)] = 5.0
     assert finding(read_candles(table), "constant-prices").severity == "warning"
@@ -135,13 +135,13 @@ def test_constant_prices_and_idle_volume() -> None:
 @pytest.mark.parametrize(
     ("value", "code"), [(-1.0, "negative-volume"), (np.nan, "missing-volume"), (np.inf, "missing-volume")]
 )
-def test_wrong_volume_becomes_zero(value: float, code: str) -> None:
-    candles = read_candles(spoilt("volume", 4, value))
+def test_invalid_volume_becomes_zero(value: float, code: str) -> None:
+    candles = read_candles(with_cell("volume", 4, value))
     assert candles.frame["volume"].iloc[4] == 0
     assert finding(candles, code).rows == (4,)
 
 
-def test_gaps_are_counted_and_not_filled() -> None:
+def test_gaps_are_reported_and_not_filled() -> None:
     candles = read_candles(frame().drop(index=[10, 11, 12, 40]))
     gaps = finding(candles, "gaps")
     assert gaps.count == 2
@@ -149,14 +149,14 @@ def test_gaps_are_counted_and_not_filled() -> None:
     assert len(candles) == 56
 
 
-def test_mixed_intervals_are_refused_in_one_sentence() -> None:
+def test_mixed_intervals_raise() -> None:
     table = frame()
     table.loc[30:, "timestamps"] = pd.date_range("2024-02-01", periods=30, freq="D")
-    with pytest.raises(DataError, match="mix intervals, 1h and 1d"):
+    with pytest.raises(DataError, match="intervals 1h and 1d"):
         read_candles(table)
 
 
-def test_blank_lines_are_skipped_without_shifting_the_count(tmp_path: Path) -> None:
+def test_blank_lines_do_not_shift_line_numbers(tmp_path: Path) -> None:
     text = frame().to_csv(index=False).splitlines()
     text[5:5] = ["", ""]
     text[20] = ",".join([text[20].split(",")[0], *["-5"] * 6])
@@ -183,7 +183,7 @@ def test_slices() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(0, 58), seed=st.integers(0, 99))
-def test_until_drops_everything_after_whatever_comes(cut: int, seed: int) -> None:
+def test_until_is_independent_of_later_rows(cut: int, seed: int) -> None:
     time = frame()["timestamps"][cut]
     other = frame()
     later = other["timestamps"] > time
@@ -199,21 +199,21 @@ def test_until_in_timezones() -> None:
     assert candles.until(pd.Timestamp("2024-01-01 02:00", tz="UTC")).end.hour == 10
     with pytest.raises(ParameterError, match="timezone"):
         read_candles(frame()).until(pd.Timestamp("2024-01-01", tz="UTC"))
-    for wrong in ("soon", "NaT"):
+    for invalid in ("soon", "NaT"):
         with pytest.raises(ParameterError):
-            candles.until(wrong)
+            candles.until(invalid)
 
 
-def test_candles_are_immutable_and_check_themselves() -> None:
+def test_candles_are_immutable_and_validated() -> None:
     candles = read_candles(frame())
     with pytest.raises(dataclasses.FrozenInstanceError):
         candles.symbol = "Y"
-    for wrong in (candles.frame.iloc[::-1], candles.frame[["open"]], candles.frame * -1):
+    for invalid in (candles.frame.iloc[::-1], candles.frame[["open"]], candles.frame * -1):
         with pytest.raises(DataError, match="Candles need"):
-            dataclasses.replace(candles, frame=wrong)
+            dataclasses.replace(candles, frame=invalid)
 
 
-def test_from_frame_is_read_candles() -> None:
+def test_from_frame_equals_read_candles() -> None:
     one = Candles.from_frame(
         frame(), symbol="X", timezone="UTC", interval="1h", calendar="FX", columns={"close": "close"}
     )

@@ -1,4 +1,4 @@
-"""Whatever the bytes or the frame: either candles come out, or one sentence; never another exception."""
+"""Any bytes and frames give either valid candles or one sentence, never another exception."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ from kronos.errors import KronosError
 
 SECONDS = float(os.environ.get("KRONOS_FUZZ_SECONDS", "0"))
 BOUNDED = settings(
-    # About ten examples a second in each of the four tests; `KRONOS_FUZZ_SECONDS` lengthens them together.
+    # About ten examples per second in each of the four tests; `KRONOS_FUZZ_SECONDS` sets the total duration.
     max_examples=max(40, int(10 * SECONDS)),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -84,7 +84,7 @@ def serialised(suffix: str) -> bytes:
 ORIGINALS = {suffix: serialised(suffix) for suffix in (".csv", ".parquet", ".feather", ".gz", ".zip")}
 
 
-def holds(candles: Candles) -> None:
+def check_valid(candles: Candles) -> None:
     frame = candles.frame
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) >= 2
@@ -100,7 +100,7 @@ def holds(candles: Candles) -> None:
     assert times[0] > candles.end
 
 
-def is_one_sentence(message: str) -> None:
+def check_sentence(message: str) -> None:
     assert message.endswith((".", "?"))
     assert "\n" not in message
     assert "Traceback" not in message
@@ -113,9 +113,9 @@ def try_source(source: Path | pd.DataFrame, **options: object) -> None:
             try:
                 result = read(source, **options)
                 for candles in result.values() if isinstance(result, dict) else [result]:
-                    holds(candles)
+                    check_valid(candles)
             except KronosError as error:
-                is_one_sentence(str(error))
+                check_sentence(str(error))
 
 
 @BOUNDED
@@ -197,15 +197,15 @@ COLUMN_VALUES = st.one_of(
     timezone=st.sampled_from([None, "UTC", "Europe/Berlin"]),
 )
 def test_random_frames(columns, prices, rows, as_index, timezone) -> None:
-    chosen = dict(columns)
+    data = dict(columns)
     if prices:
         for name in ("open", "High", "low", "close"):
-            chosen[name] = np.linspace(1, 2, 12)
-    length = min([rows or 12, *(len(v) for v in chosen.values())])
+            data[name] = np.linspace(1, 2, 12)
+    length = min([rows or 12, *(len(v) for v in data.values())])
     try:
-        frame = pd.DataFrame({name: pd.Series(values[:length]) for name, values in chosen.items()})
+        frame = pd.DataFrame({name: pd.Series(values[:length]) for name, values in data.items()})
     except (ValueError, OverflowError, TypeError):
-        return  # pandas itself cannot hold it
+        return  # not a valid frame
     if as_index and len(frame.columns):
         frame = frame.set_index(frame.columns[0])
     try_source(frame, timezone=timezone)

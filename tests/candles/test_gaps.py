@@ -1,4 +1,4 @@
-"""Interval inference: every interval, in every kind of market, with gaps; refusals where there is none."""
+"""Interval inference in all kinds of markets, with gaps; errors if there is no single interval."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def sessions(*clock: str) -> pd.DatetimeIndex:
     gaps=st.lists(st.integers(0, 199), max_size=25),
     zone=st.sampled_from([None, "UTC", "America/New_York"]),
 )
-def test_gaps_change_nothing(freq: str, gaps: list[int], zone: str | None) -> None:
+def test_gaps_do_not_change_the_interval(freq: str, gaps: list[int], zone: str | None) -> None:
     index = pd.date_range("2024-03-01", periods=200, freq=freq, tz=zone).delete(list(set(gaps)))
     assert infer_interval(index).seconds == pd.Timedelta(freq).total_seconds()
 
@@ -45,11 +45,11 @@ def test_gaps_change_nothing(freq: str, gaps: list[int], zone: str | None) -> No
         (pd.date_range("2024-01-01", periods=40, freq="3D"), "3d"),
     ],
 )
-def test_markets(index: pd.DatetimeIndex, expected: str) -> None:
+def test_intervals_of_markets(index: pd.DatetimeIndex, expected: str) -> None:
     assert str(infer_interval(index)) == expected
 
 
-def test_weeks_moved_by_holidays() -> None:
+def test_weeks_shifted_by_holidays() -> None:
     index = pd.date_range("2024-01-05", periods=60, freq="W-FRI").to_series().reset_index(drop=True)
     index[[10, 30, 50]] -= pd.Timedelta(days=1)
     assert str(infer_interval(pd.DatetimeIndex(index))) == "1w"
@@ -62,17 +62,17 @@ def test_weeks_moved_by_holidays() -> None:
         (pd.date_range("2024-01-01", periods=9)[::-1], "increasing"),
         (pd.DatetimeIndex(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum(np.arange(1, 40) * 7),
         "min")), "single interval"), (pd.date_range("2024-01-01", periods=40,
-        freq="h").append(pd.date_range("2024-02-01", periods=40)), "mix intervals"),
+        freq="h").append(pd.date_range("2024-02-01", periods=40)), "intervals 1h and 1d"),
         (pd.date_range("2024-01-01", periods=40, freq="100ms"), "whole seconds"),
         (pd.date_range("2024-01-01", periods=40, freq="7h"), "single interval"),
     ],
 )  # fmt: skip
-def test_refusals(index: pd.DatetimeIndex, word: str) -> None:
+def test_series_without_an_interval_raise(index: pd.DatetimeIndex, word: str) -> None:
     with pytest.raises(DataError, match=word):
         infer_interval(index)
 
 
-def test_every_real_series_has_the_interval_its_source_says(shared: Path) -> None:
+def test_real_series_have_the_interval_of_their_source(shared: Path) -> None:
     manifest = pd.read_csv(shared / "data/candles/MANIFEST.csv")
     for row in manifest[::4].itertuples():
         index = pd.DatetimeIndex(pd.read_parquet(shared / "data/candles" / row.path)["timestamps"])
@@ -87,16 +87,15 @@ def test_days_that_begin_on_sunday_evening_have_no_gaps() -> None:
 
 
 @pytest.mark.parametrize(("freq", "hour"), [("h", 4), ("15min", 23)])
-def test_holes_at_one_time_of_day_are_gaps_where_the_market_never_closes(freq: str, hour: int) -> None:
+def test_missing_candles_at_one_time_of_day_are_gaps_in_a_24_7_market(freq: str, hour: int) -> None:
     index = pd.date_range("2024-01-01", periods=60 * (24 if freq == "h" else 96), freq=freq)
-    holes = [index.get_loc(pd.Timestamp("2024-01-01") + pd.Timedelta(days=d, hours=hour)) for d in (9, 20, 41)]
-    whole = index.delete(holes)
-    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=whole)
+    missing = [index.get_loc(pd.Timestamp("2024-01-01") + pd.Timedelta(days=d, hours=hour)) for d in (9, 20, 41)]
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=index.delete(missing))
     (gaps,) = [finding for finding in Candles.from_frame(table).findings if finding.code == "gaps"]
     assert gaps.count == 3
 
 
-def test_a_daily_pause_is_a_habit() -> None:
+def test_a_daily_pause_is_not_a_gap() -> None:
     index = pd.date_range("2024-01-01", periods=24 * 60, freq="h")
     table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=index[index.hour != 21])
     assert "gaps" not in {finding.code for finding in Candles.from_frame(table).findings}

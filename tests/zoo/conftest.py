@@ -1,4 +1,4 @@
-"""A small checkpoint, and a hub on the loopback that speaks the wire format of the real one."""
+"""A small checkpoint, and a local server with the wire format of the hub."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOKENIZER_CONFIG = {
 
 
 def write_checkpoint(folder: Path, kind: str) -> Path:
-    """Write a checkpoint whose weights are as far as the zoo looks at them."""
+    """Write a checkpoint with the tensors that the zoo examines."""
     folder.mkdir(parents=True)
     config = MODEL_CONFIG if kind == "model" else TOKENIZER_CONFIG
     (folder / "config.json").write_text(json.dumps(config))
@@ -45,7 +45,7 @@ def write_checkpoint(folder: Path, kind: str) -> Path:
 
 @pytest.fixture
 def forecasting_folder(tmp_path: Path) -> Path:
-    """A folder with model/ and tokenizer/ inside."""
+    """A folder with the parts model/ and tokenizer/."""
     for kind in ("model", "tokenizer"):
         write_checkpoint(tmp_path / "checkpoint" / kind, kind)
     return tmp_path / "checkpoint"
@@ -58,19 +58,19 @@ def model_folder(forecasting_folder: Path) -> Path:
 
 @dataclass
 class Repo:
-    """A repository of the loopback hub, and how it misbehaves."""
+    """A repository of the local hub, with faults to simulate."""
 
     files: dict[str, bytes]
     commit: str = "a" * 40
     gated: bool = False
     private: bool = False
-    cut_at: int | None = None  # every answer with more bytes breaks off after so many
-    stall_at: int | None = None  # the same, but the connection stays open in silence
+    cut_at: int | None = None  # close the connection after this many bytes
+    stall_at: int | None = None  # stop sending after this many bytes, with the connection open
 
 
 @dataclass
 class Hub:
-    """The loopback hub: its repositories, and what it was asked for."""
+    """The local hub: its repositories and the requests it has received."""
 
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *args: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
         def do_HEAD(self) -> None:
             self.respond()
@@ -111,9 +111,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
                 self.resolve(found[1], found[2], found[3])
             else:
-                self.refuse(404, "")
+                self.send_error_code(404, "")
 
-        def refuse(self, status: int, code: str) -> None:
+        def send_error_code(self, status: int, code: str) -> None:
             body = json.dumps({"error": code}).encode()
             self.send_response(status)
             if code:
@@ -132,10 +132,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def repo(self, name: str, revision: str | None) -> Repo | None:
             repo = hub.repos.get(name)
             if repo is None or repo.private:
-                self.refuse(401, "RepoNotFound")
+                self.send_error_code(401, "RepoNotFound")
                 return None
             if revision not in (None, "main", repo.commit):
-                self.refuse(404, "RevisionNotFound")
+                self.send_error_code(404, "RevisionNotFound")
                 return None
             return repo
 
@@ -160,9 +160,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if repo is None:
                 return
             if repo.gated:
-                self.refuse(403, "GatedRepo")
+                self.send_error_code(403, "GatedRepo")
             elif file not in repo.files:
-                self.refuse(404, "EntryNotFound")
+                self.send_error_code(404, "EntryNotFound")
             else:
                 self.send_file(repo, repo.files[file])
 
@@ -193,7 +193,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """A hub on the loopback, empty at first."""
+    """An empty local hub."""
     served = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served))
     server.daemon_threads = True
@@ -209,19 +209,19 @@ def hub() -> Iterator[Hub]:
 
 @dataclass(frozen=True)
 class Client:
-    """Runs Python in processes of their own, because the hub's client reads its environment when imported."""
+    """Runs Python in subprocesses, since the hub's client reads its environment at import."""
 
     url: str
     home: Path
 
     def environment(self, **extra: str) -> dict[str, str]:
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("HF_", "KRONOS_")) and "proxy" not in name.lower()
         }
         ours = {"HF_ENDPOINT": self.url, "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1"}
-        return {**kept, **ours, **extra}
+        return {**inherited, **ours, **extra}
 
     def start(self, code: str, **extra: str) -> subprocess.Popen[str]:
         program = "from kronos.errors import CheckpointError\nfrom kronos.zoo import *\n" + textwrap.dedent(code)
@@ -234,14 +234,14 @@ class Client:
         )
 
     def run(self, code: str, **extra: str) -> str:
-        """Run to the end; give what was printed, and fail on a traceback."""
+        """Run a program and return its output; fail on a traceback."""
         process = self.start(code, **extra)
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         return output.strip()
 
-    def refusal(self, call: str, **extra: str) -> str:
-        """Run a call that must raise CheckpointError; give its sentence."""
+    def error_of(self, call: str, **extra: str) -> str:
+        """Run a call that must raise a CheckpointError and return its message."""
         return self.run(
             f"""
             try:
@@ -249,7 +249,7 @@ class Client:
             except CheckpointError as error:
                 print(error)
             else:
-                raise SystemExit("nothing was refused")
+                raise SystemExit("no error was raised")
             """,
             **extra,
         )
@@ -257,7 +257,7 @@ class Client:
 
 @pytest.fixture
 def client(hub: Hub, tmp_path: Path) -> Client:
-    """A client of the loopback hub with an empty cache."""
+    """A client of the local hub with an empty cache."""
     return Client(hub.url, tmp_path / "hf")
 
 

@@ -8,49 +8,49 @@ from pathlib import Path
 import pytest
 
 from kronos.errors import CheckpointError
-from kronos.zoo import DEFAULT_MODEL, Pairing, cached, download, find, read_pairing, resolve_checkpoint
+from kronos.zoo import DEFAULT_MODEL, Pairing, download, find_cached, find_entry, read_pairing, resolve_checkpoint
 from kronos.zoo.catalog import BUNDLED
 
-bundled = pytest.mark.skipif(not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not there yet")
+bundled = pytest.mark.skipif(not (BUNDLED / DEFAULT_MODEL).is_dir(), reason="the bundled model is not installed")
 
 
-def refusal(ref, kind="model"):
+def error_of(ref, kind="model"):
     with pytest.raises(CheckpointError) as caught:
         resolve_checkpoint(ref, kind=kind, local_files_only=True)
     return str(caught.value)
 
 
-def test_a_checkpoints_own_folder(model_folder):
-    located = resolve_checkpoint(model_folder, kind="model")
-    assert located.folder == model_folder
-    assert located.entry is None
-    assert located.revision is None
+def test_folders_with_a_checkpoint(model_folder):
+    checkpoint = resolve_checkpoint(model_folder, kind="model")
+    assert checkpoint.folder == model_folder
+    assert checkpoint.entry is None
+    assert checkpoint.revision is None
 
 
 @pytest.mark.parametrize("kind", ["model", "tokenizer"])
-def test_a_forecasting_folder_gives_the_part_asked_for(forecasting_folder, kind):
+def test_parts_of_forecasting_folders(forecasting_folder, kind):
     assert resolve_checkpoint(str(forecasting_folder), kind=kind).folder == forecasting_folder / kind
 
 
-def test_a_folder_under_the_home_folder(forecasting_folder, monkeypatch):
+def test_home_folders_are_expanded(forecasting_folder, monkeypatch):
     monkeypatch.setenv("HOME", str(forecasting_folder.parent))
     monkeypatch.setenv("USERPROFILE", str(forecasting_folder.parent))
     assert resolve_checkpoint("~/checkpoint/model", kind="model").folder == forecasting_folder / "model"
 
 
-def test_a_folder_with_a_zoo_name_wins_when_it_holds_a_checkpoint(forecasting_folder, monkeypatch):
+def test_folders_with_a_checkpoint_take_precedence_over_zoo_names(forecasting_folder, monkeypatch):
     monkeypatch.chdir(forecasting_folder.parent)
     Path("kronos-small").mkdir()
-    assert "not in the cache" in refusal("kronos-small")
+    assert "not in the cache" in error_of("kronos-small")
     Path("kronos-small").rmdir()
     forecasting_folder.rename(forecasting_folder.with_name("kronos-small"))
     assert resolve_checkpoint("kronos-small", kind="model").folder == Path("kronos-small/model")
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "words"),
     [
-        ("", "give a folder, a hub id"),
+        ("", "pass a folder, a hub id"),
         ("kronos-smal", "did you mean kronos-small?"),
         ("something", "or one of"),
         ("./nowhere", "There is no folder ./nowhere"),
@@ -62,34 +62,34 @@ def test_a_folder_with_a_zoo_name_wins_when_it_holds_a_checkpoint(forecasting_fo
         ("user/na..me--x", "the network is switched off"),
     ],
 )
-def test_references_that_lead_nowhere(ref, said, tmp_path, monkeypatch):
+def test_unknown_references_raise(ref, words, tmp_path, monkeypatch):
     monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path))
-    assert said in refusal(ref)
+    assert words in error_of(ref)
 
 
-def test_a_model_is_no_tokenizer():
-    assert "its tokenizer is kronos-tokenizer-base" in refusal("kronos-small", "tokenizer")
+def test_models_are_not_tokenizers():
+    assert "its tokenizer is kronos-tokenizer-base" in error_of("kronos-small", "tokenizer")
 
 
-@pytest.mark.parametrize(("name", "said"), [("pytorch_model.bin", "pickled"), ("model.safetensors", "is a file")])
-def test_a_file_instead_of_a_folder(tmp_path, name, said):
+@pytest.mark.parametrize(("name", "words"), [("pytorch_model.bin", "pickled"), ("model.safetensors", "is a file")])
+def test_files_instead_of_folders_raise(tmp_path, name, words):
     (tmp_path / name).write_bytes(b"")
-    assert said in refusal(tmp_path / name)
+    assert words in error_of(tmp_path / name)
 
 
-def test_a_folder_beside_decides_the_tokenizer(forecasting_folder):
+def test_the_tokenizer_next_to_a_model_is_used(forecasting_folder):
     pairing = read_pairing(resolve_checkpoint(forecasting_folder, kind="model"))
     assert pairing == Pairing(str(forecasting_folder / "tokenizer"), 512, "published", "guessed")
 
 
-def test_the_record_in_the_checkpoint_wins(forecasting_folder):
+def test_records_take_precedence(forecasting_folder):
     record = {"context": 256, "tokenizer": "../tokenizer", "s2_attention": "causal", "trained_on": "anything"}
     (forecasting_folder / "model" / "kronos.json").write_text(json.dumps(record))
     pairing = read_pairing(resolve_checkpoint(forecasting_folder, kind="model"))
     assert pairing == Pairing(str(forecasting_folder / "tokenizer"), 256, "causal", "recorded")
 
 
-def test_a_recorded_name(model_folder):
+def test_recorded_tokenizer_names(model_folder):
     (model_folder / "kronos.json").write_text('{"tokenizer": "kronos-tokenizer-2k"}')
     assert read_pairing(resolve_checkpoint(model_folder, kind="model")).tokenizer == "kronos-tokenizer-2k"
 
@@ -109,45 +109,45 @@ def test_a_recorded_name(model_folder):
         "{",
     ],
 )
-def test_a_record_that_cannot_be(model_folder, record):
+def test_invalid_records_raise(model_folder, record):
     (model_folder / "kronos.json").write_text(record)
     with pytest.raises(CheckpointError, match=r"kronos\.json"):
         read_pairing(resolve_checkpoint(model_folder, kind="model"))
 
 
-def test_a_recorded_tokenizer_that_is_not_there(checkpoint_writer, tmp_path):
+def test_missing_recorded_tokenizers_raise(checkpoint_writer, tmp_path):
     folder = checkpoint_writer(tmp_path / "mine", "model")
     (folder / "kronos.json").write_text('{"tokenizer": "../absent"}')
-    with pytest.raises(CheckpointError, match="not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         read_pairing(resolve_checkpoint(folder, kind="model"))
 
 
-def test_a_fine_tuned_copy_is_known_by_its_shape(checkpoint_writer, tmp_path):
+def test_fine_tuned_copies_are_paired_by_shape(checkpoint_writer, tmp_path):
     folder = checkpoint_writer(tmp_path / "fine-tuned", "model")
-    (folder / "config.json").write_text(json.dumps(dict(find("kronos-mini").config)))
+    (folder / "config.json").write_text(json.dumps(dict(find_entry("kronos-mini").config)))
     from kronos.zoo import CheckpointRef
 
     pairing = read_pairing(CheckpointRef(folder, "fine-tuned", None, None))
     assert pairing == Pairing("kronos-tokenizer-2k", 2048, "published", "guessed")
 
 
-def test_downloading_a_folder_is_finding_it(forecasting_folder):
-    got = download(str(forecasting_folder))
-    assert [located.folder.name for located in got] == ["model", "tokenizer"]
+def test_download_of_a_folder_resolves_it(forecasting_folder):
+    checkpoints = download(str(forecasting_folder))
+    assert [checkpoint.folder.name for checkpoint in checkpoints] == ["model", "tokenizer"]
 
 
 @bundled
-def test_the_bundled_model_needs_nothing():
+def test_the_bundled_model_works_offline():
     for kind in ("model", "tokenizer"):
-        located = resolve_checkpoint(DEFAULT_MODEL.upper(), kind=kind, local_files_only=True)
-        assert located.entry.kind == kind
+        checkpoint = resolve_checkpoint(DEFAULT_MODEL.upper(), kind=kind, local_files_only=True)
+        assert checkpoint.entry.kind == kind
     assert read_pairing(resolve_checkpoint(DEFAULT_MODEL, kind="model")).context == 256
-    assert cached(find(DEFAULT_MODEL)).size > 0
+    assert find_cached(find_entry(DEFAULT_MODEL)).size > 0
 
 
 @pytest.fixture
 def bundle(forecasting_folder, monkeypatch, tmp_path):
-    """A bundled model of our own making, wherever the real one is."""
+    """A bundled model for tests, in place of the real one."""
     root = tmp_path / "bundled" / DEFAULT_MODEL
     shutil.copytree(forecasting_folder, root)
     record = {"context": 300, "tokenizer": "../tokenizer", "s2_attention": "causal"}
@@ -156,8 +156,8 @@ def bundle(forecasting_folder, monkeypatch, tmp_path):
     return root
 
 
-def test_a_bundled_model_is_had_by_name(bundle):
-    entry = find(DEFAULT_MODEL)
+def test_bundled_models_by_name(bundle):
+    entry = find_entry(DEFAULT_MODEL)
     assert (entry.context, entry.s2_attention, entry.bundled) == (300, "causal", True)
     assert entry.title == "Kronos-nano"
     model = resolve_checkpoint("Kronos-Nano", kind="model", local_files_only=True)
@@ -166,24 +166,24 @@ def test_a_bundled_model_is_had_by_name(bundle):
     for ref in (DEFAULT_MODEL, entry.tokenizer):
         tokenizer = resolve_checkpoint(ref, kind="tokenizer", local_files_only=True)
         assert (tokenizer.folder, tokenizer.entry.name) == (bundle / "tokenizer", entry.tokenizer)
-    assert cached(entry).size == sum(path.stat().st_size for path in (bundle / "model").iterdir())
-    assert [located.kind for located in download(DEFAULT_MODEL)] == ["model", "tokenizer"]
+    assert find_cached(entry).size == sum(path.stat().st_size for path in (bundle / "model").iterdir())
+    assert [checkpoint.kind for checkpoint in download(DEFAULT_MODEL)] == ["model", "tokenizer"]
 
 
-def test_a_bundled_tokenizer_is_no_model(bundle):
-    assert "is a tokenizer, not a model" in refusal(find(DEFAULT_MODEL).tokenizer)
+def test_bundled_tokenizers_are_not_models(bundle):
+    assert "is a tokenizer, not a model" in error_of(find_entry(DEFAULT_MODEL).tokenizer)
 
 
-def test_an_installation_without_the_bundled_model_says_so(monkeypatch, tmp_path):
+def test_missing_bundled_models_raise(monkeypatch, tmp_path):
     monkeypatch.setattr("kronos.zoo.catalog.BUNDLED", tmp_path)
-    assert find(DEFAULT_MODEL) is None
-    assert "install kronos again" in refusal(DEFAULT_MODEL)
+    assert find_entry(DEFAULT_MODEL) is None
+    assert "install kronos again" in error_of(DEFAULT_MODEL)
 
 
-def test_the_hubs_client_and_torch_load_only_when_needed(forecasting_folder):
+def test_imports_are_lazy(forecasting_folder):
     program = (
-        "import sys; from kronos.zoo import catalogue, locate; catalogue();"
-        "locate(sys.argv[1], kind='model');"
+        "import sys; from kronos.zoo import list_checkpoints, resolve_checkpoint; list_checkpoints();"
+        "resolve_checkpoint(sys.argv[1], kind='model');"
         "print(sorted({'torch', 'huggingface_hub', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run(

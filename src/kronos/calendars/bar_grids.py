@@ -1,9 +1,9 @@
-"""Where bars are stamped within a trading day: every convention in use, and which one a history follows.
+"""Conventions for the times of bars within a trading day, and how well each fits a history.
 
-Bars may restart with each session segment (``open``), sit on whole multiples of the interval (``clock``:
-Lean's US hours begin at 09:00), or run through breaks counting only trading time (``running``: Chinese
-hours end at 10:00, 11:15, 14:15, 15:00). They are stamped at their start, at their end, or at both ends (an
-auction has a bar of its own). A night session starts afresh.
+Bars restart with each segment of a session (``open``), lie on whole multiples of the interval (``clock``: hourly bars
+of US stocks from 09:00 in Lean), or count trading time only and run through breaks (``running``: hourly bars of Chinese
+stocks end at 10:00, 11:15, 14:15, 15:00). They are stamped at their start, at their end, or at both ends (if an auction
+has its own bar). Night sessions always restart.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from kronos.calendars.sessions import Hours, TradingSchedule
 from kronos.calendars.timezones import DAY, SECOND, Stamps
+from kronos.typing import IntArray
 
 Align = Literal["open", "clock", "running", "observed"]
 Side = Literal["start", "end", "both"]
@@ -24,12 +24,12 @@ _NIGHT = 20 * 3600 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class BarGrid:
-    """A stamping convention.
+    """A convention for the times of bars.
 
     Attributes:
-        align: What bars are aligned to.
-        side: Which end of a bar its stamp names.
-        clock: Only for ``observed``: the clock times seen, nanoseconds after midnight.
+        align: Alignment of the bars.
+        side: End of a bar at which it is stamped.
+        clock: For ``observed``: times of day in the history, in nanoseconds after midnight.
     """
 
     align: Align
@@ -37,10 +37,10 @@ class BarGrid:
     clock: tuple[int, ...] = ()
 
     @property
-    def words(self) -> str:
-        """How a note says it."""
+    def description(self) -> str:
+        """Description for people."""
         if self.align == "observed":
-            return "whose hours the history does not keep, so bars come at the clock times seen there"
+            return "with the history's own times of day, which differ from the trading hours"
         return {"start": "bars stamped at their start", "end": "bars stamped at their end"}.get(
             self.side, "bars stamped at both ends of a session"
         )
@@ -55,7 +55,7 @@ GRIDS = tuple(
 
 
 def day_stamps(hours: Hours, step: int, grid: BarGrid) -> Stamps:
-    """Stamps of one trading day, nanoseconds after its midnight."""
+    """Stamps of one trading day, in nanoseconds after its midnight."""
     if grid.align == "observed":
         return np.array(grid.clock, dtype=np.int64)
     if grid.align == "running":
@@ -92,34 +92,36 @@ def _sided(starts: Stamps, ends: Stamps, side: Side) -> Stamps:
     return starts if side == "start" else ends
 
 
-def stamps(plan: TradingSchedule, step: int, grid: BarGrid, first: int, last: int) -> Stamps:
+def grid_stamps(schedule: TradingSchedule, step: int, grid: BarGrid, first: int, last: int) -> Stamps:
     """All stamps of a schedule from ``first`` to ``last`` inclusive, increasing.
 
     Args:
-        plan: Trading days and hours.
-        step: The interval, nanoseconds.
-        grid: The stamping convention.
+        schedule: Trading days and hours.
+        step: Interval in nanoseconds.
+        grid: Convention for the times of bars.
         first: Wall-clock nanoseconds.
         last: Wall-clock nanoseconds.
     """
-    low, high = np.searchsorted(plan.dates, np.array([first // DAY - 1, last // DAY + 1]).view("M8[D]"), side="left")
-    dates, kind = plan.dates[low : high + 1], plan.kind[low : high + 1]
+    bounds = np.array([first // DAY - 1, last // DAY + 1]).view("M8[D]")
+    low, high = np.searchsorted(schedule.dates, bounds, side="left")
+    dates, kind = schedule.dates[low : high + 1], schedule.kind[low : high + 1]
     midnight = dates.astype("datetime64[ns]").astype(np.int64)
     parts = [
-        (midnight[kind == k, None] + day_stamps(plan.hours[k], step, grid)[None, :]).ravel() for k in np.unique(kind)
+        (midnight[kind == k, None] + day_stamps(schedule.hours[k], step, grid)[None, :]).ravel()
+        for k in np.unique(kind)
     ]
-    every = np.unique(np.concatenate(parts)) if parts else np.array([], dtype=np.int64)
-    return every[(every >= first) & (every <= last)]
+    stamps = np.unique(np.concatenate(parts)) if parts else np.array([], dtype=np.int64)
+    return stamps[(stamps >= first) & (stamps <= last)]
 
 
 @dataclass(frozen=True, slots=True)
 class GridFit:
-    """How well a grid explains a history: shares between 0 and 1.
+    """How well a grid fits a history, as shares from 0 to 1.
 
     Attributes:
-        on: Of the history's stamps, those on the grid.
-        filled: Of the grid's stamps on days with any data, those in the history.
-        days: Of the grid's days, those with any data.
+        on: Share of the history's stamps that are on the grid.
+        filled: Share of the grid's stamps, on days with data, that are in the history.
+        days: Share of the grid's days that have data.
     """
 
     on: float
@@ -128,12 +130,12 @@ class GridFit:
 
     @property
     def score(self) -> float:
-        """One number to compare grids by."""
+        """Product of the three shares."""
         return self.on * self.filled * self.days
 
 
-def measure(history: Stamps, expected: Stamps) -> GridFit:
-    """Compare a history with the stamps that a grid expects between its first and last one."""
+def fit_days(history: Stamps, expected: Stamps) -> GridFit:
+    """Compare a history with the stamps that a grid expects over the same span, day by day."""
     if not len(expected) or not len(history):
         return GridFit(0.0, 0.0, 0.0)
     hit = np.isin(history, expected, assume_unique=True)
@@ -144,16 +146,16 @@ def measure(history: Stamps, expected: Stamps) -> GridFit:
     return GridFit(float(hit.mean()), min(1.0, filled), days)
 
 
-def measure_all(history: Stamps, expected: Stamps) -> GridFit:
-    """The same for markets that hardly close, where days are no units: all expected stamps count alike."""
+def fit_stamps(history: Stamps, expected: Stamps) -> GridFit:
+    """Compare a history with the expected stamps of a market that hardly closes, where days are not a unit."""
     if not len(expected) or not len(history):
         return GridFit(0.0, 0.0, 0.0)
     hits = float(np.isin(history, expected, assume_unique=True).sum())
     return GridFit(hits / len(history), hits / len(expected), 1.0)
 
 
-def observed(history: Stamps) -> BarGrid:
-    """The clock times that at least half of a history's recent days have."""
+def observed_grid(history: Stamps) -> BarGrid:
+    """The times of day that at least half of a history's days have."""
     clock, counts = np.unique(history % DAY, return_counts=True)
-    usual: npt.NDArray[np.int64] = clock[counts >= 0.5 * np.median(counts)]
+    usual: IntArray = clock[counts >= 0.5 * np.median(counts)]
     return BarGrid("observed", "start", tuple(int(c) for c in usual))

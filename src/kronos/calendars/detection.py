@@ -1,7 +1,7 @@
-"""Which calendar a history follows, told from the history alone.
+"""Detection of the calendar that a history follows, from its times alone.
 
-The best-fitting reading wins, and a named calendar is only guessed if the history really keeps it: clock times,
-breaks and holidays. Otherwise the history's own pattern of weekdays and clock times is taken, and called inferred.
+The candidate that fits best is selected. A named calendar is only detected if the history has its times of day, breaks
+and holidays; otherwise the history's own pattern of weekdays and times of day is used, which is called ``inferred``.
 """
 
 from __future__ import annotations
@@ -18,66 +18,67 @@ from kronos.calendars.candidates import (
     RECENT_DAYS,
     CalendarCandidate,
     best,
-    exchange_days,
-    exchanges,
-    futures,
-    fx_days,
-    fx_week,
-    guess_daily,
-    own_hours,
-    own_or_utc,
-    pattern,
-    periods,
-    sessions,
-    usual_clock,
-    weekdays_seen,
+    candidate_exchanges,
+    detect_daily,
+    exchange_day_candidates,
+    futures_candidates,
+    fx_day_candidate,
+    fx_week_candidates,
+    local_or_utc_clock,
+    observed_hours,
+    pattern_candidate,
+    period_candidate,
+    session_candidates,
+    usual_time_of_day,
+    weekday_candidate,
 )
-from kronos.calendars.recurrence import HOUR, WEEK, DayRecurrence, SessionRecurrence, StepRecurrence, step_of
+from kronos.calendars.recurrence import HOUR, WEEK, DayRecurrence, SessionRecurrence, StepRecurrence, nanoseconds
 from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, ZONE_EXCHANGE
 from kronos.calendars.timezones import DAY, WallClock, local_clock, weekday
 from kronos.intervals import Interval
 
-_RECENT = 4_000  # stamps looked at
+_RECENT = 4_000  # stamps of a history that are examined
 
 
-def guess_calendar(history: pd.DatetimeIndex, interval: Interval) -> str:
-    """The calendar that a history follows: a name, or ``inferred`` if it fits none.
+def infer_calendar(history: pd.DatetimeIndex, interval: Interval) -> str:
+    """Name of the calendar that a history follows, or ``inferred`` if it follows none.
 
     Args:
-        history: Times in increasing order, naive or with a timezone.
-        interval: The candles' interval.
+        history: Times in increasing order, naive or with a timezone. [n]
+        interval: Interval of the candles.
     """
     return detect_calendar(history, interval).name
 
 
 def detect_calendar(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
-    """The best reading of a history among all calendars; see `guess_calendar`."""
+    """The candidate of all calendars that fits a history best; see `infer_calendar`."""
     recent = _recent(history, interval)
     if interval.unit in ("w", "mo"):
-        return periods(recent, interval, None)
-    if _round_the_clock(recent, interval):
-        return _always(recent, interval)
-    return _guess_intraday(recent, interval) if interval.intraday else guess_daily(recent, interval)
+        return period_candidate(recent, interval, None)
+    if _trades_round_the_clock(recent, interval):
+        return _always_open(recent, interval)
+    return _detect_intraday(recent, interval) if interval.intraday else detect_daily(recent, interval)
 
 
-def read_as(name: str, history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
-    """The best reading of a history under a calendar that the caller has named."""
+def fit_calendar(name: str, history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
+    """The candidate of one calendar that fits a history best."""
     recent = _recent(history, interval)
     if name == ALWAYS:
-        return replace(_always(recent, interval), note="")  # what the caller knows needs no proof
+        return replace(_always_open(recent, interval), note="")  # no evidence needed if the caller names the calendar
     if interval.unit in ("w", "mo"):
-        return periods(recent, interval, {FX: ALWAYS, INFERRED: None}.get(name, name))
+        return period_candidate(recent, interval, {FX: ALWAYS, INFERRED: None}.get(name, name))
     if name == INFERRED:
-        return pattern(recent) if interval.intraday else weekdays_seen(recent, interval)
+        return pattern_candidate(recent) if interval.intraday else weekday_candidate(recent, interval)
     if name == FX:
-        return best(fx_week(recent, interval)) if interval.intraday else fx_days(recent, interval)
+        return best(fx_week_candidates(recent, interval)) if interval.intraday else fx_day_candidate(recent, interval)
     if not interval.intraday:
-        return best(exchange_days(name, recent, interval))
-    found = list(futures(recent, interval) if name == FUTURES else sessions(name, recent, interval))
-    reading = best(found) if found else own_hours(name, recent, interval)
-    if reading.fit.on >= 0.9 and reading.fit.filled >= 0.6:
-        return reading
-    return own_hours(name, recent, interval)
+        return best(exchange_day_candidates(name, recent, interval))
+    is_futures = name == FUTURES
+    found = list(futures_candidates(recent, interval) if is_futures else session_candidates(name, recent, interval))
+    candidate = best(found) if found else observed_hours(name, recent, interval)
+    if candidate.fit.on >= 0.9 and candidate.fit.filled >= 0.6:
+        return candidate
+    return observed_hours(name, recent, interval)
 
 
 def _recent(history: pd.DatetimeIndex, interval: Interval) -> pd.DatetimeIndex:
@@ -87,77 +88,76 @@ def _recent(history: pd.DatetimeIndex, interval: Interval) -> pd.DatetimeIndex:
     return recent
 
 
-def _guess_intraday(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
+def _detect_intraday(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
     fitting = []
-    for reading in _candidates(history, interval):
-        fit = reading.fit
-        if fit.score == 1 and reading.name != FX:
-            return reading
+    for candidate in _intraday_candidates(history, interval):
+        fit = candidate.fit
+        if fit.score == 1 and candidate.name != FX:
+            return candidate
         if fit.on >= 0.99 and fit.filled >= 0.9 and fit.days >= 0.8:
-            fitting.append(reading)
+            fitting.append(candidate)
     if not fitting:
-        return pattern(history)
-    chosen, own_pattern = best(fitting), pattern(history)
-    long = history[-1] - history[0] >= pd.Timedelta(WEEK * 3)
-    # Over weeks of data a market with hours of its own (a later Sunday opening, say) shows them.
-    if chosen.name == FX and long and own_pattern.fit.score > chosen.fit.score + 0.003:
-        return own_pattern
-    return chosen
+        return pattern_candidate(history)
+    selected, pattern = best(fitting), pattern_candidate(history)
+    weeks = history[-1] - history[0] >= pd.Timedelta(WEEK * 3)
+    # Markets with hours of their own, such as a later opening on Sundays, show them within a few weeks.
+    if selected.name == FX and weeks and pattern.fit.score > selected.fit.score + 0.003:
+        return pattern
+    return selected
 
 
-def _candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterator[CalendarCandidate]:
+def _intraday_candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterator[CalendarCandidate]:
     if history[-1] - history[0] > pd.Timedelta(days=2):
-        yield from fx_week(history, interval)
-    for name in exchanges(history):
-        yield from sessions(name, history, interval)
-    yield from futures(history, interval)
+        yield from fx_week_candidates(history, interval)
+    for name in candidate_exchanges(history):
+        yield from session_candidates(name, history, interval)
+    yield from futures_candidates(history, interval)
 
 
-def _round_the_clock(history: pd.DatetimeIndex, interval: Interval) -> bool:
-    """Whether most possible stamps are there, weekends included if the history is long enough to have one."""
+def _trades_round_the_clock(history: pd.DatetimeIndex, interval: Interval) -> bool:
+    """Whether most possible stamps exist, including a weekend if the history is long enough to have one."""
     wall = local_clock(history).to_wall(history)
-    step = step_of(interval)
-    every = np.arange(wall[0], wall[-1] + 1, step, dtype=np.int64)
-    if len(every) == len(wall) and str(history.tz) not in ZONE_EXCHANGE and interval.intraday:
-        return True  # no break at all, and no timezone that hints at an exchange
-    if len(every) < 2 or len(wall) < 0.6 * len(every):
+    step = nanoseconds(interval)
+    possible = np.arange(wall[0], wall[-1] + 1, step, dtype=np.int64)
+    if len(possible) == len(wall) and str(history.tz) not in ZONE_EXCHANGE and interval.intraday:
+        return True  # no break at all, and not the timezone of an exchange
+    if len(possible) < 2 or len(wall) < 0.6 * len(possible):
         return False
-    saturdays = int((weekday(every) == 5).sum())
+    saturdays = int((weekday(possible) == 5).sum())
     if saturdays * step >= 12 * HOUR:
         return int((weekday(wall) == 5).sum()) > 0.5 * saturdays
-    # Less than a weekend was seen: an unbroken run longer than any session.
-    return interval.intraday and len(every) * step > 20 * HOUR and len(wall) > 0.9 * len(every)
+    # Shorter than to the weekend: an unbroken run that is longer than any session.
+    return interval.intraday and len(possible) * step > 20 * HOUR and len(wall) > 0.9 * len(possible)
 
 
-def _always(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
+def _always_open(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandidate:
     """A market that never closes."""
-    clock = local_clock(history)
     if interval.unit in ("w", "mo"):
-        return periods(history, interval, ALWAYS)
+        return period_candidate(history, interval, ALWAYS)
     if not interval.intraday:
-        clock = own_or_utc(history)
-        return CalendarCandidate(
-            ALWAYS, clock, DayRecurrence(None, interval.count, usual_clock(clock.to_wall(history))), PERFECT
-        )
+        clock = local_or_utc_clock(history)
+        recurrence = DayRecurrence(None, interval.count, usual_time_of_day(clock.to_wall(history)))
+        return CalendarCandidate(ALWAYS, clock, recurrence, PERFECT)
+    clock = local_clock(history)
     wall = clock.to_wall(history)
-    # Intraday steps are steps of absolute time, whatever summer time does to the wall clock.
+    # Intraday steps are steps of absolute time, unaffected by daylight saving time.
     absolute = clock if history.tz is None else WallClock(index_zone=history.tz, market="UTC")
-    seen = bool((weekday(wall) == 5).any()) or wall[-1] - wall[0] > 7 * DAY
-    note = "" if seen else "no weekend in the history"
-    return CalendarCandidate(ALWAYS, absolute, StepRecurrence(step_of(interval)), PERFECT, note)
+    weekend = bool((weekday(wall) == 5).any()) or wall[-1] - wall[0] > 7 * DAY
+    note = "" if weekend else "no weekend in the history"
+    return CalendarCandidate(ALWAYS, absolute, StepRecurrence(nanoseconds(interval)), PERFECT, note)
 
 
 def detect_stamp_side(history: pd.DatetimeIndex, interval: Interval) -> Literal["open", "close"]:
-    """Tell from a history's clock times whether stamps name the opening or the close.
+    """Detect whether the times of a history are those of a candle's open or close.
 
-    Only sessions tell: a first stamp at 09:45 of a market that opens at 09:30 is the close of a 15-minute candle. Where
-    nothing tells, stamps are taken for openings, as exchanges that trade around the clock write them.
+    Only sessions show it: a first time of 09:45 in a market that opens at 09:30 is the close of a 15-minute candle.
+    Otherwise times are assumed to be opens, as on exchanges that trade around the clock.
 
     Args:
-        history: Times in increasing order, naive or with a timezone.
-        interval: The candles' interval.
+        history: Times in increasing order, naive or with a timezone. [n]
+        interval: Interval of the candles.
     """
     if not interval.intraday or len(history) < 2:
         return "open"
-    plan = detect_calendar(history, interval).plan
-    return "close" if isinstance(plan, SessionRecurrence) and plan.grid.side == "end" else "open"
+    recurrence = detect_calendar(history, interval).recurrence
+    return "close" if isinstance(recurrence, SessionRecurrence) and recurrence.grid.side == "end" else "open"

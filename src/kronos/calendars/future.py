@@ -1,6 +1,6 @@
-"""The next timestamps of a market: what `Forecast` puts on its time axis.
+"""Future timestamps of a market: the time axis of a forecast.
 
-Only the history given is looked at, and the calendars that are published; the answer says which of the two it rests on.
+They depend only on the history and on published calendars, and the result states which of the two.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars.candidates import CalendarCandidate
-from kronos.calendars.detection import detect_calendar, read_as
-from kronos.calendars.recurrence import Recurrence, SessionRecurrence
+from kronos.calendars.detection import detect_calendar, fit_calendar
+from kronos.calendars.recurrence import SessionRecurrence
 from kronos.calendars.sessions import ALWAYS, INFERRED, canonical_name
 from kronos.calendars.timezones import Stamps, WallClock
 from kronos.errors import CalendarError, DataError, ParameterError
@@ -25,14 +25,14 @@ MAX_HORIZON = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class FutureTimes:
-    """Future stamps and what they rest on.
+    """Future times and their basis.
 
     Attributes:
-        times: Strictly increasing, after the last stamp of the history, in its timezone.
-        calendar: The calendar's name, or ``inferred``.
-        basis: ``calendar`` if published trading days and hours tell them; ``projected`` if some lie beyond
-            the published years; ``inferred`` if they repeat the history's own pattern, or its clock times on
-            a calendar's days; ``given`` if a caller supplied them.
+        times: Strictly increasing, after the last time of the history, in its timezone. [horizon]
+        calendar: Name of the calendar, or ``inferred``.
+        basis: ``calendar`` for published trading days and hours; ``projected`` if some times lie after the published
+            years; ``inferred`` if they repeat the history's own pattern, or its times of day on a calendar's days;
+            ``given`` if the caller passed them.
         note: One sentence for people.
     """
 
@@ -45,85 +45,86 @@ class FutureTimes:
 def future_times(
     history: pd.DatetimeIndex, interval: Interval, horizon: int, calendar: str | None = None
 ) -> FutureTimes:
-    """The ``horizon`` stamps that follow a history.
+    """Compute the ``horizon`` times that follow a history.
 
-    Bars stamped at their open stay so, those stamped at their close too; clock times, lunch breaks, night sessions and
-    timezone are continued as the history has them. A naive index is taken as the exchange's wall clock, or
-    UTC, whichever fits.
+    The times continue the history: stamped at a candle's open or close, with its times of day, lunch breaks, night
+    sessions and timezone. A naive index is taken as the exchange's wall clock or as UTC, whichever fits.
 
     Args:
-        history: Times in strictly increasing order; at least one.
-        interval: The candles' interval.
-        horizon: How many stamps; at least 1.
-        calendar: A name of `calendar_names` or a usual alias; None guesses from the history.
-
-    Returns:
-        The stamps, the calendar's name, and what they rest on.
+        history: Times in strictly increasing order, at least one. [n]
+        interval: Interval of the candles.
+        horizon: Number of times, >= 1.
+        calendar: A name of `calendar_names` or a common alias; None detects it from the history.
 
     Raises:
         CalendarError: If the calendar is unknown, or the horizon reaches beyond 2200.
-        DataError: If the history is empty, unsorted, or holds missing times.
+        DataError: If the history is empty, unsorted, or has missing times.
         ParameterError: If the horizon is below 1 or above a million.
     """
     _check(history, horizon)
-    reading = (
-        detect_calendar(history, interval) if calendar is None else read_as(canonical_name(calendar), history, interval)
-    )
-    times, projected = _continue(reading.plan, reading.clock, history[-1], horizon)
-    return FutureTimes(times, reading.name, _basis(reading, projected), _note(reading, projected, calendar is None))
+    if calendar is None:
+        candidate = detect_calendar(history, interval)
+    else:
+        candidate = fit_calendar(canonical_name(calendar), history, interval)
+    times, projected = _next_times(candidate, history[-1], horizon)
+    note = _note(candidate, projected, detected=calendar is None)
+    return FutureTimes(times, candidate.name, _basis(candidate, projected), note)
 
 
 def _check(history: pd.DatetimeIndex, horizon: int) -> None:
     if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
-        raise ParameterError(f"The horizon must be a whole number of at least 1 step, not {horizon!r}.")
+        raise ParameterError(f"Invalid horizon {horizon!r}: choose a whole number of at least 1 step.")
     if horizon > MAX_HORIZON:
-        raise ParameterError(f"The horizon of {horizon} steps is longer than {MAX_HORIZON}; ask for fewer.")
+        raise ParameterError(f"Invalid horizon {horizon}: choose at most {MAX_HORIZON} steps.")
     if not isinstance(history, pd.DatetimeIndex):
-        raise DataError(f"The history's times must be a pandas DatetimeIndex, not {type(history).__name__}.")
+        raise DataError(f"The times of the history must be a pandas DatetimeIndex, not {type(history).__name__}.")
     if not len(history):
-        raise DataError("The history is empty, so nothing can follow it; give at least one time.")
+        raise DataError("The history is empty; pass at least one time.")
     if bool(history.isna().any()):
         raise DataError("The history has missing times (NaT); drop those rows.")
     if not (history.is_monotonic_increasing and history.is_unique):
-        raise DataError("The history's times are not strictly increasing; sort them and drop duplicates.")
+        raise DataError("The times of the history are not strictly increasing; sort them and drop duplicates.")
     if not (history[0].year >= 1800 and history[-1].year < 2200):
-        raise DataError(f"The history's times run from {history[0]} to {history[-1]}, outside the years 1800 to 2199.")
+        raise DataError(
+            f"The times of the history run from {history[0]} to {history[-1]}; they must lie in the years 1800 to 2199."
+        )
 
 
-def _continue(plan: Recurrence, clock: WallClock, last: pd.Timestamp, horizon: int) -> tuple[pd.DatetimeIndex, bool]:
-    """Ask a plan for stamps and put them into the history's terms; changes of summer time may merge two of them."""
+def _next_times(candidate: CalendarCandidate, last: pd.Timestamp, horizon: int) -> tuple[pd.DatetimeIndex, bool]:
+    """The next times in the history's timezone, and whether any is projected."""
     end = pd.DatetimeIndex([last])
-    wall = int(clock.to_wall(end)[0])
-    spare = 0
+    wall = int(candidate.clock.to_wall(end)[0])
+    extra = 0  # changes of daylight saving time can merge two stamps into one
     while True:
-        found, projected = plan.after(wall, horizon + spare)
-        times = _strictly_after(clock, found, end)
+        stamps, projected = candidate.recurrence.after(wall, horizon + extra)
+        times = _strictly_after(candidate.clock, stamps, end)
         if len(times) >= horizon:
             return times[:horizon], projected
-        spare = 2 * spare + 8
-        if spare > horizon + 10_000:
-            raise CalendarError(f"No {horizon} stamps follow {last} in this calendar; name another with calendar=.")
+        extra = 2 * extra + 8
+        if extra > horizon + 10_000:
+            raise CalendarError(f"No {horizon} times follow {last} in this calendar; pass another with calendar=.")
 
 
-def _strictly_after(clock: WallClock, found: Stamps, end: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    times = clock.from_wall(found).unique()
+def _strictly_after(clock: WallClock, stamps: Stamps, end: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    times = clock.from_wall(stamps).unique()
     times = times[times > end[0]]
     increasing = np.maximum.accumulate(times.asi8) == times.asi8
     return pd.DatetimeIndex(times[increasing]).as_unit(end.unit if end.unit in ("ns", "us") else "us")
 
 
-def _basis(reading: CalendarCandidate, projected: bool) -> Basis:
-    if reading.name == INFERRED or (reading.name == ALWAYS and reading.note):
+def _basis(candidate: CalendarCandidate, projected: bool) -> Basis:
+    if candidate.name == INFERRED or (candidate.name == ALWAYS and candidate.note):
         return "inferred"
-    if isinstance(reading.plan, SessionRecurrence) and reading.plan.grid.align == "observed":
-        return "inferred"  # the calendar's days, but not its hours: another timezone, or extended trading
+    recurrence = candidate.recurrence
+    if isinstance(recurrence, SessionRecurrence) and recurrence.grid.align == "observed":
+        return "inferred"  # the calendar's days but not its hours: another timezone, or extended trading
     return "projected" if projected else "calendar"
 
 
-def _note(reading: CalendarCandidate, projected: bool, guessed: bool) -> str:
-    details = f" ({reading.note})" if reading.note else ""
-    if reading.name == INFERRED:
+def _note(candidate: CalendarCandidate, projected: bool, *, detected: bool) -> str:
+    details = f" ({candidate.note})" if candidate.note else ""
+    if candidate.name == INFERRED:
         return f"Future times repeat the history's own pattern{details}; holidays are not known."
-    how = "guessed from the history" if guessed else "as asked for"
-    beyond = "; some lie beyond its published trading days and are projected" if projected else ""
-    return f"Future times follow the calendar {reading.name}, {how}{details}{beyond}."
+    how = "detected from the history" if detected else "as given"
+    beyond = "; some lie after its published trading days and are projected" if projected else ""
+    return f"Future times follow the calendar {candidate.name}, {how}{details}{beyond}."

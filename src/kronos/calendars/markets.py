@@ -1,7 +1,7 @@
 """The asset class of a history, inferred from its trading calendar.
 
-A calibration has factors for each market and interval, its *groups*, such as ``crypto 1h``. Where nobody names the
-market, the calendar decides:
+Calibrations have factors for each market and interval (a *group*, such as ``crypto 1h``). If no market is given, it
+follows from the calendar:
 
 | calendar | market |
 |---|---|
@@ -11,8 +11,8 @@ market, the calendar decides:
 | ``XSHG``, and ``XSHE``, which has the same sessions | ``cn_ashare`` |
 | ``CN-FUTURES`` and its variants | ``cn_futures`` |
 
-This is a guess: metals trade in the hours of foreign exchange, and daily candles of Chinese futures have the days of
-the Shanghai exchange. Pass the market explicitly where it matters.
+The result can be wrong: metals trade in the hours of foreign exchange, and daily candles of Chinese futures have the
+days of the Shanghai exchange. Pass the market explicitly if it matters.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from __future__ import annotations
 import pandas as pd
 
 from kronos.calendars.future import future_times
+from kronos.calendars.sessions import ALWAYS, FUTURES, FX
 from kronos.intervals import Interval
 
-_ALWAYS, _FUTURES = "24/7", "CN-FUTURES"
-MARKETS = {_ALWAYS: "crypto", "FX": "fx", "XNYS": "us_equity", "XSHG": "cn_ashare", _FUTURES: "cn_futures"}
+MARKETS = {ALWAYS: "crypto", FX: "fx", "XNYS": "us_equity", "XSHG": "cn_ashare", FUTURES: "cn_futures"}
 
 
 def market_of(index: pd.DatetimeIndex, interval: Interval, calendar: str | None = None) -> str | None:
     """Infer the market of a history from its calendar.
 
-    Intraday histories without a gap count as crypto only if they include a weekend.
+    Intraday histories without gaps count as crypto only if they include a weekend.
 
     Args:
-        index: Times of the candles; at least one.
-        interval: Their interval.
-        calendar: Name of their calendar; None detects it from the times.
+        index: Times of the candles, at least one.
+        interval: Interval of the candles.
+        calendar: Name of the calendar; None detects it.
 
     Returns:
-        A market of `MARKETS`; None if the calendar belongs to no known market.
+        A market of `MARKETS`, or None if the calendar belongs to none.
 
     Raises:
         CalendarError: If ``calendar`` is unknown.
     """
-    following = future_times(index, interval, 1, calendar)
-    if following.calendar == _ALWAYS and following.basis == "inferred":  # no weekend in the history
+    future = future_times(index, interval, 1, calendar)
+    if future.calendar == ALWAYS and future.basis == "inferred":  # no weekend in the history
         return None
-    return MARKETS.get(_FUTURES if following.calendar.startswith(_FUTURES) else following.calendar)
+    return MARKETS.get(FUTURES if future.calendar.startswith(FUTURES) else future.calendar)

@@ -1,8 +1,8 @@
-"""Plans: what a market's next stamps are, given the last one. All in a wall clock, in nanoseconds.
+"""Recurrences: the next stamps of a market after a given one, in wall-clock nanoseconds.
 
-`SessionPlan` steps through an exchange's bars, `WeekPlan` through an FX week, `DayPlan` and `PeriodPlan`
-through days, weeks and months with or without an exchange's trading days, `PatternPlan` repeats a history's
-own hours, `StepPlan` just adds.
+`SessionRecurrence` follows the sessions of an exchange, `WeekRecurrence` the FX week, `DayRecurrence` and
+`PeriodRecurrence` days, weeks and months with or without the trading days of an exchange; `PatternRecurrence` repeats a
+history's own times of the week, and `StepRecurrence` adds a fixed step.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from kronos.calendars.bar_grids import BarGrid, stamps
-from kronos.calendars.sessions import LAST_YEAR, TradingSchedule, schedule
+from kronos.calendars.bar_grids import BarGrid, grid_stamps
+from kronos.calendars.sessions import LAST_YEAR, Dates, TradingSchedule, schedule
 from kronos.calendars.timezones import DAY, Stamps, utc_to_new_york, weekday
 from kronos.errors import CalendarError
 from kronos.intervals import Interval
+from kronos.typing import BoolArray, IntArray
 
 HOUR = DAY // 24
 WEEK = 7 * DAY
@@ -28,49 +28,48 @@ _LIMIT = int(np.datetime64(f"{LAST_YEAR}-12-31", "ns").astype(np.int64))
 
 
 class Recurrence(Protocol):
-    """A market's rhythm."""
+    """The rhythm of a market's stamps."""
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """The next stamps after ``last``, and whether any lies beyond the published calendar.
+        """The next ``count`` stamps after ``last``, and whether any lies beyond the published calendar.
 
         Raises:
-            CalendarError: If they reach beyond 2200.
+            CalendarError: If they lie after 2200.
         """
         ...
 
 
-def step_of(interval: Interval) -> int:
-    """An interval's nominal length in nanoseconds."""
+def nanoseconds(interval: Interval) -> int:
+    """Nominal length of an interval in nanoseconds."""
     return interval.seconds * 10**9
 
 
-def _grow(produce: Callable[[int], Stamps], first_guess: int, count: int, last: int) -> Stamps:
-    """Ask for ever longer spans until there are enough stamps."""
-    span = max(first_guess, DAY)
+def _collect(stamps_within: Callable[[int], Stamps], span: int, count: int, last: int) -> Stamps:
+    """Double the span after ``last`` until it contains enough stamps."""
+    span = max(span, DAY)
     while True:
         if last + span > _LIMIT:
             span = max(DAY, _LIMIT - last)
-        found = produce(span)
+        found = stamps_within(span)
         if len(found) >= count:
             return found[:count]
         if last + span >= _LIMIT:
-            raise CalendarError(f"The horizon of {count} steps reaches beyond {LAST_YEAR}; ask for fewer.")
+            raise _beyond_limit(count)
         span *= 2
 
 
-def check_reach(last: int, count: int, step: int) -> None:
-    """Refuse horizons that end after 2200.
-
-    Raises:
-        CalendarError: If they do.
-    """
+def _check_reach(last: int, count: int, step: int) -> None:
     if last + count * step > _LIMIT:
-        raise CalendarError(f"The horizon of {count} steps reaches beyond {LAST_YEAR}; ask for fewer.")
+        raise _beyond_limit(count)
 
 
-def _dates(plan: TradingSchedule, first: int, last: int) -> npt.NDArray[np.datetime64]:
-    low, high = np.searchsorted(plan.dates, np.array([first // DAY, last // DAY + 1]).view("M8[D]"))
-    return plan.dates[low:high]
+def _beyond_limit(count: int) -> CalendarError:
+    return CalendarError(f"The horizon of {count} steps reaches beyond {LAST_YEAR}; choose fewer steps.")
+
+
+def _dates(days: TradingSchedule, first: int, last: int) -> Dates:
+    low, high = np.searchsorted(days.dates, np.array([first // DAY, last // DAY + 1]).view("M8[D]"))
+    return days.dates[low:high]
 
 
 def _day(wall: int) -> np.datetime64:
@@ -79,54 +78,56 @@ def _day(wall: int) -> np.datetime64:
 
 @dataclass(frozen=True, slots=True)
 class StepRecurrence:
-    """Every ``step`` nanoseconds, always."""
+    """A stamp every ``step`` nanoseconds."""
 
     step: int
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
-        check_reach(last, count, self.step)
+        """See `Recurrence.after`."""
+        _check_reach(last, count, self.step)
         return last + self.step * np.arange(1, count + 1, dtype=np.int64), False
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecurrence:
-    """Bars within an exchange's sessions."""
+    """Bars within the sessions of an exchange.
+
+    Attributes:
+        name: Name of the calendar.
+        step: Interval in nanoseconds.
+        grid: Convention for the times of bars.
+    """
 
     name: str
     step: int
     grid: BarGrid
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
+        """See `Recurrence.after`."""
 
-        def produce(span: int) -> Stamps:
-            return stamps(
-                schedule(self.name, _day(last), _day(last + span)),
-                self.step,
-                self.grid,
-                last + 1,
-                last + span,
-            )
+        def stamps_within(span: int) -> Stamps:
+            days = schedule(self.name, _day(last), _day(last + span))
+            return grid_stamps(days, self.step, self.grid, last + 1, last + span)
 
-        found = _grow(produce, (count * self.step // (3 * HOUR) + 12) * DAY, count, last)
-        return found, _beyond(self.name, found, last)
+        found = _collect(stamps_within, (count * self.step // (3 * HOUR) + 12) * DAY, count, last)
+        return found, _is_projected(self.name, found, last)
 
 
-def _beyond(name: str, found: Stamps, last: int) -> bool:
-    final = int(found[-1])
+def _is_projected(name: str, stamps: Stamps, last: int) -> bool:
+    """Whether the last of the stamps lies after the published trading days."""
+    final = int(stamps[-1])
     return bool(_day(final) > schedule(name, _day(last), _day(final)).published)
 
 
 @dataclass(frozen=True, slots=True)
 class DayRecurrence:
-    """Every ``every``-th trading day at one clock time.
+    """Every ``every``-th trading day at one time of day.
 
     Attributes:
-        name: Calendar whose trading days count; None takes ``weekdays``.
-        every: Days from bar to bar.
-        clock: Nanoseconds after midnight.
-        weekdays: Days of the week that trade, when there is no calendar.
+        name: Calendar of the trading days; None uses ``weekdays``.
+        every: Trading days from one bar to the next.
+        clock: Time of day in nanoseconds after midnight.
+        weekdays: Weekdays of trading if there is no calendar.
     """
 
     name: str | None
@@ -135,21 +136,21 @@ class DayRecurrence:
     weekdays: tuple[int, ...] = tuple(range(7))
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
+        """See `Recurrence.after`."""
         name = self.name
 
-        def produce(span: int) -> Stamps:
+        def stamps_within(span: int) -> Stamps:
             if name is not None:
-                plan = schedule(name, _day(last), _day(last + span))
-                midnight = _dates(plan, last, last + span).astype("datetime64[ns]").astype(np.int64)
+                days = schedule(name, _day(last), _day(last + span))
+                midnight = _dates(days, last, last + span).astype("datetime64[ns]").astype(np.int64)
             else:
                 midnight = (last // DAY + np.arange(span // DAY + 1, dtype=np.int64)) * DAY
                 midnight = midnight[np.isin(weekday(midnight), self.weekdays)]
             later = midnight[midnight // DAY > last // DAY]
             return np.asarray((later + self.clock)[self.every - 1 :: self.every], dtype=np.int64)
 
-        found = _grow(produce, (count * self.every * 2 + 14) * DAY, count, last)
-        return found, name is not None and _beyond(name, found, last)
+        found = _collect(stamps_within, (count * self.every * 2 + 14) * DAY, count, last)
+        return found, name is not None and _is_projected(name, found, last)
 
 
 Anchor = Literal["fixed", "first-session", "last-session", "month-end"]
@@ -157,15 +158,15 @@ Anchor = Literal["fixed", "first-session", "last-session", "month-end"]
 
 @dataclass(frozen=True, slots=True)
 class PeriodRecurrence:
-    """Weeks or months.
+    """Weekly or monthly bars.
 
     Attributes:
-        name: Calendar for the session anchors; None without.
+        name: Calendar of the session anchors, if any.
         unit: ``w`` or ``mo``.
-        every: Periods from bar to bar.
-        anchor: Where in its period a bar is stamped.
-        day: For ``fixed``: the weekday (0 is Monday), or the day of the month from 1.
-        clock: Nanoseconds after midnight.
+        every: Periods from one bar to the next.
+        anchor: Day of the period on which a bar is stamped.
+        day: For the anchor ``fixed``: the weekday (Monday is 0), or the day of the month from 1.
+        clock: Time of day in nanoseconds after midnight.
     """
 
     name: str | None
@@ -176,23 +177,24 @@ class PeriodRecurrence:
     clock: int
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
-        check_reach(last, (count + count // 8 + 6) * self.every, WEEK if self.unit == "w" else 31 * DAY)
+        """See `Recurrence.after`."""
+        _check_reach(last, (count + count // 8 + 6) * self.every, WEEK if self.unit == "w" else 31 * DAY)
         period = int(self.period(np.array([last], dtype=np.int64))[0])
-        # Some to spare: weeks without a session, as in the Spring Festival, have no stamp.
-        wanted = period + self.every * np.arange(1, count + count // 8 + 6, dtype=np.int64)
-        found = self.stamp(wanted)
+        # More than needed: weeks without a session, as during the Spring Festival, have no stamp.
+        periods = period + self.every * np.arange(1, count + count // 8 + 6, dtype=np.int64)
+        found = self.stamp(periods)
         found = found[found > last][:count]
-        return found, self.name is not None and self.anchor.endswith("session") and _beyond(self.name, found, last)
+        sessions = self.name is not None and self.anchor.endswith("session")
+        return found, sessions and _is_projected(str(self.name), found, last)
 
-    def period(self, wall: Stamps) -> npt.NDArray[np.int64]:
-        """Weeks (from Monday) or months since 1970 of wall-clock stamps."""
+    def period(self, wall: Stamps) -> IntArray:
+        """Number of weeks (from Monday) or months since 1970 of wall-clock stamps. [n]."""
         if self.unit == "w":
             return np.asarray((wall - _MONDAY) // WEEK, dtype=np.int64)
         return (wall // DAY).view("M8[D]").astype("datetime64[M]").astype(np.int64)
 
-    def bounds(self, period: npt.NDArray[np.int64]) -> tuple[Stamps, Stamps]:
-        """Midnights of the first and the last day of periods."""
+    def bounds(self, period: IntArray) -> tuple[Stamps, Stamps]:
+        """Midnights of the first and last day of each period. [n] each."""
         if self.unit == "w":
             first = period * WEEK + _MONDAY
             return first, first + 6 * DAY
@@ -201,16 +203,16 @@ class PeriodRecurrence:
         last = (months + np.timedelta64(1, "M")).astype("datetime64[ns]").astype(np.int64) - DAY
         return first, last
 
-    def stamp(self, period: npt.NDArray[np.int64]) -> Stamps:
-        """The stamp of each period; the earliest of all integers for a period without a session."""
+    def stamp(self, period: IntArray) -> Stamps:
+        """Stamp of each period; the smallest integer if a period has no session. [n]."""
         first, last = self.bounds(period)
         if self.anchor == "month-end":
             return last + self.clock
         if self.anchor == "fixed" or self.name is None:
             offset = self.day if self.unit == "w" else self.day - 1
             return np.minimum(first + offset * DAY, last) + self.clock
-        plan = schedule(self.name, _day(int(first[0])), _day(int(last[-1])))
-        days = plan.dates.astype("datetime64[ns]").astype(np.int64)
+        trading_days = schedule(self.name, _day(int(first[0])), _day(int(last[-1])))
+        days = trading_days.dates.astype("datetime64[ns]").astype(np.int64)
         if self.anchor == "first-session":
             at = np.minimum(np.searchsorted(days, first), len(days) - 1)
             return np.where(days[at] <= last, days[at] + self.clock, _NEVER)
@@ -220,13 +222,13 @@ class PeriodRecurrence:
 
 @dataclass(frozen=True, slots=True)
 class WeekRecurrence:
-    """A market open from Sunday to Friday 17:00 New York, as FX is.
+    """A market that is open from Sunday to Friday 17:00 New York, such as FX.
 
     Attributes:
-        step: The interval, nanoseconds.
-        side: Whether bars are stamped at their start or their end.
-        pause: Whether there is an hour's pause from 17:00 each day, as metals have.
-        utc: Whether the wall clock that stamps are told in is UTC rather than New York's.
+        step: Interval in nanoseconds.
+        side: Whether bars are stamped at their start or end.
+        pause: Whether the market closes for an hour at 17:00 each day, as for metals.
+        utc: Whether stamps are in UTC instead of New York's wall clock.
     """
 
     step: int
@@ -234,31 +236,31 @@ class WeekRecurrence:
     pause: bool = False
     utc: bool = False
 
-    def open_at(self, wall: Stamps) -> npt.NDArray[np.bool_]:
-        """Whether the bar of a stamp overlaps the market's open hours."""
+    def open_at(self, wall: Stamps) -> BoolArray:
+        """Whether the bar of each stamp overlaps the trading hours. [n]."""
         begin = wall if self.side == "start" else wall - self.step
         begin = utc_to_new_york(begin) if self.utc else begin
-        clock = begin - _MONDAY + 7 * HOUR  # days that turn at 17:00, Sunday evening being Monday
+        clock = begin - _MONDAY + 7 * HOUR  # days that begin at 17:00, so that Sunday evening is Monday
         into_day, day = clock % DAY, clock // DAY % 7
         closed_until = np.where(day == 5, 2 * DAY, np.where(day == 6, DAY, 0))
         if self.pause:
-            # The pause opens each day; after the weekend it has passed, too.
+            # The pause is the first hour of each day, also after the weekend.
             closed_until = np.where(closed_until > 0, closed_until + HOUR, np.where(into_day < HOUR, HOUR, 0))
         return np.asarray(into_day + self.step > closed_until, dtype=np.bool_)
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
+        """See `Recurrence.after`."""
 
-        def produce(span: int) -> Stamps:
-            every = np.arange(last + self.step, last + span + 1, self.step, dtype=np.int64)
-            return every[self.open_at(every)]
+        def stamps_within(span: int) -> Stamps:
+            steps = np.arange(last + self.step, last + span + 1, self.step, dtype=np.int64)
+            return steps[self.open_at(steps)]
 
-        return _grow(produce, (count + 4) * self.step * 3 // 2 + 4 * DAY, count, last), False
+        return _collect(stamps_within, (count + 4) * self.step * 3 // 2 + 4 * DAY, count, last), False
 
 
 @dataclass(frozen=True, slots=True)
 class PatternRecurrence:
-    """The times within the week at which a history has bars.
+    """The times of the week at which a history has bars.
 
     Attributes:
         slots: Nanoseconds after Monday's midnight, increasing; at least one.
@@ -267,15 +269,15 @@ class PatternRecurrence:
     slots: tuple[int, ...]
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
-        """See `Plan`."""
+        """See `Recurrence.after`."""
         slots = np.array(self.slots, dtype=np.int64)
         weeks = count // len(slots) + 3
-        check_reach(last, weeks, WEEK)
+        _check_reach(last, weeks, WEEK)
         monday = (last - _MONDAY) // WEEK * WEEK + _MONDAY
-        every = (monday + WEEK * np.arange(weeks, dtype=np.int64)[:, None] + slots[None, :]).ravel()
-        return every[every > last][:count], False
+        stamps = (monday + WEEK * np.arange(weeks, dtype=np.int64)[:, None] + slots[None, :]).ravel()
+        return stamps[stamps > last][:count], False
 
 
 def week_slot(wall: Stamps) -> Stamps:
-    """Nanoseconds since Monday's midnight."""
+    """Nanoseconds after Monday's midnight of wall-clock stamps. [n]."""
     return np.asarray((wall - _MONDAY) % WEEK, dtype=np.int64)

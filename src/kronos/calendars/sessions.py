@@ -1,8 +1,8 @@
-"""Trading days of a market with the hours it is open on each, in its own wall clock.
+"""Trading days and hours of markets, in their own wall clock.
 
-`exchange_calendars` knows the exchanges; it is imported only here, when first needed (it takes over a
-second). Chinese futures trade on Shanghai's days: three day sessions, and a night session on the evening
-before the next trading day, which is left out when a holiday lies between.
+Exchanges come from `exchange_calendars`, which is imported when first needed (the import takes over a second). Chinese
+futures trade on the days of the Shanghai exchange, in three day sessions and a night session on the evening before the
+next trading day; there is no night session before a holiday.
 """
 
 from __future__ import annotations
@@ -19,13 +19,23 @@ import pandas as pd
 
 from kronos.calendars.timezones import DAY, SECOND
 from kronos.errors import CalendarError
+from kronos.typing import IntArray
 
 ALWAYS = "24/7"
 FX = "FX"
 FUTURES = "CN-FUTURES"
 INFERRED = "inferred"
+LAST_YEAR = 2200
 
-# Chinese futures: the variants differ in their night session's end. CFFEX trades index and bond futures by day only.
+Dates = npt.NDArray[np.datetime64]
+Hours = tuple[tuple[int, int], ...]  # open and close of each segment, in nanoseconds after the date's midnight
+
+_HOUR = 3600 * SECOND
+_MINUTE = 60 * SECOND
+_HOLIDAY_YEARS = 10  # published years in which recurring holidays are looked for
+_NONE = np.iinfo(np.int64).min
+
+# Chinese futures; variants differ in the end of the night session. CFFEX trades index and bond futures by day only.
 FUTURES_VARIANTS = (
     "CN-FUTURES-DAY",
     "CN-FUTURES-2300",
@@ -35,7 +45,7 @@ FUTURES_VARIANTS = (
     "CN-FUTURES-CFFEX",
     "CN-FUTURES-CFFEX-BOND",
 )
-# A timezone is evidence for the exchange that keeps it.
+# Exchange that a history in this timezone probably follows.
 ZONE_EXCHANGE = {
     "America/New_York": "XNYS", "US/Eastern": "XNYS", "Asia/Shanghai": "XSHG", "Asia/Hong_Kong": "XHKG",
     "Asia/Tokyo": "XTKS", "Europe/London": "XLON", "Europe/Paris": "XPAR", "Europe/Berlin": "XETR",
@@ -51,14 +61,14 @@ _COMMON = {
 
 @cache
 def _exchange_names() -> dict[str, str]:
-    """Upper-case name or alias → the name under which exchange_calendars builds it."""
+    """Names of exchange_calendars by their upper-case name or alias."""
     import exchange_calendars as xc
 
     return {name.upper(): name for name in xc.get_calendar_names(include_aliases=True)}
 
 
 def calendar_names() -> tuple[str, ...]:
-    """Every calendar that can be asked for: ours first, then the exchanges by their ISO 10383 codes."""
+    """Names of all calendars: Kronos' own first, then exchanges by their ISO 10383 codes."""
     import exchange_calendars as xc
 
     exchanges = [n for n in xc.get_calendar_names(include_aliases=False) if n.upper() not in (ALWAYS, "24/5")]
@@ -66,58 +76,50 @@ def calendar_names() -> tuple[str, ...]:
 
 
 def canonical_name(name: str) -> str:
-    """The calendar meant by a name in any case, such as ``nyse``, ``crypto`` or ``xshg``.
+    """The canonical name of a calendar or alias in any case, such as ``nyse``, ``crypto`` or ``xshg``.
 
     Raises:
-        CalendarError: If there is none.
+        CalendarError: If there is no such calendar.
     """
-    asked = str(name).strip().upper()
-    if asked in (ALWAYS, FX, FUTURES, *FUTURES_VARIANTS):
-        return asked
-    if asked == INFERRED.upper():
+    key = str(name).strip().upper()
+    if key in (ALWAYS, FX, FUTURES, *FUTURES_VARIANTS):
+        return key
+    if key == INFERRED.upper():
         return INFERRED
-    if asked in _COMMON:
-        return _COMMON[asked]
-    known = _exchange_names()
-    if asked in known:
+    if key in _COMMON:
+        return _COMMON[key]
+    exchanges = _exchange_names()
+    if key in exchanges:
         import exchange_calendars as xc
 
-        return str(xc.resolve_alias(known[asked]))
-    usual = [ALWAYS, FX, FUTURES, "XNYS", "XSHG", "XHKG", *_COMMON]
-    near = difflib.get_close_matches(asked, usual, 1, 0.7) or difflib.get_close_matches(asked, known, 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else "try 24/7, FX, XNYS, XSHG, XHKG or CN-FUTURES."
+        return str(xc.resolve_alias(exchanges[key]))
+    common = [ALWAYS, FX, FUTURES, "XNYS", "XSHG", "XHKG", *_COMMON]
+    near = difflib.get_close_matches(key, common, 1, 0.7) or difflib.get_close_matches(key, exchanges, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else "choose 24/7, FX, XNYS, XSHG, XHKG or CN-FUTURES."
     raise CalendarError(f"There is no calendar '{name}'; {hint}")
 
 
-Dates = npt.NDArray[np.datetime64]
-_YEARS = 10
-
-
-def project_sessions(name: str, known: Dates, first: np.datetime64, last: np.datetime64) -> Dates:
-    """Trading days from ``first`` to ``last`` inclusive, given the sessions published before."""
+def project_sessions(name: str, published: Dates, first: np.datetime64, last: np.datetime64) -> Dates:
+    """Expected trading days from ``first`` to ``last`` inclusive, given the published ones before."""
     days = np.arange(first, last + np.timedelta64(1, "D"), dtype="datetime64[D]")
     days = days[np.is_busday(days)]
     if not len(days):
         return days
     years = range(int(str(days[0])[:4]) - 1, int(str(days[-1])[:4]) + 1)
-    closed = chinese_holidays(years) if name == "XSHG" else _recurring_holidays(known, years)
+    closed = chinese_holidays(years) if name == "XSHG" else _recurring_holidays(published, years)
     return days[~np.isin(days, closed)]
 
 
 def chinese_holidays(years: range) -> Dates:
-    """Days on which mainland exchanges are expected to be closed, after the State Council's rules of 2025."""
+    """Days on which mainland exchanges are expected to close, by the State Council's rules of 2025."""
     from exchange_calendars import lunisolar_holidays as lunar
 
     out: list[np.datetime64] = []
     for year in years:
         out += _span(f"{year}-01-01", 0, 0) + _span(f"{year}-05-01", 0, 4) + _span(f"{year}-10-01", 0, 6)
-        # The Spring Festival runs from New Year's Eve to the seventh day.
+        # The Spring Festival lasts from New Year's Eve to the seventh day.
         out += _lunar(lunar.chinese_lunar_new_year_dates, year, -1, 6)
-        for table in (
-            lunar.qingming_festival_dates,
-            lunar.dragon_boat_festival_dates,
-            lunar.mid_autumn_festival_dates,
-        ):
+        for table in (lunar.qingming_festival_dates, lunar.dragon_boat_festival_dates, lunar.mid_autumn_festival_dates):
             out += _lunar(table, year)
     return np.array(sorted(out), dtype="datetime64[D]")
 
@@ -128,7 +130,7 @@ def _span(day: str, before: int, after: int) -> list[np.datetime64]:
 
 
 def _bridged(day: str) -> list[np.datetime64]:
-    """A one-day holiday; on a weekend its Monday is off."""
+    """A one-day holiday, and the Monday after if it falls on a weekend."""
     date = np.datetime64(day, "D")
     return [date, np.busday_offset(date, 0, roll="forward")]
 
@@ -140,55 +142,49 @@ def _lunar(table: object, year: int, before: int | None = None, after: int = 0) 
     return []
 
 
-def _recurring_holidays(known: Dates, years: range) -> Dates:
-    """Month-days closed on every weekday they fell on in the last published years (at least four of them)."""
-    if not len(known):
+def _recurring_holidays(published: Dates, years: range) -> Dates:
+    """Dates that were closed on all weekdays they fell on in the last ten published years, at least four of them."""
+    if not len(published):
         return np.array([], dtype="datetime64[D]")
-    first = max(known[0], known[-1] - np.timedelta64(366 * _YEARS, "D"))
-    days = np.arange(first, known[-1] + np.timedelta64(1, "D"), dtype="datetime64[D]")
+    first = max(published[0], published[-1] - np.timedelta64(366 * _HOLIDAY_YEARS, "D"))
+    days = np.arange(first, published[-1] + np.timedelta64(1, "D"), dtype="datetime64[D]")
     days = days[np.is_busday(days)]
-    seen = Counter(str(d)[5:] for d in days)
-    shut = Counter(str(d)[5:] for d in days[~np.isin(days, known)])
-    always = [md for md, n in shut.items() if n == seen[md] and n >= 4 and md != "02-29"]
-    return np.array([f"{year}-{md}" for year in years for md in always], dtype="datetime64[D]")
-
-
-Hours = tuple[tuple[int, int], ...]  # open and close of each segment, nanoseconds after the date's midnight
-LAST_YEAR = 2200
-_HOUR = 3600 * SECOND
-_MINUTE = 60 * SECOND
+    weekdays = Counter(str(d)[5:] for d in days)
+    closed = Counter(str(d)[5:] for d in days[~np.isin(days, published)])
+    holidays = [md for md, n in closed.items() if n == weekdays[md] and n >= 4 and md != "02-29"]
+    return np.array([f"{year}-{md}" for year in years for md in holidays], dtype="datetime64[D]")
 
 
 @dataclass(frozen=True, slots=True)
 class TradingSchedule:
-    """Trading days and hours.
+    """Trading days and hours of a market.
 
     Attributes:
-        name: The calendar's name.
-        zone: The market's timezone.
-        dates: Trading days, increasing.
-        hours: Distinct opening hours.
-        kind: For each date the position of its opening hours in ``hours``.
-        published: The last date that the exchange (or its rules) has published; later dates are projected.
+        name: Name of the calendar.
+        zone: Timezone of the market.
+        dates: Trading days, increasing. [n]
+        hours: Distinct trading hours.
+        kind: Position of each date's trading hours in ``hours``. [n]
+        published: Last date that the exchange (or its rules) has published; later dates are projected.
     """
 
     name: str
     zone: str
     dates: Dates
     hours: tuple[Hours, ...]
-    kind: npt.NDArray[np.int64]
+    kind: IntArray
     published: np.datetime64
 
 
 def schedule(name: str, first: np.datetime64, last: np.datetime64) -> TradingSchedule:
-    """Trading days of a calendar that cover ``first`` to ``last`` (whole decades are built, and kept).
+    """Trading days of a calendar that cover ``first`` to ``last``, built and cached for whole decades.
 
     Raises:
-        CalendarError: If the dates lie beyond 2200, or exchange_calendars cannot build them.
+        CalendarError: If the dates lie after 2200, or exchange_calendars cannot build them.
     """
     start, end = int(str(first)[:4]), int(str(last)[:4])
     if end > LAST_YEAR:
-        raise CalendarError(f"The horizon reaches beyond {LAST_YEAR}; ask for fewer steps.")
+        raise CalendarError(f"The horizon reaches beyond {LAST_YEAR}; choose fewer steps.")
     span = (min(start // 10 * 10, 2010), max(end // 10 * 10 + 9, 2029))
     if name.startswith(FUTURES):
         return _futures(name, *span)
@@ -217,10 +213,7 @@ def _exchange(name: str, first_year: int, last_year: int) -> TradingSchedule:
     return TradingSchedule(name, zone, dates, hours, kind, published)
 
 
-_NONE = np.iinfo(np.int64).min
-
-
-def _wall(column: pd.Series, zone: str) -> npt.NDArray[np.int64]:
+def _wall(column: pd.Series, zone: str) -> IntArray:
     naive = column.dt.tz_convert(zone).dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     return np.asarray(naive, dtype="datetime64[ns]").view(np.int64)  # NaT is _NONE
 
@@ -244,11 +237,11 @@ def _build(name: str, first_year: int, last_year: int) -> Any:
             name, start=start if low is None else max(start, low), end=end if high is None else min(end, high)
         )
     except (xc.errors.CalendarError, ValueError, KeyError, OverflowError) as error:
-        why = str(error).split("\n", 1)[0].rstrip(". ")[:120]
-        raise CalendarError(f"The calendar {name} cannot be built for {first_year} to {last_year} ({why}).") from None
+        reason = str(error).split("\n", 1)[0].rstrip(". ")[:120]
+        raise CalendarError(
+            f"The calendar {name} cannot be built for {first_year} to {last_year} ({reason}); choose another calendar."
+        ) from None
 
-
-# --- Chinese futures ----------------------------------------------------------------------------------------
 
 _CN_DAY: Hours = (
     (9 * _HOUR, 10 * _HOUR + 15 * _MINUTE),
@@ -271,7 +264,7 @@ def _futures(name: str, first_year: int, last_year: int) -> TradingSchedule:
         end = int(variant[:2]) * _HOUR + int(variant[2:]) * _MINUTE
         night = (_NIGHT_OPEN, end if end > _NIGHT_OPEN else end + DAY)
         hours = (by_day, (*by_day, night))
-        # The evening belongs to the next trading day; no weekday without trading may lie between.
+        # A night session belongs to the next trading day, which has to be the next weekday.
         follows = np.busday_count(days.dates[:-1], days.dates[1:]) == 1
         kind[:-1] = follows
     return TradingSchedule(name, days.zone, days.dates, hours, kind, days.published)

@@ -1,10 +1,10 @@
-"""The K-line table: schema, reading files, cleaning that reports, intervals, quality, longer candles."""
+"""Tables of candles: reading and writing files, cleaning with findings, intervals, quality filters, resampling."""
 
 from kronos.candles.candles import Candles
 from kronos.candles.findings import Finding
 from kronos.candles.gaps import infer_interval
 from kronos.candles.io import read_candles, read_many, split_long, write_candles
-from kronos.candles.quality import Quality, QualityRules, Segment, assess, rules_for
+from kronos.candles.quality import Quality, QualityRules, QualitySegment, assess, rules_for
 from kronos.candles.resampling import resample
 from kronos.candles.schema import COLUMNS, PRICES
 
@@ -15,7 +15,7 @@ __all__ = [
     "Finding",
     "Quality",
     "QualityRules",
-    "Segment",
+    "QualitySegment",
     "assess",
     "infer_interval",
     "read_candles",

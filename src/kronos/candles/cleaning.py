@@ -1,8 +1,7 @@
-"""From a table as read to a clean frame: every row dropped and every value changed is a finding.
+"""Cleaning of a raw table: each dropped row and each changed value is reported as a finding.
 
-Order: read numbers and times, drop rows that say nothing (at most `BAD_SHARE` of them, else refuse), sort,
-merge duplicate times, mend highs and lows, fill volume and amount. Rows keep their original position until
-the end, for the messages.
+Steps: parse numbers and times, drop unusable rows (more than `MAX_UNUSABLE` of them is an error), sort, merge repeated
+times, repair highs and lows, fill volume and amount. Rows keep their original position until the end, for the messages.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kronos.candles.findings import Finding, FindingCollector
@@ -19,95 +17,94 @@ from kronos.candles.schema import COLUMNS, PRICES, TIME
 from kronos.candles.timestamps import ParsedTimes, join_clock, parse_timestamps
 from kronos.errors import DataError
 from kronos.formatting import truncate
+from kronos.typing import BoolArray, FloatArray, IntArray
 
-BAD_SHARE = 0.05
+MAX_UNUSABLE = 0.05  # share of the rows
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
 _MULTIPLES = {"K": "e3", "M": "e6", "B": "e9", "万": "e4", "亿": "e8"}
-_ROUNDS = int(pd.__version__.split(".", 1)[0]) < 3  # pandas 2 may miss the last digit of numbers that have 16 or more
+_INEXACT_PARSER = int(pd.__version__.split(".", 1)[0]) < 3  # pandas 2 may miss the last of 16 or more digits
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 
 
 def clean(table: RawTable, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], pd.DatetimeIndex]:
-    """Read, mend and order a table.
+    """Clean a table.
 
     Args:
-        table: What a source holds.
-        timezone: IANA name for naive stamps, or to convert to.
+        table: The source.
+        timezone: IANA timezone of naive times; other times are converted to it.
 
     Returns:
-        The frame of six float64 columns under a strictly increasing DatetimeIndex, what was found, and the times at
-        which rows were dropped and none is left.
+        The frame of six float64 columns under a strictly increasing DatetimeIndex, the findings, and the times whose
+        rows were all dropped.
 
     Raises:
-        DataError: If times or numbers cannot be read, or too many rows would have to be dropped.
+        DataError: If times or numbers cannot be parsed, or too many rows are unusable.
     """
-    book = FindingCollector(table.rows)
-    if table.headless:
-        book.note(
-            "no-header",
-            "info",
-            f"{table.rows.name} has no header line; its columns were taken in their usual order.",
-        )
-    values = _numbers(table, book)
-    times = _times(table, timezone)
+    findings = FindingCollector(table.rows)
+    if table.headerless:
+        message = f"{table.rows.name} has no header line; its columns were read in the usual order."
+        findings.add("no-header", "info", message)
+    values = _parse_numbers(table, findings)
+    times = _parse_times(table, timezone)
     for code, message in times.notes:
-        book.note(code, "warning" if code == "several-offsets" else "info", message)
-    keep = _usable(table, times.index, values, book)
+        findings.add(code, "warning" if code == "several-offsets" else "info", message)
+    keep = _usable_rows(table, times.index, values, findings)
     dropped = times.index[~keep & np.asarray(times.index.notna())].unique().sort_values()
     frame = pd.DataFrame(values[keep], columns=list(COLUMNS), index=times.index[keep].rename(TIME))
-    frame, positions = _order(frame, np.flatnonzero(keep), book)
-    _mend_prices(frame, positions, book)
-    _fill_volume(frame, positions, table, book)
+    frame, positions = _sort_and_merge(frame, np.flatnonzero(keep), findings)
+    _repair_prices(frame, positions, findings)
+    _fill_volume(frame, positions, table, findings)
     assert isinstance(frame.index, pd.DatetimeIndex)
-    return frame, book.findings, dropped[~dropped.isin(frame.index)]
+    return frame, findings.findings, dropped[~dropped.isin(frame.index)]
 
 
-def _numbers(table: RawTable, book: FindingCollector) -> npt.NDArray[np.float64]:
-    """The six columns as floats, NaN where missing; unreadable cells raise unless few."""
+def _parse_numbers(table: RawTable, findings: FindingCollector) -> FloatArray:
+    """The six columns as floats, NaN if missing. [rows, 6]."""
     out = np.full((len(table.frame), 6), np.nan)
     for i, column in enumerate(COLUMNS):
         if column not in table.layout.prices:
             continue
         raw = table.frame[table.layout.prices[column]]
-        out[:, i], unreadable = _floats(raw, table.decimal_comma)
+        out[:, i], unreadable = _to_floats(raw, table.decimal_comma)
         if len(unreadable):
             cell = truncate(raw.iloc[unreadable[0]])
-            message = f"{{count}} unreadable {column} value(s), such as '{cell}' ({{where}}), count as missing."
-            if len(unreadable) > max(1, BAD_SHARE * len(raw)):
+            if len(unreadable) > max(1, MAX_UNUSABLE * len(raw)):
+                row = f"{table.rows.name}, {table.rows.word} {table.rows.number(unreadable[0])}"
                 raise DataError(
-                    f"Column {column} holds '{cell}' in {table.rows.at(unreadable[0])}, which is no number; "
-                    f"mend it and the {len(unreadable) - 1} like it."
+                    f"{row}: {column} '{cell}' is not a number; correct the {len(unreadable)} such cell(s)."
                 )
-            book.note("unreadable-number", "warning", message, unreadable)
+            message = (
+                f"{{count}} {column} value(s) are not numbers, such as '{cell}' ({{where}}), and count as missing."
+            )
+            findings.add("unreadable-number", "warning", message, unreadable)
     ticks = table.layout.ticks
     if ticks is not None and not (out[:, 4] > 0).any():
         # MetaTrader exports both, and markets without an exchange have no traded volume.
-        out[:, 4], _ = _floats(table.frame[ticks], table.decimal_comma)
+        out[:, 4], _ = _to_floats(table.frame[ticks], table.decimal_comma)
         message = f"Column {truncate(table.layout.prices['volume'])} of {table.rows.name} is 0 throughout; "
-        book.note("tick-volume", "info", f"{message}the volume is that of {truncate(ticks)}.")
+        findings.add("tick-volume", "info", f"{message}the volume was read from {truncate(ticks)}.")
     return out
 
 
-def _floats(raw: pd.Series, decimal_comma: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Values as floats, and the positions of cells that hold something else than a number or nothing."""
+def _to_floats(raw: pd.Series, decimal_comma: bool) -> tuple[FloatArray, IntArray]:
+    """Values as floats, NaN if missing, and the positions of cells that are neither numbers nor empty."""
     if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_complex_dtype(raw.dtype):
-        return _plain(raw.astype("Float64")), np.empty(0, np.int64)
+        return _float_array(raw.astype("Float64")), np.empty(0, np.int64)
     text = raw.astype("string").str.strip() if _all_text(raw) else raw.map(cell_text).astype("string")
-    floats = _parsed(text)
+    floats = _parse_floats(text)
     left = np.flatnonzero(np.isnan(floats)).astype(np.int64)
     odd = text.iloc[left].fillna("")
     filled = ~np.asarray(odd.str.lower().isin(_MISSING), dtype=np.bool_)
     left, odd = left[filled], odd[filled]
     if len(left):
-        floats[left] = _plain(pd.to_numeric(_decorated(odd, decimal_comma), errors="coerce").astype("Float64"))
+        floats[left] = _float_array(pd.to_numeric(_undecorate(odd, decimal_comma), errors="coerce").astype("Float64"))
     return floats, left[np.isnan(floats[left])]
 
 
-def _parsed(text: pd.Series) -> npt.NDArray[np.float64]:
-    """Texts as floats, NaN where they are none."""
-    floats = _plain(pd.to_numeric(text, errors="coerce").astype("Float64")).copy()
-    if _ROUNDS and (known := np.isfinite(floats)).any():
-        with suppress(ValueError):  # what pandas takes for a number and Python doesn't keeps pandas' last digit
+def _parse_floats(text: pd.Series) -> FloatArray:
+    floats = _float_array(pd.to_numeric(text, errors="coerce").astype("Float64")).copy()
+    if _INEXACT_PARSER and (known := np.isfinite(floats)).any():
+        with suppress(ValueError):  # numbers that pandas accepts and Python does not stay as pandas parsed them
             floats[known] = np.array(text[known].to_list(), dtype=object).astype(np.float64)
     return floats
 
@@ -116,8 +113,8 @@ def _all_text(raw: pd.Series) -> bool:
     return pd.api.types.infer_dtype(raw, skipna=True) == "string"
 
 
-def _decorated(text: pd.Series, decimal_comma: bool) -> pd.Series:
-    """Numbers as people write them, without currency signs, spaces and thousands separators; 1.2M as 1.2e6."""
+def _undecorate(text: pd.Series, decimal_comma: bool) -> pd.Series:
+    """Remove currency signs, spaces and thousands separators, and write 1.2M as 1.2e6."""
     plain = text.str.replace(r"[\s_$€£¥￥]|USDT?$|元$", "", regex=True)
     for sign, power in _MULTIPLES.items():
         plain = plain.str.replace(rf"(?<=[\d.]){sign}$", power, regex=True)
@@ -127,24 +124,24 @@ def _decorated(text: pd.Series, decimal_comma: bool) -> pd.Series:
     return plain.where(~grouped, plain.str.replace(",", "", regex=False))
 
 
-def _plain(values: pd.Series) -> npt.NDArray[np.float64]:
+def _float_array(values: pd.Series) -> FloatArray:
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
 def cell_text(value: object) -> str:
-    """A cell's text, without the spaces around it; empty if it is missing."""
+    """Text of a cell without surrounding spaces; empty if the cell is missing."""
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return ""
     return str(value).strip()[:64]
 
 
-def _times(table: RawTable, timezone: str | None) -> ParsedTimes:
+def _parse_times(table: RawTable, timezone: str | None) -> ParsedTimes:
     layout, name = table.layout, table.rows.name
     if layout.time is None:
         index = table.frame.index
         if isinstance(index, pd.RangeIndex | pd.MultiIndex) or not len(index) or table.rows.first != 0:
             raise DataError(
-                f"{name} has no time column; name it timestamps, or say which it is with columns={{'timestamps': '…'}}."
+                f"{name} has no time column; call it timestamps, or map it with columns={{'timestamps': '…'}}."
             )
         return parse_timestamps(index.to_series().reset_index(drop=True), timezone, name)
     column = table.frame[layout.time].reset_index(drop=True)
@@ -153,100 +150,82 @@ def _times(table: RawTable, timezone: str | None) -> ParsedTimes:
     return parse_timestamps(column, timezone, name)
 
 
-def _usable(
-    table: RawTable, index: pd.DatetimeIndex, values: npt.NDArray[np.float64], book: FindingCollector
-) -> npt.NDArray[np.bool_]:
-    """Rows with a time and four finite positive prices; the rest is reported, or refused when there is much of it."""
+def _usable_rows(table: RawTable, index: pd.DatetimeIndex, values: FloatArray, findings: FindingCollector) -> BoolArray:
+    """Whether each row has a time and four finite positive prices; too many unusable rows are an error. [rows]."""
     prices = values[:, :4]
-    untimed = np.asarray(index.isna())
-    blank = untimed & np.isnan(values).all(axis=1)
-    missing = ~blank & ~untimed & np.isnan(prices).any(axis=1)
-    infinite = ~blank & ~untimed & np.isinf(prices).any(axis=1)
-    negative = ~blank & ~untimed & ~missing & ~infinite & (prices <= 0).any(axis=1)
-    bad = missing | infinite | negative | (untimed & ~blank)
+    no_time = np.asarray(index.isna())
+    blank = no_time & np.isnan(values).all(axis=1)
+    missing = ~blank & ~no_time & np.isnan(prices).any(axis=1)
+    infinite = ~blank & ~no_time & np.isinf(prices).any(axis=1)
+    negative = ~blank & ~no_time & ~missing & ~infinite & (prices <= 0).any(axis=1)
+    bad = missing | infinite | negative | (no_time & ~blank)
     kinds = (
-        ("unreadable-time", "no readable time", untimed & ~blank),
+        ("unreadable-time", "an unreadable time", no_time & ~blank),
         ("missing-price", "a missing price (NaN)", missing),
         ("infinite-price", "an infinite price", infinite & ~missing),
         ("nonpositive-price", "a zero or negative price", negative),
     )
     present = int((~blank).sum())
-    if present and bad.sum() > max(1, BAD_SHARE * present):
-        raise DataError(_refusal(table, bad, kinds, present))
+    if present and bad.sum() > max(1, MAX_UNUSABLE * present):
+        raise DataError(_describe_unusable(table, bad, kinds, present))
     if blank.any():
-        book.note("blank-row", "info", "{count} blank row(s) were skipped ({where}).", np.flatnonzero(blank))
-    for code, what, where in kinds:
+        findings.add("blank-row", "info", "{count} blank row(s) were skipped ({where}).", np.flatnonzero(blank))
+    for code, fault, where in kinds:
         if where.any():
-            book.note(
-                code,
-                "warning",
-                f"{{count}} row(s) with {what} were dropped ({{where}}).",
-                np.flatnonzero(where),
-            )
+            message = f"{{count}} row(s) with {fault} were dropped ({{where}})."
+            findings.add(code, "warning", message, np.flatnonzero(where))
     keep = ~bad & ~blank
     if keep.sum() < 2:
-        raise DataError(f"{table.rows.name} has {int(keep.sum())} usable row(s), but at least 2 candles are needed.")
+        raise DataError(f"{table.rows.name} has {int(keep.sum())} usable row(s); at least 2 candles are needed.")
     return np.asarray(keep, dtype=np.bool_)
 
 
-def _refusal(
-    table: RawTable,
-    bad: npt.NDArray[np.bool_],
-    kinds: tuple[tuple[str, str, npt.NDArray[np.bool_]], ...],
-    present: int,
+def _describe_unusable(
+    table: RawTable, bad: BoolArray, kinds: tuple[tuple[str, str, BoolArray], ...], present: int
 ) -> str:
     first = int(bad.argmax())
-    what = next(text for _, text, where in kinds if where[first])
+    code, fault = next((code, fault) for code, fault, where in kinds if where[first])
     cell = ""
-    if what == "no readable time" and table.layout.time is not None:
+    if code == "unreadable-time" and table.layout.time is not None:
         cell = f" ('{truncate(table.frame[table.layout.time].iloc[first])}')"
     return (
-        f"{int(bad.sum())} of {present} rows of {table.rows.name} are unusable, the first being {table.rows.word} "
-        f"{table.rows.number(first)} with {what}{cell}; more than {BAD_SHARE:.0%} is not mended "
-        f"silently, so mend the source."
+        f"{int(bad.sum())} of {present} rows of {table.rows.name} are unusable, above the limit of {MAX_UNUSABLE:.0%}; "
+        f"the first is {table.rows.word} {table.rows.number(first)} with {fault}{cell}. Correct the source."
     )
 
 
-def _order(
-    frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: FindingCollector
-) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
-    """Sort by time; merge rows with one time, of which the last in the source is kept."""
+def _sort_and_merge(
+    frame: pd.DataFrame, positions: IntArray, findings: FindingCollector
+) -> tuple[pd.DataFrame, IntArray]:
+    """Sort by time; of rows with the same time, keep the last one in the source."""
+    name = findings.rows.name
     stamps = frame.index.as_unit("ns").asi8  # type: ignore[attr-defined]
     back = np.flatnonzero(np.diff(stamps) < 0)
     if len(back) and len(back) == np.count_nonzero(np.diff(stamps)):
-        book.note("newest-first", "info", f"{book.rows.name} runs from new to old; it was turned round.")
+        findings.add("newest-first", "info", f"{name} was sorted from new to old and has been reversed.")
     elif len(back):
-        book.note(
-            "unsorted-times",
-            "warning",
-            "Times go backwards {count} time(s) ({where}); the rows were sorted.",
-            positions[back + 1],
-        )
+        message = "Times go backwards {count} time(s) ({where}); the rows were sorted."
+        findings.add("unsorted-times", "warning", message, positions[back + 1])
     order = np.argsort(stamps, kind="stable")
     frame, positions, stamps = frame.iloc[order], positions[order], stamps[order]
     last = np.append(np.diff(stamps) != 0, True)
-    doubled = np.flatnonzero(~last)
-    if len(doubled):
+    repeated = np.flatnonzero(~last)
+    if len(repeated):
         cells = np.nan_to_num(frame.to_numpy(), nan=-1.0)
-        same = np.all(cells[doubled] == cells[doubled + 1], axis=1)
+        same = np.all(cells[repeated] == cells[repeated + 1], axis=1)
         if same.any():
-            book.note(
-                "duplicate-row",
-                "info",
-                "{count} row(s) that repeat another were merged ({where}).",
-                positions[doubled[same]],
-            )
+            message = "{count} row(s) that repeat another were merged ({where})."
+            findings.add("duplicate-row", "info", message, positions[repeated[same]])
         if not same.all():
-            message = "{count} row(s) have the time of a later row but other values and were dropped ({where})."
-            book.note("duplicate-time", "warning", message, positions[doubled[~same]])
-    kept, left = frame[last].copy(), positions[last]
-    if len(kept) < 2:
-        raise DataError(f"{book.rows.name} has {len(kept)} distinct time(s), but at least 2 candles are needed.")
-    return kept, left
+            message = "{count} row(s) with the time of a later row but other values were dropped ({where})."
+            findings.add("duplicate-time", "warning", message, positions[repeated[~same]])
+    if last.sum() < 2:
+        raise DataError(f"{name} has {int(last.sum())} distinct time(s); at least 2 candles are needed.")
+    return frame[last].copy(), positions[last]
 
 
-def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: FindingCollector) -> None:
-    """Swap highs and lows that changed places; widen the range to hold open and close."""
+def _repair_prices(frame: pd.DataFrame, positions: IntArray, findings: FindingCollector) -> None:
+    """Swap high and low if high is below low; widen the range to include open and close."""
     prices = frame[list(PRICES)].to_numpy(copy=True)
     swapped = prices[:, 1] < prices[:, 2]
     prices[swapped, 1], prices[swapped, 2] = prices[swapped, 2], prices[swapped, 1]
@@ -254,67 +233,50 @@ def _mend_prices(frame: pd.DataFrame, positions: npt.NDArray[np.int64], book: Fi
     widened = (high > prices[:, 1]) | (low < prices[:, 2])
     prices[:, 1], prices[:, 2] = high, low
     if swapped.any():
-        book.note(
-            "high-below-low",
-            "warning",
-            "{count} row(s) had high below low and were swapped ({where}).",
-            positions[swapped],
-        )
+        message = "{count} row(s) had high below low; the two were swapped ({where})."
+        findings.add("high-below-low", "warning", message, positions[swapped])
     if widened.any():
-        message = "{count} row(s) had open or close outside low … high, which was widened ({where})."
-        book.note("range-too-narrow", "warning", message, positions[widened])
+        message = "{count} row(s) had open or close outside the range from low to high, which was widened ({where})."
+        findings.add("range-too-narrow", "warning", message, positions[widened])
     if swapped.any() or widened.any():
         frame[list(PRICES)] = prices
     if np.ptp(prices) == 0:
-        book.note(
-            "constant-prices",
-            "warning",
-            f"All prices of {book.rows.name} are the same; there is nothing to forecast from.",
-        )
+        message = f"All prices of {findings.rows.name} are equal, so forecasts of it have no meaning."
+        findings.add("constant-prices", "warning", message)
 
 
-def _fill_volume(
-    frame: pd.DataFrame, positions: npt.NDArray[np.int64], table: RawTable, book: FindingCollector
-) -> None:
-    """Volume and amount: negative, missing and absent values; without volume both are 0, as the models were trained."""
-    given = table.layout.prices
-    if "volume" not in given:
-        also = " (its amount is not used)" if "amount" in given else ""
-        book.note("no-volume", "info", f"{book.rows.name} has no volume; volume and amount are 0{also}.")
+def _fill_volume(frame: pd.DataFrame, positions: IntArray, table: RawTable, findings: FindingCollector) -> None:
+    """Fill missing volume and amount; without volume both are 0, as in the models' training data."""
+    name, labels = findings.rows.name, table.layout.prices
+    if "volume" not in labels:
+        ignored = " (the amount is ignored)" if "amount" in labels else ""
+        findings.add("no-volume", "info", f"{name} has no volume; volume and amount are 0{ignored}.")
         frame[["volume", "amount"]] = 0.0
         return
-    _fill(frame, "volume", positions, book)
-    if "amount" in given:
-        _fill(frame, "amount", positions, book)
+    _fill(frame, "volume", positions, findings)
+    if "amount" in labels:
+        _fill(frame, "amount", positions, findings)
     else:
-        # The mean price of the bar values its volume, as in the models' training data.
+        # Volume is valued at the mean price of the candle, as in the models' training data.
         frame["amount"] = np.clip(frame["volume"] * frame[list(PRICES)].mean(axis=1), 0.0, np.finfo(np.float64).max)
-        book.note("no-amount", "info", f"{book.rows.name} has no amount; it was set to volume × mean price.")
+        findings.add("no-amount", "info", f"{name} has no amount; it was set to volume × mean price.")
     idle = np.asarray(frame["volume"] == 0)
     if idle.all():
-        book.note("zero-volume", "warning", f"The volume of {book.rows.name} is 0 throughout.")
+        findings.add("zero-volume", "warning", f"The volume of {name} is 0 throughout.")
     elif idle.any():
         edges = np.flatnonzero(np.diff(np.concatenate([[0], idle.astype(np.int8), [0]])))
         longest = int((edges[1::2] - edges[::2]).max())
-        book.note(
-            "zero-volume",
-            "info",
-            f"{{count}} row(s) have zero volume, at most {longest} in a row ({{where}}).",
-            positions[idle],
-        )
+        message = f"{{count}} row(s) have zero volume, at most {longest} in a row ({{where}})."
+        findings.add("zero-volume", "info", message, positions[idle])
 
 
-def _fill(frame: pd.DataFrame, column: str, positions: npt.NDArray[np.int64], book: FindingCollector) -> None:
+def _fill(frame: pd.DataFrame, column: str, positions: IntArray, findings: FindingCollector) -> None:
     values = frame[column].to_numpy(copy=True)
     missing, negative = ~np.isfinite(values), values < 0
     if missing.any():
-        book.note(
-            f"missing-{column}",
-            "warning",
-            f"{{count}} missing {column} value(s) were set to 0 ({{where}}).",
-            positions[missing],
-        )
+        message = f"{{count}} missing {column} value(s) were set to 0 ({{where}})."
+        findings.add(f"missing-{column}", "warning", message, positions[missing])
     if (negative & ~missing).any():
         message = f"{{count}} negative {column} value(s) were set to 0 ({{where}})."
-        book.note(f"negative-{column}", "warning", message, positions[negative & ~missing])
+        findings.add(f"negative-{column}", "warning", message, positions[negative & ~missing])
     frame[column] = np.where(missing | negative, 0.0, values)

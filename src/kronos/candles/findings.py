@@ -1,7 +1,6 @@
-"""What cleaning found: nothing is dropped or changed without a `Finding` that says so.
+"""Findings of cleaning: each dropped row and each changed value is reported as a `Finding`.
 
-Row numbers are those a person sees: lines of the file (a header is line 1), or 0-based positions in a frame.
-`Rows` knows which of the two it is, and words it.
+Rows are numbered as a person counts them: lines of a file (the header is line 1), or 0-based positions in a frame.
 """
 
 from __future__ import annotations
@@ -13,20 +12,22 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from kronos.typing import IntArray
+
 Severity = Literal["info", "warning"]
-SHOWN = 10
+MAX_ROWS_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that cleaning noticed or mended.
+    """Something that cleaning noticed or changed.
 
     Attributes:
-        code: A short stable name, such as ``duplicate-time``.
-        severity: ``info`` needs no action; a ``warning`` deserves a look at the source.
+        code: Short stable name, such as ``duplicate-time``.
+        severity: ``info`` needs no action; a ``warning`` means that the source should be checked.
         message: One sentence for people.
-        rows: The first rows concerned (at most ten), counted as the message says.
-        count: How many rows, or occurrences, there are in all.
+        rows: Numbers of the first rows concerned (at most ten), counted as in the message.
+        count: Number of rows or occurrences.
     """
 
     code: str
@@ -41,27 +42,27 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowNumbering:
-    """How rows of a source are counted and what the source is called in messages.
+    """How the rows of a source are numbered in messages.
 
     Attributes:
-        name: What the source is called.
+        name: Name of the source.
         word: ``line`` of a text file, ``row`` of others.
-        first: The number of the first row.
-        whole: For a part of a source: each row's 0-based position in the whole.
+        first: Number of the first row.
+        whole: For a part of a source: 0-based position of each row in the whole. [n]
     """
 
     name: str
     word: str = "line"
     first: int = 2
-    whole: npt.NDArray[np.int64] | None = None
+    whole: IntArray | None = None
 
     def number(self, position: int) -> int:
-        """The number a person would use for a 0-based position."""
+        """The number of the row at a 0-based position."""
         return (int(position) if self.whole is None else int(self.whole[position])) + self.first
 
     def numbers(self, positions: Iterable[int]) -> tuple[int, ...]:
-        """The first few numbers of these positions."""
-        return tuple(self.number(p) for p in list(positions)[:SHOWN])
+        """Numbers of the first ten of these positions."""
+        return tuple(self.number(p) for p in list(positions)[:MAX_ROWS_LISTED])
 
     def at(self, position: int) -> str:
         """``line 7 of prices.csv``."""
@@ -70,21 +71,21 @@ class RowNumbering:
 
 @dataclass(slots=True)
 class FindingCollector:
-    """Collects findings while rows are still known by their original positions."""
+    """Collects findings about rows, identified by their original 0-based positions."""
 
     rows: RowNumbering
     findings: list[Finding] = field(default_factory=list)
 
-    def note(self, code: str, severity: Severity, message: str, where: npt.ArrayLike = ()) -> None:
-        """Record a finding about original 0-based positions; nothing if ``{count}`` in the message counts none.
+    def add(self, code: str, severity: Severity, message: str, positions: npt.ArrayLike = ()) -> None:
+        """Add a finding about the rows at these positions.
 
-        The message may use ``{count}`` and ``{where}``, the latter being ``line 5, 9 … of name``.
+        In the message, ``{count}`` stands for their number and ``{where}`` for ``lines 5, 9, 12 … of prices.csv``.
         """
-        positions = np.asarray(where, dtype=np.int64).ravel()
-        numbers = self.rows.numbers(positions.tolist())
-        listed = ", ".join(str(n) for n in numbers[:3]) + (" …" if len(positions) > 3 else "")
-        plural = f"{self.rows.word}s" if len(positions) > 1 else self.rows.word
-        where_text = f"{plural} {listed} of {self.rows.name}"
-        # Not str.format: a quoted cell or a file's name may hold braces.
-        text = message.replace("{count}", str(len(positions))).replace("{where}", where_text)
-        self.findings.append(Finding(code, severity, text, numbers, max(1, len(positions))))
+        where = np.asarray(positions, dtype=np.int64).ravel()
+        numbers = self.rows.numbers(where.tolist())
+        listed = ", ".join(str(n) for n in numbers[:3]) + (" …" if len(where) > 3 else "")
+        word = f"{self.rows.word}s" if len(where) > 1 else self.rows.word
+        # Not str.format: a quoted cell or a file name may contain braces.
+        text = message.replace("{count}", str(len(where)))
+        text = text.replace("{where}", f"{word} {listed} of {self.rows.name}")
+        self.findings.append(Finding(code, severity, text, numbers, max(1, len(where))))

@@ -1,4 +1,4 @@
-"""Reading candles from files and frames: the functions most people start with."""
+"""Reading candles from files and frames, and writing them to files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kronos.atomic import atomic_path, expand_user
-from kronos.candles.candles import SIMULATED, Candles, ReadOptions, from_table
+from kronos.atomic import atomic_path
+from kronos.candles.candles import SIMULATED_PREFIX, Candles, ReadOptions, from_table
 from kronos.candles.cleaning import cell_text
-from kronos.candles.readers import LABEL, RawTable, frame_table, read_table
-from kronos.candles.schema import COLUMNS
+from kronos.candles.readers import SIMULATED_KEY, RawTable, frame_table, read_table
+from kronos.candles.schema import PRICES
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import expand_user, join_names, truncate
 from kronos.intervals import Interval
+
+WRITABLE_SUFFIXES = (".csv", ".parquet", ".feather")
 
 
 def read_candles(
@@ -31,21 +33,21 @@ def read_candles(
     """Read and clean one instrument's candles.
 
     Args:
-        source: A CSV (also in gzip or zip), Feather or Parquet file, told by its content; or a DataFrame. Candles of a
-            file whose name begins with ``simulated`` are labelled as simulated.
-        symbol: The instrument's name; else a symbol column's only value.
-        interval: Such as ``"1h"``; else inferred.
-        timezone: IANA name. Naive stamps are its wall clock; epoch numbers and stamps with an offset are converted
-            to it. Without it naive stamps stay naive and epoch numbers are UTC.
-        calendar: Trading calendar for what comes after; None leaves it to be guessed.
-        columns: Which column is which, ``{"close": "Last Price"}``; wins over the usual names.
+        source: A CSV (optionally compressed with gzip or zip), Feather or Parquet file, detected by content; or a
+            DataFrame. Candles of a file whose name begins with ``simulated`` are marked as simulated.
+        symbol: Name of the instrument; None takes it from a symbol column with one value.
+        interval: Interval such as ``"1h"``; None infers it.
+        timezone: IANA timezone. Naive times are its wall clock; epoch numbers and times with an offset are converted to
+            it. Without it, naive times stay naive and epoch numbers are UTC.
+        calendar: Trading calendar for future times; None detects it.
+        columns: Mapping such as ``{"close": "Last Price"}``; takes precedence over the usual names.
 
     Returns:
-        The candles, whose ``findings`` say what was noticed, dropped or mended.
+        The candles; their ``findings`` list the rows that were dropped or changed.
 
     Raises:
-        DataError: If the source cannot be used: the message names file, row or column, and the mend.
-        ParameterError: If an argument is wrong.
+        DataError: If the source cannot be used. The message names the file, the row or column, and the fix.
+        ParameterError: If an argument is invalid.
     """
     options = ReadOptions(symbol, interval, timezone, calendar)
     table, name = _open(source, columns)
@@ -60,35 +62,35 @@ def read_many(
     calendar: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Candles]:
-    """Read a long table of several instruments, told apart by a column such as ``unique_id`` or ``symbol``.
+    """Read a long table of several instruments, identified by a column such as ``unique_id`` or ``symbol``.
 
     Args:
-        source: A file or a DataFrame as for `read_candles`, with the column that names the instrument.
-        interval: Such as ``"1h"``; else inferred for each instrument.
+        source: A file or a DataFrame as for `read_candles`, with a column that names the instrument.
+        interval: Interval such as ``"1h"``; None infers it for each instrument.
         timezone: As for `read_candles`.
         calendar: As for `read_candles`.
         columns: As for `read_candles`.
 
     Returns:
-        Candles by symbol, in order of appearance; row numbers in findings are those of the whole table.
+        Candles by symbol, in order of appearance; findings number the rows of the whole table.
 
     Raises:
-        DataError: If there is no such column, or an instrument's candles cannot be used.
-        ParameterError: If an argument is wrong.
+        DataError: If there is no such column, or the candles of an instrument cannot be used.
+        ParameterError: If an argument is invalid.
     """
     table, name = _open(source, columns)
     label = table.layout.symbol
     if label is None:
-        raise DataError(f"{table.rows.name} has no column that names the instrument; call it unique_id or symbol.")
+        raise DataError(f"{table.rows.name} has no column with the instrument; call it unique_id or symbol.")
     names = table.frame[label].map(cell_text)
     if bool((names == "").all()):
-        raise DataError(f"Column '{truncate(label)}' of {table.rows.name} is empty; it has to name the instruments.")
+        raise DataError(f"Column '{truncate(label)}' of {table.rows.name} is empty; fill in the instruments.")
     found: dict[str, Candles] = {}
-    for one in names[names != ""].unique():
-        where = np.flatnonzero(names == one).astype(np.int64)
-        rows = replace(table.rows, name=f"{table.rows.name} [{one}]", whole=where)
-        part_table = replace(table, frame=table.frame.iloc[where], rows=rows)
-        found[str(one)] = from_table(part_table, ReadOptions(str(one), interval, timezone, calendar), name)
+    for symbol in names[names != ""].unique():
+        where = np.flatnonzero(names == symbol).astype(np.int64)
+        rows = replace(table.rows, name=f"{table.rows.name} [{symbol}]", whole=where)
+        part = replace(table, frame=table.frame.iloc[where], rows=rows)
+        found[str(symbol)] = from_table(part, ReadOptions(str(symbol), interval, timezone, calendar), name)
     return found
 
 
@@ -102,37 +104,34 @@ def _open(source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None) 
         return frame_table(source, columns), "a DataFrame"
     if not isinstance(source, str | Path) or not str(source).strip():
         raise ParameterError(
-            f"Candles are read from a path or a DataFrame, not from {type(source).__name__} '{truncate(source)}'."
+            f"Invalid source {type(source).__name__} '{truncate(source)}': pass a path or a DataFrame."
         )
     path = Path(source)
     return read_table(path, columns), path.name
 
 
-ENDINGS = (".csv", ".parquet", ".feather")
-
-
 def write_candles(candles: Candles, path: str | Path) -> Path:
-    """Write candles, whole or not at all.
+    """Write candles to a file, atomically.
 
-    The columns are ``timestamps``, open, high, low, close, and volume and amount where the source told them. Values
-    come back bit for bit.
+    The columns are ``timestamps``, open, high, low, close, and volume and amount if the source had them. Values are
+    restored bit for bit when the file is read.
 
     Args:
-        candles: What to write.
-        path: ``.csv``, ``.parquet`` or ``.feather``. Simulated candles go only to files whose names begin with
-            ``simulated``, because that is what labels them wherever they are read.
+        candles: The candles.
+        path: A ``.csv``, ``.parquet`` or ``.feather`` file. Names of files with simulated candles have to begin with
+            ``simulated``, which marks the candles as simulated when they are read.
 
     Returns:
         The path.
 
     Raises:
-        ParameterError: If the ending is none of these, or simulated candles would lose their label.
-        StorageError: If the file system refuses.
+        ParameterError: If the suffix is none of these, or the name would not mark simulated candles.
+        StorageError: If the file cannot be written.
     """
     target = expand_user(path)
-    check_target(target, simulated=candles.simulated)
-    told = [*COLUMNS[:4], *(c for c, there in zip(COLUMNS[4:], _told(candles), strict=True) if there)]
-    table = candles.frame[told].reset_index()
+    check_output_path(target, simulated=candles.simulated)
+    columns = [*PRICES, *["volume"] * candles.has_volume, *["amount"] * (candles.has_volume and candles.has_amount)]
+    table = candles.frame[columns].reset_index()
     with atomic_path(target) as temporary:
         if target.suffix.lower() == ".csv":
             table.to_csv(temporary, index=False, lineterminator="\n")
@@ -142,41 +141,35 @@ def write_candles(candles: Candles, path: str | Path) -> Path:
 
 
 def write_table(table: pd.DataFrame, path: Path, *, simulated: bool) -> None:
-    """Write a table of candles as Parquet, or as Feather where the ending says so, with its label inside.
+    """Write a table of candles as Feather if the suffix is ``.feather``, else as Parquet.
 
     Args:
-        table: Its columns.
+        table: Columns of the file.
         path: The file.
-        simulated: Whether the candles are invented, which the file's metadata then say.
+        simulated: Whether to mark the candles as simulated in the file's metadata.
     """
     import pyarrow as pa
     from pyarrow import feather, parquet
 
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     if simulated:
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), LABEL: b"true"})
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), SIMULATED_KEY: b"true"})
     if path.suffix.lower() == ".feather":
         feather.write_feather(arrow, str(path))
     else:
         parquet.write_table(arrow, path, compression="zstd")
 
 
-def check_target(path: Path, *, simulated: bool) -> None:
-    """Refuse a file that candles cannot be written to; see `write_candles`.
+def check_output_path(path: Path, *, simulated: bool) -> None:
+    """Check that candles may be written to a file of this name; see `write_candles`.
 
     Raises:
-        ParameterError: If the ending or the name is wrong.
+        ParameterError: If the suffix or the name is invalid.
     """
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+        suffixes = join_names(WRITABLE_SUFFIXES, conjunction="or")
+        raise ParameterError(f"Cannot write candles to '{path.name}': use the suffix {suffixes}.")
+    if simulated and not path.name.lower().startswith(SIMULATED_PREFIX):
         raise ParameterError(
-            f"Candles are written to {', '.join(ENDINGS)}, not to '{path.name}'; give it such an ending."
+            f"Cannot write simulated candles to '{path.name}': call the file {SIMULATED_PREFIX}_{path.name}."
         )
-    if simulated and not path.name.lower().startswith(SIMULATED):
-        raise ParameterError(
-            f"Simulated candles are labelled by their file's name; call it {SIMULATED}_{path.name} instead."
-        )
-
-
-def _told(candles: Candles) -> tuple[bool, bool]:
-    """Whether the source told volume, and amount."""
-    return candles.has_volume, candles.has_volume and candles.has_amount

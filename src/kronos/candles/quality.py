@@ -1,8 +1,8 @@
-"""Which stretches of candles are fit to learn from: the filters of the Kronos paper (arXiv 2508.02739, Table 4).
+"""Quality filters for training data, as in the Kronos paper (arXiv 2508.02739, Table 4).
 
-- A series splits where prices are missing and where a candle opens far from the close before it.
-- Runs of candles without trading, and runs whose close does not move, are left out, and split.
-- What is left in pieces too short for the interval is dropped. Nothing is filled in or changed.
+- A series is split at missing prices and at candles that open far from the previous close.
+- Runs of candles without volume, and runs with a constant close, are left out and split the series.
+- Segments that are too short for the interval are dropped. No candle is added or changed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kronos.candles.candles import Candles
 from kronos.candles.gaps import find_weekday_gaps
 from kronos.errors import ParameterError
+from kronos.formatting import plural
 from kronos.intervals import Interval
-from kronos.typing import BoolArray
+from kronos.typing import BoolArray, FloatArray, IntArray
 
-Why = Literal["gap", "jump", "illiquid", "stagnant", "short"]
-Positions = npt.NDArray[np.int64]
+ReasonCode = Literal["gap", "jump", "illiquid", "stagnant", "short"]
 
-ILLIQUID_VOLUME = 1e-8  # volume up to this counts as none: the smallest part of a coin that exchanges book
+ILLIQUID_VOLUME = 1e-8  # volumes up to this count as 0: the smallest unit of a coin on exchanges
 
+# By interval: min_length, price_jump, illiquid_run, stagnant_run.
 _TABLE: dict[str, tuple[int, float, int, int]] = {
     "1m": (2048, 0.10, 15, 45),
     "5m": (1024, 0.15, 3, 10),
@@ -40,20 +40,20 @@ _TABLE: dict[str, tuple[int, float, int, int]] = {
     "1d": (128, 0.30, 1, 3),
     "1w": (16, 0.50, 0, 2),
 }
-_LEFT_OUT: tuple[Why, ...] = ("illiquid", "stagnant", "short")
-_TOLD = {"illiquid": "no volume", "stagnant": "the close does not move", "short": "too few by themselves"}
+_LEFT_OUT: tuple[ReasonCode, ...] = ("illiquid", "stagnant", "short")
+_DESCRIPTIONS = {"illiquid": "no volume", "stagnant": "constant close", "short": "segment too short"}
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRules:
-    """What a stretch of candles has to keep to.
+    """Requirements on a segment of candles.
 
     Attributes:
-        min_length: Candles that a segment has at least.
-        price_jump: A candle whose open differs from the close before it by more than this share begins a new segment.
-        illiquid_run: So many candles in a row without volume are borne; of a longer run all are left out.
-        stagnant_run: So many candles in a row whose close equals the one before are borne; of more all are left out.
-        row: The row of the paper's table that these are; None for rules of your own.
+        min_length: Minimum number of candles of a segment.
+        price_jump: Share of the previous close by which an open may differ from it before a new segment begins.
+        illiquid_run: Maximum number of consecutive candles without volume; longer runs are left out.
+        stagnant_run: Maximum number of consecutive candles with an unchanged close; longer runs are left out.
+        row: Row of the paper's table; None for custom rules.
     """
 
     min_length: int
@@ -64,29 +64,28 @@ class QualityRules:
 
     def __post_init__(self) -> None:
         if self.min_length < 1:
-            raise ParameterError(f"min_length counts the candles of a segment, at least 1, not {self.min_length}.")
+            raise ParameterError(f"Invalid min_length {self.min_length}: choose at least 1 candle.")
         if not self.price_jump > 0:
-            raise ParameterError(f"price_jump is a share of the price above 0, such as 0.2, not {self.price_jump}.")
+            raise ParameterError(f"Invalid price_jump {self.price_jump}: choose a share above 0, such as 0.2.")
         for name, run in (("illiquid_run", self.illiquid_run), ("stagnant_run", self.stagnant_run)):
             if run < 0:
-                raise ParameterError(f"{name} counts candles in a row, at least 0, not {run}.")
+                raise ParameterError(f"Invalid {name} {run}: choose at least 0 candles.")
 
 
 def rules_for(interval: str | Interval) -> QualityRules:
-    """The paper's rules for an interval; one that its table leaves out gets those of the nearest in ratio.
+    """The paper's rules for an interval, or for the nearest one (by ratio) in its table.
 
     Raises:
-        ParameterError: If the text names no interval.
+        ParameterError: If the text is not an interval.
     """
-    wanted = Interval.parse(interval)
-    rows = [Interval.parse(name) for name in _TABLE]
-    row = min(rows, key=lambda one: abs(math.log(one.seconds / wanted.seconds)))
+    seconds = Interval.parse(interval).seconds
+    row = min(map(Interval.parse, _TABLE), key=lambda listed: abs(math.log(listed.seconds / seconds)))
     return QualityRules(*_TABLE[str(row)], row=row)
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of candles: positions ``start`` up to, not including, ``stop`` of a frame."""
+class QualitySegment:
+    """Candles at positions ``start`` (inclusive) to ``stop`` (exclusive) of a frame."""
 
     start: int
     stop: int
@@ -97,17 +96,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why candles were split or left out.
+    """Reason for a split or for leaving out candles.
 
     Attributes:
         why: ``gap`` or ``jump`` (a split), ``illiquid``, ``stagnant`` or ``short`` (candles left out).
-        start: The first candle concerned; of a split the last one before it.
-        end: The last candle concerned; of a split the first one after it.
-        candles: How many are concerned; 0 for a split.
-        change: Of a jump, the open after it over the close before it, minus 1; else None.
+        start: Time of the first candle left out, or of the last one before a split.
+        end: Time of the last candle left out, or of the first one after a split.
+        candles: Number of candles left out; 0 for a split.
+        change: Relative change from close to open at a jump, else None.
     """
 
-    why: Why
+    why: ReasonCode
     start: pd.Timestamp
     end: pd.Timestamp
     candles: int = 0
@@ -118,32 +117,30 @@ class Reason:
             return f"prices are missing between {self.start} and {self.end}"
         if self.why == "jump":
             return f"the open of {self.end} is {self.change:+.1%} from the close of {self.start}"
-        told = f"1 candle at {self.start}"
-        if self.candles > 1:
-            told = f"{self.candles:,} candles from {self.start} to {self.end}"
-        return f"{told}: {_TOLD[self.why]}"
+        where = f"at {self.start}" if self.candles == 1 else f"from {self.start} to {self.end}"
+        return f"{plural(self.candles, 'candle')} {where}: {_DESCRIPTIONS[self.why]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What is fit to learn from, and why the rest is not.
+    """Segments that satisfy the rules, and the reasons for leaving out the rest.
 
     Attributes:
-        rules: What was asked for.
-        candles: How many candles there are.
-        segments: The stretches to keep, in order.
-        gaps: Places where prices are missing.
-        jumps: Places where the price jumps.
-        illiquid: Candles left out for want of volume.
-        stagnant: Candles left out, and not for want of volume, because the close does not move.
-        short: Candles left out because too few of them hang together.
-        reasons: Each split and each run left out, in the order of time.
-        notes: What is particular about these rules, in sentences.
+        rules: The rules.
+        candles: Number of candles examined.
+        segments: Segments to keep, in order.
+        gaps: Number of splits at missing prices.
+        jumps: Number of splits at price jumps.
+        illiquid: Number of candles left out for missing volume.
+        stagnant: Number of candles left out for a constant close alone.
+        short: Number of candles left out in short segments.
+        reasons: Splits and runs left out, in order of time.
+        notes: Remarks on how the rules were applied, as sentences.
     """
 
     rules: QualityRules
     candles: int
-    segments: tuple[Segment, ...]
+    segments: tuple[QualitySegment, ...]
     gaps: int
     jumps: int
     illiquid: int
@@ -154,43 +151,43 @@ class Quality:
 
     @property
     def kept(self) -> int:
-        """Candles in the segments."""
+        """Number of candles in the segments."""
         return sum(map(len, self.segments))
 
     @property
     def kept_share(self) -> float:
-        """Share of the candles that the segments hold, 0 … 1."""
+        """Share of the candles that are in the segments, 0 to 1."""
         return self.kept / self.candles if self.candles else 0.0
 
 
 def assess(candles: Candles, rules: QualityRules | None = None) -> Quality:
-    """Find the segments that keep the rules.
+    """Find the segments of candles that satisfy quality rules.
 
-    Prices are missing where cleaning dropped a row for its prices (``candles.dropped``), and where the times leave a
-    hole that is no closing of the market. Holidays and half days are closings, and don't split.
+    Prices are missing where cleaning dropped a row for its prices (``candles.dropped``), and at gaps in time that are
+    not closings of the market. Holidays and half days are closings and do not split a series.
 
     Args:
-        candles: Any series.
-        rules: What to keep to; None for the paper's, by the candles' interval.
+        candles: Candles of one instrument.
+        rules: Quality rules; None for the paper's rules for the interval.
 
     Returns:
-        The segments, as positions in ``candles.frame``, and what was left out for which reason.
+        The segments, as positions in ``candles.frame``, and the reasons for leaving out the rest.
     """
     rules = rules or rules_for(candles.interval)
-    change, close_moves = _moves(candles)
+    change, close_moves = _price_changes(candles)
     gap, jump = _missing_before(candles), np.abs(change) > rules.price_jump
-    fresh = gap | jump
-    idle = candles.frame["volume"].to_numpy() <= ILLIQUID_VOLUME if candles.has_volume else np.zeros_like(fresh)
-    illiquid = _runs(idle, fresh, longer_than=rules.illiquid_run)
-    stagnant = _runs(~close_moves & ~fresh, fresh, longer_than=rules.stagnant_run)
-    idle, still = _filled(illiquid, len(candles)), _filled(stagnant, len(candles))
-    pieces = _runs(~(idle | still), fresh)
+    split = gap | jump
+    idle = candles.frame["volume"].to_numpy() <= ILLIQUID_VOLUME if candles.has_volume else np.zeros_like(split)
+    illiquid = _runs(idle, split, longer_than=rules.illiquid_run)
+    stagnant = _runs(~close_moves & ~split, split, longer_than=rules.stagnant_run)
+    idle, still = _in_runs(illiquid, len(candles)), _in_runs(stagnant, len(candles))
+    pieces = _runs(~(idle | still), split)
     long = np.diff(pieces, axis=1).ravel() >= rules.min_length
     short = pieces[~long]
     return Quality(
         rules=rules,
         candles=len(candles),
-        segments=tuple(Segment(start, stop) for start, stop in pieces[long].tolist()),
+        segments=tuple(QualitySegment(start, stop) for start, stop in pieces[long].tolist()),
         gaps=int(gap.sum()),
         jumps=int(jump.sum()),
         illiquid=int(idle.sum()),
@@ -201,8 +198,8 @@ def assess(candles: Candles, rules: QualityRules | None = None) -> Quality:
     )
 
 
-def _moves(candles: Candles) -> tuple[npt.NDArray[np.float64], BoolArray]:
-    """Of each candle the open over the close before it, minus 1, and whether its close differs from that one."""
+def _price_changes(candles: Candles) -> tuple[FloatArray, BoolArray]:
+    """Change from the previous close to each open, and whether each close differs from the previous one. [n] each."""
     opened, close = (candles.frame[name].to_numpy() for name in ("open", "close"))
     change, moves = np.zeros(len(close)), np.ones(len(close), dtype=np.bool_)
     with np.errstate(over="ignore"):
@@ -212,7 +209,7 @@ def _moves(candles: Candles) -> tuple[npt.NDArray[np.float64], BoolArray]:
 
 
 def _missing_before(candles: Candles) -> BoolArray:
-    """Whether prices are missing between each candle and the one before it."""
+    """Whether prices are missing before each candle. [n]."""
     index = candles.index
     missing = np.zeros(len(index), dtype=np.bool_)
     missing[find_weekday_gaps(index, candles.interval)] = True
@@ -221,31 +218,25 @@ def _missing_before(candles: Candles) -> BoolArray:
     return missing
 
 
-def _runs(flag: BoolArray, fresh: BoolArray, longer_than: int = 0) -> Positions:
-    """Start and stop of the runs where a flag holds; a fresh start ends the run before it.
-
-    Returns:
-        [runs, 2]
-    """
+def _runs(flag: BoolArray, split: BoolArray, longer_than: int = 0) -> IntArray:
+    """Start and stop of the runs in which the flag is set, interrupted before each split. [runs, 2]."""
     turns = np.ones(len(flag) + 1, dtype=np.bool_)
-    turns[1:-1] = (flag[1:] != flag[:-1]) | fresh[1:]
+    turns[1:-1] = (flag[1:] != flag[:-1]) | split[1:]
     edges = np.flatnonzero(turns)
     runs = np.column_stack((edges[:-1], edges[1:]))[flag[edges[:-1]]].astype(np.int64)
     return runs[np.diff(runs, axis=1).ravel() > longer_than]
 
 
-def _filled(runs: Positions, length: int) -> BoolArray:
-    """Whether each of so many positions lies in one of the runs."""
+def _in_runs(runs: IntArray, length: int) -> BoolArray:
+    """Whether each position lies in one of the runs. [length]."""
     turns = np.zeros(length + 1, dtype=np.int64)
     turns[runs[:, 0]] += 1
     turns[runs[:, 1]] -= 1
     return np.asarray(np.cumsum(turns)[:-1] > 0, dtype=np.bool_)
 
 
-def _reasons(
-    index: pd.DatetimeIndex, gap: BoolArray, jumps: npt.NDArray[np.float64], *left_out: Positions
-) -> tuple[Reason, ...]:
-    """Each split and each run left out, in the order of time; jumps are 0 where there is none."""
+def _reasons(index: pd.DatetimeIndex, gap: BoolArray, jumps: FloatArray, *left_out: IntArray) -> tuple[Reason, ...]:
+    """Splits and runs left out, in order of time; ``jumps`` is 0 at candles without one."""
     found = [(i, Reason("gap", index[i - 1], index[i])) for i in np.flatnonzero(gap).tolist()]
     places = np.flatnonzero(jumps).tolist()
     found += [(i, Reason("jump", index[i - 1], index[i], change=float(jumps[i]))) for i in places]
@@ -257,7 +248,7 @@ def _reasons(
 def _notes(candles: Candles, rules: QualityRules) -> tuple[str, ...]:
     notes = []
     if rules.row is not None and rules.row.seconds != candles.interval.seconds:
-        notes.append(f"The paper has no rules for {candles.interval} candles; those for {rules.row} were taken.")
+        notes.append(f"The paper has no rules for {candles.interval} candles; those for {rules.row} were used.")
     if not candles.has_volume:
-        notes.append("The source tells no volume, so the rule against illiquid candles does not apply.")
+        notes.append("The source has no volume, so the rule against illiquid candles does not apply.")
     return tuple(notes)

@@ -1,22 +1,22 @@
-"""Which column is which: canonical names, what the world calls them, and how a file's names are matched.
+"""Column names: the canonical ones, their aliases, and how a source's columns are matched to them.
 
-A mapping given by the caller always wins. Otherwise names are compared without case, spaces, punctuation or byte-order
-marks against a list of aliases; where several match, the earlier alias wins, and a true tie is an error.
+A mapping given by the caller takes precedence. Otherwise labels are compared with a list of aliases, ignoring case,
+spaces, punctuation and byte-order marks; the earlier alias wins, and two labels of the same alias are an error.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import join_names, truncate
 
 COLUMNS = ("open", "high", "low", "close", "volume", "amount")
 PRICES = COLUMNS[:4]
 TIME = "timestamps"
-LIMIT_COLUMNS = 2_000
+MAX_COLUMNS = 2_000
 
 _ALIASES: dict[str, tuple[str, ...]] = {
     TIME: (
@@ -41,25 +41,26 @@ _SYMBOLS = ("uniqueid", "symbol", "ticker", "code", "tscode", "instrument", "代
 
 
 class NoCandlesError(DataError):
-    """A table that has at most one of the four price columns: it holds something else than candles."""
+    """A table with at most one of the four price columns: it does not hold candles."""
 
 
-def key(name: object) -> str:
-    """A column's name as it is compared: lower case, without spaces, byte-order mark and the signs ``_ < > . / -``."""
+def normalize_label(name: object) -> str:
+    """A column label in the form that is compared: lower case, without spaces, byte-order mark and ``_ < > . / -``."""
     text = str(name).replace("\ufeff", "").strip().lower()
     return re.sub(r"[\s_<>./\-]+", "", text)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnLayout:
-    """Where a source keeps what: canonical name → the source's own column label.
+    """The columns of a source: canonical name → the source's own label.
 
     Attributes:
-        prices: Labels of the numeric columns found, at least the four prices.
-        time: Label of the time column; None if the index holds the time.
-        clock: Label of a column holding the time of day when ``time`` holds only the date.
-        symbol: Label of a column that names the instrument, if there is one.
-        ticks: Label of a column that counts ticks, beside one of traded volume; it serves if the latter is all zero.
+        prices: Labels of the numeric columns, at least the four prices.
+        time: Label of the time column; None if the index holds the times.
+        clock: Label of the time of day if ``time`` holds only dates.
+        symbol: Label of the column that names the instrument, if there is one.
+        ticks: Label of a tick count in addition to the traded volume; it replaces a volume that is all zero.
+        labels: All labels of the source.
     """
 
     prices: Mapping[str, Hashable]
@@ -67,94 +68,91 @@ class ColumnLayout:
     clock: Hashable | None = None
     symbol: Hashable | None = None
     ticks: Hashable | None = None
-    labels: tuple[Hashable, ...] = field(default=())
+    labels: tuple[Hashable, ...] = ()
 
     @property
-    def wanted(self) -> list[Hashable]:
-        """Every label that has to be read."""
+    def used_labels(self) -> list[Hashable]:
+        """Labels of the columns to read."""
         extra = [label for label in (self.time, self.clock, self.symbol, self.ticks) if label is not None]
         return list(dict.fromkeys([*extra, *self.prices.values()]))
 
 
 def find_layout(labels: Sequence[Hashable], columns: Mapping[str, str] | None, name: str) -> ColumnLayout:
-    """Match a source's column labels with the canonical names.
+    """Match the column labels of a source to the canonical names.
 
     Args:
         labels: The source's column labels.
-        columns: ``{"close": "Last Price", "timestamps": "When"}`` (or the other way round); wins over aliases.
-        name: What the source is called in messages.
+        columns: ``{"close": "Last Price", "timestamps": "When"}`` or the reverse; takes precedence over aliases.
+        name: Name of the source in messages.
 
     Raises:
-        DataError: If a price column is missing or two columns claim the same meaning.
-        ParameterError: If ``columns`` names something unknown.
+        DataError: If a price column is missing or two columns have the same meaning.
+        ParameterError: If ``columns`` contains an unknown name.
     """
-    if len(labels) > LIMIT_COLUMNS:
-        raise DataError(
-            f"{name} has {len(labels)} columns, which is no table of candles; select at most {LIMIT_COLUMNS}."
-        )
-    given = _explicit(columns or {}, labels, name)
-    free: dict[str, list[Hashable]] = {}
+    if len(labels) > MAX_COLUMNS:
+        raise DataError(f"{name} has {len(labels)} columns, too many for candles; select at most {MAX_COLUMNS}.")
+    given = _given_columns(columns or {}, labels, name)
+    unassigned: dict[str, list[Hashable]] = {}
     for label in labels:
         if label not in given.values():
-            free.setdefault(key(label), []).append(label)
+            unassigned.setdefault(normalize_label(label), []).append(label)
     found: dict[str, Hashable] = {}
     for canonical in COLUMNS:
-        label = given.get(canonical, _first(_ALIASES[canonical], free, name))
+        label = given.get(canonical, _match(_ALIASES[canonical], unassigned, name))
         if label is not None:
             found[canonical] = label
-    _require_prices(found, labels, name)
+    _check_prices(found, labels, name)
     if "volume" not in found:
-        # CryptoDataDownload says both by currency: Volume BTC, Volume USDT.
-        pair = [label for k, same in free.items() if re.fullmatch("volume[a-z]{3,5}", k) for label in same]
+        # CryptoDataDownload names both by currency: Volume BTC, Volume USDT.
+        pair = [label for k, same in unassigned.items() if re.fullmatch("volume[a-z]{3,5}", k) for label in same]
         if len(pair) == 2:
             found["volume"], found["amount"] = pair
-    symbol = _first(_SYMBOLS, free, name)
-    ticks = None if "volume" in given else _first(_TICKS, free, name)
+    symbol = _match(_SYMBOLS, unassigned, name)
+    ticks = None if "volume" in given else _match(_TICKS, unassigned, name)
     ticks = None if ticks == found.get("volume") else ticks
     if TIME in given:
         return ColumnLayout(found, given[TIME], symbol=symbol, ticks=ticks, labels=tuple(labels))
-    date, clock = _first(_DATES, free, name), _first(_CLOCKS, free, name)
-    time = _first(_ALIASES[TIME], free, name)
-    if date is None or clock is None or key(time) not in (*_DATES, *_CLOCKS):
+    date, clock = _match(_DATES, unassigned, name), _match(_CLOCKS, unassigned, name)
+    time = _match(_ALIASES[TIME], unassigned, name)
+    if date is None or clock is None or normalize_label(time) not in (*_DATES, *_CLOCKS):
         return ColumnLayout(found, time, symbol=symbol, ticks=ticks, labels=tuple(labels))
     return ColumnLayout(found, date, clock, symbol, ticks, tuple(labels))
 
 
-def _first(aliases: Sequence[str], free: Mapping[str, list[Hashable]], name: str) -> Hashable | None:
+def _match(aliases: Sequence[str], unassigned: Mapping[str, list[Hashable]], name: str) -> Hashable | None:
     for alias in aliases:
-        matching = free.get(alias, [])
+        matching = unassigned.get(alias, [])
         if len(matching) > 1:
-            both = " and ".join(f"'{truncate(label)}'" for label in matching[:2])
-            raise DataError(f"{name} has two columns that mean the same, {both}; drop one or say columns=.")
+            both = _quote(matching[:2])
+            raise DataError(f"{name} has two columns with the same meaning, {both}; drop one or pass columns=.")
         if matching:
             return matching[0]
     return None
 
 
-def _explicit(columns: Mapping[str, str], labels: Sequence[Hashable], name: str) -> dict[str, Hashable]:
+def _given_columns(columns: Mapping[str, str], labels: Sequence[Hashable], name: str) -> dict[str, Hashable]:
     canonical = (*COLUMNS, TIME)
     pairs = dict(columns)
     if pairs and not any(k in canonical for k in pairs):
         pairs = {v: k for k, v in pairs.items()}
     for ours, theirs in pairs.items():
         if ours not in canonical:
-            raise ParameterError(f"columns= names '{ours}', but the names are {', '.join(canonical)}.")
+            raise ParameterError(f"Unknown name '{ours}' in columns=: choose from {', '.join(canonical)}.")
         if theirs not in labels:
-            raise DataError(f"{name} has no column '{theirs}' (asked for as {ours}); it has {_listed(labels)}.")
+            raise DataError(f"{name} has no column '{theirs}', given in columns= as {ours}; it has {_quote(labels)}.")
     return dict(pairs)
 
 
-def _require_prices(found: Mapping[str, Hashable], labels: Sequence[Hashable], name: str) -> None:
+def _check_prices(found: Mapping[str, Hashable], labels: Sequence[Hashable], name: str) -> None:
     missing = [p for p in PRICES if p not in found]
     if missing:
         word = "column" if len(missing) == 1 else "columns"
         error = NoCandlesError if len(missing) >= len(PRICES) - 1 else DataError
         raise error(
-            f"{name} has no {word} for {', '.join(missing)}; it has {_listed(labels)}: rename them, "
-            f"or say which is which with columns={{'{missing[0]}': '…'}}."
+            f"{name} has no {word} for {', '.join(missing)}; it has {_quote(labels)}: rename them, "
+            f"or map them with columns={{'{missing[0]}': '…'}}."
         )
 
 
-def _listed(labels: Sequence[Hashable]) -> str:
-    quoted = ", ".join(f"'{truncate(label)}'" for label in labels[:8]) or "none"
-    return quoted + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+def _quote(labels: Sequence[Hashable]) -> str:
+    return join_names([f"'{truncate(label)}'" for label in labels], 8) or "none"

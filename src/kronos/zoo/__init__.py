@@ -1,4 +1,4 @@
-"""The zoo: names, sizes and pairings of checkpoints; finding, downloading and caching them (no torch)."""
+"""The model zoo: named checkpoints, their sizes and pairings; resolving, downloading and caching them (no torch)."""
 
 from kronos.progress import ProgressCallback
 from kronos.zoo.catalog import (
@@ -7,19 +7,19 @@ from kronos.zoo.catalog import (
     Cutoffs,
     Normalisation,
     S2Attention,
-    find,
+    closest_name,
+    find_entry,
     list_checkpoints,
-    nearest,
 )
 from kronos.zoo.checkpoint import Config, Kind, check_folder, config_keys, count_parameters, read_config
 from kronos.zoo.hub import cache_root, endpoint
 from kronos.zoo.resolve import (
-    Cached,
+    CachedCheckpoint,
     CheckpointRef,
     Pairing,
-    cached,
     download,
-    normalisation_of,
+    find_cached,
+    read_normalisation,
     read_pairing,
     resolve_checkpoint,
     trained_and_selected_until,
@@ -28,7 +28,7 @@ from kronos.zoo.resolve import (
 
 __all__ = [
     "DEFAULT_MODEL",
-    "Cached",
+    "CachedCheckpoint",
     "CatalogEntry",
     "CheckpointRef",
     "Config",
@@ -39,17 +39,17 @@ __all__ = [
     "ProgressCallback",
     "S2Attention",
     "cache_root",
-    "cached",
     "check_folder",
+    "closest_name",
     "config_keys",
     "count_parameters",
     "download",
     "endpoint",
-    "find",
+    "find_cached",
+    "find_entry",
     "list_checkpoints",
-    "nearest",
-    "normalisation_of",
     "read_config",
+    "read_normalisation",
     "read_pairing",
     "resolve_checkpoint",
     "trained_and_selected_until",

@@ -1,8 +1,8 @@
-"""The checkpoints that have a name: their sizes, contexts, pairings and pinned revisions.
+"""Catalog of named checkpoints: sizes, contexts, pairings, pinned revisions and training cutoffs.
 
-- Published ones are listed as published; those with a revision and a sha256 are held to them when downloaded.
-- Kronos-large was never published: its entry is an architecture to construct, without weights.
-- The bundled model describes itself: its entry is read from the folder that ships with the package.
+- Published checkpoints with a pinned revision and sha256 are verified when they are downloaded.
+- Kronos-large was never published: its entry has an architecture but no weights.
+- The entry of the bundled model is read from the folder that ships with the package.
 """
 
 from __future__ import annotations
@@ -19,88 +19,88 @@ from typing import Any, Literal
 from kronos.errors import CheckpointError
 from kronos.zoo.checkpoint import Config, Kind, check_config, count_parameters
 
-ALL = "all"
-
 Cutoffs = Mapping[str, str]
+S2Attention = Literal["published", "causal"]
+Normalisation = Literal["spread", "steps"]
+
+ALL = "all"
 
 
 def read_cutoffs(path: Path, record: Mapping[str, object], key: str) -> Cutoffs:
-    """Read the cut-offs that a record has under a key: one date, or dates by market.
+    """Read the cutoffs of a ``kronos.json``: one date, or dates by market.
 
     Args:
-        path: Of the record, for errors.
-        record: The content of a ``kronos.json``.
+        path: Path of the record, for errors.
+        record: Content of the record.
         key: ``trained_until`` or ``selected_until``.
 
     Returns:
-        Dates such as ``2024-07-01`` by market or ``all``; empty when the record says nothing.
+        Dates such as ``2024-07-01`` by market or ``all``; empty if the record has none.
 
     Raises:
-        CheckpointError: If it says something else than dates.
+        CheckpointError: If the value is not a date or dates.
     """
     value = record.get(key)
     if value is None:
         return {}
-    told: Mapping[Any, Any] = value if isinstance(value, dict) else {ALL: value}
+    days: Mapping[Any, Any] = value if isinstance(value, dict) else {ALL: value}
     try:
-        return {str(market): date.fromisoformat(day).isoformat() for market, day in told.items()}
+        return {str(market): date.fromisoformat(day).isoformat() for market, day in days.items()}
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} has {key} = {value!r}, which must be a date such as 2024-07-01, or dates by market; correct it."
+            f"{path}: invalid {key} {value!r}; write a date such as 2024-07-01, or dates by market."
         ) from error
 
 
-def cutoff(told: Cutoffs, market: str) -> str:
-    """The date of one market.
+def cutoff_for(cutoffs: Cutoffs, market: str) -> str:
+    """The cutoff of one market.
 
     Args:
-        told: By market or ``all``, not empty.
-        market: One that is not listed has the date of ``all``, or else the latest: its candles may be among the others'
-            by another name.
+        cutoffs: Dates by market or ``all``, not empty.
+        market: Name of a market. One that is not listed has the date of ``all``, or else the latest date: its candles
+            may be listed under another market.
     """
-    return told.get(market) or told.get(ALL) or max(told.values())
+    return cutoffs.get(market) or cutoffs.get(ALL) or max(cutoffs.values())
 
 
-def latest(*everybody: Cutoffs) -> Cutoffs:
-    """By market the latest date of several; those that say nothing don't count."""
-    told = [one for one in everybody if one]
-    return {market: max(cutoff(one, market) for one in told) for market in sorted({key for one in told for key in one})}
+def latest_cutoffs(*sources: Cutoffs) -> Cutoffs:
+    """The latest cutoff of each market; empty cutoffs are ignored."""
+    known = [cutoffs for cutoffs in sources if cutoffs]
+    markets = sorted({market for cutoffs in known for market in cutoffs})
+    return {market: max(cutoff_for(cutoffs, market) for cutoffs in known) for market in markets}
 
-
-S2Attention = Literal["published", "causal"]
-Normalisation = Literal["spread", "steps"]
 
 DEFAULT_MODEL = "kronos-nano"
 BUNDLED = Path(__file__).parent / "bundled"
 _OWNER = "NeoQuasar"
 _BUNDLED_TOKENIZER = "kronos-tokenizer-nano"
-_MAPPINGS = ("config", "trained_until", "selected_until")  # fields that nobody may change
-# The published weights were trained on candles up to the end of June 2024, of every market.
+_MAPPINGS = ("config", "trained_until", "selected_until")  # fields with read-only mappings
+# The published weights were trained on candles of all markets up to the end of June 2024.
 _PUBLISHED_UNTIL: Cutoffs = MappingProxyType({ALL: "2024-07-01"})
 _UNKNOWN: Cutoffs = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One checkpoint that has a name.
+    """A named checkpoint.
 
     Attributes:
-        name: Zoo name, in small letters.
-        hub_id: Repository on the hub; None when there is none.
+        name: Zoo name, in lower case.
+        hub_id: Repository on the hub; None if there is none.
         kind: ``model`` or ``tokenizer``.
-        tokenizer: Zoo name of the tokenizer a model was trained with; None for tokenizers.
-        context: Longest history plus forecast in candles; None for tokenizers.
-        parameters: How many numbers were trained.
-        config: The constructor's arguments.
-        revision: The commit whose numbers are known; None takes the newest.
-        sha256: Of ``model.safetensors`` at that revision.
-        licence: Of the weights.
-        published: Weights can be had from the hub.
-        bundled: Weights ship with this package.
-        s2_attention: Form of the s2 cross-attention that the checkpoint is right with.
-        trained_until: By market, or ``all``, the first date whose candles it was not trained on; empty when nothing
-            is known, or there are no weights.
-        selected_until: Likewise, the first date whose candles did not choose it among others.
+        tokenizer: Zoo name of the tokenizer that a model was trained with; None for tokenizers.
+        context: Maximum of history plus horizon in candles; None for tokenizers.
+        parameters: Number of trainable parameters.
+        config: Arguments of the constructor.
+        revision: Pinned commit; None for the newest.
+        sha256: SHA-256 of ``model.safetensors`` at that commit.
+        licence: Licence of the weights.
+        published: Whether the weights can be downloaded from the hub.
+        bundled: Whether the weights ship with this package.
+        s2_attention: Form of the s2 cross-attention that the checkpoint was trained with.
+        trained_until: First date whose candles were not used for training, by market or ``all``; empty if unknown or
+            if there are no weights.
+        selected_until: First date whose candles were not used for model selection, by market or ``all``.
     """
 
     name: str
@@ -125,57 +125,46 @@ class CatalogEntry:
         return self.hub_id.split("/")[1] if self.hub_id else self.name.replace("kronos", "Kronos", 1)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Entries travel to other processes; a mapping proxy by itself doesn't."""
+        """Pickle mapping proxies, which cannot be pickled themselves, as dicts."""
         fields = {name: dict(value) if name in _MAPPINGS else value for name, value in vars(self).items()}
-        return _restored, (fields,)
+        return _restore, (fields,)
 
     @property
     def folder(self) -> Path | None:
-        """Where a bundled checkpoint lies; None for the others."""
+        """Folder of a bundled checkpoint; None for others."""
         return BUNDLED / DEFAULT_MODEL / self.kind if self.bundled else None
 
 
-def _restored(fields: Mapping[str, Any]) -> CatalogEntry:
+def _restore(fields: Mapping[str, Any]) -> CatalogEntry:
     return CatalogEntry(**{**fields, **{name: MappingProxyType(dict(fields[name])) for name in _MAPPINGS}})
 
 
 def list_checkpoints() -> tuple[CatalogEntry, ...]:
-    """List every checkpoint that has a name: the bundled ones first, then models by size, then tokenizers."""
+    """List all named checkpoints: the bundled ones first, then models by size, then tokenizers."""
     return (*_bundled(), *_PUBLISHED)
 
 
-def find(ref: str) -> CatalogEntry | None:
-    """Look a checkpoint up by zoo name or hub id, in any case.
-
-    Args:
-        ref: ``kronos-small``, ``Kronos-small`` or ``NeoQuasar/Kronos-small``.
-
-    Returns:
-        Its entry, or None when no checkpoint is called so.
-    """
-    wanted = _plain(ref)
+def find_entry(ref: str) -> CatalogEntry | None:
+    """Find a checkpoint by zoo name or hub id in any case, such as ``kronos-small`` or ``NeoQuasar/Kronos-small``."""
+    name = _normalize(ref)
     for entry in list_checkpoints():
-        if wanted in (entry.name, _plain(entry.hub_id or entry.name)):
+        if name in (entry.name, _normalize(entry.hub_id or entry.name)):
             return entry
     return None
 
 
-def nearest(ref: str) -> str | None:
-    """Suggest the name that was probably meant; None when nothing is near."""
-    wanted = _plain(ref)
-    names = [entry.name for entry in list_checkpoints()]
-    if wanted.startswith(f"{_OWNER.lower()}/"):
-        wanted = wanted.split("/", 1)[1]
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+def closest_name(ref: str) -> str | None:
+    """The most similar zoo name, or None if no name is similar."""
+    name = _normalize(ref).removeprefix(f"{_OWNER.lower()}/")
+    near = difflib.get_close_matches(name, [entry.name for entry in list_checkpoints()], n=1, cutoff=0.6)
     return near[0] if near else None
 
 
-def _plain(ref: str) -> str:
+def _normalize(ref: str) -> str:
     return ref.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _model(size: str, tokenizer: str, context: int, shape: Mapping[str, int], dropouts: Config) -> CatalogEntry:
-    """Make the entry of one of the four published architectures."""
     config = {"s1_bits": 10, "s2_bits": 10, **shape, **dropouts, "learn_te": True}
     published = size != "large"
     revision, sha256 = _PINNED.get(f"kronos-{size}", (None, None))
@@ -199,7 +188,7 @@ def _model(size: str, tokenizer: str, context: int, shape: Mapping[str, int], dr
 
 
 def _tokenizer(size: str) -> CatalogEntry:
-    """Make the entry of a published tokenizer; both have the same shape."""
+    """Entry of a published tokenizer; all have the same shape."""
     name = f"kronos-tokenizer-{size}"
     revision, sha256 = _PINNED.get(name, (None, None))
     return CatalogEntry(
@@ -255,7 +244,7 @@ _PUBLISHED = (
     _model("mini", "kronos-tokenizer-2k", 2048, _shape(4, 256, 4, 512), _BASE_DROPOUTS),
     _model("small", "kronos-tokenizer-base", 512, _shape(8, 512, 8, 1024), _SMALL_DROPOUTS),
     _model("base", "kronos-tokenizer-base", 512, _shape(12, 832, 16, 2048), _BASE_DROPOUTS),
-    # large's dropouts were not published; those of base are the nearest guess
+    # The dropouts of large were not published; those of base are assumed.
     _model("large", "kronos-tokenizer-base", 512, _shape(18, 1664, 32, 3072), _BASE_DROPOUTS),
     _tokenizer("2k"),
     _tokenizer("base"),
@@ -263,7 +252,7 @@ _PUBLISHED = (
 
 
 def _bundled() -> tuple[CatalogEntry, ...]:
-    """Read the entries of the bundled model and its tokenizer; none when this installation lacks them."""
+    """Entries of the bundled model and its tokenizer; empty if their files are missing."""
     root = BUNDLED / DEFAULT_MODEL
     if not (root / "model" / "config.json").is_file() or not (root / "tokenizer" / "config.json").is_file():
         return ()

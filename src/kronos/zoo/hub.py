@@ -1,9 +1,8 @@
-"""Getting a checkpoint's files from the hub, through huggingface_hub alone.
+"""Downloads of checkpoints from the Hugging Face Hub, through huggingface_hub.
 
-- The cache is looked at first, file by file, so that a checkpoint that is there never needs the network.
-- Mirrors (``HF_ENDPOINT``), ``HF_HOME``, ``HF_HUB_OFFLINE`` and tokens are the client's own business and
-  keep working.
-- Whatever goes wrong becomes one sentence: what was tried, why it failed, and the mend.
+- Cached checkpoints are used without the network.
+- Mirrors (``HF_ENDPOINT``), ``HF_HOME``, ``HF_HUB_OFFLINE`` and tokens are handled by the client.
+- Errors become one sentence: what failed, why, and the fix.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ from typing import Any
 from kronos.errors import CheckpointError, StorageError
 from kronos.progress import ProgressCallback
 from kronos.provenance import sha256_file
-from kronos.zoo.catalog import find, nearest
+from kronos.zoo.catalog import closest_name, find_entry
 from kronos.zoo.checkpoint import CALIBRATION, CONFIG, PICKLES, RECORD, WEIGHTS, read_header
 
 _FILES = (CONFIG, WEIGHTS, RECORD, CALIBRATION, "README.md")
 _PATTERNS = (*_FILES, *(f"{kind}/{name}" for kind in ("model", "tokenizer") for name in _FILES))
-_TIMEOUT = 10.0  # seconds, as the client's own default for a file's metadata
+_TIMEOUT = 10.0  # seconds; the client's default for the metadata of a file
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ELSEWHERE = "download the repository on another machine and pass its folder"
 
 
 @dataclass(frozen=True)
 class HubRequest:
-    """Which repository to have, and how.
+    """A repository to download, with options.
 
     Attributes:
-        repo: ``user/name``.
-        revision: Branch, tag or commit; None is the newest.
-        sha256: What ``model.safetensors`` must hash to; None is not checked.
-        cache_dir: Where downloads are kept; None is the hub's own cache.
+        repo: Repository id, ``user/name``.
+        revision: Branch, tag or commit; None for the newest commit.
+        sha256: Expected SHA-256 of ``model.safetensors``; None to skip the check.
+        cache_dir: Folder for downloads; None for the hub's own cache.
         offline: Never use the network.
-        force: Download again even what is cached.
-        token: As huggingface_hub takes it.
+        force: Download again even if cached.
+        token: Access token, as in huggingface_hub.
     """
 
     repo: str
@@ -52,14 +51,7 @@ class HubRequest:
 
 
 def cached_folder(request: HubRequest) -> Path | None:
-    """Find the folder of a repository in the cache, without the network.
-
-    Args:
-        request: Which repository and revision, and in which cache.
-
-    Returns:
-        The snapshot's folder when it holds a checkpoint's files; None otherwise.
-    """
+    """Folder of a repository in the cache, or None if it has no checkpoint there; never uses the network."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -80,47 +72,47 @@ def cached_folder(request: HubRequest) -> Path | None:
 
 
 def fetch(request: HubRequest, progress: ProgressCallback | None = None) -> Path:
-    """Have a repository's checkpoint files: from the cache if they are there, otherwise from the hub.
+    """Get the files of a checkpoint from the cache or, if they are missing, from the hub.
 
-    An interrupted download leaves nothing that could be taken for a checkpoint, and continues the next time.
+    An interrupted download leaves no partial checkpoint, and is continued the next time.
 
     Args:
-        request: Which repository, and how.
-        progress: Called with the bytes done and the bytes in all, from any thread.
+        request: The repository, with options.
+        progress: Called with the bytes done and the total, from any thread.
 
     Returns:
-        The snapshot's folder.
+        Folder of the snapshot.
 
     Raises:
-        CheckpointError: If the files cannot be had.
-        StorageError: If they cannot be kept: the disk is full, or the cache may not be written.
+        CheckpointError: If the files are not available.
+        StorageError: If the cache cannot be written.
     """
     offline = request.offline or _client_is_offline()
     found = cached_folder(request) if offline or not request.force else None
     if found is None and offline:
-        raise CheckpointError(_not_cached(request))
+        raise CheckpointError(_describe_not_cached(request))
     folder = found or _download(request, progress)
     for weights in _weights_in(folder):
-        _check_whole(weights, request)
+        _check_complete(weights, request)
         if found is None and request.sha256 is not None:
             _check_digest(weights, request)
     return folder
 
 
 def revision_of(folder: Path) -> str | None:
-    """Tell the commit that a snapshot's folder holds; None for folders that are not the cache's."""
+    """Commit of a snapshot in the cache; None for other folders."""
     return folder.name if _COMMIT.fullmatch(folder.name) and folder.parent.name == "snapshots" else None
 
 
 def cache_root(cache_dir: Path | None) -> Path:
-    """Tell where downloads are kept."""
+    """Folder for downloads."""
     from huggingface_hub import constants
 
     return cache_dir if cache_dir is not None else Path(constants.HF_HUB_CACHE)
 
 
 def endpoint() -> str:
-    """Tell which hub or mirror is asked."""
+    """URL of the hub or mirror in use."""
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
@@ -133,7 +125,7 @@ def _client_is_offline() -> bool:
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """List what the hub's client raises: its own errors, and its transport's (httpx or httpx2)."""
+    """Exceptions of the hub's client: its own, and those of its transport (httpx or httpx2)."""
     from huggingface_hub import errors
 
     own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
@@ -142,11 +134,10 @@ def _client_errors() -> tuple[type[Exception], ...]:
 
 
 def _download(request: HubRequest, progress: ProgressCallback | None) -> Path:
-    """Download with the hub's client; translate its errors."""
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        # One plain question first: it fails at once where the download would retry for half a minute.
+        # The metadata first: this request fails at once, while a download would be retried for half a minute.
         info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=_TIMEOUT)
         _check_offered(request, [file.rfilename for file in info.siblings or ()])
         folder = snapshot_download(
@@ -163,34 +154,32 @@ def _download(request: HubRequest, progress: ProgressCallback | None) -> Path:
     except _client_errors() as error:
         if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
             raise StorageError(
-                f"Cannot keep {request.repo} in {cache_root(request.cache_dir)} ({error.strerror}); mend "
-                f"that, or set KRONOS_CACHE_DIR to another folder."
+                f"Cannot store {request.repo} in {cache_root(request.cache_dir)} ({error.strerror}); free space or set "
+                f"KRONOS_CACHE_DIR to another folder."
             ) from error
-        raise CheckpointError(_failure(request, error)) from error
+        raise CheckpointError(_describe_failure(request, error)) from error
     return Path(folder)
 
 
 def _check_offered(request: HubRequest, names: list[str]) -> None:
-    """Refuse repositories without safetensors before anything is downloaded."""
+    """Reject repositories without safetensors before the download."""
     if any(Path(name).name == WEIGHTS for name in names):
         return
     pickled = sorted(name for name in names if Path(name).suffix in PICKLES)
-    why = f", only pickled weights ({pickled[0]}), which can run code when loaded" if pickled else ""
+    detail = f", only pickled weights ({pickled[0]}), which can run code" if pickled else ""
     raise CheckpointError(
-        f"{request.repo} offers no {WEIGHTS}{why}; choose another repository, or convert its weights "
-        f"and pass their folder."
+        f"{request.repo} has no {WEIGHTS}{detail}; choose another repository, or convert its weights and pass their "
+        f"folder."
     )
 
 
-def _failure(request: HubRequest, error: Exception) -> str:
-    """Say why a download failed, and the mend."""
+def _describe_failure(request: HubRequest, error: Exception) -> str:
+    """Message for a failed download."""
     from huggingface_hub import errors
 
-    at = f" at revision {request.revision[:12]}" if request.revision else ""
-    what = f"{request.repo}{at}"
     if isinstance(error, errors.GatedRepoError):
         return (
-            f"{what} is gated: accept its terms on {endpoint()}/{request.repo}, then log in with 'hf auth "
+            f"{_name(request)} is gated: accept its terms on {endpoint()}/{request.repo}, then log in with 'hf auth "
             f"login' or set HF_TOKEN."
         )
     if isinstance(error, errors.RevisionNotFoundError):
@@ -198,28 +187,28 @@ def _failure(request: HubRequest, error: Exception) -> str:
     status = _status(error)
     unknown = isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError)
     if unknown or status in (401, 403, 404):
-        return _not_found(request, status)
+        return _describe_not_found(request, status)
     reason = _reason(error, status)
     return (
-        f"The weights of {what} are not in the cache ({cache_root(request.cache_dir)}) and {reason}; try "
+        f"The weights of {_name(request)} are not in the cache ({cache_root(request.cache_dir)}) and {reason}; try "
         f"again, set HF_ENDPOINT to a mirror, or {_ELSEWHERE}."
     )
 
 
 def _reason(error: Exception, status: int | None) -> str:
-    """Say why files did not come, as far as the client tells."""
-    said = str(error)
+    """Reason of a failed download, as a clause."""
+    text = str(error)
     if status is not None:
-        return f"{endpoint()} answered with status {status}"
-    if "onsistency check" in said or "peer closed" in said:
-        return f"the connection to {endpoint()} broke off before a file was whole"
+        return f"{endpoint()} returned status {status}"
+    if "onsistency check" in text or "peer closed" in text:
+        return f"the connection to {endpoint()} was closed before a file was complete"
     if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
         return f"{endpoint()} cannot be reached"
-    return f"downloading failed ({said.splitlines()[0][:120] if said else type(error).__name__})"
+    return f"the download failed ({text.splitlines()[0][:120] if text else type(error).__name__})"
 
 
 def _status(error: BaseException | None) -> int | None:
-    """Find the HTTP status behind an error or its causes; None when no answer came at all."""
+    """HTTP status of an error or its causes; None if there was no response."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None:
@@ -228,64 +217,68 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _not_found(request: HubRequest, status: int | None) -> str:
-    """Say that there is no such repository, or none for this user."""
-    near = nearest(request.repo)
-    guess = f"did you mean {near}?" if near and find(request.repo) is None else "check the name."
+def _describe_not_found(request: HubRequest, status: int | None) -> str:
+    """Message for a repository that does not exist, or not for this user."""
+    near = closest_name(request.repo)
+    hint = f"did you mean {near}?" if near and find_entry(request.repo) is None else "check the name."
     private = ", or it is private and needs 'hf auth login' or HF_TOKEN" if status in (401, 403) else ""
-    return f"{endpoint()} has no repository {request.repo}{private}; {guess}"
+    return f"{endpoint()} has no repository {request.repo}{private}; {hint}"
 
 
-def _not_cached(request: HubRequest) -> str:
-    at = f" at revision {request.revision[:12]}" if request.revision else ""
+def _describe_not_cached(request: HubRequest) -> str:
+    """Message for a checkpoint that is not cached while offline."""
     other = cached_folder(replace(request, revision=None)) if request.revision else None
-    mend = f"pass revision='main' to use the cached {revision_of(other)}" if other else _ELSEWHERE
+    fix = f"pass revision='main' to use the cached {revision_of(other)}" if other else _ELSEWHERE
     return (
-        f"{request.repo}{at} is not in the cache ({cache_root(request.cache_dir)}) and the network is "
-        f"switched off (KRONOS_OFFLINE, HF_HUB_OFFLINE or local_files_only); go online once, or {mend}."
+        f"{_name(request)} is not in the cache ({cache_root(request.cache_dir)}) and the network is switched off "
+        f"(KRONOS_OFFLINE, HF_HUB_OFFLINE or local_files_only); go online once, or {fix}."
     )
 
 
+def _name(request: HubRequest) -> str:
+    return f"{request.repo} at revision {request.revision[:12]}" if request.revision else request.repo
+
+
 def _weights_in(folder: Path) -> list[Path]:
-    """List the weights of a snapshot: its own, or those of a forecasting folder's two parts."""
+    """Weights in a snapshot, also those of the two parts of a forecasting folder."""
     return [path for part in ("", "model", "tokenizer") if (path := folder / part / WEIGHTS).is_file()]
 
 
-def _check_whole(weights: Path, request: HubRequest) -> None:
-    """Take damaged weights out of the cache, where they would otherwise stay for good."""
+def _check_complete(weights: Path, request: HubRequest) -> None:
+    """Check the weights; remove corrupt ones from the cache, where they would stay otherwise."""
     try:
         read_header(weights)
     except CheckpointError as error:
         _discard(weights)
         raise CheckpointError(
-            f"The weights of {request.repo} in the cache ({cache_root(request.cache_dir)}) were damaged and "
-            f"have been removed; run the same again to download them."
+            f"The weights of {request.repo} in the cache ({cache_root(request.cache_dir)}) were corrupt and have been "
+            f"removed; try again to download them."
         ) from error
 
 
 def _check_digest(weights: Path, request: HubRequest) -> None:
-    """Hold downloaded weights to the known hash; take wrong ones out of the cache again."""
+    """Check the SHA-256 of downloaded weights; remove wrong ones from the cache."""
     if sha256_file(weights) == request.sha256:
         return
     _discard(weights)
     raise CheckpointError(
-        f"{WEIGHTS} of {request.repo} from {endpoint()} is not the published file (its sha256 differs), so "
-        f"it was deleted; try again, or check the mirror that HF_ENDPOINT names."
+        f"{WEIGHTS} of {request.repo} from {endpoint()} is not the published file (its sha256 differs) and was "
+        f"deleted; try again, or check the mirror in HF_ENDPOINT."
     )
 
 
 def _discard(weights: Path) -> None:
-    """Remove a file from the cache together with the blob it links to, or the client would link it again."""
+    """Remove a file from the cache with the blob it links to, which the client would otherwise link again."""
     blob = weights.resolve()
     weights.unlink()
     blob.unlink(missing_ok=True)
 
 
 def _progress_class(progress: ProgressCallback | None) -> type[Any]:
-    """Make the bar class that the hub's client reports to: silent, and telling `progress` the bytes.
+    """Progress bar class for the hub's client: silent, and forwarding the bytes to `progress`.
 
-    The client keeps several bars (files, bytes received, bytes written). Those that count bytes count the
-    same ones, so what is told is the furthest of them.
+    The client updates several bars (files, bytes received, bytes written). All bars of bytes count the same bytes, so
+    the most advanced one is reported.
     """
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
@@ -294,7 +287,7 @@ def _progress_class(progress: ProgressCallback | None) -> type[Any]:
     furthest = 0
 
     class Silent(base):  # type: ignore[misc]
-        """A bar that never draws."""
+        """A progress bar without output."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._counts_bytes = kwargs.get("unit") == "B"
@@ -302,7 +295,7 @@ def _progress_class(progress: ProgressCallback | None) -> type[Any]:
             self.n, self.total = kwargs.get("initial") or 0, kwargs.get("total")
 
         def update(self, n: float | None = 1) -> None:
-            """Count, and tell."""
+            """Count and report."""
             nonlocal furthest
             with lock:
                 self.n += n or 0

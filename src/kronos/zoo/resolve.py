@@ -1,10 +1,9 @@
-"""From what a user calls a checkpoint to the folder that holds it, whole and of the right kind.
+"""Resolve a folder, zoo name or hub id to a complete checkpoint on this machine.
 
-- A reference is tried in this order: a folder that holds a checkpoint, a zoo name, a hub id; a typo gets the
-  nearest name.
-- A *forecasting folder* has ``model/`` and ``tokenizer/`` inside; the kind asked for chooses the part.
-- `describe` says what belongs with a model: what its own ``kronos.json`` records, else what the catalogue
-  knows, else what its shape suggests, and which of these it was; `seen_until` says which candles it has seen.
+- A reference is tried as a folder with a checkpoint, a zoo name and a hub id, in this order.
+- A *forecasting folder* has the parts ``model/`` and ``tokenizer/``; the requested kind selects one.
+- `read_pairing` finds the tokenizer and context of a model in its ``kronos.json``, else in the catalog, else by its
+  shape; `trained_until` finds its training cutoffs.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kronos.atomic import expand_user
 from kronos.errors import CheckpointError
+from kronos.formatting import expand_user
 from kronos.progress import ProgressCallback
 from kronos.zoo.catalog import (
     DEFAULT_MODEL,
@@ -23,10 +22,10 @@ from kronos.zoo.catalog import (
     Cutoffs,
     Normalisation,
     S2Attention,
-    find,
-    latest,
+    closest_name,
+    find_entry,
+    latest_cutoffs,
     list_checkpoints,
-    nearest,
     read_cutoffs,
 )
 from kronos.zoo.checkpoint import (
@@ -54,10 +53,10 @@ class CheckpointRef:
     """A checkpoint on this machine.
 
     Attributes:
-        folder: Holds ``config.json`` and ``model.safetensors``, checked to be whole.
-        ref: What the user called it.
-        entry: Its catalogue entry, if it has one.
-        revision: The commit on the hub, if it came from there.
+        folder: Folder with a complete ``config.json`` and ``model.safetensors``.
+        ref: Reference as given by the user.
+        entry: Entry in the catalog, if any.
+        revision: Commit on the hub, if it was downloaded.
         kind: ``model`` or ``tokenizer``.
     """
 
@@ -69,21 +68,21 @@ class CheckpointRef:
 
     @property
     def calibration(self) -> Path | None:
-        """The calibration that lies beside the weights; None where there is none."""
+        """The ``calibration.json`` next to the weights, if any."""
         path = self.folder / CALIBRATION
         return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What belongs with a model.
+    """Tokenizer and context of a model.
 
     Attributes:
-        tokenizer: Folder, zoo name or hub id of the tokenizer it was trained with; None when nothing tells.
-        context: Longest history plus forecast, in candles.
+        tokenizer: Folder, zoo name or hub id of the tokenizer that it was trained with; None if unknown.
+        context: Maximum of history plus horizon, in candles.
         s2_attention: Form of the s2 cross-attention.
-        basis: Who says so: the checkpoint's own record, the catalogue, or its shape (a guess).
-        least_history: Candles of history from which on it was trained to forecast; of fewer it may say anything.
+        basis: Origin of the values: the checkpoint's record, the catalog, or a guess by its shape.
+        least_history: Minimum history that it was trained with, in candles; forecasts from less are unreliable.
     """
 
     tokenizer: str | None
@@ -94,13 +93,13 @@ class Pairing:
 
 
 @dataclass(frozen=True)
-class Cached:
-    """A checkpoint's files on this machine, not checked.
+class CachedCheckpoint:
+    """Files of a checkpoint on this machine, unchecked.
 
     Attributes:
-        folder: Where they lie.
-        size: In bytes.
-        revision: The commit on the hub, if they came from there.
+        folder: Folder of the files.
+        size: Total size in bytes.
+        revision: Commit on the hub, if they were downloaded.
     """
 
     folder: Path
@@ -118,27 +117,24 @@ def resolve_checkpoint(
     force_download: bool = False,
     token: bool | str | None = None,
 ) -> CheckpointRef:
-    """Find a checkpoint, downloading it when it must be, and check that its files are whole.
+    """Find a checkpoint, download it if necessary, and check that its files are complete.
 
     Args:
         ref: A folder, a zoo name in any case, or a hub id.
-        kind: Whether the model or the tokenizer is wanted.
-        revision: Branch, tag or commit on the hub; None takes the pinned one, else the newest.
-        cache_dir: Where downloads are kept; None takes ``KRONOS_CACHE_DIR``, else the hub's own cache.
+        kind: ``model`` or ``tokenizer``.
+        revision: Branch, tag or commit on the hub; None for the pinned one, else the newest.
+        cache_dir: Folder for downloads; None for ``KRONOS_CACHE_DIR``, else the hub's own cache.
         local_files_only: Never use the network (as ``KRONOS_OFFLINE`` and ``HF_HUB_OFFLINE``).
-        force_download: Download again even what is cached.
-        token: For private and gated repositories, as huggingface_hub takes it.
-
-    Returns:
-        The checkpoint's folder and where it came from.
+        force_download: Download again even if cached.
+        token: Access token for private and gated repositories, as in huggingface_hub.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, its files cannot be had, or are damaged.
+        CheckpointError: If the checkpoint does not exist, is not available, or is corrupt.
     """
     entry, target = _resolve(ref, kind)
     if isinstance(target, Path):
-        return _checked(target, str(ref), entry, kind)
-    wanted = HubRequest(
+        return _to_ref(target, str(ref), entry, kind)
+    request = HubRequest(
         target,
         revision=revision,
         cache_dir=_path(cache_dir),
@@ -146,30 +142,27 @@ def resolve_checkpoint(
         force=force_download,
         token=token,
     )
-    return _checked(fetch(_complete(wanted, entry)), str(ref), entry, kind)
+    return _to_ref(fetch(_with_defaults(request, entry)), str(ref), entry, kind)
 
 
-def read_pairing(located: CheckpointRef) -> Pairing:
-    """Tell which tokenizer, context and form of s2 attention belong with a model.
+def read_pairing(checkpoint: CheckpointRef) -> Pairing:
+    """Find the tokenizer, context and form of s2 attention of a model.
 
     Args:
-        located: A model, as `locate` gives it.
-
-    Returns:
-        The pairing, and who says so.
+        checkpoint: A resolved model.
 
     Raises:
-        CheckpointError: If the checkpoint's ``kronos.json`` has values that cannot be.
+        CheckpointError: If the checkpoint's ``kronos.json`` has invalid values.
     """
-    entry = located.entry or _of_shape(read_config(located.folder, "model"))
+    entry = checkpoint.entry or _entry_of_shape(read_config(checkpoint.folder, "model"))
     tokenizer = entry.tokenizer if entry else None
     context = (entry.context if entry else None) or _DEFAULT_CONTEXT
     s2_attention: S2Attention = entry.s2_attention if entry else "published"
-    basis: Literal["recorded", "catalogue", "guessed"] = "catalogue" if located.entry else "guessed"
-    beside = located.folder.parent / "tokenizer"
-    if located.folder.name == "model" and (beside / CONFIG).is_file():
-        tokenizer = str(beside)
-    path = located.folder / RECORD
+    basis: Literal["recorded", "catalogue", "guessed"] = "catalogue" if checkpoint.entry else "guessed"
+    sibling = checkpoint.folder.parent / "tokenizer"
+    if checkpoint.folder.name == "model" and (sibling / CONFIG).is_file():
+        tokenizer = str(sibling)
+    path = checkpoint.folder / RECORD
     if not path.is_file():
         return Pairing(tokenizer, context, s2_attention, basis)
     record = read_json(path)
@@ -183,71 +176,71 @@ def read_pairing(located: CheckpointRef) -> Pairing:
     )
 
 
-def normalisation_of(located: CheckpointRef) -> Normalisation:
-    """Tell how a tokenizer wants its candles normalised: ``spread``, as published, unless its record says otherwise.
+def read_normalisation(checkpoint: CheckpointRef) -> Normalisation:
+    """Read the normalisation of a tokenizer from its ``kronos.json``; ``spread``, as published, if there is none.
 
     Args:
-        located: A tokenizer, as `locate` gives it.
+        checkpoint: A resolved tokenizer.
 
     Raises:
-        CheckpointError: If the checkpoint's ``kronos.json`` has a value that cannot be.
+        CheckpointError: If the value is invalid.
     """
-    path = located.folder / RECORD
+    path = checkpoint.folder / RECORD
     value = read_json(path).get("normalisation", "spread") if path.is_file() else "spread"
     if value == "spread":
         return "spread"
     if value == "steps":
         return "steps"
-    raise CheckpointError(f"{path} has normalisation = {value!r}, which must be spread or steps; correct it.")
+    raise CheckpointError(f"{path}: invalid normalisation {value!r}; write spread or steps.")
 
 
-def trained_until(located: CheckpointRef) -> Cutoffs | None:
-    """Tell up to when a checkpoint has seen candles, in its training or in the choice of its weights.
+def trained_until(checkpoint: CheckpointRef) -> Cutoffs | None:
+    """Find the date until which a checkpoint has used candles, for training or for model selection.
 
     Args:
-        located: A model or tokenizer, as `locate` gives it. The record of a forecasting folder's model is its
-            tokenizer's too.
+        checkpoint: A resolved model or tokenizer. The record of the model in a forecasting folder also applies to its
+            tokenizer.
 
     Returns:
-        By market, or ``all``, the first date whose candles are new to it, empty when it has seen none; None when
-        nothing tells: the shape of published weights doesn't, for they may have been trained further.
+        First date whose candles are new to it, by market or ``all``; empty if it has used none, None if unknown. A
+        published shape proves nothing, since such weights may have been trained further.
 
     Raises:
-        CheckpointError: If the checkpoint's ``kronos.json`` has values that cannot be.
+        CheckpointError: If the checkpoint's ``kronos.json`` has invalid values.
     """
-    both = trained_and_selected_until(located)
-    return None if both is None else latest(*both)
+    both = trained_and_selected_until(checkpoint)
+    return None if both is None else latest_cutoffs(*both)
 
 
-def trained_and_selected_until(located: CheckpointRef) -> tuple[Cutoffs, Cutoffs] | None:
-    """Tell up to when a checkpoint was trained, and up to when it was selected; like `seen_until`."""
-    places = [located.folder / RECORD]
-    if located.folder.name == "tokenizer":
-        places.append(located.folder.parent / "model" / RECORD)
-    for path in places:
+def trained_and_selected_until(checkpoint: CheckpointRef) -> tuple[Cutoffs, Cutoffs] | None:
+    """Training and selection cutoffs of a checkpoint separately; see `trained_until`."""
+    records = [checkpoint.folder / RECORD]
+    if checkpoint.folder.name == "tokenizer":
+        records.append(checkpoint.folder.parent / "model" / RECORD)
+    for path in records:
         record = read_json(path) if path.is_file() else {}
         if record.get("trained_until") is not None:
             return read_cutoffs(path, record, "trained_until"), read_cutoffs(path, record, "selected_until")
-    known = located.entry
-    return (known.trained_until, known.selected_until) if known is not None and known.trained_until else None
+    entry = checkpoint.entry
+    return (entry.trained_until, entry.selected_until) if entry is not None and entry.trained_until else None
 
 
-def cached(entry: CatalogEntry, cache_dir: str | Path | None = None) -> Cached | None:
-    """Tell whether a checkpoint lies on this machine already, without the network.
+def find_cached(entry: CatalogEntry, cache_dir: str | Path | None = None) -> CachedCheckpoint | None:
+    """Find the files of a checkpoint on this machine, without the network.
 
     Args:
-        entry: Of the catalogue.
-        cache_dir: As for `locate`.
+        entry: Entry in the catalog.
+        cache_dir: As in `resolve_checkpoint`.
 
     Returns:
-        Its folder, size and revision; None when it would have to be downloaded.
+        The files, or None if they have to be downloaded.
     """
     if entry.folder is not None:
-        return Cached(entry.folder, _size(entry.folder), None)
+        return CachedCheckpoint(entry.folder, _size(entry.folder), None)
     if entry.hub_id is None:
         return None
-    found = cached_folder(_complete(HubRequest(entry.hub_id, cache_dir=_path(cache_dir)), entry))
-    return None if found is None else Cached(found, _size(found), revision_of(found))
+    found = cached_folder(_with_defaults(HubRequest(entry.hub_id, cache_dir=_path(cache_dir)), entry))
+    return None if found is None else CachedCheckpoint(found, _size(found), revision_of(found))
 
 
 def download(
@@ -258,130 +251,128 @@ def download(
     cache_dir: str | Path | None = None,
     force: bool = False,
 ) -> tuple[CheckpointRef, ...]:
-    """Have a checkpoint on this machine, and with a model the tokenizer it needs.
+    """Download a checkpoint and, for a model, its tokenizer.
 
     Args:
         ref: A zoo name in any case, or a hub id.
-        progress: Called with the bytes done and the bytes in all of the file set at hand, from any thread.
-        revision: Branch, tag or commit on the hub; None takes the pinned one, else the newest.
-        cache_dir: As for `locate`.
-        force: Download again even what is cached.
+        progress: Called with the bytes done and the total of the current repository, from any thread.
+        revision: Branch, tag or commit on the hub; None for the pinned one, else the newest.
+        cache_dir: As in `resolve_checkpoint`.
+        force: Download again even if cached.
 
     Returns:
-        What is there now: the checkpoint itself, then its tokenizer if it is a model.
+        The checkpoint, then its tokenizer if it is a model.
 
     Raises:
-        CheckpointError: If something cannot be had or is damaged.
+        CheckpointError: If a checkpoint is not available or is corrupt.
     """
     entry, target = _resolve(ref, None)
     if isinstance(target, Path):
         folder = target
     else:
-        wanted = HubRequest(target, revision=revision, cache_dir=_path(cache_dir), force=force)
-        folder = fetch(_complete(wanted, entry), progress)
-    kind = entry.kind if entry else _kind_within(folder)
-    first = _checked(folder, ref, entry, kind)
+        request = HubRequest(target, revision=revision, cache_dir=_path(cache_dir), force=force)
+        folder = fetch(_with_defaults(request, entry), progress)
+    kind = entry.kind if entry else _kind_of_folder(folder)
+    checkpoint = _to_ref(folder, ref, entry, kind)
     if kind == "tokenizer":
-        return (first,)
-    tokenizer = read_pairing(first).tokenizer
+        return (checkpoint,)
+    tokenizer = read_pairing(checkpoint).tokenizer
     if tokenizer is None:
-        return (first,)
+        return (checkpoint,)
     if Path(tokenizer).is_dir():
-        return (first, resolve_checkpoint(tokenizer, kind="tokenizer"))
-    return (first, *download(tokenizer, progress=progress, cache_dir=cache_dir, force=force))
+        return (checkpoint, resolve_checkpoint(tokenizer, kind="tokenizer"))
+    return (checkpoint, *download(tokenizer, progress=progress, cache_dir=cache_dir, force=force))
 
 
 def _resolve(ref: str | Path, kind: Kind | None) -> tuple[CatalogEntry | None, Path | str]:
-    """Tell what a reference means: its entry, if it has one, and a folder here or a repository on the hub."""
+    """Entry of a reference, if any, and its folder or its repository on the hub."""
     text = str(ref).strip()
     if not text:
-        raise CheckpointError(f"An empty name is no checkpoint; {_choices()}.")
+        raise CheckpointError(f"The name of the checkpoint is empty; {_choices()}.")
     path = expand_user(text)
-    entry = find(text) if isinstance(ref, str) else None
+    entry = find_entry(text) if isinstance(ref, str) else None
     if path.exists() and (entry is None or is_checkpoint(path)):
-        return None, _existing(path)
+        return None, _check_is_folder(path)
     if entry is not None:
         _check_entry(entry, text, kind)
         return entry, entry.folder.parent if entry.folder is not None else str(entry.hub_id)
     if isinstance(ref, str) and _HUB_ID.fullmatch(text):
         return None, text
-    raise CheckpointError(_unknown(text, isinstance(ref, Path)))
+    raise CheckpointError(_describe_unknown(text, isinstance(ref, Path)))
 
 
-def _existing(path: Path) -> Path:
-    """Accept a folder; say what to give instead of a file."""
+def _check_is_folder(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.suffix in PICKLES:
         raise CheckpointError(
-            f"{path} holds pickled weights, which can run code when loaded and are never read; save them as "
-            f"model.safetensors first."
+            f"{path} has pickled weights, which can run code and are never loaded; save them as model.safetensors."
         )
-    raise CheckpointError(f"{path} is a file; give the folder that holds config.json and model.safetensors.")
+    raise CheckpointError(f"{path} is a file; pass the folder with config.json and model.safetensors.")
 
 
 def _check_entry(entry: CatalogEntry, text: str, kind: Kind | None) -> None:
-    """Refuse names whose weights do not exist, and names of the other kind."""
+    """Reject entries without weights, and entries of the other kind."""
     if not entry.published and not entry.bundled:
         raise CheckpointError(
-            f"The weights of {entry.title} were never published, only its architecture; take kronos-base, or "
-            f"give the folder of weights you trained."
+            f"The weights of {entry.title} were never published, only its architecture; choose kronos-base, or pass "
+            f"the folder of weights that you trained."
         )
     has_both = entry.bundled and entry.kind == "model"
     if kind is not None and entry.kind != kind and not has_both:
-        mend = f"its tokenizer is {entry.tokenizer}" if entry.tokenizer else f"give a model such as {DEFAULT_MODEL}"
-        raise CheckpointError(f"{text} is a {entry.kind}, not a {kind}; {mend}.")
+        fix = f"its tokenizer is {entry.tokenizer}" if entry.tokenizer else f"pass a model such as {DEFAULT_MODEL}"
+        raise CheckpointError(f"{text} is a {entry.kind}, not a {kind}; {fix}.")
 
 
-def _unknown(text: str, is_path: bool) -> str:
-    """Say that a reference means nothing here."""
+def _describe_unknown(text: str, is_path: bool) -> str:
+    """Message for a reference that is no folder, name or hub id."""
     if is_path or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
-        return f"There is no folder {text}; give a folder that holds config.json and model.safetensors."
+        return f"There is no folder {text}; pass a folder with config.json and model.safetensors."
     if text.lower() == DEFAULT_MODEL:
-        return f"{DEFAULT_MODEL} should ship with this package, but its files are missing; install kronos again."
-    near = nearest(text)
-    mend = f"did you mean {near}?" if near else f"{_choices()}."
-    return f"No checkpoint is called '{text}'; {mend}"
+        return f"The files of {DEFAULT_MODEL}, which ship with this package, are missing; install kronos again."
+    near = closest_name(text)
+    fix = f"did you mean {near}?" if near else f"{_choices()}."
+    return f"No checkpoint is called '{text}'; {fix}"
 
 
 def _choices() -> str:
     names = ", ".join(entry.name for entry in list_checkpoints() if entry.kind == "model")
-    return f"give a folder, a hub id (user/name), or one of {names}"
+    return f"pass a folder, a hub id (user/name), or one of {names}"
 
 
-def _complete(wanted: HubRequest, entry: CatalogEntry | None) -> HubRequest:
-    """Fill in what the caller left open: the pinned revision and its hash, and the settings."""
+def _with_defaults(request: HubRequest, entry: CatalogEntry | None) -> HubRequest:
+    """Add the pinned revision with its hash, and the settings, if the caller passed none."""
     from kronos.settings import get_settings
 
     settings = get_settings()
-    revision = wanted.revision or (entry.revision if entry else None)
+    revision = request.revision or (entry.revision if entry else None)
     return replace(
-        wanted,
+        request,
         revision=revision,
         sha256=entry.sha256 if entry is not None and revision == entry.revision else None,
-        cache_dir=wanted.cache_dir or settings.cache_dir,
-        offline=wanted.offline or settings.offline,
+        cache_dir=request.cache_dir or settings.cache_dir,
+        offline=request.offline or settings.offline,
     )
 
 
-def _checked(folder: Path, ref: str, entry: CatalogEntry | None, kind: Kind) -> CheckpointRef:
-    """Choose the part of the folder that is of the right kind, and check its files."""
+def _to_ref(folder: Path, ref: str, entry: CatalogEntry | None, kind: Kind) -> CheckpointRef:
+    """Select the part of a folder for this kind and check its files."""
     part = subfolder_of(folder, kind)
     check_folder(part, kind)
     if entry is not None and entry.kind != kind:
-        entry = find(entry.tokenizer) if entry.tokenizer else None
+        entry = find_entry(entry.tokenizer) if entry.tokenizer else None
     return CheckpointRef(part, ref, entry, revision_of(folder), kind)
 
 
-def _kind_within(folder: Path) -> Kind:
-    """Tell what a downloaded folder holds; a forecasting folder counts as its model."""
+def _kind_of_folder(folder: Path) -> Kind:
+    """Kind of a downloaded checkpoint; a forecasting folder counts as a model."""
     if (folder / CONFIG).is_file():
         return kind_of(read_json(folder / CONFIG)) or "model"
     return "model"
 
 
-def _of_shape(config: Config) -> CatalogEntry | None:
-    """Find the published model of the same shape, so that fine-tuned copies get its tokenizer and context."""
+def _entry_of_shape(config: Config) -> CatalogEntry | None:
+    """The published model of the same shape, for the tokenizer and context of fine-tuned copies."""
     shape = ("s1_bits", "s2_bits", "n_layers", "d_model", "n_heads", "ff_dim")
     for entry in list_checkpoints():
         if entry.kind == "model" and not entry.bundled and all(entry.config[key] == config[key] for key in shape):
@@ -389,28 +380,26 @@ def _of_shape(config: Config) -> CatalogEntry | None:
     return None
 
 
-def _recorded_tokenizer(path: Path, value: object, otherwise: str | None) -> str | None:
-    """Read the recorded tokenizer: a folder relative to the checkpoint, or a name."""
+def _recorded_tokenizer(path: Path, value: object, default: str | None) -> str | None:
+    """The recorded tokenizer: a folder relative to the checkpoint, or a name."""
     if value is None:
-        return otherwise
+        return default
     if not isinstance(value, str) or not value.strip():
-        raise CheckpointError(f"{path} has tokenizer = {value!r}, which must be a folder or a name; correct it.")
+        raise CheckpointError(f"{path}: invalid tokenizer {value!r}; write a folder or a name.")
     folder = path.parent / value
     if folder.is_dir():
         return str(folder.resolve())
-    if find(value) is None and not _HUB_ID.fullmatch(value):
-        if otherwise is not None:
-            return otherwise
-        raise CheckpointError(f"{path} names the tokenizer {value}, which is not there; copy it there too.")
+    if find_entry(value) is None and not _HUB_ID.fullmatch(value):
+        if default is not None:
+            return default
+        raise CheckpointError(f"{path}: the tokenizer {value} does not exist; copy its folder next to the checkpoint.")
     return value
 
 
-def _recorded_number(path: Path, name: str, value: object, least: int, most: int | None = None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        bound = "" if most is None else f" and below {most + 1}"
-        raise CheckpointError(
-            f"{path} has {name} = {value!r}, which must be a whole number above {least - 1}{bound}; correct it."
-        )
+def _recorded_number(path: Path, name: str, value: object, low: int, high: int | None = None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise CheckpointError(f"{path}: invalid {name} {value!r}; write a whole number {bounds}.")
     return value
 
 
@@ -419,7 +408,7 @@ def _recorded_form(path: Path, value: object) -> S2Attention:
         return "published"
     if value == "causal":
         return "causal"
-    raise CheckpointError(f"{path} has s2_attention = {value!r}, which must be published or causal; correct it.")
+    raise CheckpointError(f"{path}: invalid s2_attention {value!r}; write published or causal.")
 
 
 def _size(folder: Path) -> int:

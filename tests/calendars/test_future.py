@@ -1,4 +1,4 @@
-"""Future stamps of every kind of market: properties for all of them, and known days for each."""
+"""Future times: properties for all markets and intervals, and known days for each market."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kronos.calendars import calendar_names, future_times, guess_calendar
+from kronos.calendars import calendar_names, future_times, infer_calendar
 from kronos.errors import CalendarError, DataError, ParameterError
 from kronos.intervals import Interval
 
@@ -26,7 +26,7 @@ def bars(days: pd.DatetimeIndex, *clock: str) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(sorted(day + pd.Timedelta(c + ":00") for day in days for c in clock))
 
 
-def texts(times: pd.DatetimeIndex) -> list[str]:
+def format_times(times: pd.DatetimeIndex) -> list[str]:
     return [t.strftime("%m-%d %H:%M") for t in times]
 
 
@@ -36,13 +36,15 @@ def texts(times: pd.DatetimeIndex) -> list[str]:
     interval=st.sampled_from(INTERVALS),
     zone=st.sampled_from(ZONES),
     start=st.datetimes(pd.Timestamp("1992-01-01"), pd.Timestamp("2027-12-31")),
-    keep=st.lists(st.booleans(), min_size=1, max_size=80),
+    present=st.lists(st.booleans(), min_size=1, max_size=80),
     horizon=st.integers(1, 60),
 )
-def test_increasing_after_the_history_and_exactly_as_many(calendar, interval, zone, start, keep, horizon) -> None:
+def test_times_increase_after_the_history_and_match_the_horizon(
+    calendar, interval, zone, start, present, horizon
+) -> None:
     step = Interval.parse(interval)
-    grid = pd.Timestamp(start).floor("min") + step.delta * np.arange(len(keep))
-    history = pd.DatetimeIndex([t for t, kept in zip(grid, keep, strict=True) if kept] or [grid[0]])
+    grid = pd.Timestamp(start).floor("min") + step.delta * np.arange(len(present))
+    history = pd.DatetimeIndex([t for t, is_present in zip(grid, present, strict=True) if is_present] or [grid[0]])
     if zone is not None:
         history = history.tz_localize("UTC").tz_convert(zone)
     future = future_times(history, step, horizon, calendar)
@@ -54,16 +56,16 @@ def test_increasing_after_the_history_and_exactly_as_many(calendar, interval, zo
     assert future.basis in ("calendar", "projected", "inferred")
     assert future.note.endswith(".")
     longer = future_times(history, step, horizon + 7, calendar)
-    assert longer.times[:horizon].equals(future.times), "asking for more must not change the first"
+    assert longer.times[:horizon].equals(future.times), "a longer horizon must not change the first times"
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_the_index_unit_changes_nothing(unit: str) -> None:
+def test_the_unit_of_the_index_does_not_matter(unit: str) -> None:
     history = bars(daily("2024-03-04", "2024-03-28"), "09:45", "10:00").as_unit(unit)
-    assert texts(future_times(history, Interval.parse("15m"), 2).times) == ["03-29 09:45", "03-29 10:00"]
+    assert format_times(future_times(history, Interval.parse("15m"), 2).times) == ["03-29 09:45", "03-29 10:00"]
 
 
-def test_crypto_runs_through_weekends_and_summer_time() -> None:
+def test_crypto_continues_through_weekends_and_daylight_saving_time() -> None:
     history = pd.date_range("2024-03-20", "2024-03-30 20:00", freq="4h", tz="Europe/Berlin")
     future = future_times(history, Interval.parse("4h"), 12)
     assert future.calendar == "24/7"
@@ -71,9 +73,9 @@ def test_crypto_runs_through_weekends_and_summer_time() -> None:
     assert (np.diff(future.times.tz_convert("UTC").asi8) == np.diff(future.times.asi8)[0]).all()
 
 
-def test_daily_crypto_keeps_its_midnight_across_summer_time() -> None:
+def test_daily_crypto_stays_at_midnight_across_daylight_saving_time() -> None:
     history = pd.date_range("2024-03-01", "2024-03-29", freq="D", tz="Europe/Berlin")
-    assert texts(future_times(history, Interval.parse("1d"), 3).times) == [
+    assert format_times(future_times(history, Interval.parse("1d"), 3).times) == [
         "03-30 00:00",
         "03-31 00:00",
         "04-01 00:00",
@@ -84,14 +86,14 @@ def test_new_york_daily_skips_good_friday() -> None:
     history = daily("2024-01-02", "2024-03-27").drop([pd.Timestamp("2024-01-15"), pd.Timestamp("2024-02-19")])
     future = future_times(history, Interval.parse("1d"), 3)
     assert future.calendar == "XNYS"
-    assert texts(future.times) == ["03-28 00:00", "04-01 00:00", "04-02 00:00"]
+    assert format_times(future.times) == ["03-28 00:00", "04-01 00:00", "04-02 00:00"]
 
 
 def test_new_york_hours_end_early_before_christmas() -> None:
     history = bars(daily("2024-12-09", "2024-12-23"), *(f"{h:02d}:30" for h in range(9, 16)))
     future = future_times(history, Interval.parse("1h"), 6)
     assert future.calendar == "XNYS"
-    assert texts(future.times) == [
+    assert format_times(future.times) == [
         "12-24 09:30",
         "12-24 10:30",
         "12-24 11:30",
@@ -102,20 +104,20 @@ def test_new_york_hours_end_early_before_christmas() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", None])
-def test_new_york_bars_stamped_in_utc_follow_summer_time(zone: str | None) -> None:
+def test_new_york_bars_in_utc_follow_daylight_saving_time(zone: str | None) -> None:
     local = bars(daily("2024-02-20", "2024-03-08"), *(f"{h:02d}:30" for h in range(9, 16))).tz_localize(
         "America/New_York"
     )
     history = local.tz_convert("UTC").tz_localize(None).tz_localize(zone)
     future = future_times(history, Interval.parse("1h"), 1)
     assert future.calendar == "XNYS"
-    assert texts(future.times) == ["03-11 13:30"]  # 14:30 until Friday
+    assert format_times(future.times) == ["03-11 13:30"]  # 14:30 until Friday
 
 
-def test_extended_hours_keep_their_clock_times_on_the_exchanges_days() -> None:
+def test_extended_hours_continue_on_trading_days() -> None:
     history = bars(daily("2024-03-11", "2024-03-28"), *(f"{h:02d}:00" for h in range(4, 20)))
     future = future_times(history, Interval.parse("1h"), 2, "NYSE")
-    assert texts(future.times) == ["04-01 04:00", "04-01 05:00"]  # Good Friday between
+    assert format_times(future.times) == ["04-01 04:00", "04-01 05:00"]  # Good Friday between
 
 
 @pytest.mark.parametrize(
@@ -125,16 +127,18 @@ def test_extended_hours_keep_their_clock_times_on_the_exchanges_days() -> None:
         (("09:30", "10:30", "13:00", "14:00"), ["04-03 09:30", "04-03 10:30"]),
     ],
 )
-def test_shanghai_keeps_its_stamping_and_lunch_break(clock: tuple[str, ...], expected: list[str]) -> None:
+def test_shanghai_continues_its_times_of_day_and_lunch_break(clock: tuple[str, ...], expected: list[str]) -> None:
     history = bars(daily("2024-03-11", "2024-04-02"), *clock)
     future = future_times(history, Interval.parse("1h"), 6)
     assert future.calendar == "XSHG"
-    assert texts(future.times[:2]) == expected
+    assert format_times(future.times[:2]) == expected
     assert [t.strftime("%H:%M") for t in future.times[:4]] == list(clock)
-    assert texts(future.times[4:5]) == ["04-08 " + clock[0]]  # Qingming: 4 and 5 April closed; Sunday 7 is no session
+    assert format_times(future.times[4:5]) == [
+        "04-08 " + clock[0]
+    ]  # Qingming: 4 and 5 April closed; Sunday 7 is no session
 
 
-def test_shanghai_in_utc_and_in_local_time_are_the_same_instants() -> None:
+def test_shanghai_in_utc_and_local_time_are_equal() -> None:
     local = bars(daily("2024-03-11", "2024-03-28"), "10:30", "11:30", "14:00", "15:00").tz_localize("Asia/Shanghai")
     one = future_times(local, Interval.parse("1h"), 9)
     other = future_times(local.tz_convert("UTC"), Interval.parse("1h"), 9)
@@ -142,17 +146,17 @@ def test_shanghai_in_utc_and_in_local_time_are_the_same_instants() -> None:
     assert (one.times == other.times).all()
 
 
-def test_hong_kong_half_day() -> None:
+def test_hong_kong_half_days() -> None:
     clock = [f"{h}:{m}" for h in ("10", "11", "13", "14", "15") for m in ("00", "30")] + ["09:30"]
     history = bars(daily("2026-12-07", "2026-12-23"), *clock)
     future = future_times(history, Interval.parse("30m"), 7)
     assert future.calendar == "XHKG"
-    assert texts(future.times)[:6] == [f"12-24 {c}" for c in ("09:30", "10:00", "10:30", "11:00", "11:30")] + [
+    assert format_times(future.times)[:6] == [f"12-24 {c}" for c in ("09:30", "10:00", "10:30", "11:00", "11:30")] + [
         "12-28 09:30"
     ]
 
 
-def test_beyond_the_published_year_is_projected_and_says_so() -> None:
+def test_dates_after_the_published_years_are_projected() -> None:
     history = daily("2026-11-02", "2026-12-30")
     near = future_times(history, Interval.parse("1d"), 1, "XSHG")
     far = future_times(history, Interval.parse("1d"), 40, "XSHG")
@@ -165,7 +169,7 @@ def test_beyond_the_published_year_is_projected_and_says_so() -> None:
     assert "2027-02-15" in dates
 
 
-def test_the_projection_rule_against_years_that_are_published() -> None:
+def test_projected_holidays_against_published_years() -> None:
     from kronos.calendars.sessions import chinese_holidays, schedule
 
     days = np.arange(np.datetime64("2025-01-01"), np.datetime64("2027-01-01"))
@@ -189,18 +193,18 @@ def test_chinese_night_sessions(end: int, name: str) -> None:
     history = history[history <= pd.Timestamp("2024-03-29 15:00")]
     future = future_times(history, Interval.parse("5m"), (end - 1260) // 5 + 2)
     assert future.calendar == f"CN-FUTURES-{name}"
-    assert texts(future.times)[0] == "03-29 21:05"
+    assert format_times(future.times)[0] == "03-29 21:05"
     assert future.times[-3] == pd.Timestamp("2024-03-29") + pd.Timedelta(minutes=end)
-    assert texts(future.times)[-2:] == ["04-01 09:05", "04-01 09:10"]
+    assert format_times(future.times)[-2:] == ["04-01 09:05", "04-01 09:10"]
 
 
 def test_no_night_session_before_a_holiday() -> None:
     days = daily("2024-03-11", "2024-04-03")  # Qingming follows: 4 and 5 April
     history = night_bars(days, days[:-1], 23 * 60)
-    assert texts(future_times(history, Interval.parse("5m"), 1).times) == ["04-08 09:05"]
+    assert format_times(future_times(history, Interval.parse("5m"), 1).times) == ["04-08 09:05"]
 
 
-def test_chinese_futures_hours_run_through_the_breaks() -> None:
+def test_hourly_bars_of_chinese_futures_run_through_breaks() -> None:
     history = bars(daily("2024-03-11", "2024-04-02"), "10:00", "11:15", "14:15", "15:00")
     future = future_times(history, Interval.parse("1h"), 4)
     assert future.calendar == "CN-FUTURES-DAY"
@@ -210,7 +214,7 @@ def test_chinese_futures_hours_run_through_the_breaks() -> None:
 def fx_hours(start: str, end: str) -> pd.DatetimeIndex:
     every = pd.date_range(start, end, freq="h", tz="UTC")
     local = every.tz_convert("America/New_York")
-    turned = local + pd.Timedelta(hours=7)  # the week then runs from Monday 00:00 to Friday 24:00
+    turned = local + pd.Timedelta(hours=7)  # so that the week runs from Monday 00:00 to Friday 24:00
     return every[turned.tz_localize(None).day_of_week < 5]
 
 
@@ -218,7 +222,7 @@ def fx_hours(start: str, end: str) -> pd.DatetimeIndex:
     ("friday", "last", "reopens"),
     [("2024-03-01", "2024-03-01 21:00", "03-03 22:00"), ("2024-03-08", "2024-03-08 21:00", "03-10 21:00")],
 )
-def test_fx_week_turns_at_17_new_york(friday: str, last: str, reopens: str) -> None:
+def test_fx_week_begins_at_17_new_york(friday: str, last: str, reopens: str) -> None:
     history = fx_hours("2024-02-01", last)
     assert history[-1] == pd.Timestamp(last, tz="UTC")
     for index in (history, history.tz_localize(None), history.tz_convert("Asia/Tokyo")):
@@ -228,30 +232,30 @@ def test_fx_week_turns_at_17_new_york(friday: str, last: str, reopens: str) -> N
         assert stamp.strftime("%m-%d %H:%M") == reopens
 
 
-def test_fx_four_hours_aligned_to_utc_stay_so() -> None:
+def test_four_hour_fx_bars_stay_aligned_to_utc() -> None:
     history = fx_hours("2024-01-15", "2024-03-08 20:00").floor("4h").unique()
     future = future_times(history, Interval.parse("4h"), 8, "FX")
     assert set(future.times.hour) <= {0, 4, 8, 12, 16, 20}
-    assert texts(future.times)[0] == "03-10 20:00"  # the bar that holds the opening at 21:00
+    assert format_times(future.times)[0] == "03-10 20:00"  # the bar that holds the opening at 21:00
 
 
 def test_fx_days_with_and_without_sundays() -> None:
     with_sundays = pd.date_range("2023-01-01", "2023-03-03", freq="D")
     with_sundays = with_sundays[with_sundays.day_of_week != 5]
     future = future_times(with_sundays, Interval.parse("1d"), 2)
-    assert (future.calendar, texts(future.times)) == ("FX", ["03-05 00:00", "03-06 00:00"])
+    assert (future.calendar, format_times(future.times)) == ("FX", ["03-05 00:00", "03-06 00:00"])
     without = future_times(daily("2022-01-03", "2023-03-03"), Interval.parse("1d"), 2)
-    assert (without.calendar, texts(without.times)) == ("FX", ["03-06 00:00", "03-07 00:00"])
+    assert (without.calendar, format_times(without.times)) == ("FX", ["03-06 00:00", "03-07 00:00"])
 
 
-def test_an_unknown_market_repeats_its_own_hours() -> None:
+def test_unknown_markets_repeat_their_own_hours() -> None:
     history = bars(daily("2024-03-04", "2024-03-15"), "08:00", "08:20", "08:40", "09:00")
     future = future_times(history, Interval.parse("20m"), 5)
     assert (future.calendar, future.basis) == ("inferred", "inferred")
-    assert texts(future.times) == ["03-18 08:00", "03-18 08:20", "03-18 08:40", "03-18 09:00", "03-19 08:00"]
+    assert format_times(future.times) == ["03-18 08:00", "03-18 08:20", "03-18 08:40", "03-18 09:00", "03-19 08:00"]
 
 
-def test_few_bars_without_a_break_claim_no_exchange() -> None:
+def test_few_bars_without_a_break_are_inferred() -> None:
     history = pd.date_range("2024-03-05 10:00", periods=5, freq="h")
     future = future_times(history, Interval.parse("1h"), 12)
     assert future.basis == "inferred"
@@ -270,8 +274,8 @@ def test_few_bars_without_a_break_claim_no_exchange() -> None:
         (pd.date_range("2018-03-31", periods=24, freq="QE"), "3mo", ["03-31 00:00", "06-30 00:00"]),
     ],
 )
-def test_weeks_and_months_keep_their_anchor(history: pd.DatetimeIndex, interval: str, expected: list[str]) -> None:
-    assert texts(future_times(history, Interval.parse(interval), 2).times) == expected
+def test_weeks_and_months_continue_their_anchor(history: pd.DatetimeIndex, interval: str, expected: list[str]) -> None:
+    assert format_times(future_times(history, Interval.parse(interval), 2).times) == expected
 
 
 def test_weeks_stamped_on_their_last_session() -> None:
@@ -282,21 +286,23 @@ def test_weeks_stamped_on_their_last_session() -> None:
         assert future.calendar == "XSHG"
         assert (future.times == weekly[cut : cut + 5]).all()
     spring = weekly[weekly <= "2024-02-08"]
-    assert texts(future_times(spring, Interval.parse("1w"), 1).times) == ["02-23 00:00"]  # a week without a session
+    assert format_times(future_times(spring, Interval.parse("1w"), 1).times) == [
+        "02-23 00:00"
+    ]  # a week without a session
 
 
-def test_guesses() -> None:
+def test_infer_calendar() -> None:
     hours = bars(daily("2024-03-04", "2024-03-28"), *(f"{h:02d}:00" for h in range(9, 16)))
-    assert guess_calendar(hours, Interval.parse("1h")) == "XNYS"  # Lean stamps whole hours
-    assert guess_calendar(pd.date_range("2024-01-01", periods=500, freq="h"), Interval.parse("1h")) == "24/7"
-    assert guess_calendar(daily("2024-03-04", "2024-03-22"), Interval.parse("1d")) == "inferred"  # no holiday tells
+    assert infer_calendar(hours, Interval.parse("1h")) == "XNYS"  # Lean stamps whole hours
+    assert infer_calendar(pd.date_range("2024-01-01", periods=500, freq="h"), Interval.parse("1h")) == "24/7"
+    assert infer_calendar(daily("2024-03-04", "2024-03-22"), Interval.parse("1d")) == "inferred"  # without a holiday
 
 
 HISTORY = pd.date_range("2024-01-01", periods=30, freq="D")
 
 
 @pytest.mark.parametrize("horizon", [0, -1, 2.5, True, 10**7])
-def test_a_wrong_horizon_is_refused(horizon: object) -> None:
+def test_invalid_horizons_raise(horizon: object) -> None:
     with pytest.raises(ParameterError, match="horizon"):
         future_times(HISTORY, Interval.parse("1d"), horizon)
 
@@ -312,19 +318,19 @@ def test_a_wrong_horizon_is_refused(horizon: object) -> None:
         (pd.DatetimeIndex(["1700-01-01", "1700-01-02"]), "1800"),
     ],
 )
-def test_a_wrong_history_is_refused(history: pd.DatetimeIndex, word: str) -> None:
+def test_invalid_histories_raise(history: pd.DatetimeIndex, word: str) -> None:
     with pytest.raises(DataError, match=word):
         future_times(history, Interval.parse("1d"), 1)
 
 
-def test_unknown_calendars_are_refused_with_a_hint() -> None:
+def test_unknown_calendars_raise_with_a_hint() -> None:
     with pytest.raises(CalendarError, match="XNYS"):
         future_times(HISTORY, Interval.parse("1d"), 1, "XNYZ")
     with pytest.raises(CalendarError, match="24/7"):
         future_times(HISTORY, Interval.parse("1d"), 1, "%%%")
 
 
-def test_a_horizon_beyond_reason_is_refused() -> None:
+def test_horizons_beyond_2200_raise() -> None:
     with pytest.raises(CalendarError, match="2200"):
         future_times(HISTORY, Interval.parse("1mo"), 5000, "24/7")
 
@@ -336,20 +342,20 @@ def test_aliases_and_names() -> None:
     assert future_times(HISTORY, Interval.parse("1d"), 1, "Crypto").calendar == "24/7"
 
 
-def test_a_week_stamped_early_for_a_holiday_is_over() -> None:
+def test_a_week_that_ends_early_is_complete() -> None:
     fridays = pd.date_range("2023-06-02", "2024-03-22", freq="W-FRI")
     history = fridays.append(pd.DatetimeIndex(["2024-03-28"]))  # Good Friday is the 29th
-    assert texts(future_times(history, Interval.parse("1w"), 1).times) == ["04-05 00:00"]
+    assert format_times(future_times(history, Interval.parse("1w"), 1).times) == ["04-05 00:00"]
 
 
-def test_a_fixed_offset_serves_as_well_as_a_timezone() -> None:
+def test_fixed_offsets_work_like_timezones() -> None:
     history = bars(daily("2024-03-11", "2024-03-28"), "10:30", "11:30", "14:00", "15:00").tz_localize("+08:00")
     future = future_times(history, Interval.parse("1h"), 1)
     assert future.calendar == "XSHG"
     assert future.times[0].isoformat() == "2024-03-29T10:30:00+08:00"
 
 
-def test_rows_after_the_history_cannot_matter() -> None:
+def test_rows_after_the_history_do_not_matter() -> None:
     whole = pd.date_range("2024-01-01", periods=300, freq="h")
     other = whole[:200].append(pd.date_range("2024-02-01", periods=100, freq="D"))
     one, two = (future_times(index[:200], Interval.parse("1h"), 24) for index in (whole, other))
@@ -358,7 +364,7 @@ def test_rows_after_the_history_cannot_matter() -> None:
 
 
 @pytest.mark.parametrize("last", ["2024-10-25", "2024-11-22"])
-def test_daily_stamps_in_utc_keep_the_exchanges_midnight_through_summer_time(last: str) -> None:
+def test_daily_times_in_utc_stay_at_the_exchanges_midnight(last: str) -> None:
     days = future_times(daily("2024-06-03", "2024-06-03"), Interval.parse("1d"), 400, "XNYS").times
     real = days.tz_localize("America/New_York").tz_convert("UTC")
     known = real[real <= pd.Timestamp(last, tz="UTC") + pd.Timedelta("12h")]
@@ -367,7 +373,7 @@ def test_daily_stamps_in_utc_keep_the_exchanges_midnight_through_summer_time(las
     assert future.times.equals(real[len(known) : len(known) + 60].as_unit(future.times.unit))
 
 
-def test_an_unclosed_last_day_does_not_hide_the_exchange() -> None:
+def test_an_unfinished_last_day_does_not_prevent_detection() -> None:
     days = future_times(daily("2024-01-02", "2024-01-02"), Interval.parse("1d"), 60, "XNYS").times
     real = days.tz_localize("America/New_York")
     live = real[:-1].append(pd.DatetimeIndex([real[-1] + pd.Timedelta("15h32min10s")]))
@@ -377,22 +383,24 @@ def test_an_unclosed_last_day_does_not_hide_the_exchange() -> None:
 
 
 @pytest.mark.parametrize("interval", ["1d", "1w", "1mo"])
-def test_periods_that_begin_at_midnight_utc_do_so_in_any_timezone(interval: str) -> None:
+def test_periods_from_midnight_utc_in_another_timezone(interval: str) -> None:
     freq = {"1d": "D", "1w": "W-MON", "1mo": "MS"}[interval]
     real = pd.date_range("2023-12-01", periods=120, freq=freq, tz="UTC").tz_convert("America/New_York")
     future = future_times(real[:50], Interval.parse(interval), 70)
     assert (future.times == real[50:]).all()
 
 
-def test_days_follow_the_last_change_of_clocks() -> None:
+def test_days_follow_the_last_change_of_daylight_saving_time() -> None:
     real = pd.date_range("2024-09-01", "2024-12-01", freq="D", tz="America/New_York").tz_convert("UTC")
     known = real[real < pd.Timestamp("2024-11-06", tz="UTC")]
     assert (future_times(known, Interval.parse("1d"), 10).times == real[len(known) : len(known) + 10]).all()
 
 
-def test_hours_that_an_exchange_does_not_keep_are_said_to_be_inferred() -> None:
-    history = bars(daily("2024-11-04", "2024-11-27"), *(f"{hour}:30" for hour in range(14, 21)))  # UTC, told as local
+def test_hours_outside_an_exchanges_sessions_are_inferred() -> None:
+    history = bars(
+        daily("2024-11-04", "2024-11-27"), *(f"{hour}:30" for hour in range(14, 21))
+    )  # UTC labelled as local time
     future = future_times(history.tz_localize("America/New_York"), Interval.parse("1h"), 8, "XNYS")
     assert future.basis == "inferred"
-    assert "hours the history does not keep" in future.note
+    assert "history's own times of day" in future.note
     assert [t.strftime("%m-%d %H:%M") for t in future.times[[0, 7]]] == ["11-29 14:30", "12-02 14:30"]
