@@ -1,4 +1,4 @@
-"""A folder for temporary files that has to be empty after each test, and candles as files."""
+"""A folder for temporary files, which every test must leave empty."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary files go; whatever happens, nothing stays."""
+    """Folder of temporary files; it must be empty after the test."""
     folder = tmp_path_factory.mktemp("scratch")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder

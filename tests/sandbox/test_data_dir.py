@@ -1,4 +1,4 @@
-"""What a client's name opens: the files below the data folder, and nothing else."""
+"""A client's name opens the files below the data folder, and nothing else."""
 
 import os
 import threading
@@ -13,12 +13,12 @@ from kronos.errors import KronosError
 from kronos.sandbox import DataDirectory, FileNotListed
 
 INSIDE, OUTSIDE = b"inside", b"outside"
-posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes of POSIX")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with files, and a neighbour that must stay unseen."""
+    """A data folder with files, next to a folder that must not be accessible."""
     above = tmp_path_factory.mktemp("places")
     inside = above / "data"
     for path in ("a.csv", "deep/er/b.parquet", "我的/开盘.CSV", "50%2e.csv", "a b'<script>.csv", "xy:z.tsv"):
@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inside
 
 
-def refusal(folder: DataDirectory, text: str) -> str:
+def rejection(folder: DataDirectory, text: str) -> str:
     with pytest.raises(FileNotListed) as caught:
         folder.open(text)
     return str(caught.value)
@@ -55,7 +55,7 @@ def test_files_are_listed_in_order_with_size_and_time(root: Path) -> None:
     assert (first.name, first.size, first.modified) == ("a.csv", 6, "2023-11-14T22:13:20+00:00")
 
 
-def test_whatever_is_listed_opens(root: Path) -> None:
+def test_listed_files_can_be_opened(root: Path) -> None:
     folder = DataDirectory(root)
     for file in folder.files():
         stream, name = folder.open(file.path)
@@ -63,13 +63,13 @@ def test_whatever_is_listed_opens(root: Path) -> None:
             assert (stream.read(), name) == (INSIDE, file.name)
 
 
-def test_a_folder_that_is_not_there_lists_nothing_and_opens_nothing(tmp_path: Path) -> None:
+def test_missing_folder_is_empty(tmp_path: Path) -> None:
     folder = DataDirectory(tmp_path / "absent")
     assert folder.files() == []
-    assert "a.csv" in refusal(folder, "a.csv")
+    assert "a.csv" in rejection(folder, "a.csv")
 
 
-def test_a_listing_is_bounded_in_number_and_depth(tmp_path: Path) -> None:
+def test_listing_is_limited_in_number_and_depth(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*"12345678")
     deep.mkdir(parents=True)
     (deep / "too_deep.csv").touch()
@@ -80,7 +80,7 @@ def test_a_listing_is_bounded_in_number_and_depth(tmp_path: Path) -> None:
     assert [file.name for file in folder.files(3)] == ["00.csv", "01.csv", "02.csv"]
     assert "1/2/3/4/5/6/7/deep.csv" in [file.path for file in folder.files()]
     assert len(folder.files()) == 31
-    refusal(folder, "1/2/3/4/5/6/7/8/too_deep.csv")
+    rejection(folder, "1/2/3/4/5/6/7/8/too_deep.csv")
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_a_listing_is_bounded_in_number_and_depth(tmp_path: Path) -> None:
         "link.csv", "inward.csv", "linked/secret.csv", "gone.csv", "pipe.csv",
     ],
 )  # fmt: skip
-def test_every_other_name_is_refused_in_the_same_sentence(root: Path, text: str) -> None:
-    message = refusal(DataDirectory(root), text)
+def test_other_names_are_rejected_with_the_same_message(root: Path, text: str) -> None:
+    message = rejection(DataDirectory(root), text)
     assert message.startswith("There is no data file '")
     assert message.endswith("'; GET /api/data-files lists them.")
     assert message.isprintable()
@@ -108,16 +108,16 @@ def test_every_other_name_is_refused_in_the_same_sentence(root: Path, text: str)
     assert str(root.parent) not in message
 
 
-def test_whoever_uses_it_says_how_to_see_what_there_is(root: Path) -> None:
+def test_message_ends_with_how_to_list_the_files(root: Path) -> None:
     folder = DataDirectory(root, listing="list_candles tells which there are")
     for text in ("absent.csv", "../secret.csv", "link.csv"):
-        assert refusal(folder, text) == f"There is no data file '{text}'; list_candles tells which there are."
+        assert rejection(folder, text) == f"There is no data file '{text}'; list_candles tells which there are."
 
 
-def test_what_exists_outside_is_refused_as_what_does_not(root: Path) -> None:
+def test_files_outside_are_rejected_like_missing_ones(root: Path) -> None:
     folder = DataDirectory(root)
-    for there, absent in (("../secret.csv", "../nobody.csv"), ("linked/secret.csv", "linked/nobody.csv")):
-        assert refusal(folder, there).replace("secret", "nobody") == refusal(folder, absent)
+    for existing, missing in (("../secret.csv", "../nobody.csv"), ("linked/secret.csv", "linked/nobody.csv")):
+        assert rejection(folder, existing).replace("secret", "nobody") == rejection(folder, missing)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -132,24 +132,24 @@ def test_what_exists_outside_is_refused_as_what_does_not(root: Path) -> None:
         st.text().map(lambda text: text + ".csv"),
     )
 )
-def test_no_text_opens_anything_outside(root: Path, text: str) -> None:
+def test_no_text_opens_a_file_outside(root: Path, text: str) -> None:
     try:
         stream, _ = DataDirectory(root).open(text)
     except KronosError as error:
-        assert str(root.parent) not in str(error)  # noqa: PT017  (most texts are refused, a few open)
+        assert str(root.parent) not in str(error)  # noqa: PT017  (most texts are rejected, some are valid)
     else:
         with stream:
             assert stream.read() == INSIDE
 
 
 @posix
-def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
+def test_root_may_be_a_link(root: Path, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(root)
     assert DataDirectory(tmp_path / "data").files() == DataDirectory(root).files()
 
 
 @posix
-def test_a_link_swapped_in_while_names_are_opened_leads_nowhere(tmp_path: Path) -> None:
+def test_link_swapped_in_during_open_leads_nowhere(tmp_path: Path) -> None:
     root, outside = tmp_path / "data", tmp_path / "outside"
     for folder, content in ((root / "real", INSIDE), (outside, OUTSIDE)):
         folder.mkdir(parents=True)
@@ -189,17 +189,17 @@ def test_no_handle_is_left_open(root: Path) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     folder = DataDirectory(root)
     for text in ("pipe.csv", "linked/secret.csv", "deep/absent/b.csv", "folder.csv"):
-        refusal(folder, text)
+        rejection(folder, text)
     folder.files()
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 @posix
-def test_where_there_are_no_handles_of_folders_paths_are_contained_as_well(root: Path) -> None:
+def test_paths_are_contained_without_handles_of_folders(root: Path) -> None:
     with mock.patch("kronos.sandbox.data_dir._POSIX", False):
         folder = DataDirectory(root)
         stream, _ = folder.open("deep/er/b.parquet")
         stream.close()
         for text in ("link.csv", "linked/secret.csv", "gone.csv", "folder.csv", "../secret.csv", "xy:z.tsv"):
-            refusal(folder, text)
+            rejection(folder, text)
         assert "linked/secret.csv" not in [file.path for file in folder.files()]

@@ -1,4 +1,4 @@
-"""Files, uploads and the sample by their references: each read once, kept whole or not at all."""
+"""Files, uploads and the sample by their references: read once, stored completely or not at all."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ def csv(rows: int = 30, price: float = 100) -> bytes:
 
 
 class Counting:
-    """The real parsing, counted, with how many ran at the same time; fast where the content is known."""
+    """The real parser with counters of calls and of concurrent calls, or a fixed result."""
 
     def __init__(self) -> None:
         self.calls, self.running, self.most, self.lock = 0, 0, 0, threading.Lock()
@@ -68,7 +68,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Candles:
 
 @pytest.fixture
 def quick(counting: Counting, ready: Candles) -> Counting:
-    """Parsing that knows its answer, for tests of what is around it."""
+    """Parser with a fixed result, for tests of everything around it."""
     counting.read = ready
     return counting
 
@@ -79,19 +79,17 @@ def library(tmp_path: Path) -> FileLibrary:
     return FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS)
 
 
-def names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def refusal(library: FileLibrary, content: bytes, name: str, kind: type[KronosError] = DataError) -> str:
+def rejection(library: FileLibrary, content: bytes, name: str, kind: type[KronosError] = DataError) -> str:
     with pytest.raises(kind) as caught:
         library.add(io.BytesIO(content), name)
     return str(caught.value)
 
 
-def test_a_data_file_is_read_once_and_called_by_its_stem(
-    tmp_path: Path, library: FileLibrary, counting: Counting
-) -> None:
+def test_data_file_is_read_once_and_named_by_its_stem(tmp_path: Path, library: FileLibrary, counting: Counting) -> None:
     (tmp_path / "data" / "btc_1h.csv").write_bytes(csv())
     got = library.candles("btc_1h.csv")
     expected = read_candles(tmp_path / "data" / "btc_1h.csv", symbol="btc_1h")
@@ -102,7 +100,7 @@ def test_a_data_file_is_read_once_and_called_by_its_stem(
     assert [file.path for file in library.files()] == ["btc_1h.csv"]
 
 
-def test_another_content_or_option_is_another_result(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_other_content_or_options_are_other_results(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     path = tmp_path / "data" / "a.csv"
     path.write_bytes(csv())
     library.candles("a.csv")
@@ -112,7 +110,7 @@ def test_another_content_or_option_is_another_result(tmp_path: Path, library: Fi
     assert quick.calls == 3
 
 
-def test_an_upload_is_read_by_its_reference_and_kept_by_its_digest(
+def test_upload_is_stored_by_its_digest_and_read_by_its_reference(
     tmp_path: Path, library: FileLibrary, counting: Counting
 ) -> None:
     content = csv()
@@ -122,7 +120,7 @@ def test_an_upload_is_read_by_its_reference_and_kept_by_its_digest(
     assert upload.size == len(content)
     assert pd.Timestamp(upload.uploaded).tz is not None
     assert library.uploads() == [upload]
-    assert names(tmp_path / "uploads") == [digest, f"{digest}.json"]
+    assert file_names(tmp_path / "uploads") == [digest, f"{digest}.json"]
     for path in (tmp_path / "uploads").iterdir():
         assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
     got = library.candles(upload.reference)
@@ -133,13 +131,13 @@ def test_an_upload_is_read_by_its_reference_and_kept_by_its_digest(
     pd.testing.assert_frame_equal(again.candles(upload.reference).frame, got.frame)
 
 
-def test_the_same_content_is_the_same_upload(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_same_content_is_the_same_upload(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     first = library.add(io.BytesIO(csv()), "a.csv")
     assert library.add(io.BytesIO(csv()), "b.txt") == first
-    assert len(names(tmp_path / "uploads")) == 2
+    assert len(file_names(tmp_path / "uploads")) == 2
 
 
-def test_the_label_of_simulated_candles_is_not_lost_to_an_earlier_name(library: FileLibrary, quick: Counting) -> None:
+def test_later_label_of_simulated_candles_is_kept(library: FileLibrary, quick: Counting) -> None:
     first = library.add(io.BytesIO(csv()), "a.csv")
     labelled = library.add(io.BytesIO(csv()), "simulated_a.csv")
     assert (labelled.id, labelled.name, labelled.uploaded) == (first.id, "simulated_a.csv", first.uploaded)
@@ -147,46 +145,46 @@ def test_the_label_of_simulated_candles_is_not_lost_to_an_earlier_name(library: 
     assert library.uploads() == [labelled]
 
 
-def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path, library: FileLibrary) -> None:
+def test_unreadable_uploads_are_rejected_and_leave_nothing(tmp_path: Path, library: FileLibrary) -> None:
     messages = [
-        refusal(library, b"date,open\n1,2\n", "a.csv"),
-        refusal(library, b"PAR1 nothing", "a.parquet"),
-        refusal(library, b"", "a.csv"),
+        rejection(library, b"date,open\n1,2\n", "a.csv"),
+        rejection(library, b"PAR1 nothing", "a.parquet"),
+        rejection(library, b"", "a.csv"),
     ]
     assert library.uploads() == []
-    assert names(tmp_path / "uploads") == []
+    assert file_names(tmp_path / "uploads") == []
     for message in messages:
         assert message.startswith("a.")
         assert str(tmp_path) not in message
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "sentence"),
+    ("content", "name", "words"),
     [
         (pickle.dumps([1]), "a.csv", "is a pickle"),
         (pickle.dumps([1]), "a.parquet", "is a pickle"),
         (b"\x7fELF\0\0", "a.csv", "is neither text nor"),
         (b"\x89PNG\r\n\x1a\n\0", "a.csv", "is neither text nor"),
-        (csv(), "a.pkl", "has none of the endings"),
-        (csv(), "a", "has none of the endings"),
-        (csv(), "", "has none of the endings"),
-        (csv(), ".csv", "has none of the endings"),
-        (csv(), "a.csv/", "has none of the endings"),
-        (csv(), "<b>\n'.exe", "has none of the endings"),
-        (b"1" * (LIMITS.bytes + 1), "a.csv", "more than the 1 MiB"),
+        (csv(), "a.pkl", "extension"),
+        (csv(), "a", "extension"),
+        (csv(), "", "extension"),
+        (csv(), ".csv", "extension"),
+        (csv(), "a.csv/", "extension"),
+        (csv(), "<b>\n'.exe", "extension"),
+        (b"1" * (LIMITS.bytes + 1), "a.csv", "1 MiB"),
     ],
 )
-def test_what_is_told_at_once_starts_no_process(
-    tmp_path: Path, library: FileLibrary, quick: Counting, content: bytes, name: str, sentence: str
+def test_obviously_invalid_uploads_start_no_process(
+    tmp_path: Path, library: FileLibrary, quick: Counting, content: bytes, name: str, words: str
 ) -> None:
-    message = refusal(library, content, name)
-    assert sentence in message
+    message = rejection(library, content, name)
+    assert words in message
     assert message.isprintable()
     assert quick.calls == 0
-    assert not (tmp_path / "uploads").exists() or names(tmp_path / "uploads") == []
+    assert not (tmp_path / "uploads").exists() or file_names(tmp_path / "uploads") == []
 
 
-def test_no_more_is_taken_than_may_be(library: FileLibrary) -> None:
+def test_no_more_than_the_limit_is_read(library: FileLibrary) -> None:
     class Endless:
         given = 0
 
@@ -195,29 +193,29 @@ def test_no_more_is_taken_than_may_be(library: FileLibrary) -> None:
             return b"1" * n
 
     stream = Endless()
-    with pytest.raises(DataError, match="more than the 1 MiB"):
+    with pytest.raises(DataError, match="1 MiB"):
         library.add(stream, "a.csv")
     assert stream.given == LIMITS.bytes + 1
 
 
-def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path, library: FileLibrary) -> None:
+def test_interrupted_stream_leaves_nothing(tmp_path: Path, library: FileLibrary) -> None:
     class Broken:
         def read(self, n: int, /) -> bytes:
-            raise EOFError("the client is gone")
+            raise EOFError("the client has disconnected")
 
     with pytest.raises(EOFError):
         library.add(Broken(), "a.csv")
-    assert names(tmp_path / "uploads") == []
+    assert file_names(tmp_path / "uploads") == []
 
 
-def test_names_are_kept_as_inert_text(library: FileLibrary, quick: Counting) -> None:
+def test_names_are_stored_as_printable_text(library: FileLibrary, quick: Counting) -> None:
     odd = "dir/\0..\\\n<script>alert('1')\"\u202e{0}%s‮\ud800 .csv"
     upload = library.add(io.BytesIO(csv()), odd)
     assert upload.name == "<script>alert('1')\"{0}%s .csv"
     assert library.uploads() == [upload]
 
 
-def test_a_long_name_keeps_its_ending(library: FileLibrary, quick: Counting) -> None:
+def test_long_name_keeps_its_extension(library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "x" * 5000 + ".csv")
     assert upload.name == "x" * 116 + ".csv"
 
@@ -231,7 +229,7 @@ def test_no_name_of_an_upload_reaches_the_disk(
         upload = library.add(io.BytesIO(csv()), name)
     except DataError:
         return
-    assert names(tmp_path / "uploads") == [upload.id, f"{upload.id}.json"]
+    assert file_names(tmp_path / "uploads") == [upload.id, f"{upload.id}.json"]
     assert len(upload.name) <= 120
     assert upload.name.isprintable()
     assert not {"/", "\\"} & set(upload.name)
@@ -239,10 +237,10 @@ def test_no_name_of_an_upload_reaches_the_disk(
     library.remove(upload.id)
 
 
-def test_an_upload_is_removed_with_all_of_it(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_upload_is_removed_completely(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     library.remove(upload.id)
-    assert names(tmp_path / "uploads") == []
+    assert file_names(tmp_path / "uploads") == []
     with pytest.raises(FileNotListed, match="There is no upload"):
         library.candles(upload.reference)
     with pytest.raises(FileNotListed, match="There is no upload"):
@@ -255,7 +253,7 @@ def test_an_upload_is_removed_with_all_of_it(tmp_path: Path, library: FileLibrar
     "id",
     ["", "a", "../data/a.csv", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n", "0" * 64 + ".json", "０" * 64, "0" * 64],
 )
-def test_what_is_no_upload_is_not_here(tmp_path: Path, library: FileLibrary, quick: Counting, id: str) -> None:
+def test_invalid_ids_are_rejected(tmp_path: Path, library: FileLibrary, quick: Counting, id: str) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     kept = library.add(io.BytesIO(csv()), "a.csv")
     for act in (library.remove, lambda id: library.candles(f"upload:{id}")):
@@ -268,7 +266,7 @@ def test_what_is_no_upload_is_not_here(tmp_path: Path, library: FileLibrary, qui
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reference=st.one_of(st.text(), st.text().map("upload:{}".format), st.text().map("sample:{}".format)))
-def test_no_reference_is_anything_but_one_sentence(tmp_path: Path, library: FileLibrary, reference: str) -> None:
+def test_any_reference_is_rejected_in_one_line(tmp_path: Path, library: FileLibrary, reference: str) -> None:
     with pytest.raises(KronosError) as caught:
         library.candles(reference)
     assert str(tmp_path) not in str(caught.value)
@@ -276,81 +274,81 @@ def test_no_reference_is_anything_but_one_sentence(tmp_path: Path, library: File
 
 
 @pytest.mark.parametrize("reference", ["upload:{}", "upload:../a.csv", "sample:simulated_btc_1h", "../uploads/{}"])
-def test_without_uploads_there_is_nothing_but_the_data_folder(
+def test_library_without_uploads_only_knows_the_data_folder(
     tmp_path: Path, library: FileLibrary, quick: Counting, reference: str
 ) -> None:
     kept = library.add(io.BytesIO(csv()), "a.csv")
-    alone = FileLibrary(tmp_path / "data", None, LIMITS, listing="Look there")
+    alone = FileLibrary(tmp_path / "data", None, LIMITS, listing="see the list")
     named = reference.format(kept.id)
     with pytest.raises(FileNotListed) as caught:
         alone.candles(named)
-    assert str(caught.value) == f"There is no data file '{named}'; Look there."
+    assert str(caught.value) == f"There is no data file '{named}'; see the list."
     assert alone.uploads() == []
     for act in (lambda: alone.add(io.BytesIO(csv()), "a.csv"), lambda: alone.remove(kept.id)):
-        with pytest.raises(ParameterError, match="No uploads are kept here"):
+        with pytest.raises(ParameterError, match="Uploads are not available"):
             act()
     assert library.uploads() == [kept]
-    assert names(tmp_path) == ["data", "uploads"]
-    assert names(tmp_path / "data") == []
+    assert file_names(tmp_path) == ["data", "uploads"]
+    assert file_names(tmp_path / "data") == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="no file of Windows has a colon in its name")
-def test_without_uploads_whatever_is_listed_is_read(tmp_path: Path, quick: Counting) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="file names on Windows have no colons")
+def test_library_without_uploads_reads_names_with_colons(tmp_path: Path, quick: Counting) -> None:
     for name in ("upload:a.csv", "sample:a.csv"):
         (tmp_path / name).write_bytes(csv())
     alone = FileLibrary(tmp_path, None, LIMITS)
     assert [alone.candles(file.path).symbol for file in alone.files()] == ["sample:a", "upload:a"]
 
 
-def test_the_quota_says_to_delete_some(tmp_path: Path, quick: Counting) -> None:
+def test_quota_is_enforced(tmp_path: Path, quick: Counting) -> None:
     library = FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS, quota=10_000)
     first, _ = (library.add(io.BytesIO(csv(price=price)), "a.csv") for price in (1, 2))
-    message = refusal(library, csv(price=3), "a.csv", StorageError)
-    assert "delete some" in message
+    message = rejection(library, csv(price=3), "a.csv", StorageError)
+    assert "quota" in message
     assert str(tmp_path) not in message
-    assert library.add(io.BytesIO(csv(price=1)), "a.csv") == first  # what is there already needs no room
-    assert len(names(tmp_path / "uploads")) == 4
+    assert library.add(io.BytesIO(csv(price=1)), "a.csv") == first  # a known content needs no space
+    assert len(file_names(tmp_path / "uploads")) == 4
     library.remove(first.id)
     library.add(io.BytesIO(csv(price=3)), "a.csv")
 
 
-def test_an_upload_changed_on_the_disk_is_refused(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_upload_changed_on_the_disk_is_rejected(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
     (tmp_path / "uploads" / upload.id).write_bytes(csv(price=7))
     again = FileLibrary(tmp_path / "data", tmp_path / "uploads", LIMITS)
-    with pytest.raises(DataError, match=r"^a\.csv was changed"):
+    with pytest.raises(DataError, match=r"^a\.csv has changed"):
         again.candles(upload.reference)
 
 
-@pytest.mark.parametrize("told", ["", "[]", "{}", '{"name": "no_ending", "uploaded": ""}', "\xff"])
-def test_a_damaged_entry_is_not_listed_and_mended_by_uploading_again(
-    tmp_path: Path, library: FileLibrary, quick: Counting, told: str
+@pytest.mark.parametrize("document", ["", "[]", "{}", '{"name": "no_ending", "uploaded": ""}', "\xff"])
+def test_damaged_description_is_not_listed_and_repaired_by_a_new_upload(
+    tmp_path: Path, library: FileLibrary, quick: Counting, document: str
 ) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
-    (tmp_path / "uploads" / f"{upload.id}.json").write_text(told, "latin-1")
+    (tmp_path / "uploads" / f"{upload.id}.json").write_text(document, "latin-1")
     assert library.uploads() == []
     assert library.add(io.BytesIO(csv()), "b.csv").name == "b.csv"
     assert [kept.name for kept in library.uploads()] == ["b.csv"]
 
 
-def test_what_a_crash_left_goes_in_time(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_leftovers_of_a_crash_are_removed_after_a_day(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for name, age in ((".kronos-old", 100_000), (".kronos-new", 0)):
         (tmp_path / "uploads" / name).mkdir(parents=True)
         (tmp_path / "uploads" / name / "half").touch()
         then = (tmp_path / "uploads" / name).stat().st_mtime - age
         os.utime(tmp_path / "uploads" / name, (then, then))
     upload = library.add(io.BytesIO(csv()), "a.csv")
-    assert names(tmp_path / "uploads") == [".kronos-new", upload.id, f"{upload.id}.json"]
+    assert file_names(tmp_path / "uploads") == [".kronos-new", upload.id, f"{upload.id}.json"]
     assert library.uploads() == [upload]
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_reported_without_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    message = refusal(FileLibrary(tmp_path, tmp_path / "file" / "uploads", LIMITS), csv(), "a.csv", StorageError)
+    message = rejection(FileLibrary(tmp_path, tmp_path / "file" / "uploads", LIMITS), csv(), "a.csv", StorageError)
     assert str(tmp_path) not in message
 
 
-def test_the_sample_is_read_without_a_process(library: FileLibrary, quick: Counting) -> None:
+def test_sample_is_read_without_a_process(library: FileLibrary, quick: Counting) -> None:
     (name,) = SAMPLES
     candles = library.candles(f"sample:{name}")
     assert (candles.symbol, candles.timezone, candles.simulated, len(candles)) == ("BTC simulated", "UTC", True, 600)
@@ -358,11 +356,11 @@ def test_the_sample_is_read_without_a_process(library: FileLibrary, quick: Count
     assert quick.calls == 0
     with pytest.raises(ParameterError, match="leave out"):
         library.candles(f"sample:{name}", FileOptions(timezone="UTC"))
-    with pytest.raises(FileNotListed, match=f"there is sample:{name}"):
+    with pytest.raises(FileNotListed, match=f"sample:{name}"):
         library.candles("sample:../simulated_btc_1h")
 
 
-def test_many_who_ask_for_the_same_wait_for_one_reading(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_concurrent_requests_share_one_read(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     quick.gate = threading.Event()
     with ThreadPoolExecutor(8) as pool:
@@ -375,7 +373,7 @@ def test_many_who_ask_for_the_same_wait_for_one_reading(tmp_path: Path, library:
     assert all(result is results[0] for result in results)
 
 
-def test_at_most_two_are_read_at_a_time(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_at_most_two_files_are_read_at_a_time(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for number in range(6):
         (tmp_path / "data" / f"{number}.csv").write_bytes(csv(price=number + 1))
     quick.gate = threading.Event()
@@ -389,7 +387,7 @@ def test_at_most_two_are_read_at_a_time(tmp_path: Path, library: FileLibrary, qu
     assert (quick.calls, quick.most) == (6, 2)
 
 
-def test_an_error_is_shared_but_not_kept(tmp_path: Path, library: FileLibrary, ready: Candles) -> None:
+def test_errors_are_not_cached(tmp_path: Path, library: FileLibrary, ready: Candles) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     with mock.patch(PARSE, side_effect=DataError("Once.")), pytest.raises(DataError, match=r"Once\."):
         library.candles("a.csv")
@@ -397,7 +395,7 @@ def test_an_error_is_shared_but_not_kept(tmp_path: Path, library: FileLibrary, r
         assert len(library.candles("a.csv")) == len(ready)
 
 
-def test_what_was_used_least_recently_is_read_again(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_least_recently_used_result_is_evicted(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     for number in range(17):
         (tmp_path / "data" / f"{number}.csv").write_bytes(csv(price=number + 1))
         library.candles(f"{number}.csv")
@@ -407,13 +405,13 @@ def test_what_was_used_least_recently_is_read_again(tmp_path: Path, library: Fil
     assert quick.calls == 18
 
 
-def test_what_is_told_of_an_upload_is_plain_json(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
+def test_description_of_an_upload_is_json(tmp_path: Path, library: FileLibrary, quick: Counting) -> None:
     upload = library.add(io.BytesIO(csv()), "a.csv")
-    told = json.loads((tmp_path / "uploads" / f"{upload.id}.json").read_text("utf-8"))
-    assert told == {"name": "a.csv", "size": upload.size, "uploaded": upload.uploaded}
+    document = json.loads((tmp_path / "uploads" / f"{upload.id}.json").read_text("utf-8"))
+    assert document == {"name": "a.csv", "size": upload.size, "uploaded": upload.uploaded}
 
 
-def test_reading_a_path_and_a_reference_agree(tmp_path: Path, library: FileLibrary) -> None:
+def test_parse_and_library_return_the_same_candles(tmp_path: Path, library: FileLibrary) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     direct = parse(tmp_path / "data" / "a.csv", limits=LIMITS)
     assert direct.symbol is None

@@ -1,4 +1,4 @@
-"""Reading in a process of its own: the same candles, the same sentences, and no bomb gets further."""
+"""Reading in a separate process: the same candles and messages, and protection against hostile files."""
 
 import gzip
 import io
@@ -42,8 +42,8 @@ def csv(rows: int = 40) -> bytes:
     return frame(rows).to_csv(index=False).encode()
 
 
-def mended() -> bytes:
-    """Rows that cleaning drops, merges and mends, and a gap."""
+def with_faults() -> bytes:
+    """Rows that cleaning drops, merges and corrects, and a gap."""
     lines = csv().decode().splitlines()
     lines[5] = lines[5].split(",")[0] + ",,,,,,"
     lines[9] = lines[8]
@@ -100,7 +100,7 @@ def same(got: Candles, expected: Candles) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "options"),
     [
-        ("prices.csv", lambda path: path.write_bytes(mended()), {}),
+        ("prices.csv", lambda path: path.write_bytes(with_faults()), {}),
         ("Simulated 我的 <b>.csv", lambda path: path.write_bytes(csv()), {"timezone": "America/New_York"}),
         ("simulated_x.csv.gz", lambda path: path.write_bytes(offset()), {}),
         ("t.parquet", lambda path: arrow(frame(zone="Asia/Shanghai"), path), {"symbol": "BTC", "calendar": "24/7"}),
@@ -112,7 +112,7 @@ def same(got: Candles, expected: Candles) -> None:
         ),
     ],
 )
-def test_candles_are_those_of_read_candles(
+def test_candles_equal_those_of_read_candles(
     tmp_path: Path, name: str, write: Callable[[Path], object], options: dict[str, object]
 ) -> None:
     path = tmp_path / name
@@ -121,9 +121,9 @@ def test_candles_are_those_of_read_candles(
     same(got, read_candles(path, **{**options, "columns": dict(options.get("columns", ())) or None}))  # type: ignore[arg-type, call-overload]
 
 
-def test_a_content_goes_by_the_name_its_client_gives(tmp_path: Path) -> None:
-    (tmp_path / "0123").write_bytes(mended())
-    (tmp_path / "simulated_a.csv").write_bytes(mended())
+def test_client_name_is_used_for_label_and_messages(tmp_path: Path) -> None:
+    (tmp_path / "0123").write_bytes(with_faults())
+    (tmp_path / "simulated_a.csv").write_bytes(with_faults())
     got = parse(tmp_path / "0123", limits=SMALL, name="simulated_a.csv")
     same(got, read_candles(tmp_path / "simulated_a.csv"))
     assert got.findings
@@ -145,7 +145,7 @@ def test_a_content_goes_by_the_name_its_client_gives(tmp_path: Path) -> None:
         ("a.csv", csv(), {"interval": "1d"}),
     ],
 )
-def test_errors_are_those_of_read_candles(tmp_path: Path, name: str, content: bytes, options: dict[str, str]) -> None:
+def test_errors_equal_those_of_read_candles(tmp_path: Path, name: str, content: bytes, options: dict[str, str]) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(KronosError) as expected:
         read_candles(tmp_path / name, **options)  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ def test_errors_are_those_of_read_candles(tmp_path: Path, name: str, content: by
     assert isinstance(caught.value, DataError | ParameterError)
 
 
-def test_a_name_is_quoted_on_one_line_and_shortened(tmp_path: Path) -> None:
+def test_name_is_quoted_on_one_line_and_truncated(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"date,open\n")
     with pytest.raises(DataError) as caught:
         parse(tmp_path / "a", limits=SMALL, name="<script>\n{0}%s'\"\x1b[31m" + "x" * 500 + ".csv")
@@ -166,21 +166,21 @@ def test_a_name_is_quoted_on_one_line_and_shortened(tmp_path: Path) -> None:
     assert message.count("x") < 100
 
 
-def test_an_option_is_quoted_on_one_line(tmp_path: Path) -> None:
+def test_option_is_quoted_on_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(csv())
     with pytest.raises(DataError, match=r"no column 'L a st'") as caught:
         parse(tmp_path / "a.csv", FileOptions(columns=(("close", "L\na\0st"),)), SMALL)
     assert str(caught.value).isprintable()
 
 
-def test_a_process_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+def test_process_that_cannot_start_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(csv())
     refused = mock.patch("subprocess.Popen", side_effect=BlockingIOError(11, "Resource temporarily unavailable"))
-    with refused, pytest.raises(StorageError, match=r"^a\.csv cannot be read now \(Resource"):
+    with refused, pytest.raises(StorageError, match=r"^a\.csv cannot be read now \(resource"):
         parse(tmp_path / "a.csv")
 
 
-def test_a_missing_file_is_told_without_its_path(tmp_path: Path) -> None:
+def test_missing_file_is_reported_without_its_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^a\.csv cannot be read") as caught:
         parse(tmp_path / "a.csv")
     assert str(tmp_path) not in str(caught.value)
@@ -193,28 +193,28 @@ def test_a_missing_file_is_told_without_its_path(tmp_path: Path) -> None:
         {"columns": (("open", "o"),) * 33}, {"columns": (("open", "x" * 201),)},
     ],
 )  # fmt: skip
-def test_options_are_short(options: dict[str, object]) -> None:
+def test_options_are_limited(options: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
         FileOptions(**options)  # type: ignore[arg-type]
 
 
 def lying_footer(path: Path) -> None:
-    """Two million rows, and a footer that says ten throughout."""
+    """Two million rows, and a footer that claims ten."""
     parquet.write_table(constant(pa.array(np.zeros(2_000_000))), path)
-    true, said = b"\x80\x92\xf4\x01", b"\x94\x80\x80\x00"  # as zigzag varints of the same length
+    true, claimed = b"\x80\x92\xf4\x01", b"\x94\x80\x80\x00"  # as zigzag varints of the same length
     data = path.read_bytes()
     assert true in data
-    path.write_bytes(data.replace(true, said))
+    path.write_bytes(data.replace(true, claimed))
 
 
 def lying_footer_of_text(path: Path) -> None:
-    """A megabyte of text, repeated by a run length code."""
+    """A megabyte of text, repeated by run-length encoding."""
     rows = pa.array(np.zeros(900, np.int32))
     arrow(constant(pa.DictionaryArray.from_arrays(rows, pa.array(["1" * 1_000_000]))), path)
 
 
 def absurd_buffers(path: Path) -> None:
-    """Compressed buffers that say they unpack to an exabyte."""
+    """Compressed buffers that claim to unpack to an exabyte."""
     arrow(constant(pa.array(np.zeros(900))), path)
     data = path.read_bytes()
     pieces = data.split(b"\x28\xb5\x2f\xfd")
@@ -224,7 +224,7 @@ def absurd_buffers(path: Path) -> None:
 
 
 def absurd_batch(path: Path) -> None:
-    """A batch that says it has a million million rows."""
+    """A batch that claims to have 10¹² rows."""
     arrow(constant(pa.array(np.zeros(777))), path)
     path.write_bytes(path.read_bytes().replace(struct.pack("<q", 777), struct.pack("<q", 10**12)))
 
@@ -254,12 +254,12 @@ def wide_table(path: Path) -> None:
 
 
 ONE_TEXT = pa.array(["0" * 120_000_000])
-TOO_MANY_ROWS, TOO_MANY_COLUMNS = "rows, more than the 1,000 that one file", "columns, more than the 512"
-MEMORY, EXPANDS = "needs more memory than the 400 MB that reading one file may take; split it", "unpacks to more than"
+TOO_MANY_ROWS, TOO_MANY_COLUMNS = "rows, more than the limit of 1,000", "columns, more than the limit of 512"
+MEMORY, EXPANDS = "needs more memory than the limit of 400 MB", "unpacks to more than"
 
 
 @pytest.mark.parametrize(
-    ("name", "build", "sentence"),
+    ("name", "build", "words"),
     [
         ("zeros.feather", lambda path: arrow(constant(pa.array(np.zeros(1_000_000))), path), TOO_MANY_ROWS),
         ("text.feather", lambda path: arrow(constant(ONE_TEXT), path), MEMORY),
@@ -282,56 +282,58 @@ MEMORY, EXPANDS = "needs more memory than the 400 MB that reading one file may t
         ("old.feather", lambda path: path.write_bytes(b"FEA1" + bytes(99) + b"FEA1"), "Feather file of version 1"),
     ],
 )  # fmt: skip
-def test_a_bomb_is_one_sentence(tmp_path: Path, name: str, build: Callable[[Path], object], sentence: str) -> None:
+def test_hostile_files_are_rejected_in_one_line(
+    tmp_path: Path, name: str, build: Callable[[Path], object], words: str
+) -> None:
     path = tmp_path / name
     build(path)
     assert path.stat().st_size < SMALL.bytes
     with pytest.raises(DataError) as caught:
         parse(path, limits=SMALL)
     message = str(caught.value)
-    assert sentence in message
+    assert words in message
     assert name in message
     assert str(tmp_path) not in message
     assert message.isprintable()
 
 
-def test_as_many_rows_as_may_be_are_read_and_not_one_more(tmp_path: Path) -> None:
+def test_row_limit_is_inclusive(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(csv(SMALL.rows))
     assert len(parse(tmp_path / "a.csv", limits=SMALL)) == SMALL.rows
     (tmp_path / "a.csv").write_bytes(csv(SMALL.rows + 1))
-    with pytest.raises(DataError, match=r"^a\.csv has 1,001 rows, more than the 1,000 that one file may have"):
+    with pytest.raises(DataError, match=r"^a\.csv has 1,001 rows, more than the limit of 1,000"):
         parse(tmp_path / "a.csv", limits=SMALL)
 
 
-def test_a_line_of_sixty_megabytes_is_refused(tmp_path: Path) -> None:
+def test_line_of_sixty_megabytes_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "line.csv").write_bytes(b"1," * 30_000_000)
     with pytest.raises(DataError, match="a line of more than 1,048,576 bytes"):
         parse(tmp_path / "line.csv")
 
 
-def test_a_large_file_is_refused_before_any_process_starts(tmp_path: Path) -> None:
+def test_large_file_is_rejected_without_a_process(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"x" * (SMALL.bytes + 1))
     with (
         mock.patch("subprocess.Popen", side_effect=AssertionError),
-        pytest.raises(DataError, match="more than the 4 MiB"),
+        pytest.raises(DataError, match="limit of 4 MiB"),
     ):
         parse(tmp_path / "a.csv", limits=SMALL)
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_never_opened(tmp_path: Path, protocol: int) -> None:
+def test_pickle_is_never_opened(tmp_path: Path, protocol: int) -> None:
     (tmp_path / "a.csv").write_bytes(pickle.dumps({"a": 1}, protocol))
     with mock.patch("subprocess.Popen", side_effect=AssertionError), pytest.raises(DataError, match="is a pickle"):
         parse(tmp_path / "a.csv")
 
 
-def test_a_pickle_of_text_is_no_table(tmp_path: Path) -> None:
+def test_text_pickle_is_not_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(pickle.dumps(print, 0))
     with pytest.raises(DataError, match=r"^a\.csv has no columns"):
         parse(tmp_path / "a.csv")
 
 
-def test_the_readers_surroundings_are_not_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_and_working_directory_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("pandas", "json", "sitecustomize"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit(9)")
     (tmp_path / "a.csv").write_bytes(csv())
@@ -342,61 +344,62 @@ def test_the_readers_surroundings_are_not_heeded(tmp_path: Path, monkeypatch: py
     assert len(parse(Path("a.csv"))) == 40
 
 
+FAILED, TOO_SLOW = "Reading a.csv failed", "takes longer to read than the limit of 1 s"
 SCRIPTS = {
-    "import os; os.abort()": "makes its reader fail",
-    "import sys; sys.exit(1)": "makes its reader fail",
-    "pass": "makes its reader fail",
-    "open('reply.json', 'w').write('[]')": "makes its reader fail",
-    "open('reply.json', 'w').write('{')": "makes its reader fail",
-    "open('reply.json', 'w').write('{}')": "makes its reader fail",
-    "open('reply.json', 'w').write(' ' * 5_000_000 + '{}')": "makes its reader fail",
-    "open('reply.json', 'wb').write(b'\\xff')": "makes its reader fail",
-    "open('reply.json', 'w').write('{\"error\": \"DataError\"}')": "makes its reader fail",
+    "import os; os.abort()": FAILED,
+    "import sys; sys.exit(1)": FAILED,
+    "pass": FAILED,
+    "open('reply.json', 'w').write('[]')": FAILED,
+    "open('reply.json', 'w').write('{')": FAILED,
+    "open('reply.json', 'w').write('{}')": FAILED,
+    "open('reply.json', 'w').write(' ' * 5_000_000 + '{}')": FAILED,
+    "open('reply.json', 'wb').write(b'\\xff')": FAILED,
+    "open('reply.json', 'w').write('{\"error\": \"DataError\"}')": FAILED,
     'open(\'reply.json\', \'w\').write(\'{"error": "annotations", "message": "odd"}\')': "odd",
-    "while True: print('x' * 1_000_000)": "takes longer than the 1 s that reading one file may; split it",
-    "import time; time.sleep(60)": "takes longer than the 1 s",
+    "while True: print('x' * 1_000_000)": TOO_SLOW,
+    "import time; time.sleep(60)": TOO_SLOW,
 }
 if os.name == "posix":
     SCRIPTS |= {
-        "import os; os.kill(os.getpid(), 9)": "needs more memory than the 2,048 MB",
-        "import os; os.kill(os.getpid(), 24)": "takes longer than",
-        "import os; os.kill(os.getpid(), 11)": "makes its reader fail",
+        "import os; os.kill(os.getpid(), 9)": "needs more memory than the limit of 2,048 MB",
+        "import os; os.kill(os.getpid(), 24)": "takes longer to read than",
+        "import os; os.kill(os.getpid(), 11)": FAILED,
     }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_reader_that_fails_is_one_sentence(tmp_path: Path, script: str) -> None:
-    child = tmp_path / "child.py"
-    child.write_text(script)
+def test_failing_worker_is_reported_in_one_line(tmp_path: Path, script: str) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(script)
     path = tmp_path / "a.csv"
     path.write_bytes(csv())
-    with mock.patch("kronos.sandbox.reader._CHILD", child), pytest.raises(DataError) as caught:
+    with mock.patch("kronos.sandbox.reader._WORKER", worker), pytest.raises(DataError) as caught:
         parse(path, limits=ReadLimits(seconds=1))
     assert SCRIPTS[script] in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_whatever_the_reader_started_ends_with_it(tmp_path: Path) -> None:
-    child, told = tmp_path / "child.py", tmp_path / "pid"
-    child.write_text(
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_children_of_the_worker_are_killed(tmp_path: Path) -> None:
+    worker, pid_file = tmp_path / "worker.py", tmp_path / "pid"
+    worker.write_text(
         "import subprocess, time, pathlib\n"
         "pid = subprocess.Popen(['/bin/sleep', '60']).pid\n"
-        f"pathlib.Path({str(told)!r}).write_text(str(pid))\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(pid))\n"
         "time.sleep(60)\n"
     )
     (tmp_path / "a.csv").write_bytes(csv())
-    with mock.patch("kronos.sandbox.reader._CHILD", child), pytest.raises(DataError, match="takes longer"):
+    with mock.patch("kronos.sandbox.reader._WORKER", worker), pytest.raises(DataError, match="takes longer"):
         parse(tmp_path / "a.csv", limits=ReadLimits(seconds=2))
-    state = Path("/proc", told.read_text(), "stat")
-    for _ in range(100):  # the system takes a moment to end it
+    state = Path("/proc", pid_file.read_text(), "stat")
+    for _ in range(100):  # the system takes a moment to kill it
         if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
             return
         time.sleep(0.05)
-    pytest.fail("what the reader started still runs")
+    pytest.fail("a child of the worker still runs")
 
 
-def test_a_stream_may_come_in_small_pieces(tmp_path: Path) -> None:
+def test_stream_in_small_chunks(tmp_path: Path) -> None:
     from kronos.sandbox.staging import stage
 
     class Slow(io.BytesIO):

@@ -1,4 +1,4 @@
-"""Binance as it answers: spot (``/api/v3``), USDT-M futures (``/fapi/v1``) and COIN-M futures (``/dapi/v1``)."""
+"""API of Binance: spot (``/api/v3``), USDT-M futures (``/fapi/v1``) and COIN-M futures (``/dapi/v1``)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import pandas as pd
 from sources.market_data import millis
 from sources.wire import Answer, Request, World
 
-_SAME = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"]
-INTERVALS = {**{one: one for one in _SAME}, "1M": "1mo"}
-_ROOMS = {"/api/v3/": ("spot", 1000), "/fapi/v1/": ("linear", 1500), "/dapi/v1/": ("inverse", 1500)}
-CONTRACT = 100  # dollars that one COIN-M contract is worth
+_UNCHANGED = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"]
+INTERVALS = {**{name: name for name in _UNCHANGED}, "1M": "1mo"}
+_APIS = {"/api/v3/": ("spot", 1000), "/fapi/v1/": ("linear", 1500), "/dapi/v1/": ("inverse", 1500)}
+CONTRACT = 100  # value of a COIN-M contract in dollars
 
 
 def binance(world: World, request: Request) -> Answer | None:
-    """Answer what Binance would; None if the path is none of its."""
-    for prefix, (kind, most) in _ROOMS.items():
+    """Response of Binance; None for other paths."""
+    for prefix, (kind, max_limit) in _APIS.items():
         if request.path.startswith(prefix):
             what = request.path.removeprefix(prefix)
             if what == "time":
@@ -23,12 +23,12 @@ def binance(world: World, request: Request) -> Answer | None:
             if what == "exchangeInfo":
                 return Answer({"timezone": "UTC", "serverTime": millis(world.time), "symbols": _symbols(world, kind)})
             if what == "klines":
-                return _klines(world, kind, most, request.query)
+                return _klines(world, kind, max_limit, request.query)
     return None
 
 
 def kind_of(symbol: str) -> str:
-    """``spot``, ``linear`` or ``inverse``: settled in nothing, the quote or the base."""
+    """``spot``, ``linear`` (settled in the quote currency) or ``inverse`` (in the base currency)."""
     pair, _, settle = symbol.partition(":")
     return "spot" if not settle else ("linear" if pair.endswith("/" + settle) else "inverse")
 
@@ -64,14 +64,14 @@ def _symbol(symbol: str, kind: str) -> dict[str, object]:
     return {**shared, **contract, "contractStatus": "TRADING", "contractSize": CONTRACT}
 
 
-def _klines(world: World, kind: str, most: int, query: dict[str, str]) -> Answer:
+def _klines(world: World, kind: str, max_limit: int, query: dict[str, str]) -> Answer:
     known = {_id(symbol): symbol for symbol in world.candles if kind_of(symbol) == kind}
     if query.get("symbol") not in known:
         return Answer({"code": -1121, "msg": "Invalid symbol."}, 400)
     if query.get("interval") not in INTERVALS or (query["interval"] == "1s" and kind != "spot"):
         return Answer({"code": -1120, "msg": "Invalid interval."}, 400)
     frame = world.shows(known[query["symbol"]], INTERVALS[query["interval"]])
-    limit = min(int(query.get("limit", 500)), most)
+    limit = min(int(query.get("limit", 500)), max_limit)
     stamps = frame.index.as_unit("ms").asi8
     frame = frame[stamps <= int(query["endTime"])] if "endTime" in query else frame
     if "startTime" in query:

@@ -1,4 +1,4 @@
-"""CoinGecko as it answers: granularity by the days asked for, stamps of the close, a forming row, answers from a cache.
+"""API of CoinGecko: granularity by the requested days, closing times, a forming row, cached responses.
 
 world = World({"BTC/USDT": walk("2024-01-01", 2_000)}, now="2024-03-01 12:30")
 with serve_gecko(world, Gecko(plan="pro", key="secret")) as server:
@@ -37,14 +37,14 @@ _RANGES = {"hourly": ("1h", 31), "daily": ("1d", 180)}
 
 @dataclass
 class Gecko:
-    """A handler that speaks for CoinGecko.
+    """A handler with the API of CoinGecko.
 
     Attributes:
-        plan: What the key is worth.
-        key: The key it wants; None lets everybody in.
-        stale: How old its answers are: what has closed since looks as it did while it was forming.
-        odd_last: Stamp the forming row with the moment, not with its close to come.
-        coarse: Candles of this length, whatever is asked for.
+        plan: Plan of the key.
+        key: The valid key; None accepts any request.
+        stale: Age of its responses: candles that have closed since look unfinished.
+        odd_last: Label the forming row with the current time instead of its closing time.
+        coarse: Interval of all candles, whatever is requested.
     """
 
     plan: str = "demo"
@@ -54,7 +54,7 @@ class Gecko:
     coarse: str | None = None
 
     def __call__(self, world: World, request: Request) -> Answer | None:
-        """Answer what CoinGecko would; None if the path is none of its."""
+        """Response of CoinGecko; None for other paths."""
         if not request.path.startswith("/api/v3/"):
             return None
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -101,35 +101,35 @@ class Gecko:
 
     def _rows(self, world: World, symbol: str, interval: str) -> list[list[float]]:
         interval = self.coarse or interval
-        asleep = World(world.candles, world.time - pd.Timedelta(self.stale))
-        shown = asleep.shows(symbol, interval)
+        cached = World(world.candles, world.time - pd.Timedelta(self.stale))
+        shown = cached.shows(symbol, interval)
         closes = shown.index + Interval.parse(interval).delta
         stamps = closes.as_unit("ms").asi8.tolist()
         prices = shown[["open", "high", "low", "close"]].to_numpy().tolist()
         rows = [[stamp, *row] for stamp, row in zip(stamps, prices, strict=True)]
-        if self.odd_last and rows[-1][0] > millis(asleep.time):
-            rows[-1][0] = millis(asleep.time)
+        if self.odd_last and rows[-1][0] > millis(cached.time):
+            rows[-1][0] = millis(cached.time)
         return rows
 
     def _price(self, world: World, query: dict[str, str]) -> Answer:
         known = [coin for coin in query["ids"].split(",") if SYMBOLS.get(coin) in world.candles]
-        told = {}
+        values = {}
         for coin in known:
             prices = world.shows(SYMBOLS[coin], "1h")["close"]
-            told[coin] = {
+            values[coin] = {
                 "usd": prices.iloc[-1], "usd_market_cap": prices.iloc[-1] * 19e6, "usd_24h_vol": 2.5e10,
                 "usd_24h_change": float(prices.iloc[-1] / prices.iloc[-25] * 100 - 100),
                 "last_updated_at": millis(world.time) // 1000,
             }  # fmt: skip
             if coin == "lonely":
-                told[coin] |= {"usd_market_cap": 0.0, "usd_24h_vol": None, "usd_24h_change": None}
-        return Answer(told)
+                values[coin] |= {"usd_market_cap": 0.0, "usd_24h_vol": None, "usd_24h_change": None}
+        return Answer(values)
 
 
 def refusal(status: int, code: int, words: str, *, nested: bool = True) -> Answer:
-    """An error in one of CoinGecko's shapes."""
-    told = {"status": {"timestamp": "2026-03-05T08:16:12.383+00:00", "error_code": code, "error_message": words}}
-    return Answer({"error": told} if nested else told, status)
+    """An error in one of CoinGecko's formats."""
+    values = {"status": {"timestamp": "2026-03-05T08:16:12.383+00:00", "error_code": code, "error_message": words}}
+    return Answer({"error": values} if nested else values, status)
 
 
 def _listed(rows: list[list[float]]) -> Answer:
@@ -137,7 +137,7 @@ def _listed(rows: list[list[float]]) -> Answer:
 
 
 def _chart(world: World, symbol: str, days: int) -> Answer:
-    """Moments a little off the grid, and the last one now."""
+    """Prices at times slightly off the grid, and the current one at the end."""
     step = pd.Timedelta("5min") if days == 1 else pd.Timedelta("1h") if days <= 90 else pd.Timedelta("1D")
     index = pd.date_range(world.time - pd.Timedelta(days=days), world.time, freq=step, inclusive="left")
     if days <= 90:
@@ -157,7 +157,7 @@ def _chart(world: World, symbol: str, days: int) -> Answer:
 
 @contextmanager
 def serve_gecko(world: World, gecko: Gecko | None = None) -> Iterator[Server]:
-    """Serve a world as CoinGecko does, whose answers are dated by the world's clock."""
+    """Serve a world with CoinGecko's API; responses are dated by the world's clock."""
 
     def date(self: BaseHTTPRequestHandler, timestamp: float | None = None) -> str:
         return format_datetime(world.time.floor("s").to_pydatetime(), usegmt=True)

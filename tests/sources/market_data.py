@@ -1,4 +1,4 @@
-"""Candles for servers on loopback: random walks, longer intervals made of shorter ones, and the forming candle."""
+"""Candles for local servers: random walks, aggregation to longer intervals, and the forming candle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERVAL = re.compile(r"(\d+)(mo|[smhdw])")
 
 
 def utc(time: str | pd.Timestamp) -> pd.Timestamp:
-    """A time in UTC; a naive one is UTC."""
+    """Convert a time to UTC; a naive one is UTC."""
     stamp = pd.Timestamp(time)
     return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
 
@@ -25,7 +25,7 @@ def millis(time: pd.Timestamp) -> int:
 
 
 def walk(start: str, count: int, step: str = "1h", *, seed: int = 0, price: float = 100.0) -> pd.DataFrame:
-    """Valid candles [count, 6] from ``start`` on, whose decimals survive the wire exactly."""
+    """Valid candles [count, 6] from ``start`` on, with decimals that survive serialization exactly."""
     rng = np.random.default_rng(seed)
     close = price * np.exp(np.cumsum(rng.normal(0, 0.005, count)))
     open_ = np.concatenate([[price], close[:-1]])
@@ -38,10 +38,10 @@ def walk(start: str, count: int, step: str = "1h", *, seed: int = 0, price: floa
 
 
 def length(interval: str) -> pd.Timedelta | pd.DateOffset:
-    """How long ``4h``, ``1w`` or ``1mo`` lasts.
+    """Length of ``4h``, ``1w`` or ``1mo``.
 
     Raises:
-        ValueError: If the text is no interval.
+        ValueError: If the text is not an interval.
     """
     count, unit = _parts(interval)
     return pd.DateOffset(months=count) if unit == "mo" else pd.Timedelta(seconds=count * _SECONDS[unit])
@@ -50,12 +50,12 @@ def length(interval: str) -> pd.Timedelta | pd.DateOffset:
 def _parts(interval: str) -> tuple[int, str]:
     match = _INTERVAL.fullmatch(interval)
     if match is None:
-        raise ValueError(f"no interval: {interval}")
+        raise ValueError(f"invalid interval: {interval}")
     return int(match[1]), match[2]
 
 
 def openings(index: pd.DatetimeIndex, interval: str) -> pd.DatetimeIndex:
-    """When the candles open that these times belong to: on the UTC grid, weeks on Mondays, months on their first."""
+    """Opening times of the candles that these times belong to, on the UTC grid, with weeks from Mondays."""
     count, unit = _parts(interval)
     if unit == "mo":
         months = (index.year - 1970) * 12 + index.month - 1
@@ -68,7 +68,7 @@ def openings(index: pd.DatetimeIndex, interval: str) -> pd.DatetimeIndex:
 
 
 def aggregate(frame: pd.DataFrame, interval: str, *, shift_hours: int = 0) -> pd.DataFrame:
-    """The candles of a longer interval, on a grid that is so many hours ahead of UTC's."""
+    """Aggregate to a longer interval, on a grid that is a number of hours ahead of UTC."""
     shift = pd.Timedelta(hours=shift_hours)
     opens = openings(frame.index + shift, interval) - shift
     whole = frame.groupby(opens).agg(_HOW).round(5)
@@ -77,7 +77,7 @@ def aggregate(frame: pd.DataFrame, interval: str, *, shift_hours: int = 0) -> pd
 
 
 def at(frame: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    """Base candles as they look at a time: none that opens later, and the last one only as far as it has formed."""
+    """Base candles as of a time: none that opens later, and the last one partially formed."""
     shown = frame[frame.index <= now]
     step = pd.Timedelta(np.min(np.diff(frame.index))) if len(frame) > 1 else pd.Timedelta(hours=1)
     if not len(shown) or shown.index[-1] + step <= now:
@@ -90,11 +90,11 @@ def at(frame: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
 
 
 def visible(frame: pd.DataFrame, interval: str, now: pd.Timestamp, *, shift_hours: int = 0) -> pd.DataFrame:
-    """What an exchange shows of an instrument at a time: its closed candles, and the forming one at the end."""
+    """Candles that an exchange shows at a time: the closed ones, and the forming one at the end."""
     return aggregate(at(frame, now), interval, shift_hours=shift_hours)
 
 
 def closed(frame: pd.DataFrame, interval: str, now: pd.Timestamp) -> pd.DataFrame:
-    """The candles of an interval that have closed at a time: what a client may end up with."""
+    """Candles of an interval that are closed at a time: what a client should return."""
     shown = visible(frame, interval, now)
     return shown[shown.index + length(interval) <= now]

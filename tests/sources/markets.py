@@ -1,4 +1,4 @@
-"""A market held in memory, as a source of pages: for what the downloads do with pages, whatever the wire."""
+"""A market in memory as a source of pages, to test downloads without HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = Interval(1, "h")
 
 
 def rows(index: pd.DatetimeIndex, seed: int = 0) -> pd.DataFrame:
-    """Valid candles at these times, the same for a time whatever the others are."""
+    """Valid candles at these times; the candle of a time does not depend on the other times."""
     noise = np.array([np.random.default_rng([seed, stamp]).random(5) for stamp in index.as_unit("s").asi8.tolist()])
     noise = noise.reshape(-1, 5)
     prices = 100 + noise[:, :4] * 10
@@ -27,14 +27,14 @@ def rows(index: pd.DatetimeIndex, seed: int = 0) -> pd.DataFrame:
 
 @dataclass
 class Market:
-    """A source of pages over one instrument, ``BTC/USDT``.
+    """A `PageSource` of one instrument, ``BTC/USDT``.
 
     Attributes:
-        frame: Every candle there will ever be.
-        clock: The time; candles whose opening has come are served, the forming one included.
-        size: Rows a page.
-        disorder: Seed of shuffled and doubled rows, or None.
-        breaks_after: Fail for good after so many pages.
+        frame: All candles, past and future.
+        clock: Current time; candles that have opened are served, including the forming one.
+        size: Rows per page.
+        disorder: Seed for shuffled and duplicated rows, or None.
+        breaks_after: Number of pages after which all requests fail.
     """
 
     frame: pd.DataFrame
@@ -73,5 +73,5 @@ class Market:
 
 
 def hours(start: str, count: int) -> pd.DatetimeIndex:
-    """So many hours, UTC."""
+    """A number of hours, UTC."""
     return pd.date_range(start, periods=count, freq="h", tz="UTC")

@@ -1,7 +1,7 @@
-"""What the real Qlib says of a folder, or makes: run in a Python that has pyqlib, which knows nothing of Kronos.
+"""Read or write a folder with Qlib itself; runs in a Python with pyqlib and without Kronos.
 
 ``python qlib_oracle.py read FOLDER FREQ MARKET OUT.npz`` writes what its data layer reads; ``write FOLDER FREQ IN.npz``
-has its storage classes write a folder of the arrays ``<code>/times`` (seconds) and ``<code>/<field>``.
+writes a folder with its storage classes, from the arrays ``<code>/times`` (seconds) and ``<code>/<field>``.
 """
 
 import sys
@@ -22,16 +22,16 @@ def seconds(times: object) -> np.ndarray:
 
 def read(folder: str, freq: str, market: str, out: str) -> None:
     qlib.init(provider_uri=folder, kernels=1, logging_level=40)
-    found = {"calendar": seconds(D.calendar(freq=freq))}
+    result = {"calendar": seconds(D.calendar(freq=freq))}
     spans = D.list_instruments(D.instruments(market), freq=freq)
     table = D.features(D.instruments(market), [f"${field}" for field in FIELDS], freq=freq)
     for code, ranges in spans.items():
-        found[f"{code}/spans"] = seconds([time for span in ranges for time in span])
+        result[f"{code}/spans"] = seconds([time for span in ranges for time in span])
         rows = table.loc[code]
-        found[f"{code}/times"] = seconds(rows.index)
+        result[f"{code}/times"] = seconds(rows.index)
         for field in FIELDS:
-            found[f"{code}/{field}"] = rows[f"${field}"].to_numpy()
-    np.savez(out, **found)
+            result[f"{code}/{field}"] = rows[f"${field}"].to_numpy()
+    np.savez(out, **result)
 
 
 def write(folder: str, freq: str, given: str) -> None:
@@ -57,7 +57,7 @@ def write(folder: str, freq: str, given: str) -> None:
             values[positions - positions[0]] = data[f"{code}/{field}"]
             storage = FileFeatureStorage(instrument=code, field=field, freq=freq, provider_uri=where)
             storage.write(values, index=int(positions[0]))
-    # As its script dump_bin.py does: the storage class writes columns in an order that it cannot read itself.
+    # Like its script dump_bin.py: the storage class writes columns in an order that it cannot read.
     np.savetxt(Path(folder) / "instruments" / "all.txt", lines, fmt="%s", encoding="utf-8")
 
 

@@ -14,15 +14,15 @@ def cells(spans):
 
 
 @given(SPANS, st.tuples(POINTS, POINTS))
-def test_spans_behave_like_sets_of_points(given_spans, wanted):
+def test_spans_behave_like_sets_of_points(given_spans, requested):
     known = ()
     for span in given_spans:
         known = union(known, span)
     assert cells(known) == cells(given_spans)
     assert all(a < b for a, b in known)
     assert all(first[1] < second[0] for first, second in pairwise(known))
-    gaps = subtract(known, wanted)
-    assert cells(gaps) == cells([wanted]) - cells(known)
+    gaps = subtract(known, requested)
+    assert cells(gaps) == cells([requested]) - cells(known)
     assert all(a < b for a, b in gaps)
-    assert cells(clip(known, wanted[0])) == {point for point in cells(known) if point < wanted[0]}
-    assert all(a < b for a, b in clip(known, wanted[0]))
+    assert cells(clip(known, requested[0])) == {point for point in cells(known) if point < requested[0]}
+    assert all(a < b for a, b in clip(known, requested[0]))

@@ -1,4 +1,4 @@
-"""Exchanges through ccxt, against servers on loopback that answer as Binance and OKX do, and misbehave as they do."""
+"""Exchanges through ccxt, against local servers that behave like Binance and OKX, including their failures."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ from kronos.intervals import Interval
 from kronos.settings import SourceSettings
 from kronos.sources import Page, PageSource
 from kronos.sources.exchanges import CcxtSource
-from kronos.sources.exchanges.client import Client
+from kronos.sources.exchanges.client import CcxtClient
 from sources.binance_wire import binance
 from sources.coingecko_wire import serve_gecko
 from sources.okx_wire import okx
@@ -43,7 +43,7 @@ BOTH = pytest.mark.parametrize("name", ["binance", "okx"])
 
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine between a client and the servers here."""
+    """Ignore proxies of this machine."""
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
         monkeypatch.delenv(variable.lower(), raising=False)
@@ -61,12 +61,12 @@ def server(world: World) -> Iterator[Server]:
 
 
 def reach(name: str, server: Server, wait: float = 0.005, **more: object) -> CcxtSource:
-    """An exchange that asks a server on loopback."""
+    """An exchange whose base URL is a local server."""
     return CcxtSource(name, SourceSettings.model_validate({"base_url": server.url, **more}), wait=wait)
 
 
 def pages(source: PageSource, symbol: str, interval: str, start: str, end: str) -> Iterator[Page]:
-    """All pages of a span, each of which must bring it on."""
+    """All pages of a range, each of which must advance."""
     cursor, stop = utc(start), utc(end)
     while cursor < stop:
         page = source.page(symbol, Interval.parse(interval), cursor, stop)
@@ -77,7 +77,7 @@ def pages(source: PageSource, symbol: str, interval: str, start: str, end: str) 
 
 
 def collect(source: PageSource, symbol: str, interval: str, start: str, end: str) -> pd.DataFrame:
-    """What all pages bring, in order, each time once."""
+    """Rows of all pages, in order, without duplicates."""
     frame = pd.concat([page.frame for page in pages(source, symbol, interval, start, end)])
     return frame[~frame.index.duplicated()].sort_index()
 
@@ -96,13 +96,13 @@ def same(got: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 @BOTH
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"])
-def test_pages_joined_are_what_the_exchange_has(name, symbol, world, server):
+def test_joined_pages_equal_the_exchanges_candles(name, symbol, world, server):
     source = reach(name, server)
     for interval in ("1h", "6h", "1d", "1w", "1mo"):
         start, end = "2024-01-20" if interval == "1h" else "2023-12-20", NOW
         expected = between(world.shows(symbol, interval), start, end)
         if (name, symbol) == ("binance", "BTC/USD:BTC"):
-            expected = expected.assign(amount=math.nan)  # COIN-M candles do not tell it
+            expected = expected.assign(amount=math.nan)  # COIN-M candles have no amount
         same(collect(source, symbol, interval, start, end), expected)
 
 
@@ -111,7 +111,7 @@ def test_pages_joined_are_what_the_exchange_has(name, symbol, world, server):
 @given(st.integers(-40, 1600), st.integers(1, 400), st.integers(0, 3_599_999_999))
 @example(0, 1, 1)
 @example(100, 300, 0)
-def test_any_span_is_answered_exactly(name, world, server, first, hours, micros):
+def test_any_range_is_returned_exactly(name, world, server, first, hours, micros):
     start = utc("2024-01-01") + pd.Timedelta(hours=first, microseconds=micros)
     end = start + pd.Timedelta(hours=hours, microseconds=micros // 2)
     got = collect(reach(name, server), "BTC/USDT", "1h", str(start), str(end))
@@ -119,7 +119,7 @@ def test_any_span_is_answered_exactly(name, world, server, first, hours, micros)
 
 
 @BOTH
-def test_the_forming_candle_is_there_and_the_clock_tells_it(name, world, server):
+def test_forming_candle_is_included_and_identified_by_the_clock(name, world, server):
     source = reach(name, server)
     got = collect(source, "BTC/USDT", "4h", "2024-02-28", NOW)
     assert got.index[-1] == utc("2024-03-01 12:00")
@@ -128,7 +128,7 @@ def test_the_forming_candle_is_there_and_the_clock_tells_it(name, world, server)
 
 
 @BOTH
-def test_halts_lose_nothing_around_them(name, server, world):
+def test_candles_around_halts_are_complete(name, server, world):
     frame = CANDLES["BTC/USDT"]
     for halt in ("2024-01-02 05", "2024-01-10", "2024-01-13 11"):
         away = pd.date_range(halt, periods=400 if halt == "2024-01-13 11" else 7, freq="h", tz="UTC")
@@ -138,7 +138,7 @@ def test_halts_lose_nothing_around_them(name, server, world):
     same(got, between(world.shows("BTC/USDT", "1h"), "2024-01-01", NOW))
 
 
-def test_quarters_are_served_though_a_page_of_them_spans_centuries(world, server):
+def test_quarterly_candles_whose_page_spans_centuries(world, server):
     world.candles["ETH/USDT"] = walk("2015-02-01", 3_000, "1d")
     world.now = "2023-06-30"
     got = collect(reach("okx", server), "ETH/USDT", "3mo", "2009-01-01", world.now)
@@ -154,13 +154,13 @@ def test_years_before_a_listing_take_few_requests(name, world, server):
     assert len(server.requests) - asked <= 16
 
 
-def test_a_market_that_has_ended_ends(server, world):
+def test_ended_market(server, world):
     world.candles["ETH/USDT"] = CANDLES["ETH/USDT"].iloc[:50]
     for name in ("binance", "okx"):
         same(collect(reach(name, server), "ETH/USDT", "1h", "2024-02-20", NOW), world.candles["ETH/USDT"])
 
 
-def test_okx_history_that_comes_a_hundred_at_a_time_is_whole(world, server):
+def test_okx_history_in_pages_of_a_hundred_is_complete(world, server):
     world.okx_history_cap = 100
     world.now = "2024-12-01"  # so that everything is history
     source = reach("okx", server)
@@ -171,7 +171,7 @@ def test_okx_history_that_comes_a_hundred_at_a_time_is_whole(world, server):
     same(collect(source, "BTC/USDT", "1h", "2024-02-20", "2024-03-20"), frame[frame.index >= utc("2024-02-20")])
 
 
-def test_a_listing_long_before_the_newest_hundred_days_is_found(world, server):
+def test_listing_long_before_the_newest_hundred_days_is_found(world, server):
     world.okx_history_cap = 100
     world.candles["ETH/USDT"] = walk("2018-06-01", 200 * 6, "4h")
     got = collect(reach("okx", server), "ETH/USDT", "4h", "2018-01-01", "2018-10-15")
@@ -191,7 +191,7 @@ def test_days_that_do_not_begin_at_midnight_hide_no_hours(world):
 
 
 @BOTH
-def test_nothing_is_asked_about_the_time_before_there_were_coins(name, server):
+def test_no_request_is_made_for_times_before_2009(name, server):
     source = reach(name, server)
     source.resolve("BTC/USDT")
     page = source.page("BTC/USDT", Interval.parse("1h"), utc("1960-01-01"), utc("1961-01-01"))
@@ -201,7 +201,7 @@ def test_nothing_is_asked_about_the_time_before_there_were_coins(name, server):
     assert all(int(time) >= 1_230_768_000_000 for time in asked if time)
 
 
-def test_okx_is_asked_for_days_that_begin_at_midnight_utc(server):
+def test_okx_days_begin_at_midnight_utc(server):
     source = reach("okx", server)
     for interval in ("1h", "6h", "12h", "1d", "1w", "1mo"):
         source.page("BTC/USDT", Interval.parse(interval), utc("2024-02-01"), utc("2024-02-29"))
@@ -209,7 +209,7 @@ def test_okx_is_asked_for_days_that_begin_at_midnight_utc(server):
     assert bars == ["1H", "6Hutc", "12Hutc", "1Dutc", "1Wutc", "1Mutc"]
 
 
-def test_okx_history_and_recent_candles_are_told_apart_by_its_own_clock(world, server):
+def test_okx_endpoint_is_chosen_by_the_exchanges_clock(world, server):
     source = reach("okx", server)
     source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-28"), utc(NOW))
     world.now = "2026-01-01"
@@ -219,7 +219,7 @@ def test_okx_history_and_recent_candles_are_told_apart_by_its_own_clock(world, s
     assert paths == ["candles", "history-candles"]
 
 
-def test_pages_are_as_large_as_the_exchange_allows_and_no_larger_than_needed(server):
+def test_page_sizes(server):
     for name, symbol, most in (("binance", "BTC/USDT", 1000), ("okx", "BTC/USDT", 300)):
         source = reach(name, server)
         source.page(symbol, Interval.parse("1h"), utc("2024-01-01"), utc(NOW))
@@ -232,24 +232,24 @@ def test_pages_are_as_large_as_the_exchange_allows_and_no_larger_than_needed(ser
 
 
 @BOTH
-def test_one_market_in_every_notation(name, server):
+def test_one_market_in_all_notations(name, server):
     source = reach(name, server)
     for text in ("BTC/USDT", "BTC-USDT", "BTCUSDT", "btc_usdt", "btc", "Btc/Usdt"):
         assert source.resolve(text) == "BTC/USDT"
 
 
 @BOTH
-def test_perpetuals_are_named_as_such(name, server):
+def test_perpetuals_are_resolved(name, server):
     source = reach(name, server)
     for text in ("BTC-USDT-SWAP", "BTC/USDT:USDT", "btcusdt.p"):
         assert source.resolve(text) == "BTC/USDT:USDT"
     for text in ("BTC/USD:BTC", "BTC-USD-SWAP"):
         assert source.resolve(text) == "BTC/USD:BTC"
-    assert source.resolve("BTCUSDT") == "BTC/USDT"  # which markets are known does not change what a symbol means
+    assert source.resolve("BTCUSDT") == "BTC/USDT"  # loaded markets do not change the meaning of a symbol
 
 
 @BOTH
-def test_the_settings_say_which_market_an_ambiguous_symbol_is(name, world, server):
+def test_settings_choose_the_market_of_an_ambiguous_symbol(name, world, server):
     source = reach(name, server, market="swap")
     assert source.resolve("BTCUSDT") == "BTC/USDT:USDT"
     got = collect(source, source.resolve("btc"), "1h", "2024-02-01", "2024-02-03")
@@ -259,12 +259,12 @@ def test_the_settings_say_which_market_an_ambiguous_symbol_is(name, world, serve
 
 
 @BOTH
-def test_an_unknown_symbol_is_told_with_the_nearest(name, server):
-    with pytest.raises(ParameterError, match=rf"{name} has no spot market 'BTC/USDTT'; did you mean BTC/USDT\?"):
+def test_unknown_symbol_is_rejected_with_a_suggestion(name, server):
+    with pytest.raises(ParameterError, match=rf"{name} has no spot market 'BTC/USDTT'.* BTC/USDT\?"):
         reach(name, server).resolve("BTC/USDTT")
 
 
-def test_only_markets_that_a_symbol_needs_are_loaded(server):
+def test_only_the_markets_that_a_symbol_needs_are_loaded(server):
     source = reach("binance", server)
     for _ in range(3):
         source.resolve("BTCUSDT")
@@ -279,41 +279,41 @@ def test_only_markets_that_a_symbol_needs_are_loaded(server):
 
 
 @BOTH
-def test_a_page_needs_no_resolving_before_it(name, server):
+def test_page_works_without_resolving_first(name, server):
     page = reach(name, server).page("BTC/USDT:USDT", Interval.parse("1d"), utc("2024-02-01"), utc("2024-02-04"))
     assert len(page.frame) == 3
 
 
-def test_intervals_are_the_exchanges_own():
+def test_intervals_are_those_of_the_exchange():
     source = CcxtSource("binance")
     served = source.intervals("BTC/USDT")
-    assert [str(one) for one in served][:3] == ["1s", "1m", "3m"]
+    assert [str(interval) for interval in served][:3] == ["1s", "1m", "3m"]
     assert str(served[-1]) == "1mo"
-    assert [one.seconds for one in served] == sorted(one.seconds for one in served)
-    assert "1s" not in [str(one) for one in source.intervals("BTC/USDT:USDT")]
-    assert {"1h", "6h", "1d", "3mo"} <= {str(one) for one in CcxtSource("okx").intervals("BTC/USDT")}
+    assert [interval.seconds for interval in served] == sorted(one.seconds for one in served)
+    assert "1s" not in [str(interval) for interval in source.intervals("BTC/USDT:USDT")]
+    assert {"1h", "6h", "1d", "3mo"} <= {str(interval) for interval in CcxtSource("okx").intervals("BTC/USDT")}
 
 
-def test_an_interval_it_does_not_serve_is_refused(server):
-    with pytest.raises(ParameterError, match="okx has no 7h candles; it has 1m, 3m"):
+def test_unsupported_interval_is_rejected(server):
+    with pytest.raises(ParameterError, match=r"okx has no 7h candles; .* 1m, 3m"):
         reach("okx", server).page("BTC/USDT", Interval.parse("7h"), utc("2024-02-01"), utc("2024-02-04"))
 
 
 @BOTH
-def test_the_exchanges_clock_decides(name, world, server):
+def test_exchanges_clock_is_used(name, world, server):
     source = reach(name, server)
     first = source.now()
     assert utc(NOW) <= first < utc(NOW) + pd.Timedelta(minutes=5)
     assert source.now() >= first
-    assert len(server.asked("time")) == 1  # asked once, then carried on
+    assert len(server.asked("time")) == 1  # one request, then advanced by this machine
 
 
-def test_where_an_exchange_tells_no_time_this_machines_does():
+def test_machine_clock_is_used_without_an_exchange_clock():
     before = pd.Timestamp.now(tz="UTC")
     assert before <= CcxtSource("cryptocom").now() <= pd.Timestamp.now(tz="UTC")
 
 
-def test_where_an_exchange_tells_no_time_its_answers_dates_do(world):
+def test_dates_of_responses_are_used_without_an_exchange_clock(world):
     with serve_gecko(world, lambda *_: Answer([])) as server:
         source = reach("bitstamp", server)
         with pytest.raises(ParameterError, match="bitstamp has no"):
@@ -321,7 +321,7 @@ def test_where_an_exchange_tells_no_time_its_answers_dates_do(world):
         assert utc(NOW) <= source.now() < utc(NOW) + pd.Timedelta(minutes=5)
 
 
-# --- faults ----------------------------------------------------------------------------------------------------------
+# --- failures -----------------------------------------------------------------------------------------------------
 
 FAULTS = [
     *(("binance", fault) for fault in ("418", "429", "500", "502", "503", "504", "reset")),
@@ -331,7 +331,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
-def test_a_fault_on_the_way_changes_nothing(name, fault, world, server):
+def test_candles_are_complete_despite_a_transient_failure(name, fault, world, server):
     world.faults = Faults(script=["", fault, fault])
     start = "2024-01-01" if name == "binance" else "2024-02-10"  # two pages
     got = collect(reach(name, server), "BTC/USDT", "1h", start, NOW)
@@ -340,7 +340,7 @@ def test_a_fault_on_the_way_changes_nothing(name, fault, world, server):
 
 
 @BOTH
-def test_a_slow_answer_is_asked_for_again(name, world, server):
+def test_slow_response_is_retried(name, world, server):
     source = reach(name, server, timeout=0.3)
     source.resolve("BTC/USDT")
     world.faults = Faults(script=["timeout"], stall=0.6)
@@ -359,24 +359,24 @@ def test_a_bad_line_brings_the_same_candles_as_a_good_one(name, seed, world, ser
 @pytest.mark.parametrize(
     ("fault", "tries", "words"),
     [
-        ("451", 1, "answered 451 (unavailable from this location); reach it from elsewhere: set a proxy with KRONOS"),
-        ("403", 1, "answered 403 (forbidden); reach it from elsewhere: set a proxy with KRONOS_SOURCES__"),
+        ("451", 1, "answered 451 (unavailable from this location); set a proxy"),
+        ("403", 1, "answered 403 (forbidden); set a proxy"),
         ("401", 1, "answered 401 (unauthorized); check the keys"),
-        ("400", 1, "refuses the request (refused with 400); check the symbol"),
-        ("404", 1, "answered 404 (not found); check what was asked for"),
-        ("429", 3, "answered 429 (too many requests), 3 times within 1 s; wait a little, and ask for less at once."),
+        ("400", 1, "rejected the request (refused with 400); check the symbol"),
+        ("404", 1, "answered 404 (not found); check the request"),
+        ("429", 3, "answered 429 (too many requests), 3 times within 1 s; wait a little"),
         ("503", 3, "answered 503 (service unavailable), 3 times within 1 s; try again later."),
         (
             "reset",
             3,
             "could not be reached (the connection was cut), 3 times within 1 s; check the network, or set a pr",
         ),
-        ("cut", 3, "sent half an answer, 3 times within 1 s; try again later"),
+        ("cut", 3, "sent an incomplete response, 3 times within 1 s; try again later"),
         ("html", 3, "sent no usable JSON, 3 times within 1 s; try again later"),
     ],
 )
 @BOTH
-def test_what_does_not_pass_is_said_in_one_sentence(name, fault, tries, words, world, server):
+def test_permanent_failures_are_reported_in_one_line(name, fault, tries, words, world, server):
     source = reach(name, server, attempts=3)
     source.resolve("BTC/USDT")
     asked = len(server.requests)
@@ -388,7 +388,7 @@ def test_what_does_not_pass_is_said_in_one_sentence(name, fault, tries, words, w
     assert len([r for r in server.requests[asked:] if "time" not in r.path]) == tries
 
 
-def test_an_exchange_that_is_not_there_is_said_with_the_mend():
+def test_unreachable_exchange_is_reported_with_a_hint():
     settings = SourceSettings(base_url=f"http://127.0.0.1:{free_port()}", attempts=2)
     with pytest.raises(SourceError) as caught:
         CcxtSource("binance", settings, wait=0.005).resolve("BTC/USDT")
@@ -398,34 +398,34 @@ def test_an_exchange_that_is_not_there_is_said_with_the_mend():
     )
 
 
-def test_a_ban_longer_than_the_patience_is_not_waited_for(world, server):
+def test_ban_longer_than_the_patience_is_not_waited_for(world, server):
     world.faults = Faults(script=["418"] * 3, retry_after="7200")
-    with pytest.raises(SourceError, match=r"banned for a while\), and asks to wait 7200 s; wait a little"):
+    with pytest.raises(SourceError, match=r"banned for a while\).* 7200 s"):
         reach("binance", server).resolve("BTC/USDT")
     assert len(server.requests) == 1
 
 
-def test_a_wait_asked_for_is_waited_and_logged(world, server, caplog):
+def test_requested_wait_is_respected_and_logged(world, server, caplog):
     caplog.set_level(logging.INFO, "kronos.sources")
     world.faults = Faults(script=["429"], retry_after="0.2")
     reach("okx", server).resolve("BTC/USDT")
-    assert caplog.messages == ["okx answered 429 (too many requests); asking again in 0.2 s (try 2 of 8)."]
+    assert caplog.messages == ["okx answered 429 (too many requests); retrying in 0.2 s (attempt 2 of 8)."]
 
 
 @BOTH
-def test_a_symbol_that_has_gone_is_refused_at_once(name, world, server):
+def test_delisted_symbol_is_rejected_without_retries(name, world, server):
     source = reach(name, server)
     source.resolve("BTC/USDT")
     world.candles = {"ETH/USDT": CANDLES["ETH/USDT"]}
-    with pytest.raises(SourceError, match=rf"{name} refuses the request \(I.*\); check the symbol"):
+    with pytest.raises(SourceError, match=rf"{name} rejected the request \(I.*\); check the symbol"):
         source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-04"))
 
 
-# --- nonsense --------------------------------------------------------------------------------------------------------
+# --- invalid responses ---------------------------------------------------------------------------------------------
 
 
 def answering(rows: object) -> Handler:
-    """Binance, but with these candles."""
+    """Binance, with these candles instead."""
 
     def handler(world: World, request: Request) -> Answer | None:
         return Answer(rows) if request.path.endswith("/klines") else binance(world, request)
@@ -444,20 +444,20 @@ MIDNIGHT = 1_704_067_200_000
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([row(-5), row(MIDNIGHT)], "a candle without a time"),
-        ([row("soon")], "a candle without a time"),
-        ([row(None)], "a candle without a time"),
-        ([row(MIDNIGHT // 1000)], "a candle without a time"),
-        ([row(MIDNIGHT * 1000)], "a candle without a time"),
+        ([row(-5), row(MIDNIGHT)], "a candle without a valid time"),
+        ([row("soon")], "a candle without a valid time"),
+        ([row(None)], "a candle without a valid time"),
+        ([row(MIDNIGHT // 1000)], "a candle without a valid time"),
+        ([row(MIDNIGHT * 1000)], "a candle without a valid time"),
         ([row(MIDNIGHT, "dear")], "prices cannot be read"),
         ([row(MIDNIGHT)[:4]], "prices cannot be read"),
         ([[MIDNIGHT, "1", "1", None, "1", "5"]], "prices cannot be read"),
-        ([5, 6], "answered"),
-        ({"surprise": True}, "answered"),
+        ([5, 6], "binance sent"),
+        ({"surprise": True}, "binance sent"),
         ([row(MIDNIGHT + n * HOUR // 4) for n in range(8)], "not 1h apart"),
     ],
 )
-def test_nonsense_is_refused(rows, words, world):
+def test_invalid_candles_are_rejected(rows, words, world):
     with serve(world, [answering(rows)]) as server:
         source = reach("binance", server)
         with pytest.raises(SourceError, match=words):
@@ -465,16 +465,16 @@ def test_nonsense_is_refused(rows, words, world):
         assert len(server.asked("klines")) == 1
 
 
-def test_an_object_without_anything_in_it_is_no_empty_list_of_candles(world):
+def test_empty_object_is_not_an_empty_list_of_candles(world):
     with serve(world, [answering({})]) as server:
         source = reach("binance", server, attempts=3)
         with pytest.raises(SourceError, match="sent no usable JSON, 3 times"):
             source.page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
 
 
-def test_idle_candles_without_prices_are_left_out_and_stray_ones_kept(world):
+def test_idle_candles_are_dropped_and_irregular_ones_kept(world):
     rows = [row(MIDNIGHT + n * HOUR) for n in range(4)] + [[MIDNIGHT + 4 * HOUR, *[None] * 5]]
-    rows.append(row(MIDNIGHT + 5 * HOUR + 894_789))  # as Binance has them after an outage in 2018
+    rows.append(row(MIDNIGHT + 5 * HOUR + 894_789))  # Binance had such candles after an outage in 2018
     with serve(world, [answering(rows)]) as server:
         page = reach("binance", server).page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
     assert len(page.frame) == 5
@@ -482,18 +482,18 @@ def test_idle_candles_without_prices_are_left_out_and_stray_ones_kept(world):
 
 
 @pytest.mark.parametrize("time", [None, -5, MIDNIGHT // 1000, MIDNIGHT * 1000, 10**30])
-def test_a_clock_without_a_time_is_refused(time, world):
+def test_invalid_exchange_time_is_rejected(time, world):
     def handler(world: World, request: Request) -> Answer | None:
         return Answer({"serverTime": time}) if request.path.endswith("/time") else None
 
-    with serve(world, [handler]) as server, pytest.raises(SourceError, match="no time"):
+    with serve(world, [handler]) as server, pytest.raises(SourceError, match="invalid time"):
         reach("binance", server).now()
 
 
-# --- where it is reached ---------------------------------------------------------------------------------------------
+# --- hosts and proxies ---------------------------------------------------------------------------------------------
 
 
-def test_a_base_url_may_have_a_path(world):
+def test_base_url_may_have_a_path(world):
     def gateway(world: World, request: Request) -> Answer | None:
         if not request.path.startswith("/gate/way/"):
             return None
@@ -504,19 +504,19 @@ def test_a_base_url_may_have_a_path(world):
         assert CcxtSource("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
 
 
-def test_a_proxy_is_used_where_the_settings_name_one(server):
+def test_proxy_of_the_settings_is_used(server):
     settings = SourceSettings(base_url="http://exchange.invalid", proxy=server.url)
     assert CcxtSource("okx", settings, wait=0.005).resolve("btc") == "BTC/USDT"
     assert server.requests[0].headers["Host"] == "exchange.invalid"
 
 
-def test_a_proxy_is_used_where_the_environment_names_one(server, monkeypatch):
+def test_proxy_of_the_environment_is_used(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", server.url)
     settings = SourceSettings(base_url="http://exchange.invalid")
     assert CcxtSource("binance", settings, wait=0.005).resolve("btc") == "BTC/USDT"
 
 
-def test_a_proxy_that_is_not_there_is_said():
+def test_unreachable_proxy_is_reported_without_its_password():
     settings = SourceSettings(proxy=f"http://user:secret@127.0.0.1:{free_port()}", attempts=1)
     with pytest.raises(SourceError, match=r"through the proxy \(.*\); check KRONOS_SOURCES__OKX__PROXY") as caught:
         CcxtSource("okx", settings, wait=0.005).resolve("btc")
@@ -525,7 +525,7 @@ def test_a_proxy_that_is_not_there_is_said():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate, with its key, for Binance's hosts, signed by itself."""
+    """A self-signed certificate, with its key, for Binance's hosts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
     hosts = x509.SubjectAlternativeName([x509.DNSName(host) for host in ("*.binance.com", "*.binance.vision")])
@@ -545,7 +545,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def outside(certificate: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A proxy behind which Binance's true hosts are, the usual one refusing its location."""
+    """A proxy to Binance's hosts, the main one of which rejects this location."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -563,7 +563,7 @@ def hosts(server: Server) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["", "reset"])
-def test_binance_is_reached_at_its_data_host_where_the_usual_one_refuses(fault, outside, world):
+def test_binance_falls_back_to_its_data_host(fault, outside, world):
     world.faults = Faults(script=[fault])
     source = CcxtSource("binance", SourceSettings(proxy=outside.url), wait=0.005)
     assert source.resolve("BTCUSDT") == "BTC/USDT"
@@ -582,7 +582,7 @@ def test_futures_have_no_spare_host(outside):
     assert hosts(outside) == ["fapi.binance.com", "api.binance.com", "data-api.binance.vision"]
 
 
-def test_an_untrusted_certificate_is_said_and_not_asked_again(outside, monkeypatch):
+def test_untrusted_certificate_is_reported_without_retries(outside, monkeypatch):
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
     with pytest.raises(SourceError, match="its certificate cannot be verified"):
@@ -590,38 +590,38 @@ def test_an_untrusted_certificate_is_said_and_not_asked_again(outside, monkeypat
     assert outside.requests == []
 
 
-# --- what the settings and the environment say -----------------------------------------------------------------------
+# --- settings and environment -----------------------------------------------------------------------
 
 
-def test_an_unknown_exchange_is_told_with_the_nearest():
+def test_unknown_exchange_is_rejected_with_a_suggestion():
     with pytest.raises(ParameterError, match=r"no exchange 'binanse'; did you mean binance\?"):
         CcxtSource("binanse")
-    with pytest.raises(ParameterError, match="no exchange 'qqqqqqqq'; take one"):
+    with pytest.raises(ParameterError, match="no exchange 'qqqqqqqq'"):
         CcxtSource("qqqqqqqq")
 
 
-def test_an_exchange_without_candles_is_refused():
-    with pytest.raises(ParameterError, match="serves no candles"):
+def test_exchange_without_candles_is_rejected():
+    with pytest.raises(ParameterError, match="blockchaincom has no candles"):
         CcxtSource("blockchaincom")
 
 
 @pytest.mark.parametrize("url", ["exchange.example", "ftp://host", "http://", "http://host:99999", "http://h/?a=1"])
-def test_an_address_that_is_none_is_refused(url):
-    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__BASE_URL is no address"):
+def test_invalid_base_url_is_rejected(url):
+    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__BASE_URL is not a URL"):
         CcxtSource("okx", SourceSettings(base_url=url))
 
 
 @pytest.mark.parametrize("url", ["proxy.example:8080", "gopher://user:secret@host", "http://"])
-def test_a_proxy_that_is_none_is_refused(url):
-    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__PROXY is no proxy") as caught:
+def test_invalid_proxy_is_rejected(url):
+    with pytest.raises(ParameterError, match="KRONOS_SOURCES__OKX__PROXY is not a proxy URL") as caught:
         CcxtSource("okx", SourceSettings(proxy=url))
     assert "secret" not in str(caught.value)
 
 
-def test_keys_are_taken_from_settings_or_environment_and_travel_nowhere(server, world, monkeypatch):
+def test_keys_come_from_settings_or_environment_and_are_never_shown(server, world, monkeypatch):
     monkeypatch.setenv("BINANCE_API_SECRET", "from-the-environment")
     given = SourceSettings.model_validate({"base_url": server.url, "api_key": "from-the-settings", "attempts": 1})
-    client = Client("binance", given, 0.005)
+    client = CcxtClient("binance", given, 0.005)
     assert (client.api.apiKey, client.api.secret) == ("from-the-settings", "from-the-environment")
     source = CcxtSource("binance", given, wait=0.005)
     collect(source, "BTC/USDT", "1d", "2024-02-01", "2024-02-20")
@@ -632,7 +632,7 @@ def test_keys_are_taken_from_settings_or_environment_and_travel_nowhere(server, 
     assert "from-the" not in str(caught.value) + repr(source) + repr(given)
 
 
-# Raw candles as ccxt's source shows them for each exchange; the last column is the amount that must be found.
+# Raw candles from ccxt's source, with the expected amount.
 SAMPLES = [
     ("bybit", ["1672324800000", "16649.5", "16677", "16608", "16677", "2.081", "34666.4005"], 34666.4005),
     ("bitget", ["1645911960000", "39406", "39407", "39374.5", "39379", "35.526", "1399132.341"], 1399132.341),
@@ -660,17 +660,17 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize(("name", "raw", "amount"), SAMPLES)
-def test_the_amount_is_where_each_exchange_tells_it(name, raw, amount):
+def test_amount_of_each_exchange(name, raw, amount):
     spot = {"spot": True, "type": "spot", "symbol": "A/B"}
-    _, _, high, low, _, volume, told = Client(name, SourceSettings(), 0.005).api.parse_ohlcv(raw, spot)
-    assert told == amount
-    assert low * 0.99 <= told / volume <= high * 1.01
+    _, _, high, low, _, volume, parsed = CcxtClient(name, SourceSettings(), 0.005).api.parse_ohlcv(raw, spot)
+    assert parsed == amount
+    assert low * 0.99 <= parsed / volume <= high * 1.01
 
 
-def test_an_amount_that_no_one_vouches_for_is_not_told():
+def test_unknown_amount_is_missing():
     raw = [1591475640, "0.02500", "0.02500", "0.02500", "0.02500", "0.02500", "9.12201000", 5]
-    told = Client("kraken", SourceSettings(), 0.005).api.parse_ohlcv(raw, {"spot": True, "type": "spot"})
-    assert np.isnan(told[6])
+    row = CcxtClient("kraken", SourceSettings(), 0.005).api.parse_ohlcv(raw, {"spot": True, "type": "spot"})
+    assert np.isnan(row[6])
 
 
 def run(program: str) -> str:
@@ -678,15 +678,15 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_ccxt_is_imported_only_where_it_is_used_and_may_be_absent():
+def test_ccxt_is_imported_lazily_and_optional():
     assert run("import sys, kronos.sources.exchanges.source; print('ccxt' in sys.modules)") == "False"
     program = """
 import sys
 sys.modules["ccxt"] = None
 from kronos.errors import ParameterError
-from kronos.sources.exchanges import Exchange
+from kronos.sources.exchanges import CcxtSource
 try:
-    Exchange("binance")
+    CcxtSource("binance")
 except ParameterError as error:
     print(error)
 """

@@ -1,22 +1,35 @@
-"""Asking again: as often as told, as long as told, and never for what cannot pass."""
+"""Retries, descriptions of failures, URLs in settings, and the server's clock."""
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import pandas as pd
 import pytest
 import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kronos.errors import SourceError
-from kronos.sources.http import RequestFailedError, broken, call_with_retry, refused, seconds_asked, unreachable
+from kronos.errors import ParameterError, SourceError
+from kronos.settings import get_settings
+from kronos.sources.http import (
+    RequestFailedError,
+    ServerClock,
+    call_with_retry,
+    connection_error,
+    invalid_response_error,
+    parse_retry_after,
+    status_error,
+    validate_base_url,
+    validate_proxy,
+)
 
 
-def failing(*faults: Exception) -> tuple[Callable[[], str], list[Exception]]:
-    """A call that fails with these, one after another, and then succeeds; and those still to come."""
-    left = list(faults)
+def failing(*errors: Exception) -> tuple[Callable[[], str], list[Exception]]:
+    """A call that raises these errors in order and then succeeds, and the list of the remaining errors."""
+    left = list(errors)
 
     def call() -> str:
         if left:
@@ -26,58 +39,60 @@ def failing(*faults: Exception) -> tuple[Callable[[], str], list[Exception]]:
     return call, left
 
 
-def test_what_may_pass_is_asked_again():
+def test_transient_failures_are_retried():
     call, left = failing(
-        refused(503, name="okx"), unreachable("connection refused", name="okx"), broken("sent no JSON")
+        status_error(503, name="okx"),
+        connection_error("connection refused", name="okx"),
+        invalid_response_error("sent no JSON"),
     )
     assert call_with_retry(call, name="okx", wait=0.001) == "done"
     assert not left
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 451])
-def test_what_cannot_pass_is_not(status):
-    call, left = failing(*[refused(status, name="okx")] * 3)
+def test_permanent_failures_are_not_retried(status):
+    call, left = failing(*[status_error(status, name="okx")] * 3)
     with pytest.raises(SourceError, match=str(status)):
         call_with_retry(call, name="okx", wait=0.001)
     assert len(left) == 2
 
 
-def test_attempts_are_counted_and_told():
-    call, left = failing(*[refused(502, name="okx")] * 9)
+def test_attempts_are_limited_and_reported():
+    call, left = failing(*[status_error(502, name="okx")] * 9)
     with pytest.raises(SourceError) as caught:
         call_with_retry(call, name="okx", attempts=4, wait=0.001)
     assert len(left) == 5
     assert str(caught.value) == "okx answered 502 (bad gateway), 4 times within 1 s; try again later."
 
 
-def test_no_wait_begins_that_ends_after_the_patience():
-    call, left = failing(*[refused(429, name="okx", retry_after="3600")] * 3)
-    with pytest.raises(SourceError, match=r"429 \(too many requests\), and asks to wait 3600 s; wait a little"):
+def test_no_wait_exceeds_the_patience():
+    call, left = failing(*[status_error(429, name="okx", retry_after="3600")] * 3)
+    with pytest.raises(SourceError, match=r"429 \(too many requests\), .* 3600 s"):
         call_with_retry(call, name="okx", patience=30, wait=0.001)
     assert len(left) == 2
-    call, left = failing(*[refused(500, name="okx")] * 3)
+    call, left = failing(*[status_error(500, name="okx")] * 3)
     with pytest.raises(SourceError):
         call_with_retry(call, name="okx", patience=0.01, wait=1.0)
     assert len(left) == 2
 
 
-def test_the_source_says_how_long_to_wait(caplog):
+def test_retry_after_is_respected_and_logged(caplog):
     caplog.set_level(logging.INFO, "kronos.sources")
-    call, _ = failing(refused(429, name="okx", retry_after="0.2"))
+    call, _ = failing(status_error(429, name="okx", retry_after="0.2"))
     assert call_with_retry(call, name="okx", wait=0.001) == "done"
-    assert caplog.messages == ["okx answered 429 (too many requests); asking again in 0.2 s (try 2 of 8)."]
+    assert caplog.messages == ["okx answered 429 (too many requests); retrying in 0.2 s (attempt 2 of 8)."]
 
 
-def test_other_exceptions_are_not_ours():
-    call, left = failing(KeyError("a fault of the program"), KeyError("another"))
+def test_other_exceptions_are_not_retried():
+    call, left = failing(KeyError("a bug"), KeyError("another"))
     with pytest.raises(KeyError):
         call_with_retry(call, name="okx", wait=0.001)
     assert len(left) == 1
 
 
-def test_retries_are_reported_once_and_those_of_others_still_are(caplog):
+def test_retries_are_logged_once_and_other_hooks_of_stamina_still_work(caplog):
     caplog.set_level(logging.INFO)
-    call, _ = failing(refused(503, name="okx"))
+    call, _ = failing(status_error(503, name="okx"))
     call_with_retry(call, name="okx", wait=0.001)
     assert [record.name for record in caplog.records] == ["kronos.sources"]
     other, _ = failing(KeyError("theirs"))
@@ -85,22 +100,74 @@ def test_retries_are_reported_once_and_those_of_others_still_are(caplog):
     assert [record.name for record in caplog.records] == ["kronos.sources", "stamina"]
 
 
-def test_a_date_to_wait_for():
+def test_retry_after_may_be_a_date():
     later = datetime.now(UTC) + timedelta(seconds=90)
-    assert 80 < (seconds_asked(format_datetime(later, usegmt=True)) or 0) <= 90
-    assert seconds_asked(format_datetime(later - timedelta(days=1))) == 0
+    assert 80 < (parse_retry_after(format_datetime(later, usegmt=True)) or 0) <= 90
+    assert parse_retry_after(format_datetime(later - timedelta(days=1))) == 0
 
 
 @given(st.text(max_size=20) | st.floats().map(str) | st.none())
-def test_whatever_stands_in_retry_after_is_seconds_or_nothing(text):
-    seconds = seconds_asked(text)
+def test_any_retry_after_is_parsed_or_ignored(text):
+    seconds = parse_retry_after(text)
     assert seconds is None or 0 <= seconds < float("inf")
 
 
 @given(st.integers(400, 599))
-def test_every_status_has_words_and_a_mend(status):
-    fault = refused(status, name="okx")
-    assert isinstance(fault, RequestFailedError)
-    assert fault.reason.startswith(f"answered {status} (")
-    assert fault.mend
-    assert fault.again == (status >= 500 or status in (408, 418, 425, 429))
+def test_every_status_has_a_phrase_and_a_hint(status):
+    error = status_error(status, name="okx")
+    assert isinstance(error, RequestFailedError)
+    assert error.reason.startswith(f"answered {status} (")
+    assert error.hint
+    assert error.retryable == (status >= 500 or status in (408, 418, 425, 429))
+
+
+@given(st.text(max_size=30) | st.from_regex(r"(https?|socks5)://[a-z@:\[\]./0-9]*", fullmatch=True))
+def test_any_text_is_a_valid_url_or_rejected(text):
+    for check in (validate_base_url, validate_proxy):
+        with suppress(ParameterError):
+            assert "://" in check(text, "okx")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("KRONOS_SOURCES", "abc", "KRONOS_SOURCES .*JSON"),
+        ("KRONOS_SOURCES__OKX__TIMEOUT", "inf", "KRONOS_SOURCES__OKX__TIMEOUT"),
+        ("KRONOS_SOURCES__OKX__BACKOFF", "nan", "KRONOS_SOURCES__OKX__BACKOFF"),
+        ("KRONOS_SOURCES__OKX__API_KEY__X", "secret", "KRONOS_SOURCES__OKX__API_KEY"),
+    ],
+)
+def test_invalid_settings_of_a_source_are_named_without_secrets(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ParameterError, match=words) as caught:
+        get_settings()
+    assert "secret" not in str(caught.value)
+
+
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"Mon, [0-9]{1,3} Jan [0-9]{1,20} [0-9]{1,2}:[0-9]{2}:[0-9]{2} [+-][0-9]{1,15}", fullmatch=True)
+)
+def test_any_date_header_is_parsed_or_ignored(text):
+    ServerClock().update(text)
+    seconds = parse_retry_after(text)
+    assert seconds is None or seconds >= 0
+
+
+def test_the_clock_follows_the_latest_valid_date():
+    clock = ServerClock()
+    assert not clock.is_set
+    assert abs(clock.now() - pd.Timestamp.now(tz="UTC")) < pd.Timedelta(minutes=1)
+    for date in (
+        "Fri, 01 Mar 2030 12:30:00 GMT",
+        None,
+        "",
+        "soon",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Fri, 01 Mar 2024 12:30:00 GMT",
+        "99",
+    ):
+        clock.update(date)
+    assert clock.is_set
+    expected = pd.Timestamp("2024-03-01 12:30", tz="UTC")
+    assert expected <= clock.now() < expected + pd.Timedelta(minutes=1)

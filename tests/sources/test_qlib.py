@@ -1,4 +1,4 @@
-"""Qlib folders: what is written is read again, what others wrote is read, and what is broken is named."""
+"""Qlib folders: round trips, folders without a label, and damaged folders."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def foreign(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_round_trip(tmp_path):
     written = {
         "SH600000": daily(0),
         "SZ000001": daily(1, slice(10, 40)),
@@ -88,7 +88,7 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("interval", ["1m", "5m", "15m", "1h", "4h", "1d", "2d", "1w", "1mo"])
-def test_every_frequency_keeps_its_times(tmp_path, interval):
+def test_round_trip_of_all_frequencies(tmp_path, interval):
     offset = Interval.parse(interval).offset
     index = pd.date_range("2024-01-01", periods=40, freq=offset, tz="UTC")
     written = {"X": Candles.from_frame(rows(index), interval=interval)}
@@ -99,7 +99,7 @@ def test_every_frequency_keeps_its_times(tmp_path, interval):
     assert source.now() == index[-1] + offset
 
 
-def test_gaps_are_missing_values_and_are_told(tmp_path):
+def test_gaps_are_missing_values_and_findings(tmp_path):
     gappy = Candles.from_frame(rows(DAYS.delete([5, 6, 30])), interval="1d")
     folder = write_qlib(tmp_path / "q", {"A": daily(), "B": gappy})
     stored = np.fromfile(folder / "features" / "b" / "close.day.bin", dtype="<f4")
@@ -111,7 +111,7 @@ def test_gaps_are_missing_values_and_are_told(tmp_path):
     assert "3 of the calendar's 60 times from 2024-01-01" in told[0].message
 
 
-def test_a_source_of_candles(tmp_path):
+def test_candle_source(tmp_path):
     source = QlibFolder(write_qlib(tmp_path / "q", {"SH600000": daily(), "SH600001": daily(1)}))
     assert isinstance(source, CandleSource)
     assert (source.name, source.simulated, source.symbols()) == ("qlib", False, ("SH600000", "SH600001"))
@@ -121,9 +121,9 @@ def test_a_source_of_candles(tmp_path):
     assert list(window.index) == list(DAYS[6:9])
     short = source.candles("SH600000", DAY, records=100)
     assert [(one.code, one.count) for one in short.findings] == [("short-history", 40)]
-    with pytest.raises(DataError, match="has no 1d candles of SH600000 in that time"):
+    with pytest.raises(DataError, match="has no 1d candles of SH600000"):
         source.candles("SH600000", DAY, end=pd.Timestamp("2000-01-01"))
-    with pytest.raises(ParameterError, match="has no 5m candles of SH600000; it has 1d"):
+    with pytest.raises(ParameterError, match="has no 5m candles of SH600000"):
         source.candles("SH600000", FIVE)
     with pytest.raises(ParameterError, match="has no 'SH600002'; did you mean SH60000"):
         source.candles("SH600002", DAY)
@@ -142,7 +142,7 @@ def test_two_frequencies_in_one_folder(tmp_path):
     assert source.intervals("A") == (FIVE, DAY)
     same(source.candles("A", FIVE), intraday)
     assert QlibFolder(folder, freq="5min").intervals("A") == (FIVE,)
-    with pytest.raises(ParameterError, match="has no 1h candles of its codes; it has 5m, 1d"):
+    with pytest.raises(ParameterError, match=r"has no 1h candles of its codes; .* 5m, 1d"):
         QlibFolder(folder, freq="60min")
 
 
@@ -155,24 +155,24 @@ def test_simulated_candles_stay_labelled(tmp_path):
     assert label["simulated"] is True
     del label["instruments"]["B"]
     (folder / "kronos.json").write_text(json.dumps(label))
-    assert read_qlib(folder)["B"].simulated  # what a simulated folder doesn't vouch for is simulated too
+    assert read_qlib(folder)["B"].simulated  # the default for instruments that the label does not name
 
 
-def test_the_clock_is_kept(tmp_path):
+def test_timezone_is_kept(tmp_path):
     index = pd.date_range("2024-03-11", periods=30, freq="h", tz="America/New_York")
     written = {"A": Candles.from_frame(rows(index), interval="1h")}
     folder = write_qlib(tmp_path / "q", written)
     same(read_qlib(folder, freq="1h")["A"], written["A"])
     assert QlibFolder(folder).now() == index[-1] + pd.Timedelta(hours=1)
     turned = pd.date_range("2024-11-03", periods=30, freq="h", tz="America/New_York")
-    with pytest.raises(DataError, match="clocks of America/New_York are changed"):
+    with pytest.raises(DataError, match="clock change of America/New_York"):
         write_qlib(tmp_path / "p", {"A": Candles.from_frame(rows(turned), interval="1h")})
     (folder / "kronos.json").unlink()
     assert read_qlib(folder, freq="1h")["A"].timezone is None
     assert read_qlib(folder, freq="1h", timezone="Asia/Shanghai")["A"].timezone == "Asia/Shanghai"
 
 
-def test_amounts_that_were_never_told_are_not_told_after_reading(tmp_path):
+def test_unknown_amounts_stay_unknown(tmp_path):
     frame = rows(DAYS).drop(columns="amount")
     folder = write_qlib(tmp_path / "q", {"A": Candles.from_frame(frame, interval="1d")})
     assert (folder / "features" / "a" / "amount.day.bin").exists()
@@ -181,7 +181,7 @@ def test_amounts_that_were_never_told_are_not_told_after_reading(tmp_path):
     assert not read_qlib(folder)["A"].has_volume
 
 
-def test_a_folder_that_others_wrote(foreign):
+def test_folder_without_a_label(foreign):
     read = read_qlib(foreign)
     assert list(read) == ["SH600000", "SH600001"]
     one = read["SH600000"]
@@ -193,7 +193,7 @@ def test_a_folder_that_others_wrote(foreign):
 
 
 @pytest.mark.parametrize(("field", "values"), [("money", 3.0), ("amount", 3.0), ("vwap", 2.0)])
-def test_amounts_go_by_several_names(foreign, field, values):
+def test_fields_of_the_amount(foreign, field, values):
     bin_file(foreign, "SH600000", field, 0, np.full(60, values))
     one = read_qlib(foreign, ["SH600000"])["SH600000"]
     assert one.has_amount
@@ -201,25 +201,25 @@ def test_amounts_go_by_several_names(foreign, field, values):
     np.testing.assert_allclose(one.frame["amount"], expected)
 
 
-def test_a_market_counts_its_members_spans_only(foreign):
+def test_market_is_limited_to_spans_of_membership(foreign):
     members = QlibFolder(foreign, market="csi300")
     assert members.symbols() == ("SH600000",)
     one = members.candles("SH600000", DAY)
     assert list(one.index) == [*DAYS[3:10], *DAYS[20:]]
     with pytest.raises(ParameterError, match=r"\(csi300\) has no 'SH600001'"):
         members.candles("SH600001", DAY)
-    with pytest.raises(ParameterError, match="has no market 'csi500'; it has all, csi300"):
+    with pytest.raises(ParameterError, match=r"has no market 'csi500'; .* all and csi300"):
         QlibFolder(foreign, market="csi500")
 
 
-def test_a_day_as_an_end_includes_that_days_candles(tmp_path):
+def test_date_as_an_end_includes_that_days_candles(tmp_path):
     index = pd.date_range("2024-01-02 09:35", periods=30, freq="5min")
     folder = write_qlib(tmp_path / "q", {"A": Candles.from_frame(rows(index), interval="5m")})
     (folder / "instruments" / "all.txt").write_text("A\t2024-01-01\t2024-01-02\n")
     assert len(read_qlib(folder, freq="5min")["A"]) == 30
 
 
-def test_codes_without_candles_are_left_out_unless_asked_for(foreign):
+def test_codes_without_candles_are_skipped_unless_requested(foreign):
     all_file = foreign / "instruments" / "all.txt"
     all_file.write_text(all_file.read_text() + "SH600009\t2024-01-01\t2024-02-01\n")
     assert list(read_qlib(foreign)) == ["SH600000", "SH600001"]
@@ -230,7 +230,7 @@ def test_codes_without_candles_are_left_out_unless_asked_for(foreign):
         read_qlib(foreign)
 
 
-def test_a_folder_is_replaced_only_on_demand_and_only_ours(tmp_path, foreign):
+def test_only_folders_of_kronos_are_replaced_and_only_on_request(tmp_path, foreign):
     folder = write_qlib(tmp_path / "q", {"A": daily(), "B": daily(1)})
     with pytest.raises(ParameterError, match=r"exists already.*replace=True"):
         write_qlib(folder, {"A": daily(2)})
@@ -251,11 +251,11 @@ def test_a_folder_is_replaced_only_on_demand_and_only_ours(tmp_path, foreign):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_failed_writing_leaves_nothing(tmp_path):
+def test_failed_write_changes_nothing(tmp_path):
     folder = write_qlib(tmp_path / "q", {"A": daily()})
     huge = daily()
     huge.frame["volume"] = 1e300
-    with pytest.raises(DataError, match="beyond what float32"):
+    with pytest.raises(DataError, match="range of float32"):
         write_qlib(folder, {"A": daily(1), "B": huge}, replace=True)
     same(read_qlib(folder)["A"], daily())
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
@@ -265,13 +265,13 @@ def test_a_failed_writing_leaves_nothing(tmp_path):
     "code",
     ["", " A", "../A", "..", ".", ".A", "A/B", "A\\B", "A\tB", "A\nB", "C:", "A*", 'A"', "NA", "nan", "A" * 300, "\0"],
 )
-def test_codes_that_are_no_files_are_refused(tmp_path, code):
+def test_invalid_codes_are_rejected(tmp_path, code):
     with pytest.raises(ParameterError, match=r"^The code '.*rename it"):
         write_qlib(tmp_path / "q", {code: daily()})
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_one_folder_is_refused(tmp_path):
+def test_incompatible_candles_are_rejected(tmp_path):
     hourly = Candles.from_frame(rows(pd.date_range("2024-01-01", periods=9, freq="h")), interval="1h")
     aware = Candles.from_frame(rows(DAYS.tz_localize("UTC")), interval="1d")
     seconds = Candles.from_frame(rows(pd.date_range("2024-01-01", periods=9, freq="s")), interval="1s")
@@ -289,35 +289,35 @@ def test_what_cannot_be_one_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="fractions of a second"):
         write_qlib(tmp_path / "q", {"A": Candles.from_frame(rows(DAYS + pd.Timedelta("1ms")), interval="1d")})
     for market in ("../all", "", "a/b", "all.txt"):
-        with pytest.raises(ParameterError, match="is no market"):
+        with pytest.raises(ParameterError, match="Invalid market"):
             write_qlib(tmp_path / "q", {"A": daily()}, market=market)
     assert not list(tmp_path.iterdir())
 
 
-def test_names_that_windows_reserves_are_prefixed_as_qlib_does(tmp_path):
+def test_names_reserved_by_windows_are_prefixed_as_in_qlib(tmp_path):
     folder = write_qlib(tmp_path / "q", {"CON": daily(), "com1": daily(1)})
     assert sorted(path.name for path in (folder / "features").iterdir()) == ["_qlib_com1", "_qlib_con"]
     same(read_qlib(folder, ["con"])["CON"], daily())
 
 
-BROKEN = [
+DAMAGED = [
     ("calendars/day.txt", None, "has no calendar"),
     ("calendars/day.txt", b"", "day.txt is empty"),
-    ("calendars/day.txt", b"2024-01-02\n2024-01-01\n", "Line 2 of .*day.txt, 2024-01-01, is not later"),
-    ("calendars/day.txt", b"2024-01-01\n\n2024-01-01\n", "Line 3 of .*is not later"),
-    ("calendars/day.txt", b"2024-01-01\n2024-13-01\n", "'2024-13-01' in line 2 of .*is no time"),
-    ("calendars/day.txt", b"2024-01-01\nyesterday\n", "'yesterday' in line 2 .*is no time"),
-    ("calendars/day.txt", b"0001-01-01\n", "is no time"),
-    ("calendars/day.txt", b"\xff\xfe\x00", "no text in UTF-8"),
+    ("calendars/day.txt", b"2024-01-02\n2024-01-01\n", "day.txt, line 2: 2024-01-01 is not later"),
+    ("calendars/day.txt", b"2024-01-01\n\n2024-01-01\n", "day.txt, line 3: 2024-01-01 is not later"),
+    ("calendars/day.txt", b"2024-01-01\n2024-13-01\n", "day.txt, line 2: '2024-13-01' is not a time"),
+    ("calendars/day.txt", b"2024-01-01\nyesterday\n", "line 2: 'yesterday' is not a time"),
+    ("calendars/day.txt", b"0001-01-01\n", "line 1: '0001-01-01' is not a time"),
+    ("calendars/day.txt", b"\xff\xfe\x00", "not UTF-8 text"),
     ("calendars/day.txt", b"2024-01-01\n2024-01-02\n", "close.day.bin|open.day.bin"),
     ("instruments/all.txt", b"", "all.txt is empty"),
-    ("instruments/all.txt", b"SH600000 2024-01-01 2024-01-02\n", "Line 1 of .*separated by tabs"),
-    ("instruments/all.txt", b"SH600000\t2024-01-01\tnever\n", "'never' in line 1"),
-    ("instruments/all.txt", b"../../x\t2024-01-01\t2024-02-01\n", r"The code '\.\./\.\./x' in line 1"),
-    ("instruments/all.txt", b"..\t2024-01-01\t2024-02-01\n", "in line 1"),
-    ("features/sh600000/close.day.bin", None, "has no close.day.bin, without which SH600000"),
+    ("instruments/all.txt", b"SH600000 2024-01-01 2024-01-02\n", "all.txt, line 1: .*separated by tabs"),
+    ("instruments/all.txt", b"SH600000\t2024-01-01\tnever\n", "line 1: 'never'"),
+    ("instruments/all.txt", b"../../x\t2024-01-01\t2024-02-01\n", r"line 1: the code '\.\./\.\./x'"),
+    ("instruments/all.txt", b"..\t2024-01-01\t2024-02-01\n", "line 1"),
+    ("features/sh600000/close.day.bin", None, "has no close.day.bin, which SH600000"),
     ("features/sh600000/close.day.bin", b"", "has 0 bytes"),
-    ("features/sh600000/close.day.bin", b"\0\0\0\0\0", "has 5 bytes, no whole number"),
+    ("features/sh600000/close.day.bin", b"\0\0\0\0\0", "has 5 bytes, not a whole number"),
     ("features/sh600000/close.day.bin", np.full(80, 1, "<f4").tobytes(), "79 values, more than the 60 times"),
     ("features/sh600000/close.day.bin", np.array([60, 1], "<f4").tobytes(), "beyond the 60 times"),
     ("features/sh600000/close.day.bin", np.array([1e9, 1], "<f4").tobytes(), "beyond the 60 times"),
@@ -325,14 +325,14 @@ BROKEN = [
     ("features/sh600000/close.day.bin", np.array([0.5, 1], "<f4").tobytes(), "begins with 0.5"),
     ("features/sh600000/close.day.bin", np.array([np.nan, 1], "<f4").tobytes(), "begins with nan"),
     ("features/sh600000/close.day.bin", np.arange(61, dtype="<f4").tobytes()[:200], "rows of SH600000 of Qlib folder"),
-    ("kronos.json", b"{", "kronos.json, which labels the candles, is damaged"),
+    ("kronos.json", b"{", "kronos.json .*is damaged"),
     ("kronos.json", b'{"timezone": "Mars", "simulated": false, "instruments": {}}', "is damaged"),
     ("kronos.json", b'{"timezone": null, "simulated": false, "instruments": {"SH600000": 1}}', "is damaged"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "data", "message"), BROKEN)
-def test_broken_folders_say_what_is_wrong(foreign, name, data, message):
+@pytest.mark.parametrize(("name", "data", "message"), DAMAGED)
+def test_damaged_folders_are_reported(foreign, name, data, message):
     (foreign / name).unlink(missing_ok=True)
     if data is not None:
         (foreign / name).write_bytes(data)
@@ -342,7 +342,7 @@ def test_broken_folders_say_what_is_wrong(foreign, name, data, message):
     assert "\n" not in str(caught.value)
 
 
-def test_no_folder_and_no_instruments(tmp_path, foreign):
+def test_missing_folder_and_instruments(tmp_path, foreign):
     with pytest.raises(DataError, match="no folder"):
         QlibFolder(tmp_path / "nowhere")
     shutil.rmtree(foreign / "instruments")
@@ -352,7 +352,7 @@ def test_no_folder_and_no_instruments(tmp_path, foreign):
         QlibFolder(foreign, timezone="Mars")
 
 
-def test_an_adjusted_folder_without_factor_cannot_be_unadjusted(foreign):
+def test_unadjusted_prices_need_the_factor(foreign):
     (foreign / "features" / "sh600000" / "factor.day.bin").unlink()
     assert len(read_qlib(foreign, ["SH600000"])["SH600000"]) == 60
     with pytest.raises(DataError, match=r"has no factor.day.bin"):
@@ -364,7 +364,7 @@ CODES = st.text(st.characters(categories=["L", "N"], include_characters="-._"), 
 
 @MODEST
 @given(data=st.data(), freq=st.sampled_from(["1d", "5m", "1h"]), codes=st.lists(CODES, max_size=4, unique_by=str.lower))
-def test_any_candles_survive(tmp_path_factory, data, freq, codes):
+def test_round_trip_of_any_candles(tmp_path_factory, data, freq, codes):
     times = pd.date_range("2024-01-01", periods=24, freq=Interval.parse(freq).offset)
     table = rows(times)
     written = {}
@@ -402,7 +402,7 @@ def test_any_candles_survive(tmp_path_factory, data, freq, codes):
     data=st.one_of(st.binary(max_size=64), st.text(max_size=64).map(str.encode), st.just(b"2024-01-01\n2024-01-02\n")),
     keep=st.integers(0, 400),
 )
-def test_whatever_bytes_there_are(tmp_path_factory, name, data, keep):
+def test_any_bytes_are_read_or_rejected(tmp_path_factory, name, data, keep):
     folder = write_qlib(tmp_path_factory.mktemp("q") / "q", {"A": daily()})
     path = folder / name
     path.write_bytes(path.read_bytes()[:keep] + data)
@@ -411,7 +411,7 @@ def test_whatever_bytes_there_are(tmp_path_factory, name, data, keep):
             assert np.isfinite(candles.frame.to_numpy()).all()
 
 
-def test_real_candles(shared, tmp_path):
+def test_round_trip_of_real_candles(shared, tmp_path):
     place = shared / "data" / "candles"
     for pattern, freq in (("us_equity/*_lean_1d.parquet", "day"), ("cn_ashare/SH6000*_15m.parquet", "15min")):
         written = {path.stem.split("_")[0]: read_candles(path) for path in sorted(place.glob(pattern))[:5]}

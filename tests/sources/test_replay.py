@@ -1,4 +1,4 @@
-"""A replay shows what had closed by its clock, and nothing of what came later."""
+"""A replay shows the candles that had closed by its clock, without any influence of later ones."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def at(text):
     return pd.Timestamp(text, tz="UTC")
 
 
-def recorded(seed=0, zone="UTC", interval=HOUR, count=COUNT, **told):
+def recorded(seed=0, zone="UTC", interval=HOUR, count=COUNT, **attributes):
     opens = [START.tz_convert(zone) + n * interval.offset for n in range(count)]
     frame = rows(pd.DatetimeIndex(opens), seed)
-    return Candles(frame=frame, symbol="BTC-USDT", interval=interval, timezone=zone, **told)
+    return Candles(frame=frame, symbol="BTC-USDT", interval=interval, timezone=zone, **attributes)
 
 
 def replay(candles=None, **options):
@@ -41,7 +41,7 @@ def replay(candles=None, **options):
 
 
 class Wall:
-    """Seconds on a wall clock that tests move."""
+    """A wall clock that tests advance."""
 
     def __init__(self):
         self.seconds = 1_000.0
@@ -50,7 +50,7 @@ class Wall:
         return self.seconds
 
 
-def test_it_begins_at_the_recordings_end_and_stands_still():
+def test_clock_starts_at_the_end_of_the_recording_and_stands_still():
     source = replay()
     assert isinstance(source, CandleSource)
     assert source.name == "replay"
@@ -60,7 +60,7 @@ def test_it_begins_at_the_recordings_end_and_stands_still():
     assert candles.symbol == "BTC-USDT"
 
 
-def test_it_says_what_is_simulated():
+def test_simulated_label_is_kept():
     for simulated in (False, True):
         source = replay(recorded(simulated=simulated))
         assert source.simulated is simulated
@@ -68,7 +68,7 @@ def test_it_says_what_is_simulated():
     assert open_source("replay").simulated
 
 
-def test_its_clock_runs_with_the_wall_clock():
+def test_clock_runs_with_the_wall_clock():
     wall = Wall()
     source = replay(at=START + 50 * HOUR.delta, speed=3_600, clock=wall)
     assert len(source.candles("BTC-USDT", HOUR)) == 50
@@ -81,7 +81,7 @@ def test_its_clock_runs_with_the_wall_clock():
     assert len(source.candles("BTC-USDT", HOUR)) == 53
 
 
-def test_a_candle_shows_the_moment_it_closes():
+def test_candle_appears_when_it_closes():
     source = replay(at=START + pd.Timedelta("9h59min59.999999s"))
     assert source.candles("BTC-USDT", HOUR).end == at("2025-03-01 08:00")
     source.advance(pd.Timedelta(microseconds=1))
@@ -90,8 +90,8 @@ def test_a_candle_shows_the_moment_it_closes():
 
 @given(st.integers(1, COUNT * 60), st.integers(2, 50), st.integers(0, COUNT), st.integers(1, COUNT))
 @settings(max_examples=50)
-def test_candles_of_the_future_never_show(minutes, records, first, length):
-    """Whatever is recorded after the clock's time changes nothing of what is answered."""
+def test_future_candles_have_no_influence(minutes, records, first, length):
+    """Recorded candles after the clock's time do not change results."""
     now = START + pd.Timedelta(hours=2, minutes=minutes)
     known, other = recorded().frame, recorded(seed=1).frame
     closed = np.asarray(known.index + HOUR.delta <= now)
@@ -102,18 +102,18 @@ def test_candles_of_the_future_never_show(minutes, records, first, length):
     pd.testing.assert_frame_equal(seen.frame, perturbed.frame)
     assert seen.findings == perturbed.findings
     start, end = START + first * HOUR.delta, START + (first + length) * HOUR.delta
-    wanted = known[closed & (known.index >= start) & (known.index < end)]
+    expected = known[closed & (known.index >= start) & (known.index < end)]
     for source in sources:
-        if len(wanted):
-            pd.testing.assert_frame_equal(source.candles("BTC-USDT", HOUR, start=start, end=end).frame, wanted)
+        if len(expected):
+            pd.testing.assert_frame_equal(source.candles("BTC-USDT", HOUR, start=start, end=end).frame, expected)
         else:
             with pytest.raises(DataError):
                 source.candles("BTC-USDT", HOUR, start=start, end=end)
 
 
 @pytest.mark.parametrize("interval", ["1d", "1w", "1mo"])
-def test_days_close_by_their_own_clock(interval):
-    """New York's days have 23 and 25 hours when its clocks change; months have 28 to 31 days."""
+def test_days_close_in_their_timezone(interval):
+    """Days of New York have 23 and 25 hours at clock changes; months have 28 to 31 days."""
     candles = recorded(zone="America/New_York", interval=Interval.parse(interval), count=30)
     closes = (candles.index + candles.interval.offset).tz_convert("UTC")
     for number in range(2, len(closes)):
@@ -124,7 +124,7 @@ def test_days_close_by_their_own_clock(interval):
         assert list(shown.index) == list(candles.index[number - 2 : number])
 
 
-def test_less_than_asked_for_is_a_finding():
+def test_short_history_is_a_finding():
     source = replay(at=START + 10 * HOUR.delta)
     short = source.candles("BTC-USDT", HOUR, records=12).findings
     assert [(f.code, f.count) for f in short] == [("short-history", 2)]
@@ -134,7 +134,7 @@ def test_less_than_asked_for_is_a_finding():
     assert not replay().candles("BTC-USDT", HOUR, records=COUNT).findings
 
 
-def test_what_has_not_closed_yet_is_said():
+def test_no_closed_candles_is_an_error():
     source = replay(at=START + pd.Timedelta("30min"))
     with pytest.raises(DataError):
         source.candles("BTC-USDT", HOUR)
@@ -142,25 +142,25 @@ def test_what_has_not_closed_yet_is_said():
         source.candles("BTC-USDT", HOUR, start=at("2025-03-01"))
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ParameterError, match="did you mean BTC-USDT"):
         replay().candles("BTC-USDC", HOUR)
-    with pytest.raises(ParameterError, match="no 4h candles of BTC-USDT; it has 1h"):
+    with pytest.raises(ParameterError, match="no 4h candles of BTC-USDT"):
         replay().candles("BTC-USDT", Interval(4, "h"))
-    with pytest.raises(ParameterError, match="only goes forward"):
+    with pytest.raises(ParameterError, match="goes forward"):
         replay().advance(pd.Timedelta(seconds=-1))
     for speed in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ParameterError, match="speed of a replay"):
+        with pytest.raises(ParameterError, match="Invalid speed"):
             replay(speed=speed)
-    with pytest.raises(ParameterError, match="time at which a replay starts is missing"):
+    with pytest.raises(ParameterError, match="Invalid start"):
         replay(at=pd.NaT)
     with pytest.raises(DataError, match="holds no candles"):
         Replay({})
-    with pytest.raises(ParameterError, match="At least 2 records"):
+    with pytest.raises(ParameterError, match="at least 2"):
         replay().candles("BTC-USDT", HOUR, records=1)
 
 
-def test_a_folder_is_replayed(tmp_path):
+def test_folder_is_replayed(tmp_path):
     recorded().frame.to_csv(tmp_path / "BTC-USDT_1h.csv", index_label="timestamps")
     recorded(interval=DAY, count=9).frame.to_csv(tmp_path / "BTC-USDT_1d.csv", index_label="timestamps")
     source = Replay(FileSource(tmp_path), at=START + pd.Timedelta("3D1h"))
@@ -182,14 +182,13 @@ def test_naive_times_count_as_utc():
 
 
 @pytest.mark.parametrize("market", ["crypto", "ashare", "fx"])
-def test_a_simulation_replayed_is_the_simulation_at_that_time(market):
+def test_replayed_simulation_equals_the_simulation_at_that_time(market):
     later = SimulatedSource(1, market=market, clock=lambda: at("2025-06-01"))
     for now in (at("2025-03-12 06:17"), at("2025-03-09 21:00"), at("2025-03-31 23:00")):
         then = SimulatedSource(1, market=market, clock=lambda now=now: now)
         source = Replay(later, at=now)
         for interval in (Interval(15, "m"), HOUR, DAY, Interval(1, "w"), Interval(1, "mo")):
-            asked = {"records": 20}
-            shown, live = source.candles("X", interval, **asked), then.candles("X", interval, **asked)
+            shown, live = (s.candles("X", interval, records=20) for s in (source, then))
             pd.testing.assert_frame_equal(shown.frame, live.frame)
             assert shown.simulated
             assert shown.findings == live.findings
@@ -198,7 +197,7 @@ def test_a_simulation_replayed_is_the_simulation_at_that_time(market):
 # --- waiting ----------------------------------------------------------------------------------------------------
 
 
-def test_a_clock_that_stands_still_is_stepped():
+def test_standing_clock_is_advanced():
     source = replay(at=START)
     assert source.sleep_until(START + HOUR.delta)
     assert source.now() == START + HOUR.delta
@@ -206,7 +205,7 @@ def test_a_clock_that_stands_still_is_stepped():
     assert source.now() == START + HOUR.delta
 
 
-def test_a_running_clock_is_waited_for():
+def test_running_clock_is_waited_for():
     source = replay(at=START, speed=360_000)
     assert source.sleep_until(START + HOUR.delta)
     assert source.now() >= START + HOUR.delta
@@ -224,7 +223,7 @@ def test_waiting_can_be_stopped():
     assert not replay(at=START).sleep_until(START + DAY.delta, stop)
 
 
-def test_a_clock_finer_than_the_candles_times_finds_them():
+def test_clock_of_a_finer_unit_than_the_index():
     candles = SimulatedSource(1, clock=lambda: pd.Timestamp("2024-03-01", tz="UTC")).candles("BTC", Interval(1, "h"))
     coarse = replace(candles, frame=candles.frame.set_axis(candles.index.as_unit("s")).iloc[-50:])
     wall = iter([0.0, *[1.123456789] * 9])

@@ -1,14 +1,14 @@
-"""Exchanges on loopback: a real HTTP server that speaks their formats, keeps its own clock, and fails on demand.
+"""Exchanges as local HTTP servers with their own clock, which fail on demand.
 
     world = World({"BTC/USDT": walk("2024-01-01", 2_000)}, now="2024-03-01 12:30")
     with serve(world) as server:
-        ...  # ask server.url; server.asked("klines") tells what was asked; world.now = ... moves the clock
+        ...  # request server.url; server.asked("klines") returns recorded requests; world.now = ... sets the clock
 
 - Symbols are written as ``BTC/USDT`` (spot) and ``BTC/USDT:USDT`` (perpetual); frames hold base candles, and longer
-  intervals are made of them on the UTC grid. A frame's first row is the listing; missing rows are halts.
-- What an exchange answers is a handler: ``(World, Request) -> Answer | None``. Binance and OKX are the usual ones
-  (`binance_wire`, `okx_wire`); any other may be given to `serve` and gets the clock, the faults and the log too.
-- ``serve_apart`` runs the same in a process of its own: ``python -m sources.wire --help``.
+  intervals aggregate them on the UTC grid. A frame's first row is the listing; missing rows are halts.
+- The API of an exchange is a handler: ``(World, Request) -> Answer | None``. Binance and OKX are the defaults
+  (`binance_wire`, `okx_wire`); `serve` accepts others, with the same clock, faults and recorded requests.
+- ``serve_apart`` runs the server in a separate process: ``python -m sources.wire --help``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ROWS = ("doubled", "shuffled")
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked: ``GET path?query``."""
+    """A request of a client: ``GET path?query``."""
 
     path: str
     query: dict[str, str] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Request:
 
 @dataclass
 class Answer:
-    """What a handler answers.
+    """Response of a handler.
 
     Attributes:
-        body: Anything JSON can say, or bytes.
-        rows: The list of candles within the body, so that faults can double or shuffle it in place.
+        body: A JSON document, or bytes.
+        rows: The list of candles within the body, which faults duplicate or shuffle in place.
     """
 
     body: Any
@@ -71,20 +71,20 @@ class Answer:
 
 @dataclass
 class Faults:
-    """What goes wrong.
+    """Failures of a server.
 
     Attributes:
-        script: Kinds for the next requests, in order, ``""`` for none: a status (``"429"``), ``timeout`` (no answer
-            within ``stall``), ``reset`` (closed without one), ``cut`` (a body shorter than announced), ``truncated``
-            (half a JSON text, well announced), ``html`` (a page instead of JSON, status 200), ``doubled`` rows,
+        script: Kinds for the next requests, in order, ``""`` for none: a status (``"429"``), ``timeout`` (no response
+            within ``stall``), ``reset`` (closed without one), ``cut`` (a body shorter than its Content-Length),
+            ``truncated`` (half a JSON text), ``html`` (a page instead of JSON, status 200), ``doubled`` rows,
             ``shuffled`` rows.
-        rate: The share of the requests after those that fail with one of ``kinds``.
-        kinds: Kinds for ``rate``.
-        seed: Of everything drawn.
-        only: Only requests whose path holds this fail.
-        in_a_row: Never more failures in a row than this by ``rate``, so that a patient client gets through.
-        retry_after: The ``Retry-After`` that comes with 418, 429 and 503; None for none.
-        stall: Seconds that ``timeout`` keeps a client waiting.
+        rate: Share of the later requests that fail with one of ``kinds``.
+        kinds: Kinds of failures for ``rate``.
+        seed: Random seed.
+        only: Part of the path of requests that fail.
+        in_a_row: Maximum number of consecutive failures by ``rate``, so that a patient client succeeds.
+        retry_after: ``Retry-After`` of 418, 429 and 503; None for none.
+        stall: Seconds until ``timeout`` closes the connection.
     """
 
     script: list[str] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Faults:
         self._row = 0
 
     def next(self, path: str) -> str:
-        """The kind of fault for this request, ``""`` for none."""
+        """Kind of failure for this request, ``""`` for none."""
         if self.only not in path:
             return ""
         if self.script:
@@ -114,7 +114,7 @@ class Faults:
         return kind
 
     def disturb(self, rows: list[Any], kind: str) -> None:
-        """Double some rows, or shuffle them, in place."""
+        """Duplicate some rows, or shuffle them, in place."""
         if kind == "doubled":
             rows[:] = [row for row in rows for _ in range(1 + (self._random.random() < 0.3))]
         else:
@@ -123,14 +123,14 @@ class Faults:
 
 @dataclass
 class World:
-    """What there is to serve, and how.
+    """Candles to serve, and the behaviour of the server.
 
     Attributes:
         candles: Base candles by unified symbol.
-        now: The time on the server's clock; it stands still until it is set.
-        faults: What goes wrong.
-        delay: Seconds before each answer.
-        okx_history_cap: Rows that OKX's history endpoint gives at most.
+        now: Time on the server's clock, which stands still.
+        faults: Failures.
+        delay: Seconds before each response.
+        okx_history_cap: Maximum number of rows of OKX's history endpoint.
     """
 
     candles: dict[str, pd.DataFrame]
@@ -141,20 +141,20 @@ class World:
 
     @property
     def time(self) -> pd.Timestamp:
-        """The time on the server's clock, UTC."""
+        """UTC time on the server's clock."""
         return utc(self.now)
 
     def shows(self, symbol: str, interval: str, *, shift_hours: int = 0) -> pd.DataFrame:
-        """The candles of an instrument as they look now, the forming one included."""
+        """Current candles of an instrument, including the forming one."""
         return _shown(Key(self.candles[symbol]), interval, self.time, shift_hours)
 
     def closed(self, symbol: str, interval: str) -> pd.DataFrame:
-        """The closed candles of an instrument."""
+        """Closed candles of an instrument."""
         return closed(self.candles[symbol], interval, self.time)
 
 
 class Key:
-    """A frame that a cache can tell from others, by identity."""
+    """A frame as a cache key, by identity."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
@@ -180,8 +180,8 @@ class Server:
 
     Attributes:
         url: ``http://127.0.0.1:PORT``.
-        world: What it serves; may be changed while it runs.
-        requests: Everything asked so far, in order.
+        world: The served world; may be changed while the server runs.
+        requests: All requests so far, in order.
     """
 
     url: str
@@ -189,7 +189,7 @@ class Server:
     requests: list[Request] = field(default_factory=list)
 
     def asked(self, part: str = "") -> list[Request]:
-        """The requests so far whose path holds this."""
+        """Requests so far whose path contains a part."""
         return [request for request in list(self.requests) if part in request.path]
 
 
@@ -200,16 +200,16 @@ def serve(
     """Serve a world until the block ends.
 
     Args:
-        world: What to serve.
-        handlers: Who answers, in order; None for Binance and OKX.
-        port: Where to listen; 0 for any free port.
-        tls: With a certificate for hosts of the world outside, the server is an HTTP proxy that answers in their
-            stead: set it as a client's proxy, and tell hosts apart by ``request.headers["Host"]``.
+        world: The world to serve.
+        handlers: Handlers in order; None for Binance and OKX.
+        port: Port; 0 for any free one.
+        tls: Context with a certificate for external hosts. The server is then an HTTP proxy that answers in their
+            place: set it as a client's proxy, and distinguish hosts by ``request.headers["Host"]``.
     """
     listening = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
     listening.daemon_threads = True
     server = Server(f"http://127.0.0.1:{listening.server_address[1]}", world)
-    listening.RequestHandlerClass = _speaker(server, handlers or usual_handlers(), tls)
+    listening.RequestHandlerClass = _request_handler(server, handlers or default_handlers(), tls)
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -220,7 +220,7 @@ def serve(
         thread.join()
 
 
-def usual_handlers() -> tuple[Handler, ...]:
+def default_handlers() -> tuple[Handler, ...]:
     """Binance (spot, USDT-M and COIN-M futures) and OKX."""
     from sources.binance_wire import binance
     from sources.okx_wire import okx
@@ -229,17 +229,19 @@ def usual_handlers() -> tuple[Handler, ...]:
 
 
 def free_port() -> int:
-    """A port on loopback on which nothing listens."""
+    """A free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _speaker(server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | None) -> type[BaseHTTPRequestHandler]:
-    """The class that answers one connection's requests."""
+def _request_handler(
+    server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | None
+) -> type[BaseHTTPRequestHandler]:
+    """Class that handles the requests of one connection."""
     lock = threading.Lock()
 
-    class Speaker(BaseHTTPRequestHandler):
+    class RequestHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
@@ -251,11 +253,11 @@ def _speaker(server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | 
                     server.requests.append(request)
                 fault = "" if request.path.startswith("/wire/") else server.world.faults.next(request.path)
             time.sleep(server.world.delay)
-            answer = spoilt(server.world.faults, fault, request, lambda: _answer(server, handlers, request))
+            answer = with_fault(server.world.faults, fault, request, lambda: _answer(server, handlers, request))
             self.send(answer, fault, server.world.faults.stall)
 
         def do_CONNECT(self) -> None:
-            """Be the host that a client wants to reach through this proxy."""
+            """Act as the host that a client connects to through this proxy."""
             if tls is None:
                 self.send_error(405)
                 return
@@ -291,7 +293,7 @@ def _speaker(server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | 
         def handle(self) -> None:
             try:
                 super().handle()
-            except OSError:  # the client has gone, or was cut off
+            except OSError:  # the client has disconnected, or was cut off
                 self.close_connection = True
 
         def finish(self) -> None:
@@ -302,9 +304,9 @@ def _speaker(server: Server, handlers: Sequence[Handler], tls: ssl.SSLContext | 
             self.connection.close()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the requests are in the server's log."""
+            """Print nothing: the server records the requests."""
 
-    return Speaker
+    return RequestHandler
 
 
 def _answer(server: Server, handlers: Sequence[Handler], request: Request) -> Answer:
@@ -320,8 +322,8 @@ def _answer(server: Server, handlers: Sequence[Handler], request: Request) -> An
     return Answer(b"<html><body>404 Not Found</body></html>", 404, {"Content-Type": "text/html"})
 
 
-def spoilt(faults: Faults, fault: str, request: Request, answer: Callable[[], Answer]) -> Answer:
-    """The answer to a request, or what a fault makes of it."""
+def with_fault(faults: Faults, fault: str, request: Request, answer: Callable[[], Answer]) -> Answer:
+    """The response to a request, modified by a failure."""
     if fault in STATUSES:
         return _refusal(fault, request, faults.retry_after)
     if fault == "html":
@@ -333,7 +335,7 @@ def spoilt(faults: Faults, fault: str, request: Request, answer: Callable[[], An
 
 
 def _refusal(status: str, request: Request, retry_after: str | None) -> Answer:
-    """What exchanges and the gateways before them answer with a status."""
+    """Error response of an exchange or its gateway."""
     headers = {"Retry-After": retry_after} if retry_after is not None and status in ("418", "429", "503") else {}
     if status.startswith("5"):
         page = f"<html><head><title>{status}</title></head><body>{status} from the gateway</body></html>".encode()
@@ -347,7 +349,7 @@ def _refusal(status: str, request: Request, retry_after: str | None) -> Answer:
 
 
 def main() -> None:
-    """Serve random walks until this process is killed; its address is the first line printed."""
+    """Serve random walks until this process is killed; the first line of output is the URL."""
     options = _options()
     count, step, start = options.count, options.step, options.start
     candles = {
@@ -371,32 +373,36 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--symbols", default="BTC/USDT,ETH/USDT", help="unified, separated by commas")
-    parser.add_argument("--start", default="2024-01-01", help="first candle, UTC")
-    parser.add_argument("--count", type=int, default=3_000, help="base candles of each symbol")
-    parser.add_argument("--step", default="1h", help="length of the base candles")
-    parser.add_argument("--now", help="time on the server's clock; the last candle's opening unless told")
-    parser.add_argument("--seed", type=int, default=0, help="of candles and faults; symbol number n uses seed + n")
+    parser.add_argument("--symbols", default="BTC/USDT,ETH/USDT", help="Unified symbols, separated by commas.")
+    parser.add_argument("--start", default="2024-01-01", help="Time of the first candle, UTC.")
+    parser.add_argument("--count", type=int, default=3_000, help="Number of base candles of each symbol.")
+    parser.add_argument("--step", default="1h", help="Interval of the base candles.")
+    parser.add_argument("--now", help="Time on the server's clock (default: opening of the last candle).")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Random seed of candles and failures; symbol number n uses seed + n."
+    )
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--delay", type=float, default=0.0, help="Seconds before each response.")
     parser.add_argument("--fault-rate", type=float, default=0.0)
-    parser.add_argument("--faults", default="429,502,cut,reset,doubled,shuffled", help="kinds for --fault-rate")
-    parser.add_argument("--script", default="", help="kinds for the first requests, in order")
-    parser.add_argument("--only", default="", help="only paths that hold this fail")
-    parser.add_argument("--retry-after", help="seconds, with 418, 429 and 503")
+    parser.add_argument(
+        "--faults", default="429,502,cut,reset,doubled,shuffled", help="Kinds of failures for --fault-rate."
+    )
+    parser.add_argument("--script", default="", help="Kinds of failures of the first requests, in order.")
+    parser.add_argument("--only", default="", help="Part of the path of requests that fail.")
+    parser.add_argument("--retry-after", help="Retry-After of 418, 429 and 503, in seconds.")
     return parser.parse_args()
 
 
 @contextmanager
 def serve_apart(*options: str) -> Iterator[str]:
-    """Serve in a process of its own, with the options of ``python -m sources.wire``; gives its URL."""
+    """Serve in a separate process, with the options of ``python -m sources.wire``; yields its URL."""
     tests = Path(__file__).resolve().parents[1]
     code = f"import sys; sys.path.insert(0, {str(tests)!r}); from sources.wire import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert url, "the server ended before it could say its address"
+        assert url, "the server exited before it printed its URL"
         yield url
     finally:
         process.kill()

@@ -1,18 +1,18 @@
-"""Files of candles that clients name or upload: contained, limited, and read where they can do no harm.
+"""Candle files that clients name or upload, contained, limited, and read in a separate process.
 
-- A client's name opens nothing outside the data folder, and tells it nothing about what lies there.
-- Hostile bytes are read in a process of their own, whose memory, time and disk are limited.
-- Assistants' files are read here too (`kronos.mcp`), so nothing here needs what only the ``serve`` extra installs.
+- A client's name opens nothing outside the data folder, and reveals nothing about what exists there.
+- Untrusted files are read in a process with limited memory, time and disk space.
+- The HTTP and the MCP server share this package, so that it must not import what only the ``serve`` extra installs.
 """
 
-from kronos.sandbox.data_dir import ENDINGS, DataDirectory, FileNotListed, ListedFile
+from kronos.sandbox.data_dir import EXTENSIONS, DataDirectory, FileNotListed, ListedFile
 from kronos.sandbox.library import SAMPLES, FileLibrary
 from kronos.sandbox.limits import FileOptions, ReadLimits
 from kronos.sandbox.reader import parse
 from kronos.sandbox.uploads import Upload
 
 __all__ = [
-    "ENDINGS",
+    "EXTENSIONS",
     "SAMPLES",
     "DataDirectory",
     "FileLibrary",

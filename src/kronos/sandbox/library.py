@@ -1,17 +1,17 @@
-"""Everything a client can name candles by: files in the data folder, uploads, and the sample that ships.
+"""Candle files by the names that clients use: files of the data folder, uploads, and the bundled sample.
 
-- One content is read once for each name and set of options, however many ask; at most two are read at a time.
-- Synchronous and safe in threads; whoever serves calls it in one.
-- Candles without a symbol are called what their file is called.
-- A library without uploads, such as an assistant's, knows the data folder and nothing beside it.
+- Each content is read once per name and options, however many clients request it; at most two are read at a time.
+- All methods are synchronous and thread-safe; servers call them in a thread.
+- Candles without a symbol get the name of their file.
+- A library without uploads, such as that of the MCP server, only knows the data folder.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -19,84 +19,80 @@ from threading import BoundedSemaphore, Lock
 from types import MappingProxyType
 from typing import BinaryIO
 
+from cachetools import LRUCache
+
 from kronos.candles import Candles, read_candles
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
-from kronos.sandbox.data_dir import LISTING, DataDirectory, FileNotListed, ListedFile, stem
-from kronos.sandbox.limits import AS_THEY_ARE, USUAL, FileOptions, ReadLimits
+from kronos.formatting import file_stem, truncate
+from kronos.sandbox.data_dir import EXTENSIONS, LISTING, DataDirectory, FileNotListed, ListedFile
+from kronos.sandbox.limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.reader import parse_staged
-from kronos.sandbox.staging import Readable, Staged, digest_of, stage
-from kronos.sandbox.uploads import Upload, UploadStore, clean_name
+from kronos.sandbox.staging import Readable, StagedFile, content_digest, stage
+from kronos.sandbox.uploads import Upload, UploadStore, sanitize_name
 
-Key = tuple[str, str, FileOptions]
+CacheKey = tuple[str, str, FileOptions]  # digest of the content, name, options
+SecondsCallback = Callable[[float], object]
+
+_MAX_CONCURRENT_READS = 2
+_DEFAULT_QUOTA = 20  # times the largest file
 
 
 class SingleFlightCache:
-    """Candles by content, name and options; safe in threads.
+    """Thread-safe LRU cache of candles in which concurrent requests for the same key share one load.
 
     Args:
-        entries: How many results are kept.
-        rows: How many rows they may have in all; a row takes 56 bytes.
+        entries: Maximum number of results.
+        rows: Maximum number of rows of all results together; a row takes 56 bytes.
     """
 
     def __init__(self, entries: int = 16, rows: int = 2_000_000) -> None:
-        self._entries, self._rows = entries, rows
-        self._kept: OrderedDict[Key, Candles] = OrderedDict()
-        self._making: dict[Key, Future[Candles]] = {}
+        self._entries = entries
+        self._results: LRUCache[CacheKey, Candles] = LRUCache(rows, getsizeof=len)
+        self._pending: dict[CacheKey, Future[Candles]] = {}
         self._lock = Lock()
 
-    def get(self, key: Key, make: Callable[[], Candles]) -> Candles:
-        """The kept result, or the one that ``make`` gives."""
+    def get(self, key: CacheKey, load: Callable[[], Candles]) -> Candles:
+        """Return the cached result, or load it; an error is shared with concurrent requests, but not cached."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            waiting = self._making.get(key)
-            if waiting is None:
-                mine = self._making[key] = Future()
-        return self._made(key, make, mine) if waiting is None else waiting.result()
+            if key in self._results:
+                return self._results[key]
+            pending = self._pending.get(key)
+            if pending is None:
+                own = self._pending[key] = Future()
+        return self._load(key, load, own) if pending is None else pending.result()
 
-    def forget(self, digest: str) -> None:
-        """Keep no result of that content any longer."""
+    def discard(self, digest: str) -> None:
+        """Remove all results of a content."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == digest]:
-                del self._kept[key]
+            for key in [key for key in self._results if key[0] == digest]:
+                del self._results[key]
 
-    def _made(self, key: Key, make: Callable[[], Candles], promise: Future[Candles]) -> Candles:
+    def _load(self, key: CacheKey, load: Callable[[], Candles], future: Future[Candles]) -> Candles:
         try:
-            made = make()
+            candles = load()
         except BaseException as error:
             with self._lock:
-                del self._making[key]
-            promise.set_exception(error)
+                del self._pending[key]
+            future.set_exception(error)
             raise
         with self._lock:
-            del self._making[key]
-            self._kept[key] = made
-            while len(self._kept) > self._entries or sum(map(len, self._kept.values())) > self._rows:
-                self._kept.popitem(last=False)
-        promise.set_result(made)
-        return made
-
-
-Spent = Callable[[float], object]
-
-_AT_A_TIME = 2
-_QUOTA = 20  # times what one file may have
-
-
-def _nobody(_: float) -> None:
-    """Nobody counts the seconds."""
+            del self._pending[key]
+            with suppress(ValueError):  # more rows than the whole cache may hold
+                self._results[key] = candles
+            if len(self._results) > self._entries:
+                self._results.popitem()
+        future.set_result(candles)
+        return candles
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """A file of candles that ships.
+    """A bundled candle file.
 
     Attributes:
         file: Its name in `kronos.samples`.
-        symbol: What the instrument is called.
-        timezone: Of its times.
+        symbol: Name of the instrument.
+        timezone: Timezone of its times.
     """
 
     file: str
@@ -109,153 +105,157 @@ SAMPLES: Mapping[str, SampleFile] = MappingProxyType(
 )
 
 
+def _ignore(_: float) -> None:
+    """Default of the callbacks."""
+
+
 class FileLibrary:
-    """Files, uploads and samples.
+    """Data files, uploads and samples.
 
     Args:
-        data_dir: The folder whose files clients may name; it need not exist.
-        uploads_dir: The folder that uploads are kept in, made when the first comes; None where clients may name files
-            of the data folder only, and hand over nothing.
-        limits: What one file may cost.
-        quota: Bytes that the uploads may take together; None for 20 times the largest.
-        listing: The half of a sentence that tells a client how to see which data files there are.
+        data_dir: Folder of the data files; it need not exist.
+        uploads_dir: Folder of the uploads, created by the first one; None for a library without uploads and samples.
+        limits: Limits of reading one file.
+        quota: Bytes that all uploads together may take; None for 20 times the largest file.
+        listing: How a client can list the data files, as the last clause of an error message.
     """
 
     def __init__(
         self,
         data_dir: Path,
         uploads_dir: Path | None,
-        limits: ReadLimits = USUAL,
+        limits: ReadLimits = DEFAULT_LIMITS,
         *,
         quota: int | None = None,
         listing: str = LISTING,
     ) -> None:
         self._limits = limits
-        self._folder = DataDirectory(data_dir, listing=listing)
-        quota = _QUOTA * limits.bytes if quota is None else quota
-        self._shelf = None if uploads_dir is None else UploadStore(uploads_dir, quota)
-        self._keep = SingleFlightCache()
-        self._slots = BoundedSemaphore(_AT_A_TIME)
+        self._data_dir = DataDirectory(data_dir, listing=listing)
+        quota = _DEFAULT_QUOTA * limits.bytes if quota is None else quota
+        self._store = None if uploads_dir is None else UploadStore(uploads_dir, quota)
+        self._cache = SingleFlightCache()
+        self._slots = BoundedSemaphore(_MAX_CONCURRENT_READS)
 
     def files(self, limit: int = 1000) -> list[ListedFile]:
-        """The files of candles in the data folder; see `Folder.files`."""
-        return self._folder.files(limit)
+        """The files of the data folder; see `DataDirectory.files`."""
+        return self._data_dir.files(limit)
 
     def uploads(self) -> list[Upload]:
-        """The uploads, the oldest first."""
-        return [] if self._shelf is None else self._shelf.all()
+        """The uploads, oldest first."""
+        return [] if self._store is None else self._store.uploads()
 
-    def candles(self, reference: str, options: FileOptions = AS_THEY_ARE, spent: Spent = _nobody) -> Candles:
-        """Read what a client named.
+    def candles(
+        self, reference: str, options: FileOptions = DEFAULT_OPTIONS, spent: SecondsCallback = _ignore
+    ) -> Candles:
+        """Read the file that a client names.
 
         Args:
-            reference: A path in the data folder, ``upload:`` and its id, or ``sample:`` and its name; always a path
-                where the library has no uploads.
-            options: What the client knows better than the file.
-            spent: Called with the seconds that reading took, if this call is the one that has it read.
+            reference: A path in the data folder, ``upload:`` and an id, or ``sample:`` and a name; always a path in a
+                library without uploads.
+            options: The client's information about the file.
+            spent: Called with the seconds of reading, if this call reads the file.
 
         Returns:
-            The candles, which have a symbol; they are shared and not to be changed.
+            The candles, with a symbol; they are shared and must not be modified.
 
         Raises:
-            NotHere: If nothing of that name is here.
-            DataError: If it cannot be used, or reading it takes too much.
-            ParameterError: If an option is wrong.
-            StorageError: If there is no room for a copy.
+            FileNotListed: If there is no such file.
+            DataError: If the file is unusable, or exceeds the limits.
+            ParameterError: If an option is invalid.
+            StorageError: If there is no space for a copy.
         """
-        kind, _, rest = reference.partition(":")
-        if self._shelf is not None and kind == "sample":
-            return self._sample(rest, options)
-        if self._shelf is not None and kind == "upload":
-            stream, upload = self._shelf.open(rest)
+        kind, _, name = reference.partition(":")
+        if self._store is not None and kind == "sample":
+            return self._read_sample(name, options)
+        if self._store is not None and kind == "upload":
+            stream, upload = self._store.open(name)
             with stream:
                 return self._read(stream, upload.id, upload.name, options, spent)
-        stream, name = self._folder.open(reference)
+        stream, name = self._data_dir.open(reference)
         with stream:
-            return self._read(stream, digest_of(stream, name, self._limits), name, options, spent)
+            return self._read(stream, content_digest(stream, name, self._limits), name, options, spent)
 
-    def add(self, stream: Readable, name: str, options: FileOptions = AS_THEY_ARE, spent: Spent = _nobody) -> Upload:
-        """Keep a file that a client hands over, once it has been read without complaint.
+    def add(
+        self,
+        stream: Readable,
+        name: str,
+        options: FileOptions = DEFAULT_OPTIONS,
+        spent: SecondsCallback = _ignore,
+    ) -> Upload:
+        """Store an upload if it can be read.
 
         Args:
             stream: Its content.
-            name: What the client calls it; its ending has to tell the format.
-            options: What the client knows better than the file.
+            name: The client's name of the file; its extension must be one of `EXTENSIONS`.
+            options: The client's information about the file.
             spent: As for `candles`.
 
         Returns:
             The upload; the same content is the same upload.
 
         Raises:
-            DataError: If it cannot be used, is too large, or reading it takes too much.
-            ParameterError: If an option is wrong, or the library has no uploads.
-            StorageError: If there is no room.
+            DataError: If the file is unusable, or exceeds the limits.
+            ParameterError: If an option is invalid, or the library has no uploads.
+            StorageError: If there is no space.
         """
-        name, shelf = clean_name(name), self._uploads()
-        shelf.prepare()
-        with stage(stream, name, self._limits, shelf.folder) as staged:
+        name, store = sanitize_name(name), self._upload_store()
+        store.prepare()
+        with stage(stream, name, self._limits, store.folder) as staged:
 
             def read() -> Candles:
                 with self._slots:
-                    return self._parsed(staged, options, spent)
+                    return self._parse(staged, options, spent)
 
-            self._keep.get((staged.digest, name, options), read)
-            return shelf.keep(staged)
+            self._cache.get((staged.digest, name, options), read)
+            return store.add(staged)
 
     def remove(self, id: str) -> None:
         """Remove an upload.
 
         Raises:
-            NotHere: If there is none of that id.
+            FileNotListed: If there is no such upload.
             ParameterError: If the library has no uploads.
-            StorageError: If the disk refuses.
+            StorageError: If the file system refuses.
         """
-        self._uploads().remove(id)
-        self._keep.forget(id)
+        self._upload_store().remove(id)
+        self._cache.discard(id)
 
-    def _uploads(self) -> UploadStore:
-        """Where uploads are kept.
+    def _upload_store(self) -> UploadStore:
+        if self._store is None:
+            raise ParameterError("Uploads are not available here: put the file into the data folder instead.")
+        return self._store
 
-        Raises:
-            ParameterError: If the library has none.
-        """
-        if self._shelf is None:
-            raise ParameterError("No uploads are kept here; put the file into the data folder instead.")
-        return self._shelf
-
-    def _read(self, stream: BinaryIO, digest: str, name: str, options: FileOptions, spent: Spent) -> Candles:
+    def _read(self, stream: BinaryIO, digest: str, name: str, options: FileOptions, spent: SecondsCallback) -> Candles:
         def read() -> Candles:
             stream.seek(0)
-            # The copy is made in the slot as well, so that those who wait take no room on the disk.
+            # The copy is made inside the slot too, so that waiting requests take no disk space.
             with self._slots, stage(stream, name, self._limits) as staged:
                 if staged.digest != digest:
-                    raise DataError(
-                        f"{truncate(name, 80)} was changed while it was read or kept; try again or replace it."
-                    )
-                return self._parsed(staged, options, spent)
+                    raise DataError(f"{truncate(name, 80)} has changed since it was opened or uploaded: try again.")
+                return self._parse(staged, options, spent)
 
-        return self._keep.get((digest, name, options), read)
+        return self._cache.get((digest, name, options), read)
 
-    def _parsed(self, staged: Staged, options: FileOptions, spent: Spent) -> Candles:
+    def _parse(self, staged: StagedFile, options: FileOptions, spent: SecondsCallback) -> Candles:
         started = time.monotonic()
         try:
             candles = parse_staged(staged, options, self._limits)
         finally:
             spent(time.monotonic() - started)
-        return candles if candles.symbol else replace(candles, symbol=stem(staged.name) or staged.name)
+        return candles if candles.symbol else replace(candles, symbol=file_stem(staged.name, EXTENSIONS) or staged.name)
 
-    def _sample(self, name: str, options: FileOptions) -> Candles:
-        """The sample; it is ours, so it is read here, and what is known of it cannot be said otherwise."""
+    def _read_sample(self, name: str, options: FileOptions) -> Candles:
+        """Read a sample in this process, since it is trusted; only its symbol and calendar can be chosen."""
         sample = SAMPLES.get(name)
         if sample is None:
             known = ", ".join(f"sample:{known}" for known in SAMPLES)
-            raise FileNotListed(f"There is no sample '{truncate(name, 80)}'; there is {known}.")
+            raise FileNotListed(f"There is no sample '{truncate(name, 80)}': choose {known}.")
         if options.interval or options.timezone or options.columns:
-            raise ParameterError("The sample has hourly candles in UTC; leave out interval, timezone and columns.")
+            raise ParameterError("The sample has hourly candles in UTC: leave out interval, timezone and columns.")
 
         def read() -> Candles:
             with resources.as_file(resources.files("kronos.samples") / sample.file) as path:
                 symbol = options.symbol or sample.symbol
                 return read_candles(path, symbol=symbol, timezone=sample.timezone, calendar=options.calendar)
 
-        return self._keep.get((f"sample:{name}", sample.file, options), read)
+        return self._cache.get((f"sample:{name}", sample.file, options), read)

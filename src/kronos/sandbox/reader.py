@@ -1,8 +1,8 @@
-"""Reading a client's file in a process of its own, which may run out of memory or crash alone.
+"""Read a client's file in a separate process, which may run out of memory or crash alone.
 
-- The process gets a clean environment, one thread, limits that it sets itself, and a deadline that is kept here.
-- Its answer is text and plain numbers of a bounded length; what cannot be understood counts as a crash.
-- Its sentences speak of the copy by a random name, which the client's own replaces here.
+- The process has a clean environment, one thread, limits that it sets itself, and a deadline that is enforced here.
+- Its result is text and plain numbers of bounded length; a result that cannot be decoded counts as a crash.
+- Its messages contain the random name of the copy, which is replaced by the client's name here.
 """
 
 from __future__ import annotations
@@ -22,82 +22,89 @@ import pandas as pd
 from kronos import errors
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.errors import DataError, KronosError, StorageError
-from kronos.formatting import truncate
+from kronos.formatting import os_error_reason, truncate
 from kronos.intervals import Interval
-from kronos.sandbox.limits import AS_THEY_ARE, USUAL, FileOptions, ReadLimits
-from kronos.sandbox.staging import Staged, stage
+from kronos.sandbox.limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
+from kronos.sandbox.staging import StagedFile, stage
 from kronos.sandbox.worker import OUT_OF_MEMORY
+from kronos.typing import IntArray
 
-_CHILD = Path(__file__).with_name("worker.py")
+_WORKER = Path(__file__).with_name("worker.py")
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "ARROW_IO_THREADS": "1",
-    # Arrow's own pools and malloc's arenas reserve addresses by the gigabyte, which would count as memory.
+    # Arrow's own pools and malloc's arenas reserve gigabytes of addresses, which would count as memory.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
 }
-_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without them some Pythons don't start
-_LONGEST_REPLY = 4 << 20
-_LONGEST_SENTENCE = 1000
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # some Pythons do not start without them
+_MAX_REPLY = 4 << 20  # bytes
+_MAX_MESSAGE = 1000  # characters
 
 
 def parse(
-    path: Path, options: FileOptions = AS_THEY_ARE, limits: ReadLimits = USUAL, *, name: str | None = None
+    path: Path,
+    options: FileOptions = DEFAULT_OPTIONS,
+    limits: ReadLimits = DEFAULT_LIMITS,
+    *,
+    name: str | None = None,
 ) -> Candles:
-    """Read a file as `kronos.candles.read_candles` does, but where it can do no harm.
+    """Read a file like `kronos.candles.read_candles`, but in a limited process.
 
     Args:
-        path: The file; whoever calls has made sure that it may be read.
-        options: What the client knows better than the file.
-        limits: What reading may take.
-        name: What the client calls the file; else its own name.
+        path: The file; the caller has checked that the client may read it.
+        options: The client's information about the file.
+        limits: Limits of reading.
+        name: The client's name of the file; None for its own name.
 
     Returns:
-        The candles, the same as `read_candles` gives.
+        The same candles as `read_candles`.
 
     Raises:
-        DataError: If the file cannot be used, or reading it takes too much.
-        ParameterError: If an option is wrong.
-        StorageError: If there is no room for a copy, or no process can be started.
+        DataError: If the file is unusable, or exceeds the limits.
+        ParameterError: If an option is invalid.
+        StorageError: If there is no space for a copy, or no process can be started.
     """
     name = path.name if name is None else name
     try:
         stream = path.open("rb")
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise DataError(f"{truncate(name, 80)} cannot be read ({why}); check its path and permissions.") from error
+        raise DataError(
+            f"{truncate(name, 80)} cannot be read ({os_error_reason(error)}): check its path and permissions."
+        ) from error
     with stream, stage(stream, name, limits) as staged:
         return parse_staged(staged, options, limits)
 
 
-def parse_staged(staged: Staged, options: FileOptions, limits: ReadLimits) -> Candles:
-    """Read a copy that has been made already; see `parse`."""
+def parse_staged(staged: StagedFile, options: FileOptions, limits: ReadLimits) -> Candles:
+    """Read a staged copy; see `parse`."""
     request = {"file": staged.file, "options": asdict(options), "limits": asdict(limits)}
     try:
         (staged.folder / "request.json").write_text(json.dumps(request), "utf-8")
-        status = _run(staged.folder, limits.seconds)
+        status = _run_worker(staged.folder, limits.seconds)
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise StorageError(f"{truncate(staged.name, 80)} cannot be read now ({why}); try again later.") from error
+        raise StorageError(
+            f"{truncate(staged.name, 80)} cannot be read now ({os_error_reason(error)}): try again later."
+        ) from error
     if status != 0:
         raise _crash(staged.name, status, limits)
     try:
-        reply = _reply(staged.folder)
-        answer = _error(reply, staged) if "error" in reply else _candles(reply, staged)
+        reply = _load_reply(staged.folder)
+        result = _decode_error(reply, staged) if "error" in reply else _decode_candles(reply, staged)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _crash(staged.name, status, limits) from error
-    if isinstance(answer, KronosError):
-        raise answer
-    return answer
+    if isinstance(result, KronosError):
+        raise result
+    return result
 
 
-def _run(folder: Path, seconds: float) -> int | None:
-    """The exit status of the process that reads; None if its time ran out."""
+def _run_worker(folder: Path, seconds: float) -> int | None:
+    """Run the worker; returns its exit status, or None if it exceeded its time."""
     inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     process = subprocess.Popen(
-        # Isolated: neither PYTHON… variables nor the working directory, which holds the client's file, are heeded.
-        [sys.executable, "-I", "-X", "utf8", str(_CHILD)],
+        # -I: ignore PYTHON… variables and the working directory, which holds the client's file.
+        [sys.executable, "-I", "-X", "utf8", str(_WORKER)],
         cwd=folder,
         env={**inherited, **_ENVIRONMENT, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
@@ -110,11 +117,11 @@ def _run(folder: Path, seconds: float) -> int | None:
     except subprocess.TimeoutExpired:
         return None
     finally:
-        _end(process)
+        _kill(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Make sure that the process, and whatever it may have started, is gone."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that still runs, with its children."""
     if process.poll() is not None:
         return
     if os.name == "posix":
@@ -124,28 +131,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _reply(folder: Path) -> dict[str, Any]:
+def _load_reply(folder: Path) -> dict[str, Any]:
     with (folder / "reply.json").open("rb") as stream:
-        data = stream.read(_LONGEST_REPLY + 1)
-    if len(data) > _LONGEST_REPLY:
+        data = stream.read(_MAX_REPLY + 1)
+    if len(data) > _MAX_REPLY:
         raise ValueError("the reply is too long")
     reply = json.loads(data)
     if not isinstance(reply, dict):
-        raise TypeError("the reply is no object")
+        raise TypeError("the reply is not an object")
     return reply
 
 
-def _candles(reply: dict[str, Any], staged: Staged) -> Candles:
-    """The candles that a reply and the numbers beside it describe."""
-    rows, gone = reply["index"]["length"], reply["dropped"]["length"]
+def _decode_candles(reply: dict[str, Any], staged: StagedFile) -> Candles:
+    rows, dropped = reply["index"]["length"], reply["dropped"]["length"]
     data = (staged.folder / "candles.bin").read_bytes()
-    if len(data) != 8 * (rows * (1 + len(COLUMNS)) + gone):
-        raise ValueError("the numbers are not as many as said")
-    stamps = np.frombuffer(data, "<i8", rows + gone).astype(np.int64)
-    values = np.frombuffer(data, "<f8", rows * len(COLUMNS), 8 * (rows + gone)).astype(np.float64)
-    index = _times(stamps[:rows], reply["index"])
+    if len(data) != 8 * (rows * (1 + len(COLUMNS)) + dropped):
+        raise ValueError("the amount of numbers does not match the reply")
+    stamps = np.frombuffer(data, "<i8", rows + dropped).astype(np.int64)
+    values = np.frombuffer(data, "<f8", rows * len(COLUMNS), 8 * (rows + dropped)).astype(np.float64)
+    index = _decode_index(stamps[:rows], reply["index"])
     findings = [
-        Finding(code, severity, _named(message, staged), tuple(lines), count)
+        Finding(code, severity, _restore_name(message, staged), tuple(lines), count)
         for code, severity, message, lines, count in reply["findings"]
     ]
     return Candles(
@@ -159,39 +165,38 @@ def _candles(reply: dict[str, Any], staged: Staged) -> Candles:
         simulated=reply["simulated"],
         has_volume=reply["has_volume"],
         has_amount=reply["has_amount"],
-        dropped=_times(stamps[rows:], reply["dropped"]),
+        dropped=_decode_index(stamps[rows:], reply["dropped"]),
     )
 
 
-def _times(stamps: np.ndarray[tuple[int, ...], np.dtype[np.int64]], described: dict[str, Any]) -> pd.DatetimeIndex:
-    times = pd.DatetimeIndex(stamps.view(f"M8[{described['unit']}]"), name=described["name"])
-    zone = described["timezone"]
+def _decode_index(stamps: IntArray, description: dict[str, Any]) -> pd.DatetimeIndex:
+    times = pd.DatetimeIndex(stamps.view(f"M8[{description['unit']}]"), name=description["name"])
+    zone = description["timezone"]
     return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
 
 
-def _named(message: str, staged: Staged) -> str:
-    """A sentence about the copy as one about the client's file."""
+def _restore_name(message: str, staged: StagedFile) -> str:
+    """Replace the name of the copy by the client's name."""
     return message.replace(staged.file, truncate(staged.name, 80))
 
 
-def _error(reply: dict[str, Any], staged: Staged) -> KronosError:
-    """The error that the process met, of the same kind."""
-    kind = getattr(errors, str(reply["error"]), None)
-    known = kind if isinstance(kind, type) and issubclass(kind, KronosError) else DataError
-    # Some sentences repeat an option as it was given.
-    return known(truncate(_named(str(reply["message"]), staged), _LONGEST_SENTENCE))
+def _decode_error(reply: dict[str, Any], staged: StagedFile) -> KronosError:
+    """The worker's error, of the same class."""
+    named = getattr(errors, str(reply["error"]), None)
+    error_class = named if isinstance(named, type) and issubclass(named, KronosError) else DataError
+    # Truncated to printable text, since some messages repeat an option.
+    return error_class(truncate(_restore_name(str(reply["message"]), staged), _MAX_MESSAGE))
 
 
 def _crash(name: str, status: int | None, limits: ReadLimits) -> DataError:
-    """What to say of a process that gave no answer."""
-    called = truncate(name, 80)
+    """Error for a worker without a usable reply."""
+    file = truncate(name, 80)
     if status is None or (os.name == "posix" and status == -signal.SIGXCPU):
-        return DataError(f"{called} takes longer than the {limits.seconds:g} s that reading one file may; split it.")
-    # The system itself kills whoever takes the last of its memory.
+        return DataError(f"{file} takes longer to read than the limit of {limits.seconds:g} s per file: split it.")
+    # The system sends SIGKILL if the machine runs out of memory.
     if status == OUT_OF_MEMORY or (os.name == "posix" and status == -signal.SIGKILL):
-        most = f"{limits.memory_mb:,} MB that reading one file may take"
-        return DataError(f"{called} needs more memory than the {most}; split it.")
+        return DataError(f"{file} needs more memory than the limit of {limits.memory_mb:,} MB per file: split it.")
     return DataError(
-        f"{called} makes its reader fail, as do files that are broken or need more than {limits.memory_mb:,} MB of "
-        f"memory; write it again or split it."
+        f"Reading {file} failed: it is damaged, or needs more than {limits.memory_mb:,} MB of memory; write it again "
+        f"or split it."
     )

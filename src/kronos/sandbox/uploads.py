@@ -1,8 +1,8 @@
-"""The folder of uploads: each content once, under its digest, with what the client called it beside it.
+"""Folder of uploads: each content once, by its digest, with a description next to it.
 
-- ``<sha256>`` is the content, ``<sha256>.json`` tells name, size and time; neither name comes from a client.
-- A content appears by one rename, after it has been read without complaint; a half one is never seen.
-- The same content is the same upload and keeps its first name, unless a later one labels it as simulated.
+- ``<sha256>`` is the content, ``<sha256>.json`` holds name, size and time; neither file name comes from a client.
+- A content appears by a rename, after it has been read successfully, so that it is always complete.
+- The same content is the same upload with its first name, unless a later name labels it as simulated.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from kronos.candles.candles import SIMULATED
+from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.errors import DataError, StorageError
-from kronos.formatting import truncate
-from kronos.sandbox.data_dir import ENDINGS, FileNotListed, ending, utc_text
-from kronos.sandbox.staging import PREFIX, Staged, refused
+from kronos.formatting import os_error_reason, truncate
+from kronos.sandbox.data_dir import EXTENSIONS, FileNotListed, file_extension, utc_text
+from kronos.sandbox.staging import FOLDER_PREFIX, StagedFile, storage_error
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LONGEST_NAME = 120
-_SMALLEST = 4096  # what a file takes on the disk, however short
-_MOST = 1000  # uploads; each is looked at to list them
-_STALE = 86_400.0  # seconds after which a private folder was left by a process that crashed
+_MAX_NAME = 120  # characters
+_MIN_SIZE = 4096  # bytes that even an empty file takes on the disk
+_MAX_UPLOADS = 1000  # a listing reads the description of each
+_STALE_SECONDS = 86_400.0  # age of private folders that a crashed process left
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that a client handed over.
+    """An uploaded file.
 
     Attributes:
         id: SHA-256 of its content, in hexadecimal digits.
-        reference: What `Library.candles` knows it by.
-        name: What the client called it; text of the client's, to be shown only as text.
+        reference: Its name for `FileLibrary.candles`.
+        name: The client's name of the file; untrusted text.
         size: Bytes.
-        uploaded: When it came first, in UTC as ISO text.
+        uploaded: Time of the first upload, ISO 8601 in UTC.
     """
 
     id: str
@@ -52,11 +52,11 @@ class Upload:
 
 
 class UploadStore:
-    """The uploads in a folder; safe in threads.
+    """The uploads in a folder; thread-safe.
 
     Args:
-        folder: The folder, made when the first upload comes.
-        quota: Bytes that the uploads may take together.
+        folder: The folder, created by `prepare`.
+        quota: Bytes that all uploads together may take.
     """
 
     def __init__(self, folder: Path, quota: int) -> None:
@@ -65,75 +65,77 @@ class UploadStore:
         self._lock = Lock()
 
     def prepare(self) -> None:
-        """Make the folder, and clear what a crash has left in it.
+        """Create the folder, and remove what a crashed process left in it.
 
         Raises:
-            StorageError: If the disk refuses.
+            StorageError: If the file system refuses.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise refused("The folder of uploads", error) from error
-        for left in self.folder.glob(f"{PREFIX}*"):
+            raise storage_error("The upload", error) from error
+        for leftover in self.folder.glob(f"{FOLDER_PREFIX}*"):
             with suppress(OSError):
-                if time.time() - left.stat().st_mtime > _STALE:
-                    shutil.rmtree(left, ignore_errors=True)
+                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(leftover, ignore_errors=True)
 
-    def all(self) -> list[Upload]:
-        """The uploads, the oldest first."""
-        found = [upload for digest in self._digests() if (upload := self._known(digest)) is not None]
+    def uploads(self) -> list[Upload]:
+        """The uploads, oldest first."""
+        found = [upload for digest in self._digests() if (upload := self._load(digest)) is not None]
         return sorted(found, key=lambda upload: (upload.uploaded, upload.id))
 
     def open(self, digest: str) -> tuple[BinaryIO, Upload]:
-        """Open an upload, which the caller closes.
+        """Open an upload; the caller closes the file.
 
         Raises:
-            NotHere: If there is none of that name.
+            FileNotListed: If there is no such upload.
         """
-        upload = self._known(digest) if _DIGEST.fullmatch(digest) else None
+        upload = self._load(digest) if _DIGEST.fullmatch(digest) else None
         if upload is not None:
             with suppress(OSError):
                 return (self.folder / digest).open("rb"), upload
-        raise _not_here(digest)
+        raise _unknown_upload(digest)
 
-    def keep(self, staged: Staged) -> Upload:
-        """Make a copy in this folder an upload.
+    def add(self, staged: StagedFile) -> Upload:
+        """Add a file that is staged in this folder.
 
         Raises:
-            StorageError: If the quota is used up, or the disk refuses.
+            StorageError: If the quota is exceeded, or the file system refuses.
         """
         with self._lock:
-            known = self._known(staged.digest)
+            known = self._load(staged.digest)
             if known is not None and not (_is_simulated(staged.name) and not _is_simulated(known.name)):
                 return known
             if known is None:
-                self._check_room(staged)
+                self._check_quota(staged)
             uploaded = utc_text(time.time()) if known is None else known.uploaded
             upload = Upload(staged.digest, f"upload:{staged.digest}", staged.name, staged.size, uploaded)
             try:
                 _publish(staged, upload, self.folder)
             except OSError as error:
-                raise refused(staged.name, error) from error
+                raise storage_error(staged.name, error) from error
             return upload
 
     def remove(self, digest: str) -> None:
         """Remove an upload.
 
         Raises:
-            NotHere: If there is none of that name.
-            StorageError: If the disk refuses.
+            FileNotListed: If there is no such upload.
+            StorageError: If the file system refuses.
         """
         if not _DIGEST.fullmatch(digest):
-            raise _not_here(digest)
+            raise _unknown_upload(digest)
         with self._lock:
             try:
                 (self.folder / digest).unlink()
                 (self.folder / f"{digest}.json").unlink(missing_ok=True)
             except FileNotFoundError:
-                raise _not_here(digest) from None
+                raise _unknown_upload(digest) from None
             except OSError as error:
-                why = error.strerror or type(error).__name__
-                raise StorageError(f"Upload {digest[:12]}… cannot be removed ({why}); mend its rights.") from error
+                reason = os_error_reason(error)
+                raise StorageError(
+                    f"The upload {digest[:12]}… cannot be removed ({reason}): check its permissions."
+                ) from error
 
     def _digests(self) -> list[str]:
         try:
@@ -141,56 +143,60 @@ class UploadStore:
         except OSError:
             return []
 
-    def _known(self, digest: str) -> Upload | None:
-        """What is known of an upload; None if it is not whole, which uploading it again mends."""
+    def _load(self, digest: str) -> Upload | None:
+        """Load the description of an upload; None if it is missing or damaged, which a new upload repairs."""
         try:
             size = (self.folder / digest).stat().st_size
-            told = json.loads((self.folder / f"{digest}.json").read_text("utf-8"))
-            return Upload(digest, f"upload:{digest}", clean_name(str(told["name"])), size, str(told["uploaded"]))
+            document = json.loads((self.folder / f"{digest}.json").read_text("utf-8"))
+            name = sanitize_name(str(document["name"]))
+            return Upload(digest, f"upload:{digest}", name, size, str(document["uploaded"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _check_room(self, staged: Staged) -> None:
+    def _check_quota(self, staged: StagedFile) -> None:
         sizes = []
         for digest in self._digests():
             with suppress(OSError):
-                sizes.append(max(_SMALLEST, (self.folder / digest).stat().st_size))
-        if sum(sizes) + max(_SMALLEST, staged.size) > self._quota or len(sizes) >= _MOST:
-            room = f"{self._quota / 2**20:g} MiB or {_MOST:,} files"
+                sizes.append(max(_MIN_SIZE, (self.folder / digest).stat().st_size))
+        if sum(sizes) + max(_MIN_SIZE, staged.size) > self._quota or len(sizes) >= _MAX_UPLOADS:
+            quota = f"{self._quota / 2**20:g} MiB or {_MAX_UPLOADS:,} files"
             raise StorageError(
-                f"There is no room for {truncate(staged.name, 80)} in the {room} of uploads; delete some."
+                f"{truncate(staged.name, 80)} exceeds the quota of uploads, {quota}: delete some uploads."
             )
 
 
-def clean_name(text: str) -> str:
-    """A file's name as it is kept: the last part of a path, on one line, with an ending that tells the format.
+def sanitize_name(text: str) -> str:
+    """Reduce a client's file name to the last part of its path, printable, with a supported extension.
 
     Raises:
-        DataError: If it has no such ending.
+        DataError: If it has no supported extension.
     """
     last = re.split(r"[/\\]", text)[-1]
-    # Lone surrogates are not printable, so what is left can be written in UTF-8.
+    # Lone surrogates are not printable, so that the result can be encoded in UTF-8.
     name = unicodedata.normalize("NFC", "".join(c for c in last if c.isprintable())).strip().lstrip(".")
-    if not ending(name):
-        raise DataError(f"'{truncate(last, 80)}' has none of the endings {', '.join(ENDINGS)}; rename it.")
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - len(ending(name))] + ending(name)
+    extension = file_extension(name)
+    if not extension:
+        raise DataError(
+            f"'{truncate(last, 80)}' has none of the supported extensions {', '.join(EXTENSIONS)}: rename it."
+        )
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - len(extension)] + extension
 
 
-def _publish(staged: Staged, upload: Upload, folder: Path) -> None:
-    """Rename a copy and what is told of it into their places, the content last: it is what makes the upload exist."""
-    told = staged.folder / "upload.json"
-    with os.fdopen(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+def _publish(staged: StagedFile, upload: Upload, folder: Path) -> None:
+    """Rename the description and then the content to their final names; the upload exists once the content does."""
+    description = staged.folder / "upload.json"
+    with os.fdopen(os.open(description, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         json.dump({"name": upload.name, "size": upload.size, "uploaded": upload.uploaded}, stream)
-    for path in (told, staged.path):
+    for path in (description, staged.path):
         with path.open("rb+") as written:
             os.fsync(written.fileno())
-    told.replace(folder / f"{upload.id}.json")
+    description.replace(folder / f"{upload.id}.json")
     staged.path.replace(folder / upload.id)
 
 
 def _is_simulated(name: str) -> bool:
-    return name.lower().startswith(SIMULATED)
+    return name.lower().startswith(SIMULATED_PREFIX)
 
 
-def _not_here(digest: str) -> FileNotListed:
+def _unknown_upload(digest: str) -> FileNotListed:
     return FileNotListed(f"There is no upload '{truncate(digest, 80)}'; GET /api/uploads lists them.")

@@ -1,11 +1,11 @@
-"""The process that reads one hostile file: limits first, then pandas, then the file.
+"""Process that reads one untrusted file: it sets its limits first, then imports pandas, then reads the file.
 
-- It is started as a script by `kronos.sandbox.reader`, in a private folder which it has as its working
-  directory: ``request.json`` says what to read; ``reply.json`` and ``candles.bin`` are its answer.
-- What it answers is text and plain numbers, never a pickle: the process that started it decodes nothing else.
-- Memory is limited by RLIMIT_DATA, which counts what is written to and not the libraries' code; RLIMIT_AS lies a little
-  higher, for what is mapped otherwise. Without `resource` (Windows) only rows, columns and bytes are limited.
-- When memory is gone it says so by its exit status, because saying more would need some.
+- `kronos.sandbox.reader` starts it as a script, in a private working directory: ``request.json`` describes the file;
+  ``reply.json`` and ``candles.bin`` are the result.
+- The result is text and plain numbers, never a pickle.
+- RLIMIT_DATA limits the memory that is written to, which excludes the libraries' code; RLIMIT_AS is somewhat higher and
+  limits other mappings. Without the module `resource` (Windows) only rows, columns and bytes are limited.
+- A lack of memory is reported by the exit status, since a reply would need memory.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
     from kronos.candles import Candles
 
-OUT_OF_MEMORY = 3
+OUT_OF_MEMORY = 3  # exit status
 _MEBIBYTE = 1 << 20
 _LIBRARIES_MB = 1024  # of addresses that are mapped but not written to
 
 
 def main() -> None:
-    """Answer the request in the working directory."""
+    """Process the request in the working directory."""
     request = json.loads(Path("request.json").read_text("utf-8"))
-    _limit(request["limits"])
-    # Where the package isn't installed but found by PYTHONPATH, which this process ignores.
+    _set_limits(request["limits"])
+    # For a package that is not installed but found by PYTHONPATH, which this process ignores.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
     try:
-        reply = _answer(request)
+        reply = _process(request)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     Path("reply.json").write_text(json.dumps(reply), "utf-8")
 
 
-def _limit(limits: dict[str, Any]) -> None:
-    """Limit this process; a limit that the system does not know is left out."""
+def _set_limits(limits: dict[str, Any]) -> None:
+    """Limit this process; limits that the system does not support are skipped."""
     if sys.platform == "win32":
         return
-    with suppress(OSError):  # where the machine's memory runs out, this process goes first, not the server
+    with suppress(OSError):  # if the machine runs out of memory, this process is killed first, not the server
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     import resource
 
     seconds = int(limits["seconds"]) + 1
     memory = limits["memory_mb"] * _MEBIBYTE
-    wanted = {
+    values = {
         resource.RLIMIT_DATA: memory,
         resource.RLIMIT_AS: memory + _LIBRARIES_MB * _MEBIBYTE,
         resource.RLIMIT_CPU: seconds,
@@ -58,50 +58,50 @@ def _limit(limits: dict[str, Any]) -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 128,
     }
-    for which, value in wanted.items():
-        hard = resource.getrlimit(which)[1]
+    for limit, value in values.items():
+        hard = resource.getrlimit(limit)[1]
         soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        # At the hard limit of time the system kills without a word; at the soft one the signal tells why.
-        ceiling = soft + 1 if which == resource.RLIMIT_CPU and soft != hard else soft
+        # At the hard limit of CPU time the system sends SIGKILL; at the soft one SIGXCPU, which identifies the cause.
+        ceiling = soft + 1 if limit == resource.RLIMIT_CPU and soft != hard else soft
         with suppress(ValueError, OSError):
-            resource.setrlimit(which, (soft, ceiling))
+            resource.setrlimit(limit, (soft, ceiling))
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _process(request: dict[str, Any]) -> dict[str, Any]:
     from kronos import errors
     from kronos.candles import read_candles, readers
-    from kronos.sandbox.limits import ReadLimits, check_bounds
+    from kronos.sandbox.limits import ReadLimits, check_limits
 
     path, options = Path(request["file"]), dict(request["options"])
     columns, limits = dict(options.pop("columns")) or None, ReadLimits(**request["limits"])
-    # The reader's own bounds are for people's own files, and it takes as much memory as it may unpack beforehand.
+    # The reader's own limits are for trusted files; it allocates memory for what an archive may unpack to.
     readers.MAX_BYTES = min(readers.MAX_BYTES, limits.expanded)
-    readers.MAX_ROWS = min(readers.MAX_ROWS, limits.rows + 1)  # it counts the line of the header
+    readers.MAX_ROWS = min(readers.MAX_ROWS, limits.rows + 1)  # it counts the header line
     try:
-        check_bounds(path.read_bytes(), path.name, limits)
+        check_limits(path.read_bytes(), path.name, limits)
         candles = read_candles(path, **options, columns=columns)
     except errors.KronosError as error:
-        if _is_memory(error):
+        if _is_out_of_memory(error):
             raise MemoryError from error
         kind = next(c.__name__ for c in type(error).__mro__ if c.__module__ == errors.__name__)
         return {"error": kind, "message": str(error)}
-    return _written(candles)
+    return _write_candles(candles)
 
 
-def _is_memory(error: BaseException) -> bool:
-    """Whether an error came of missing memory, which readers of formats take for a broken file."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError) or (
-            type(seen).__module__.startswith("pandas") and "out of memory" in str(seen)
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether a lack of memory caused an error, which readers report as a damaged file."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (
+            type(cause).__module__.startswith("pandas") and "out of memory" in str(cause)
         ):
             return True
-        seen = seen.__context__
+        cause = cause.__context__
     return False
 
 
-def _written(candles: Candles) -> dict[str, Any]:
-    """Write the numbers of candles, and tell everything else that they hold."""
+def _write_candles(candles: Candles) -> dict[str, Any]:
+    """Write the numbers of candles to ``candles.bin``; returns everything else."""
     import numpy as np
 
     with Path("candles.bin").open("wb") as target:
@@ -118,12 +118,12 @@ def _written(candles: Candles) -> dict[str, Any]:
         "simulated": candles.simulated,
         "has_volume": candles.has_volume,
         "has_amount": candles.has_amount,
-        "index": _described(candles.index),
-        "dropped": _described(candles.dropped),
+        "index": _describe_index(candles.index),
+        "dropped": _describe_index(candles.dropped),
     }
 
 
-def _described(times: pd.DatetimeIndex) -> dict[str, Any]:
+def _describe_index(times: pd.DatetimeIndex) -> dict[str, Any]:
     return {
         "length": len(times),
         "unit": times.unit,

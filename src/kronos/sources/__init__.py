@@ -1,4 +1,4 @@
-"""Where candles come from: exchanges, CoinGecko, files, Qlib, replay, simulation (always labelled)."""
+"""Sources of candles: exchanges, CoinGecko, equities, files, Qlib folders, replay and labelled simulation."""
 
 from kronos.sources.base import CandleSource, Page, PageSource
 from kronos.sources.registry import STORE, is_local, open_source

@@ -1,12 +1,11 @@
-"""The local store: what was downloaded once is never asked for again.
+"""On-disk cache of downloaded candles, so that nothing is downloaded twice.
 
-- One Parquet file a source, symbol and interval: ``<store>/binance/BTC%2FUSDT/1h.parquet``; any reader of Parquet
-  can open it. Columns ``timestamps`` (UTC opening times), open, high, low, close, volume, amount (NaN where the source
-  doesn't tell).
-- The file's metadata say which spans of time are known, so that a hole in the market is told from one in the download,
-  and the digests of its rows and of all this, which every reading checks.
-- A file is replaced whole: a reader never sees half of one, a crash leaves the old one. Writers take turns by a lock
-  beside it, which the system frees when its holder dies; what a dead one was writing is then removed.
+- One Parquet file per source, symbol and interval: ``<folder>/binance/BTC%2FUSDT/1h.parquet``, readable by any Parquet
+  reader. Columns: ``timestamps`` (UTC opening times), open, high, low, close, volume, amount (NaN if unknown).
+- The file's metadata hold the time spans that have been downloaded, which tells a gap in the market from a gap in the
+  download, and digests of the rows and of the metadata, which every read verifies.
+- Files are replaced atomically. Writers take turns by a lock file next to the data, which the system releases when the
+  process that holds it dies; its unfinished temporary files are then removed.
 """
 
 from __future__ import annotations
@@ -25,19 +24,29 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from kronos.atomic import atomic_path, expand_user
+from kronos.atomic import atomic_path
 from kronos.candles import COLUMNS
 from kronos.errors import DataError, StorageError
+from kronos.formatting import expand_user, os_error_reason
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest
 
 Span = tuple[int, int]
 
+TIME = "timestamps"
+_FORMAT = 2
+_METADATA_KEY = b"kronos"
+_MAX_NAME = 120  # characters of a symbol's folder
+# Hidden names, dots and blanks at the end, and Windows' device names, whatever their extension.
+_RESERVED = re.compile(r"^\.|[. ]$|^[acnp](?=(?:ux|on|ul|rn)(?:\.|$))|^[cl](?=(?:om|pt)\d(?:\.|$))", re.IGNORECASE)
 
-def union(spans: Iterable[Span], new: Span) -> tuple[Span, ...]:
-    """The spans with one more; spans that touch become one, and empty ones vanish."""
+log = logging.getLogger("kronos.sources")
+
+
+def union(spans: Iterable[Span], added: Span) -> tuple[Span, ...]:
+    """Add a half-open span to others; adjacent spans are merged and empty ones dropped."""
     merged: list[Span] = []
-    for start, end in sorted([*spans, new]):
+    for start, end in sorted([*spans, added]):
         if start >= end:
             continue
         if merged and start <= merged[-1][1]:
@@ -48,18 +57,13 @@ def union(spans: Iterable[Span], new: Span) -> tuple[Span, ...]:
 
 
 def clip(spans: Iterable[Span], stop: int) -> tuple[Span, ...]:
-    """What lies before a time of sorted, disjoint spans."""
+    """The parts of sorted, disjoint spans that lie before a time."""
     return tuple((start, min(end, stop)) for start, end in spans if start < stop)
 
 
-def subtract(spans: Iterable[Span], wanted: Span) -> tuple[Span, ...]:
-    """The parts of a wanted span that no span covers.
-
-    Args:
-        spans: Sorted and disjoint, as `add` gives them.
-        wanted: Half-open.
-    """
-    cursor, stop = wanted
+def subtract(spans: Iterable[Span], requested: Span) -> tuple[Span, ...]:
+    """The parts of a requested half-open span that are not covered by sorted, disjoint spans."""
+    cursor, stop = requested
     gaps: list[Span] = []
     for start, end in spans:
         if start >= stop:
@@ -72,24 +76,14 @@ def subtract(spans: Iterable[Span], wanted: Span) -> tuple[Span, ...]:
     return tuple(gaps)
 
 
-TIME = "timestamps"
-_FORMAT = 2
-_KEY = b"kronos"
-_LONGEST = 120  # characters of a symbol's folder
-# What systems take amiss: hidden names, dots and blanks at the end, and Windows' devices, whatever their ending.
-_AMISS = re.compile(r"^\.|[. ]$|^[acnp](?=(?:ux|on|ul|rn)(?:\.|$))|^[cl](?=(?:om|pt)\d(?:\.|$))", re.IGNORECASE)
-
-log = logging.getLogger("kronos.sources")
-
-
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """What a stored series is called.
+    """Identity of a cached series.
 
     Attributes:
-        source: ``binance``.
-        symbol: The source's own name, ``BTC/USDT``.
-        interval: The candles' length.
+        source: Name of the source: ``binance``.
+        symbol: The source's own name of the instrument: ``BTC/USDT``.
+        interval: Length of the candles.
     """
 
     source: str
@@ -100,23 +94,23 @@ class SeriesKey:
         return f"{self.source} {self.symbol} {self.interval}"
 
 
-def no_rows() -> pd.DataFrame:
-    """A frame of candles without a row."""
+def empty_frame() -> pd.DataFrame:
+    """A frame of candles without rows."""
     index = pd.DatetimeIndex(np.empty(0, "datetime64[us]"), tz="UTC", name=TIME)
     return pd.DataFrame(np.empty((0, len(COLUMNS))), columns=list(COLUMNS), index=index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedSeries:
-    """A series as it lies in the store.
+    """Content of a cached file.
 
     Attributes:
-        frame: Float64 columns open … amount under strictly increasing UTC opening times in microseconds.
-        covered: Spans of opening times about which the source was asked.
-        begins: Microseconds; the source has nothing that opens before. None if that is not known.
+        frame: Float64 columns open … amount, indexed by strictly increasing UTC opening times in microseconds.
+        covered: Spans of opening times that have been downloaded, in microseconds.
+        begins: The source has no candle that opens before this time, in microseconds; None if unknown.
     """
 
-    frame: pd.DataFrame = field(default_factory=no_rows)
+    frame: pd.DataFrame = field(default_factory=empty_frame)
     covered: tuple[Span, ...] = ()
     begins: int | None = None
 
@@ -125,22 +119,22 @@ class CandleCache:
     """A folder of downloaded candles.
 
     Attributes:
-        folder: Where it lies; made when first written to.
+        folder: The folder, created by the first write.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = expand_user(folder)
 
     def path(self, key: SeriesKey) -> Path:
-        """Where a series lies, whether it exists or not."""
-        return self.folder / _safe(key.source) / _safe(key.symbol) / f"{key.interval}.parquet"
+        """Path of a series' file, whether it exists or not."""
+        return self.folder / _folder_name(key.source) / _folder_name(key.symbol) / f"{key.interval}.parquet"
 
     def read(self, key: SeriesKey) -> CachedSeries:
-        """Read a series and check it; an empty one if there is none.
+        """Read and verify a series; empty if there is none.
 
         Raises:
             DataError: If the file is damaged.
-            StorageError: If it cannot be read.
+            StorageError: If the file cannot be read.
         """
         path = self.path(key)
         try:
@@ -148,25 +142,26 @@ class CandleCache:
         except FileNotFoundError:
             return CachedSeries()
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            raise StorageError(f"Cannot read {path}: {reason}; check its rights and the disk.") from error
+            raise StorageError(
+                f"Cannot read {path}: {os_error_reason(error)}; check its permissions and the disk."
+            ) from error
 
-    def write(self, key: SeriesKey, stored: CachedSeries) -> Path:
-        """Replace a series whole; call it under `lock`.
+    def write(self, key: SeriesKey, series: CachedSeries) -> Path:
+        """Replace a series; call it while holding `lock`.
 
         Raises:
             StorageError: If the file system refuses.
         """
         path = self.path(key)
         with atomic_path(path) as temporary:
-            _write(temporary, key, stored)
+            _write(temporary, key, series)
         return path
 
     def set_aside(self, key: SeriesKey) -> Path:
-        """Rename a damaged series' file, so that it can be downloaded afresh and still be looked at.
+        """Rename the file of a damaged series, so that it can be inspected and downloaded again.
 
         Returns:
-            The new name.
+            The new path.
 
         Raises:
             StorageError: If the file system refuses.
@@ -176,13 +171,14 @@ class CandleCache:
         try:
             path.replace(aside)
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            raise StorageError(f"Cannot set the damaged {path} aside: {reason}; remove it.") from error
+            raise StorageError(
+                f"Cannot rename the damaged file {path}: {os_error_reason(error)}; remove it."
+            ) from error
         return aside
 
     @contextmanager
     def lock(self, key: SeriesKey) -> Iterator[None]:
-        """Hold a series for writing; wait, and log that, while another process has it.
+        """Lock a series for writing; wait, with a log message, while another process holds it.
 
         Raises:
             StorageError: If the folder cannot be written to.
@@ -199,74 +195,75 @@ class CandleCache:
                 log.warning("Another process is downloading %s; waiting for it.", key)
                 lock.acquire()
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
             raise StorageError(
-                f"Cannot keep candles in {self.folder}: {reason}; choose another store folder."
+                f"Cannot store candles in {self.folder}: {os_error_reason(error)}; choose another store folder."
             ) from error
         try:
-            for left in path.parent.glob(f".*.tmp-{key.interval}.parquet"):
+            for leftover in path.parent.glob(f".*.tmp-{key.interval}.parquet"):
                 with suppress(OSError):
-                    left.unlink()
+                    leftover.unlink()
             yield
         finally:
             lock.release()
 
     def series(self) -> list[SeriesKey]:
-        """Everything that is stored, by name."""
-        found = []
+        """All cached series, by name."""
+        keys = []
         for path in sorted(self.folder.glob("*/*/*.parquet")):
-            meta = _metadata(path)
+            meta = _read_metadata(path)
             if meta is None:
                 continue
             key = SeriesKey(meta["source"], meta["symbol"], Interval.parse(meta["interval"]))
             if path == self.path(key):
-                found.append(key)
-        return found
+                keys.append(key)
+        return keys
 
 
-def _safe(name: str) -> str:
-    """A name as a folder, without anything a file system may take amiss; different names stay different.
+def _folder_name(name: str) -> str:
+    """Escape a name for use as a folder on any file system; different names stay different.
 
-    Names of capitals and small letters are marked, since some file systems do not tell these apart.
+    Names with both capitals and small letters get a digest, since some file systems ignore case.
     """
-    text = _AMISS.sub(lambda one: f"%{ord(one[0]):02X}", quote(name, safe="-_+=@ "))
+    text = _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", quote(name, safe="-_+=@ "))
     if name not in (name.upper(), name.lower()):
         text += "~" + hashlib.sha256(name.encode()).hexdigest()[:6]
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_NAME:
         raise DataError(f"The name '{name[:40]}…' is too long to be stored; use a shorter one.")
     return text
 
 
-def _write(path: Path, key: SeriesKey, stored: CachedSeries) -> None:
+def _write(path: Path, key: SeriesKey, series: CachedSeries) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    times = pa.array(_index(stored.frame).asi8, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    columns = [pa.array(stored.frame[column].to_numpy(dtype=np.float64)) for column in COLUMNS]
+    times = pa.array(micros_index(series.frame).asi8, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    columns = [pa.array(series.frame[column].to_numpy(dtype=np.float64)) for column in COLUMNS]
     meta: dict[str, Any] = {
         "format": _FORMAT,
         "source": key.source,
         "symbol": key.symbol,
         "interval": str(key.interval),
-        "covered": stored.covered,
-        "begins": stored.begins,
-        "sha256": frame_digest(stored.frame),
+        "covered": series.covered,
+        "begins": series.begins,
+        "sha256": frame_digest(series.frame),
     }
     meta["seal"] = _seal(meta)
     table = pa.table([times, *columns], names=[TIME, *COLUMNS])
-    parquet.write_table(table.replace_schema_metadata({_KEY: json.dumps(meta).encode()}), path, compression="zstd")
+    schema = {_METADATA_KEY: json.dumps(meta).encode()}
+    parquet.write_table(table.replace_schema_metadata(schema), path, compression="zstd")
 
 
 def _seal(meta: dict[str, Any]) -> str:
-    """The digest of everything else that is said of a file."""
+    """Digest of all metadata but the seal itself."""
     rest = {name: value for name, value in meta.items() if name != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
+def micros_index(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """UTC index of a frame in microseconds."""
     index = frame.index
     assert isinstance(index, pd.DatetimeIndex)
-    return index.as_unit("us")
+    return index.tz_convert("UTC").as_unit("us")
 
 
 def _read(path: Path, key: SeriesKey) -> CachedSeries:
@@ -275,37 +272,37 @@ def _read(path: Path, key: SeriesKey) -> CachedSeries:
 
     if not path.is_file():
         raise FileNotFoundError(path)
-    mend = "remove it and download again"
+    hint = "remove it and download again"
     try:
         table = parquet.read_table(path, memory_map=False)
-        meta = json.loads((table.schema.metadata or {})[_KEY])
+        meta = json.loads((table.schema.metadata or {})[_METADATA_KEY])
         values = np.column_stack([table[column].to_numpy() for column in COLUMNS])
         index = pd.DatetimeIndex(table[TIME].to_numpy().astype("datetime64[us]"), tz="UTC", name=TIME)
         frame = pd.DataFrame(values, columns=list(COLUMNS), index=index)
         covered = tuple((int(start), int(end)) for start, end in meta["covered"])
         begins = None if meta["begins"] is None else int(meta["begins"])
-        named = (meta["source"], meta["symbol"], meta["interval"])
+        identity = (meta["source"], meta["symbol"], meta["interval"])
         sealed = meta["seal"] == _seal(meta)
         digest, format_ = meta["sha256"], meta["format"]
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, EOFError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault; what pyarrow cannot decode is an OSError without a number
-        raise DataError(f"The stored candles {path} are damaged and cannot be read; {mend}.") from error
-    if named != (key.source, key.symbol, str(key.interval)):
-        raise DataError(f"{path} holds {named[0]} {named[1]} {named[2]}, not {key}; {mend}.")
-    sorted_ = index.is_monotonic_increasing and index.is_unique
-    if not sealed or digest != frame_digest(frame) or not sorted_ or format_ != _FORMAT:
-        raise DataError(f"The stored candles {path} are damaged: their digest does not fit; {mend}.")
+            raise  # the file system failed; what pyarrow cannot decode is an OSError without a number
+        raise DataError(f"The cached candles {path} are damaged and cannot be read; {hint}.") from error
+    if identity != (key.source, key.symbol, str(key.interval)):
+        raise DataError(f"{path} holds {' '.join(map(str, identity))}, not {key}; {hint}.")
+    ordered = index.is_monotonic_increasing and index.is_unique
+    if not sealed or digest != frame_digest(frame) or not ordered or format_ != _FORMAT:
+        raise DataError(f"The cached candles {path} are damaged: their digest does not match; {hint}.")
     return CachedSeries(frame, covered, begins)
 
 
-def _metadata(path: Path) -> dict[str, Any] | None:
-    """A stored file's own account of itself; None if it isn't one."""
+def _read_metadata(path: Path) -> dict[str, Any] | None:
+    """Metadata of a cached file; None if it is not one."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        meta: dict[str, Any] = json.loads((parquet.read_schema(path).metadata or {})[_KEY])
+        meta: dict[str, Any] = json.loads((parquet.read_schema(path).metadata or {})[_METADATA_KEY])
         return meta if {"source", "symbol", "interval"} <= set(meta) else None
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None

@@ -1,13 +1,13 @@
 """Files as a source of candles: one file, or a folder of CSV, Feather and Parquet files.
 
-- A file's name says what it holds: ``BTC-USDT-SWAP_1h.csv``; a vendor in lower case may stand between
-  (``AAPL_lean_1d.parquet`` is asked for as ``AAPL``, or as ``AAPL_lean`` where several vendors tell of AAPL), and
-  ``simulated_`` before. ``BTCUSDT.csv`` says the symbol alone; its times tell the interval.
-- Or a column says it: ``symbol``, ``unique_id`` and the like, also of several instruments in one file. Such files are
-  looked into when no name fits.
-- Symbols are compared without case and separators. Only files that are there are ever opened: a symbol is no path.
-- Candles keep their own times: without a timezone they stay their own wall clock, which counts as UTC where it is
-  compared with a time asked for. Everything in a file counts as closed.
+- A file's name holds the symbol and the interval: ``BTC-USDT-SWAP_1h.csv``. A vendor in lower case may stand between
+  them (``AAPL_lean_1d.parquet`` is found as ``AAPL``, or as ``AAPL_lean`` if several vendors have AAPL), and
+  ``simulated_`` before them. Without an interval (``BTCUSDT.csv``) it is inferred from the times.
+- Alternatively a column names the instrument (``symbol``, ``unique_id`` …), also several instruments per file. Such
+  files are searched if no name matches.
+- Symbols are compared without case and separators. They are never used as paths: only listed files are opened.
+- Candles keep their own times. Times without a timezone count as UTC when they are compared with a requested range.
+  All candles of a file count as closed.
 """
 
 from __future__ import annotations
@@ -25,67 +25,82 @@ from typing import TypeVar
 
 import pandas as pd
 
-from kronos.atomic import expand_user
 from kronos.candles import Candles, read_candles, read_many
-from kronos.candles.candles import SIMULATED
+from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.candles.schema import find_layout
 from kronos.candles.timestamps import check_timezone
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import expand_user, os_error_reason, truncate
 from kronos.intervals import Interval
-from kronos.sources.base import closing_time, no_interval, plain, slice_request, unknown_symbol
+from kronos.sources.base import (
+    CandleRange,
+    LocalSource,
+    closing_time,
+    normalize_symbol,
+    slice_request,
+    unknown_symbol,
+    unsupported_interval,
+)
 
-_GLANCE = 1 << 16  # bytes of text among which the header is
+T = TypeVar("T")
+
+_HEADER_BYTES = 1 << 16  # bytes of text that contain the header
+_COMPRESSED = (".gz", ".zip")
+_EXTENSIONS = (".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
+_NAME = re.compile(r"(?P<symbol>.+?)[_\- ](?P<interval>\d+[a-z]+|hourly|daily|weekly|monthly)", re.IGNORECASE)
+_SIMULATED_LABEL = re.compile(rf"{SIMULATED_PREFIX}[_\- ]+", re.IGNORECASE)
+_WITH_VENDOR = re.compile(r"(?P<symbol>.*[A-Z0-9].*)_[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderInfo:
-    """What a file's header tells.
+    """Columns of a file, as far as they matter here.
 
     Attributes:
-        candles: Whether it can be a table of candles; false if it names columns, but not those of candles.
-        symbols: Whether a column names the instrument.
+        is_candles: Whether it may be a table of candles; false if it has column names, but not those of candles.
+        has_symbols: Whether a column names the instrument.
     """
 
-    candles: bool
-    symbols: bool
+    is_candles: bool
+    has_symbols: bool
 
 
 @lru_cache(maxsize=4096)
-def glance(path: Path, _changed: int, _size: int) -> HeaderInfo:
-    """Look at a file's header; what cannot be read may be candles, and reading it says why.
+def read_header(path: Path, _modified: int, _size: int) -> HeaderInfo:
+    """Read a file's header. A file that cannot be read may hold candles: reading it reports what is wrong.
 
     Args:
         path: The file.
-        _changed: When it was changed, which keeps the answer fresh, as does
+        _modified: Its modification time, part of the cache key, as is
         _size: its size.
     """
     try:
-        labels = _labels(path)
+        columns = _column_names(path)
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-        labels = None
-    if labels is None or not any(cell.isalpha() for label in labels for cell in label):
-        return HeaderInfo(candles=True, symbols=False)
+        columns = None
+    if columns is None or not any(character.isalpha() for column in columns for character in column):
+        return HeaderInfo(is_candles=True, has_symbols=False)
     try:
-        return HeaderInfo(candles=True, symbols=find_layout(list(labels), None, path.name).symbol is not None)
+        has_symbols = find_layout(list(columns), None, path.name).symbol is not None
+        return HeaderInfo(is_candles=True, has_symbols=has_symbols)
     except DataError:
-        return HeaderInfo(candles=False, symbols=False)
+        return HeaderInfo(is_candles=False, has_symbols=False)
 
 
-def _labels(path: Path) -> list[str] | None:
+def _column_names(path: Path) -> list[str] | None:
     with path.open("rb") as handle:
-        head = handle.read(_GLANCE)
+        head = handle.read(_HEADER_BYTES)
     if head.startswith((b"PAR1", b"ARROW1", b"FEA1")):
-        return _columns(path, parquet=head.startswith(b"PAR1"))
+        return _schema_names(path, parquet=head.startswith(b"PAR1"))
     if head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as stream:
-            head = stream.read(_GLANCE)
+            head = stream.read(_HEADER_BYTES)
     elif head.startswith(b"PK\x03\x04"):
         head = _first_member(path)
-    return _header(head)
+    return _first_line(head)
 
 
-def _columns(path: Path, parquet: bool) -> list[str] | None:
+def _schema_names(path: Path, parquet: bool) -> list[str] | None:
     import pyarrow as pa
     from pyarrow import feather
     from pyarrow import parquet as pq
@@ -104,13 +119,13 @@ def _first_member(path: Path) -> bytes:
         if name is None:
             return b""
         with archive.open(name) as stream:
-            return stream.read(_GLANCE)
+            return stream.read(_HEADER_BYTES)
 
 
-def _header(head: bytes) -> list[str]:
-    """The cells of the first line of text; an address above the header, as some downloads have, doesn't count."""
-    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = head[: len(head) // 2 * 2].decode("utf-16", "replace") if wide else _narrow(head)
+def _first_line(head: bytes) -> list[str]:
+    """Cells of the first line of text; a URL above the header, as some downloads have, is skipped."""
+    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = head[: len(head) // 2 * 2].decode("utf-16", "replace") if utf16 else _decode(head)
     lines = io.StringIO(text.lstrip("\r\n \ufeff")).read().splitlines()
     if lines and lines[0].startswith(("http://", "https://")):
         lines = lines[1:]
@@ -119,7 +134,7 @@ def _header(head: bytes) -> list[str]:
     return [cell.strip().strip('"') for cell in header.split(delimiter)]
 
 
-def _narrow(head: bytes) -> str:
+def _decode(head: bytes) -> str:
     lines = b"\n".join(head.lstrip(b"\r\n \xef\xbb\xbf").split(b"\n", 2)[:2])
     try:
         return lines.decode("utf-8")
@@ -127,25 +142,16 @@ def _narrow(head: bytes) -> str:
         return lines.decode("gb18030", "replace")
 
 
-T = TypeVar("T")
-
-_PACKED = (".gz", ".zip")
-_ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
-_NAMED = re.compile(r"(?P<symbol>.+?)[_\- ](?P<interval>\d+[a-z]+|hourly|daily|weekly|monthly)", re.IGNORECASE)
-_INVENTED = re.compile(rf"{SIMULATED}[_\- ]+", re.IGNORECASE)
-_VENDOR = re.compile(r"(?P<symbol>.*[A-Z0-9].*)_[a-z]+")
-
-
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What a file's name says.
+class FileName:
+    """A file and the parts of its name.
 
     Attributes:
         path: The file.
-        full: Its name without interval and ending: ``AAPL_lean``, ``simulated_BTC-USDT``.
+        full: Name without interval and extension: ``AAPL_lean``, ``simulated_BTC-USDT``.
         symbol: The instrument alone: ``AAPL``, ``BTC-USDT``.
-        interval: The candles' length; None if the name does not say.
-        simulated: Whether it says that the candles are invented.
+        interval: Length of the candles; None if it is not part of the name.
+        simulated: Whether the name labels the candles as simulated.
     """
 
     path: Path
@@ -155,33 +161,36 @@ class Named:
     simulated: bool
 
     @classmethod
-    def of(cls, path: Path) -> Named:
-        """Read a file's name."""
+    def parse(cls, path: Path) -> FileName:
+        """Split a file's name into its parts."""
         stem = path.name
-        for ending in (*_PACKED, *_ENDINGS, ".txt"):
-            stem = stem[: -len(ending)] if stem.lower().endswith(ending) and len(stem) > len(ending) else stem
+        for extension in (*_COMPRESSED, *_EXTENSIONS, ".txt"):
+            if stem.lower().endswith(extension) and len(stem) > len(extension):
+                stem = stem[: -len(extension)]
         interval, full = None, stem
-        if (match := _NAMED.fullmatch(stem)) and (interval := _interval(match["interval"])) is not None:
+        if (match := _NAME.fullmatch(stem)) and (interval := _parse_interval(match["interval"])) is not None:
             full = match["symbol"]
-        simulated = path.name.lower().startswith(SIMULATED)
-        symbol = _INVENTED.sub("", full, count=1) if simulated else full
-        vendor = _VENDOR.fullmatch(symbol)
-        return cls(path, full, vendor["symbol"] if vendor else symbol, interval, simulated)
+        simulated = path.name.lower().startswith(SIMULATED_PREFIX)
+        symbol = _SIMULATED_LABEL.sub("", full, count=1) if simulated else full
+        with_vendor = _WITH_VENDOR.fullmatch(symbol)
+        return cls(path, full, with_vendor["symbol"] if with_vendor else symbol, interval, simulated)
 
 
-class FileSource:
-    """A file or a folder of files as a `CandleSource`. A folder's names are read at every call, so that new files show.
+class FileSource(LocalSource):
+    """A file or a folder of files as a `CandleSource`. A folder is listed at every call, so that new files are found.
 
     Attributes:
         path: The file or folder.
     """
 
+    name = "files"
+
     def __init__(self, path: str | Path, *, timezone: str | None = None) -> None:
-        """Name a file or a folder.
+        """Use a file or a folder.
 
         Args:
-            path: One file of candles, or a folder with some in it; folders within are not looked into.
-            timezone: IANA name: naive stamps are its wall clock, others are converted to it; None keeps them.
+            path: A file of candles, or a folder of them, not searched recursively.
+            timezone: IANA name of the timezone of naive times; other times are converted to it. None keeps all times.
 
         Raises:
             DataError: If there is no such file or folder.
@@ -190,44 +199,39 @@ class FileSource:
         self.path = expand_user(path)
         self._timezone = None if timezone is None else check_timezone(timezone)
         if not self.path.exists():
-            raise DataError(f"There is no file or folder {self.path}; check the path.")
-
-    @property
-    def name(self) -> str:
-        """``files``."""
-        return "files"
+            raise DataError(f"There is no file or folder {self.path}: check the path.")
 
     @property
     def simulated(self) -> bool:
-        """Whether any file's name says that its candles are invented; the `Candles` say it one by one."""
-        return any(one.simulated for one in self._listing())
+        """Whether any file's name labels its candles as simulated."""
+        return any(file.simulated for file in self._files())
 
     def symbols(self) -> tuple[str, ...]:
-        """What can be asked for: symbols as names say them, with the vendor where that is needed, and those in columns.
+        """All symbols, from names (with the vendor if several have the same symbol) and from columns.
 
         Raises:
             DataError: If the folder holds no candle files.
         """
-        listing = [one for one in self._listing() if _glance(one).candles]
-        full: dict[str, set[str]] = {}
-        for one in listing:
-            full.setdefault(plain(one.symbol), set()).add(one.full)
-        found: list[str] = []
-        for one in listing:
-            by_name = one.symbol if len(full[plain(one.symbol)]) == 1 else one.full
-            found.extend(self._inside(one) or (by_name,))
-        return tuple(dict.fromkeys(found))
+        files = [file for file in self._files() if _header(file).is_candles]
+        full_names: dict[str, set[str]] = {}
+        for file in files:
+            full_names.setdefault(normalize_symbol(file.symbol), set()).add(file.full)
+        symbols: list[str] = []
+        for file in files:
+            by_name = file.symbol if len(full_names[normalize_symbol(file.symbol)]) == 1 else file.full
+            symbols.extend(self._column_symbols(file) or (by_name,))
+        return tuple(dict.fromkeys(symbols))
 
     def now(self) -> pd.Timestamp:
-        """When the newest candle of all files closes; UTC, or its wall clock taken for it.
+        """Closing time of the newest candle of all files; UTC, or its naive time taken as UTC.
 
         Raises:
             DataError: If no file can be read.
         """
         ends, problem = [], None
-        for one in self._listing():
+        for file in self._files():
             try:
-                ends.append(_closes(one.path, *_state(one.path), one.interval, self._timezone))
+                ends.append(_last_close(file.path, *_file_state(file.path), file.interval, self._timezone))
             except DataError as error:
                 problem = problem or error
         if not ends:
@@ -235,160 +239,148 @@ class FileSource:
         return max(ends)
 
     def intervals(self, symbol: str) -> tuple[Interval, ...]:
-        """The intervals there are of an instrument, ascending.
+        """Available intervals of an instrument, ascending.
 
         Raises:
-            ParameterError: If there is no such instrument, naming the nearest.
-            DataError: If the folder holds no candle files, or the one that tells the interval cannot be used.
+            ParameterError: If there is no such instrument; suggests the nearest.
+            DataError: If the folder holds no candle files, or the interval has to be inferred from an unusable file.
         """
-        found = {self._interval(one, symbol) for one in self._about(symbol)}
-        return tuple(sorted(found, key=lambda one: one.seconds))
+        found = {self._interval(file, symbol) for file in self._files_of(symbol)}
+        return tuple(sorted(found, key=lambda interval: interval.seconds))
 
-    def candles(
-        self,
-        symbol: str,
-        interval: Interval,
-        *,
-        start: pd.Timestamp | None = None,
-        end: pd.Timestamp | None = None,
-        records: int | None = None,
-    ) -> Candles:
-        """Candles as the file holds them, read by `read_candles`; see `CandleSource`.
+    def _select(self, symbol: str, interval: Interval, requested: CandleRange) -> Candles:
+        files = self._files_of(symbol)
+        matches = [file for file in files if self._interval(file, symbol) == interval.normalized()]
+        if not matches:
+            raise unsupported_interval(symbol, interval, self.intervals(symbol), self.path.name)
+        if len(matches) > 1:
+            raise _ambiguous(symbol, interval, matches)
+        return slice_request(self._read(matches[0], symbol), requested, self.path.name)
 
-        Raises:
-            ParameterError: If there is no such instrument or interval, or several files have it.
-            DataError: If the file cannot be used, or has no candles in that span.
-        """
-        about = self._about(symbol)
-        found = [one for one in about if self._interval(one, symbol) == interval.normalized()]
-        if not found:
-            raise no_interval(symbol, interval, self.intervals(symbol), self.path.name)
-        if len(found) > 1:
-            raise _several(symbol, interval, found)
-        return slice_request(self._read(found[0], symbol), start, end, records, self.path.name)
-
-    def _listing(self) -> list[Named]:
-        """The candle files there are, by name; a single file is taken whatever its ending."""
+    def _files(self) -> list[FileName]:
+        """The candle files of the folder, by name; a single file may have any extension."""
         if not self.path.is_dir():
-            return [Named.of(self.path)]
+            return [FileName.parse(self.path)]
         try:
-            paths = sorted(path for path in self.path.iterdir() if _is_candles(path))
+            paths = sorted(path for path in self.path.iterdir() if _has_candle_extension(path))
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            raise DataError(f"The folder {self.path} cannot be read ({reason}); check its permissions.") from None
+            raise DataError(
+                f"The folder {self.path} cannot be read ({os_error_reason(error)}): check its permissions."
+            ) from None
         if not paths:
-            raise DataError(f"{self.path} holds no CSV, Feather or Parquet files; name the folder that does.")
-        return [Named.of(path) for path in paths]
+            raise DataError(f"{self.path} holds no CSV, Feather or Parquet files: name the folder that does.")
+        return [FileName.parse(path) for path in paths]
 
-    def _about(self, symbol: str) -> list[Named]:
-        """The files that hold an instrument: by full name, else by the symbol in it, else by a column."""
-        listing = self._listing()
-        for named in ([(one.full, one) for one in listing], [(one.symbol, one) for one in listing]):
-            inside = [(one, self._inside(one)) for one in _alike(symbol, named)]
-            found = [one for one, symbols in inside if not symbols or _picked(symbols, symbol) is not None]
+    def _files_of(self, symbol: str) -> list[FileName]:
+        """The files of an instrument: by full name, else by the symbol in the name, else by a column."""
+        files = self._files()
+        for named in ([(file.full, file) for file in files], [(file.symbol, file) for file in files]):
+            matches = [(file, self._column_symbols(file)) for file in _match_symbol(symbol, named)]
+            found = [file for file, symbols in matches if not symbols or _choose(symbols, symbol) is not None]
             if found:
                 return found
-        found = _alike(symbol, [(inner, one) for one in listing for inner in self._inside(one)])
+        found = _match_symbol(symbol, [(inner, file) for file in files for inner in self._column_symbols(file)])
         if not found:
-            for one in listing:  # if one that may hold it cannot be read, that is what has to be said
-                if _glance(one).symbols:
-                    self._contents(one)
-            known = [*(one.symbol for one in listing if _glance(one).candles), *self.symbols()]
+            for file in files:  # raises if a file that may hold the instrument cannot be read
+                if _header(file).has_symbols:
+                    self._contents(file)
+            known = [*(file.symbol for file in files if _header(file).is_candles), *self.symbols()]
             raise unknown_symbol(symbol, known, self.path.name)
         return list(dict.fromkeys(found))
 
-    def _inside(self, one: Named) -> tuple[str, ...]:
-        """The instruments that a column of a file names; none if there is no such column, or they cannot be read."""
-        if not _glance(one).symbols:
+    def _column_symbols(self, file: FileName) -> tuple[str, ...]:
+        """The instruments that a column names; empty if there is no such column, or the file cannot be read."""
+        if not _header(file).has_symbols:
             return ()
         try:
-            return tuple(self._contents(one))
+            return tuple(self._contents(file))
         except DataError:
             return ()
 
-    def _read(self, one: Named, symbol: str) -> Candles:
-        contents = self._contents(one)
+    def _read(self, file: FileName, symbol: str) -> Candles:
+        contents = self._contents(file)
         if "" in contents:
-            return replace(contents[""], symbol=one.symbol)
-        picked = _picked(tuple(contents), symbol)
-        if picked is None:
+            return replace(contents[""], symbol=file.symbol)
+        chosen = _choose(tuple(contents), symbol)
+        if chosen is None:
             raise ParameterError(
-                f"'{truncate(symbol)}' can be several instruments of {one.path.name}; write it as it is there."
+                f"'{truncate(symbol)}' matches several instruments of {file.path.name}: write it as in the file."
             )
-        return contents[picked]
+        return contents[chosen]
 
-    def _contents(self, one: Named) -> dict[str, Candles]:
-        return _contents(one.path, *_state(one.path), one.interval, self._timezone)
+    def _contents(self, file: FileName) -> dict[str, Candles]:
+        return _read_contents(file.path, *_file_state(file.path), file.interval, self._timezone)
 
-    def _interval(self, one: Named, symbol: str) -> Interval:
-        return self._read(one, symbol).interval if one.interval is None else one.interval
-
-
-def _glance(one: Named) -> HeaderInfo:
-    return glance(one.path, *_state(one.path))
+    def _interval(self, file: FileName, symbol: str) -> Interval:
+        return self._read(file, symbol).interval if file.interval is None else file.interval
 
 
-def _picked(inside: tuple[str, ...], symbol: str) -> str | None:
-    """Which of the instruments in a file is meant; the only one there is, where the file's name was asked for."""
-    if len(inside) == 1:
-        return inside[0]
-    found = _alike(symbol, [(inner, inner) for inner in inside])
+def _header(file: FileName) -> HeaderInfo:
+    return read_header(file.path, *_file_state(file.path))
+
+
+def _choose(symbols: tuple[str, ...], symbol: str) -> str | None:
+    """The instrument of a file that a symbol matches; the only one if there is one, since the file's name matched."""
+    if len(symbols) == 1:
+        return symbols[0]
+    found = _match_symbol(symbol, [(inner, inner) for inner in symbols])
     return found[0] if len(found) == 1 else None
 
 
-def _interval(text: str) -> Interval | None:
+def _parse_interval(text: str) -> Interval | None:
     try:
         return Interval.parse(text).normalized()
     except ParameterError:
         return None
 
 
-def _is_candles(path: Path) -> bool:
+def _has_candle_extension(path: Path) -> bool:
     name = path.name.lower()
-    plain_name = next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)
-    return plain_name.endswith(_ENDINGS) and not name.startswith(".") and path.is_file()
+    unpacked = next((name.removesuffix(suffix) for suffix in _COMPRESSED if name.endswith(suffix)), name)
+    return unpacked.endswith(_EXTENSIONS) and not name.startswith(".") and path.is_file()
 
 
-def _alike(symbol: str, said: Iterable[tuple[str, T]]) -> list[T]:
-    """What is called by a symbol: in these very letters, or else without case and separators."""
-    alike = [(text, one) for text, one in said if plain(text) == plain(symbol)]
-    exact = [one for text, one in alike if text == symbol]
-    return exact or [one for _, one in alike]
+def _match_symbol(symbol: str, named: Iterable[tuple[str, T]]) -> list[T]:
+    """The items with this name, exactly as written or else without case and separators."""
+    alike = [(name, item) for name, item in named if normalize_symbol(name) == normalize_symbol(symbol)]
+    exact = [item for name, item in alike if name == symbol]
+    return exact or [item for _, item in alike]
 
 
-def _several(symbol: str, interval: Interval, found: list[Named]) -> ParameterError:
-    names = [one.path.name for one in found[:2]]
-    full = sorted({one.full for one in found})
-    mend = f"ask for {full[0]} or {full[1]}" if len(full) > 1 else "name one of the files instead"
-    return ParameterError(f"{truncate(symbol)} at {interval} is in {names[0]} and in {names[1]}; {mend}.")
+def _ambiguous(symbol: str, interval: Interval, files: list[FileName]) -> ParameterError:
+    first, second = (file.path.name for file in files[:2])
+    full = sorted({file.full for file in files})
+    hint = f"use {full[0]} or {full[1]}" if len(full) > 1 else "name one of the files instead"
+    return ParameterError(f"{truncate(symbol)} at {interval} is in {first} and in {second}: {hint}.")
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """When a file was last changed, and its size: what is kept in memory counts for this state only."""
+def _file_state(path: Path) -> tuple[int, int]:
+    """Modification time and size of a file, which decide whether cached content is current."""
     try:
         status = path.stat()
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise DataError(f"{path} cannot be read ({reason}); check its path and permissions.") from None
+        raise DataError(f"{path} cannot be read ({os_error_reason(error)}): check its path and permissions.") from None
     return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=8)
-def _contents(
-    path: Path, changed: int, size: int, interval: Interval | None, timezone: str | None
+def _read_contents(
+    path: Path, modified: int, size: int, interval: Interval | None, timezone: str | None
 ) -> dict[str, Candles]:
-    """A file's candles by what its symbol column says; by an empty name without one."""
+    """A file's candles by the value of its symbol column, or under an empty name without one."""
     try:
-        if glance(path, changed, size).symbols:
+        if read_header(path, modified, size).has_symbols:
             return read_many(path, interval=interval, timezone=timezone)
         return {"": read_candles(path, interval=interval, timezone=timezone)}
     except ParameterError as error:
-        # The timezone was checked before, so it is the interval in the file's name.
-        raise DataError(f"{path.name} is named {interval}, but its times say otherwise; rename it.") from error
+        # The timezone was checked before, so the interval in the file's name must be wrong.
+        raise DataError(
+            f"{path.name} has {interval} in its name, but its times have another interval: rename it."
+        ) from error
 
 
 @lru_cache(maxsize=4096)
-def _closes(path: Path, changed: int, size: int, interval: Interval | None, timezone: str | None) -> pd.Timestamp:
-    """When a file's newest candle closes."""
-    every = _contents(path, changed, size, interval, timezone).values()
-    return max(closing_time(candles.end, candles.interval) for candles in every)
+def _last_close(path: Path, modified: int, size: int, interval: Interval | None, timezone: str | None) -> pd.Timestamp:
+    """Closing time of a file's newest candle."""
+    contents = _read_contents(path, modified, size, interval, timezone).values()
+    return max(closing_time(candles.end, candles.interval) for candles in contents)

@@ -1,7 +1,7 @@
-"""Asking again where that may help: with growing waits, for as long as the patience lasts, and saying so in the log.
+"""HTTP for remote sources: retries with growing waits, descriptions of failures, validated URLs, the server's clock.
 
-A client turns whatever its library raises into a `AttemptError`: a reason, a mend, and whether asking again may help.
-`retrying` does the rest, and ends in a result or in a `SourceError` whose one sentence names all three.
+Clients convert exceptions of their libraries to `RequestFailedError`: a reason, a hint, and whether a retry may help.
+`call_with_retry` returns the result of the call, or raises a `SourceError` that names the reason and the hint.
 """
 
 from __future__ import annotations
@@ -24,72 +24,79 @@ from kronos.errors import ParameterError, SourceError
 
 T = TypeVar("T")
 
-LONGEST = 30.0  # seconds between two tries, unless the other side asks for more
-_NOTABLE = 5.0  # a wait that a person notices is a warning
+MAX_BACKOFF = 30.0  # seconds between two attempts, unless the server requests more
+_LONG_WAIT = 5.0  # seconds from which a wait is logged as a warning
 _TRANSIENT = {408, 418, 425, 429}
-_WORDS = {418: "too many requests, banned for a while", 451: "unavailable from this location"}
+_PHRASES = {418: "too many requests, banned for a while", 451: "unavailable from this location"}
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 log = logging.getLogger("kronos.sources")
 
 
 class RequestFailedError(Exception):
-    """Why one request failed.
+    """One request failed.
 
     Attributes:
-        reason: What the source did, to follow its name: ``answered 503 (service unavailable)``.
-        mend: What to do about it, an imperative clause.
-        again: Whether the same request may succeed later.
-        after: Seconds that the source asks to wait, if it does.
-        status: The HTTP status, if there was an answer.
+        reason: What happened, as the rest of a sentence that starts with the source's name: ``answered 503 (…)``.
+        hint: What to do about it, as an imperative clause.
+        retryable: Whether the same request may succeed later.
+        retry_after: Seconds to wait according to the server, if it named any.
+        status: The HTTP status, if there was a response.
     """
 
     def __init__(
-        self, reason: str, mend: str, *, again: bool = False, after: float | None = None, status: int | None = None
+        self,
+        reason: str,
+        hint: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.mend = mend
-        self.again = again
-        self.after = after
+        self.hint = hint
+        self.retryable = retryable
+        self.retry_after = retry_after
         self.status = status
 
 
 class UnreachableError(RequestFailedError):
-    """There was no answer at all."""
+    """There was no response at all."""
 
 
 def call_with_retry(
     call: Callable[[], T], *, name: str, attempts: int = 8, patience: float = 300.0, wait: float = 0.5
 ) -> T:
-    """The result of a call, which is made again while its faults are such that this may help.
+    """Call a function until it succeeds, for as long as its failures are retryable.
 
     Args:
-        call: Makes one request; raises `AttemptError` if it fails.
-        name: The source, as messages call it.
-        attempts: How often to call at most.
-        patience: Seconds after which to give up; no wait begins that would end later.
-        wait: Seconds before the second try; each next wait is twice as long, and up to a quarter more or less.
+        call: Makes one request; raises `RequestFailedError` if it fails.
+        name: Name of the source in messages.
+        attempts: Maximum number of calls.
+        patience: Seconds after which to give up; no wait starts that would end later.
+        wait: Seconds before the second call; each further wait is twice as long, ± 25 % at random.
 
     Raises:
-        SourceError: If the last try failed, or a fault was such that asking again does not help.
+        SourceError: If the last call failed, or one failed with an error that is not retryable.
     """
     import stamina
 
-    _once_is_enough()
-    began, tried = time.monotonic(), 0
+    _silence_stamina()
+    started, tried = time.monotonic(), 0
 
-    def again(error: Exception) -> bool | float:
-        if not isinstance(error, RequestFailedError) or not error.again or tried >= attempts:
+    def pause_before_retry(error: Exception) -> bool | float:
+        if not isinstance(error, RequestFailedError) or not error.retryable or tried >= attempts:
             return False
-        backoff = min(LONGEST, wait * 2.0 ** min(tried - 1, 30)) * random.uniform(0.75, 1.25)
-        pause: float = max(backoff, error.after or 0.0)
-        if time.monotonic() - began + pause > patience:
+        backoff = min(MAX_BACKOFF, wait * 2.0 ** min(tried - 1, 30)) * random.uniform(0.75, 1.25)
+        pause: float = max(backoff, error.retry_after or 0.0)
+        if time.monotonic() - started + pause > patience:
             return False
-        level = logging.WARNING if pause >= _NOTABLE else logging.INFO
-        log.log(level, "%s %s; asking again in %.1f s (try %d of %d).", name, error.reason, pause, tried + 1, attempts)
+        level = logging.WARNING if pause >= _LONG_WAIT else logging.INFO
+        log.log(level, "%s %s; retrying in %.1f s (attempt %d of %d).", name, error.reason, pause, tried + 1, attempts)
         return pause
 
-    @stamina.retry(on=again, attempts=attempts, timeout=None)
+    @stamina.retry(on=pause_before_retry, attempts=attempts, timeout=None)
     def attempt() -> T:
         nonlocal tried
         tried += 1
@@ -97,103 +104,106 @@ def call_with_retry(
 
     try:
         return attempt()
-    except RequestFailedError as fault:
-        raise SourceError(_sentence(fault, name, tried, time.monotonic() - began)) from fault
+    except RequestFailedError as failure:
+        raise SourceError(_failure_message(failure, name, tried, time.monotonic() - started)) from failure
 
 
-def _sentence(fault: RequestFailedError, name: str, tried: int, elapsed: float) -> str:
-    """As in: binance answered 503 (service unavailable), 8 times within 64 s; try again later."""
-    often = f", {tried} times within {max(1, math.ceil(elapsed))} s" if tried > 1 else ""
-    asks = f", and asks to wait {math.ceil(fault.after)} s" if fault.after and fault.after >= 1 else ""
-    return f"{name} {fault.reason}{often}{asks}; {fault.mend}."
+def _failure_message(failure: RequestFailedError, name: str, tried: int, elapsed: float) -> str:
+    """Example: binance answered 503 (service unavailable), 8 times within 64 s; try again later."""
+    times = f", {tried} times within {max(1, math.ceil(elapsed))} s" if tried > 1 else ""
+    delay = failure.retry_after
+    requested = f", and requests a wait of {math.ceil(delay)} s" if delay and delay >= 1 else ""
+    return f"{name} {failure.reason}{times}{requested}; {failure.hint}."
 
 
 @functools.cache
-def _once_is_enough() -> None:
-    """Keep stamina's own reports, which go to every program's output, from repeating what our log says."""
+def _silence_stamina() -> None:
+    """Keep stamina's retry hooks, which report to every program's output, from repeating our own log lines."""
     from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
     from stamina.typing import RetryHook
 
-    def but_ours(hook: RetryHook) -> RetryHook:
+    def except_here(hook: RetryHook) -> RetryHook:
         def report(details: RetryDetails) -> object:
             return None if details.name.startswith(__name__) else hook(details)
 
         return report  # type: ignore[return-value]
 
-    set_on_retry_hooks([but_ours(hook) for hook in get_on_retry_hooks()])
+    set_on_retry_hooks([except_here(hook) for hook in get_on_retry_hooks()])
 
 
-def refused(status: int, *, name: str, retry_after: str | None = None) -> RequestFailedError:
-    """The fault that an HTTP status of 400 or more is.
+def status_error(status: int, *, name: str, retry_after: str | None = None) -> RequestFailedError:
+    """Describe a response with an HTTP status of 400 or more.
 
     Args:
         status: The status.
-        name: The source, as its settings call it.
-        retry_after: The answer's ``Retry-After``, if it has one.
+        name: Name of the source in the settings.
+        retry_after: The ``Retry-After`` header, if there is one.
     """
-    words = _WORDS.get(status) or _phrase(status)
-    mend = "try again later"
+    retryable = status in _TRANSIENT or status >= 500
+    hint = "try again later"
     if status in (418, 429):
-        mend = "wait a little, and ask for less at once"
+        hint = "wait a little, and request less at once"
     elif status in (403, 451):
-        mend = f"reach it from elsewhere: set a proxy with {variable(name, 'proxy')}"
+        hint = f"set a proxy elsewhere with {setting_variable(name, 'proxy')}"
     elif status in (401, 407):
-        mend = f"check the keys and the proxy set for it (KRONOS_SOURCES__{name.upper()}__…)"
-    elif status < 500 and status not in _TRANSIENT:
-        mend = f"check what was asked for, and {variable(name, 'base_url')} if it is set"
-    again = status in _TRANSIENT or status >= 500
-    reason = f"answered {status} ({words})"
-    return RequestFailedError(reason, mend, again=again, after=seconds_asked(retry_after), status=status)
+        hint = f"check the keys and the proxy in KRONOS_SOURCES__{name.upper()}__…"
+    elif not retryable:
+        hint = f"check the request, and {setting_variable(name, 'base_url')} if it is set"
+    reason = f"answered {status} ({_phrase(status)})"
+    delay = parse_retry_after(retry_after)
+    return RequestFailedError(reason, hint, retryable=retryable, retry_after=delay, status=status)
 
 
 def _phrase(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase.lower()
+        return _PHRASES.get(status) or HTTPStatus(status).phrase.lower()
     except ValueError:
-        return "no success"
+        return "unknown status"
 
 
-def unreachable(why: str, *, name: str) -> UnreachableError:
-    """The fault that no answer is.
-
-    Args:
-        why: In a few words: ``connection refused``.
-        name: The source, as its settings call it.
-    """
-    mend = f"check the network, or set a proxy with {variable(name, 'proxy')}"
-    return UnreachableError(f"could not be reached ({why})", mend, again=True)
-
-
-def broken(why: str) -> RequestFailedError:
-    """The fault that an answer is which was lost or spoilt on the way.
+def connection_error(cause: str, *, name: str) -> UnreachableError:
+    """Describe a request without a response.
 
     Args:
-        why: What the source did, to follow its name: ``sent no JSON``.
+        cause: In a few words: ``connection refused``.
+        name: Name of the source in the settings.
     """
-    return RequestFailedError(why, "try again later, or see whether something between changes its answers", again=True)
+    hint = f"check the network, or set a proxy with {setting_variable(name, 'proxy')}"
+    return UnreachableError(f"could not be reached ({cause})", hint, retryable=True)
 
 
-def variable(name: str, field: str) -> str:
-    """The environment variable of a source's setting."""
+def invalid_response_error(reason: str) -> RequestFailedError:
+    """Describe a response that was cut off or altered on the way.
+
+    Args:
+        reason: What the source did, as the rest of a sentence that starts with its name: ``sent no JSON``.
+    """
+    return RequestFailedError(
+        reason, "try again later, or check whether a proxy or gateway alters its responses", retryable=True
+    )
+
+
+def setting_variable(name: str, field: str) -> str:
+    """Environment variable of a source's setting."""
     return f"KRONOS_SOURCES__{name.upper()}__{field.upper()}"
 
 
-def seconds_asked(retry_after: str | None) -> float | None:
-    """What ``Retry-After`` asks for: seconds, or a date; None if it says neither."""
-    if not retry_after:
+def parse_retry_after(header: str | None) -> float | None:
+    """Seconds of a ``Retry-After`` header, which holds seconds or a date; None if it holds neither."""
+    if not header:
         return None
     try:
-        seconds = float(retry_after)
+        seconds = float(header)
     except ValueError:
-        date = read_date(retry_after)
+        date = parse_date(header)
         if date is None:
             return None
         seconds = (date - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def read_date(header: str | None) -> datetime | None:
-    """The time of a header such as ``Date``, UTC; None if it says none."""
+def parse_date(header: str | None) -> datetime | None:
+    """UTC time of a header such as ``Date``; None if it holds no date."""
     try:
         date = parsedate_to_datetime(header or "")
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
@@ -201,44 +211,44 @@ def read_date(header: str | None) -> datetime | None:
         return None
 
 
-_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-
-
-def checked_base(url: str, name: str) -> str:
-    """A source's address without a slash at its end.
+def validate_base_url(url: str, name: str) -> str:
+    """Return a source's base URL without a trailing slash.
 
     Args:
-        url: What the settings say.
-        name: The source, as its settings call it.
+        url: The URL from the settings.
+        name: Name of the source in the settings.
 
     Raises:
-        ParameterError: If it is no HTTP address.
+        ParameterError: If it is not an HTTP URL.
     """
     parts = _split(url, ("http", "https"))
     if parts is None or parts.query or parts.fragment:
-        mend = "write it like https://host or http://host:8080"
-        raise ParameterError(f"{variable(name, 'base_url')} is no address; {mend}.")
+        raise ParameterError(
+            f"{setting_variable(name, 'base_url')} is not a URL: write it like https://host or http://host:8080."
+        )
     return url.rstrip("/")
 
 
-def checked_proxy(url: str, name: str) -> str:
-    """A proxy's address.
+def validate_proxy(url: str, name: str) -> str:
+    """Return a proxy's URL.
 
     Args:
-        url: What the settings say.
-        name: The source, as its settings call it.
+        url: The URL from the settings. It may hold a password, so that no message repeats it.
+        name: Name of the source in the settings.
 
     Raises:
-        ParameterError: If it is no proxy's address.
+        ParameterError: If it is not the URL of an HTTP or SOCKS proxy.
     """
-    if _split(url, _PROXIES) is None:
-        mend = "write it like http://host:8080 or socks5h://host:1080"
-        raise ParameterError(f"{variable(name, 'proxy')} is no proxy; {mend}.")
+    if _split(url, _PROXY_SCHEMES) is None:
+        raise ParameterError(
+            f"{setting_variable(name, 'proxy')} is not a proxy URL: write it like http://host:8080 or "
+            f"socks5h://host:1080."
+        )
     return url
 
 
 def _split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
-    """An address in its parts; None if it is none of these schemes, or has no host or no possible port."""
+    """Split a URL; None if it has another scheme, no host or an impossible port."""
     try:
         parts = urlsplit(url)
         return parts if parts.scheme in schemes and parts.hostname and parts.port != 0 else None
@@ -247,24 +257,24 @@ def _split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
 
 
 class ServerClock:
-    """The time by the latest answer's ``Date``, carried on by this machine's clock."""
+    """A server's clock: the ``Date`` of its latest response, advanced by this machine's clock."""
 
     def __init__(self) -> None:
         self._seen: tuple[pd.Timestamp, float] | None = None
 
     @property
-    def heard(self) -> bool:
-        """Whether an answer has told the time."""
+    def is_set(self) -> bool:
+        """Whether any response had a date."""
         return self._seen is not None
 
-    def note(self, date: str | None) -> None:
-        """Take an answer's ``Date``; what is no date changes nothing."""
-        at = read_date(date)
+    def update(self, date: str | None) -> None:
+        """Set the clock by a response's ``Date`` header; an invalid date changes nothing."""
+        at = parse_date(date)
         if at is not None:
             self._seen = pd.Timestamp(at), time.monotonic()
 
     def now(self) -> pd.Timestamp:
-        """The time by the latest answer, else by this machine; UTC."""
+        """UTC time by the latest response, else by this machine."""
         if self._seen is None:
             return pd.Timestamp.now(tz="UTC")
         at, tick = self._seen

@@ -1,10 +1,10 @@
-"""A recording served as if it were live: its own clock, and only candles that have closed by it.
+"""Recorded candles served as if they were live: by a clock of their own, and only once they have closed.
 
-- The clock starts where it is told, and stands still, runs at a multiple of the wall clock's speed, or is stepped by
+- The clock starts at a given time and stands still, runs at a multiple of the wall clock's speed, or is advanced by
   hand. It never goes back.
-- A candle is closed once its interval has passed since its stamp: stamps are taken to be opening times. Candles that a
-  recording stamps at their close show one interval late, never early.
-- What a recording says about itself, its findings and whether it tells volume, is said of the whole.
+- A candle is closed once its interval has passed since its timestamp, which is taken as its opening time. Candles that
+  a recording labels by their closing time appear one interval late, never early.
+- Findings, `has_volume` and `has_amount` are those of the whole recording.
 """
 
 from __future__ import annotations
@@ -21,89 +21,79 @@ from kronos.candles import Candles, Finding
 from kronos.errors import DataError, ParameterError
 from kronos.intervals import Interval
 from kronos.sources.base import (
+    CandleRange,
     CandleSource,
-    check_span,
+    LocalSource,
     closing_time,
-    no_interval,
-    plain,
+    normalize_symbol,
     slice_request,
+    to_utc,
     unknown_symbol,
-    utc,
+    unsupported_interval,
 )
 
 _TICK = pd.Timedelta(microseconds=1)
-_SUMMER = pd.Timedelta(hours=2)  # by how much a change of the clocks can shorten a day, with some to spare
-_NAP = 60.0  # seconds of sleep after which the clock is looked at again
+_DST_MARGIN = pd.Timedelta(hours=2)  # more than a change to daylight saving time shortens a day
+_MAX_SLEEP = 60.0  # seconds after which a sleeping clock is read again
+_NAME = "The recording"
 
 
-class Recording:
-    """Candles held in memory as a `CandleSource`; its clock stands where the last of them closes."""
+class Recording(LocalSource):
+    """Candles in memory as a `CandleSource`; its clock shows the closing time of the last one."""
+
+    name = "recording"
 
     def __init__(self, series: Mapping[tuple[str, str | Interval], Candles]) -> None:
-        """Hold candles by symbol and interval.
+        """Store candles by symbol and interval.
 
         Raises:
-            DataError: If there are none.
-            ParameterError: If a key's interval is none.
+            DataError: If there are no candles.
+            ParameterError: If an interval is invalid.
         """
-        self._series = {(plain(s), Interval.parse(i).normalized()): candles for (s, i), candles in series.items()}
+        self._series = {
+            (normalize_symbol(symbol), Interval.parse(interval).normalized()): candles
+            for (symbol, interval), candles in series.items()
+        }
         self._symbols = tuple(dict.fromkeys(symbol for symbol, _ in series))
         if not any(len(candles) for candles in self._series.values()):
-            raise DataError("The recording holds no candles; give at least one series.")
-
-    @property
-    def name(self) -> str:
-        """``recording``."""
-        return "recording"
+            raise DataError("The recording holds no candles: give at least one series.")
 
     @property
     def simulated(self) -> bool:
-        """Whether any series is invented."""
+        """Whether any series is simulated."""
         return any(candles.simulated for candles in self._series.values())
 
     def now(self) -> pd.Timestamp:
-        """When the last of all candles closes; UTC."""
+        """UTC closing time of the last candle of all series."""
         return max(closing_time(c.end, interval) for (_, interval), c in self._series.items() if len(c))
 
     def intervals(self, symbol: str) -> tuple[Interval, ...]:
-        """See `CandleSource`.
+        """Available intervals of an instrument, ascending.
 
         Raises:
-            ParameterError: If there is no such instrument, naming the nearest.
+            ParameterError: If there is no such instrument; suggests the nearest.
         """
-        found = [interval for name, interval in self._series if name == plain(symbol)]
+        found = [interval for name, interval in self._series if name == normalize_symbol(symbol)]
         if not found:
-            raise unknown_symbol(symbol, self._symbols, "The recording")
-        return tuple(sorted(found, key=lambda one: one.seconds))
+            raise unknown_symbol(symbol, self._symbols, _NAME)
+        return tuple(sorted(found, key=lambda interval: interval.seconds))
 
-    def candles(
-        self,
-        symbol: str,
-        interval: Interval,
-        *,
-        start: pd.Timestamp | None = None,
-        end: pd.Timestamp | None = None,
-        records: int | None = None,
-    ) -> Candles:
-        """See `CandleSource`.
-
-        Raises:
-            ParameterError: If there is no such instrument or interval.
-            DataError: If there are no candles in that span.
-        """
-        served = self.intervals(symbol)
-        if interval.normalized() not in served:
-            raise no_interval(symbol, interval, served, "The recording")
-        return slice_request(self._series[plain(symbol), interval.normalized()], start, end, records, "The recording")
+    def _select(self, symbol: str, interval: Interval, requested: CandleRange) -> Candles:
+        available = self.intervals(symbol)
+        if interval.normalized() not in available:
+            raise unsupported_interval(symbol, interval, available, _NAME)
+        return slice_request(self._series[normalize_symbol(symbol), interval.normalized()], requested, _NAME)
 
 
-class Replay:
+class Replay(LocalSource):
     """A `CandleSource` that shows a recording as it became known.
 
     Attributes:
         recorded: The whole recording.
-        speed: Seconds that pass on its clock in one on the wall; 0 stands still.
+        speed: Seconds of replayed time per second of real time; 0 stands still.
     """
+
+    name = "replay"
 
     def __init__(
         self,
@@ -113,140 +103,121 @@ class Replay:
         speed: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start to replay.
+        """Start a replay.
 
         Args:
-            recorded: Any source, such as `Files`, or candles by symbol and interval.
-            at: The time to start at; a naive one is UTC. None for the recording's end.
-            speed: How much faster than the wall clock its own runs; 0 stands still.
-            clock: Seconds on the wall.
+            recorded: Any source, such as `FileSource`, or candles by symbol and interval.
+            at: Start time; a naive one is UTC. None for the end of the recording.
+            speed: Speed relative to the wall clock; 0 stands still.
+            clock: Wall clock, in seconds.
 
         Raises:
-            ParameterError: If the speed is negative or not finite, or the time is missing.
+            ParameterError: If the speed is negative or not finite, or the start time is missing.
             DataError: If the recording is empty.
         """
         if not (math.isfinite(speed) and speed >= 0):
-            raise ParameterError(f"The speed of a replay must be a finite number from 0, not {speed}.")
+            raise ParameterError(f"Invalid speed of a replay {speed}: choose a finite number, at least 0.")
         if at is not None and pd.isna(at):
-            raise ParameterError("The time at which a replay starts is missing; leave it out for the recording's end.")
+            raise ParameterError(f"Invalid start of a replay {at}: choose a time, or None for the recording's end.")
         self.recorded: CandleSource = Recording(recorded) if isinstance(recorded, Mapping) else recorded
         self.speed = float(speed)
         self._clock = clock
         self._started = clock()
-        self._at = utc(self.recorded.now() if at is None else at)
+        self._at = to_utc(self.recorded.now() if at is None else at)
 
     def __repr__(self) -> str:
         return f"<Replay of {self.recorded!r} at {self.now():%Y-%m-%d %H:%M:%S} UTC, speed {self.speed:g}>"
 
     @property
-    def name(self) -> str:
-        """``replay``."""
-        return "replay"
-
-    @property
     def simulated(self) -> bool:
-        """As the recording is."""
+        """Whether the recording is simulated."""
         return self.recorded.simulated
 
     def now(self) -> pd.Timestamp:
-        """The time that is replayed; UTC."""
+        """The replayed time, UTC."""
         passed = self.speed * (self._clock() - self._started) if self.speed else 0.0
         return self._at + pd.Timedelta(seconds=passed)
 
     def advance(self, delta: pd.Timedelta) -> pd.Timestamp:
-        """Step the clock forward, besides what it runs by itself.
+        """Advance the clock, in addition to its own speed.
 
         Returns:
-            The time that it shows then; UTC.
+            The new time, UTC.
 
         Raises:
-            ParameterError: If it would go back.
+            ParameterError: If the clock would go back.
         """
         if not delta >= pd.Timedelta(0):
-            raise ParameterError(f"A replay's clock only goes forward, so it cannot be advanced by {delta}.")
+            raise ParameterError(f"Invalid step of a replay's clock {delta}: it only goes forward.")
         self._at += delta
         return self.now()
 
     def sleep_until(self, moment: pd.Timestamp, stop: threading.Event | None = None) -> bool:
-        """Wait until its clock shows a time; a clock that stands still is stepped there at once.
+        """Wait until the clock shows a time; a clock that stands still is advanced to it at once.
 
         Args:
-            moment: The time to wait for; a naive one is UTC.
-            stop: Ends the waiting when it is set.
+            moment: The time; a naive one is UTC.
+            stop: Event that ends the wait.
 
         Returns:
-            Whether the time has come; false if it was stopped.
+            Whether the time was reached; false if the wait was stopped.
         """
         stop = threading.Event() if stop is None else stop
-        while (left := (utc(moment) - self.now()).total_seconds()) > 0:
+        while (left := (to_utc(moment) - self.now()).total_seconds()) > 0:
             if stop.is_set():
                 return False
             if self.speed:
-                stop.wait(min(left / self.speed, _NAP))
+                stop.wait(min(left / self.speed, _MAX_SLEEP))
             else:
-                self.advance(utc(moment) - self.now())
+                self.advance(to_utc(moment) - self.now())
         return True
 
     def intervals(self, symbol: str) -> tuple[Interval, ...] | None:
-        """As the recording's; see `CandleSource`."""
+        """Intervals of the recording; see `CandleSource.intervals`."""
         return self.recorded.intervals(symbol)
 
-    def candles(
-        self,
-        symbol: str,
-        interval: Interval,
-        *,
-        start: pd.Timestamp | None = None,
-        end: pd.Timestamp | None = None,
-        records: int | None = None,
-    ) -> Candles:
-        """Candles that have closed by its clock, oldest first, stamped as recorded; see `CandleSource`.
-
-        Raises:
-            ParameterError: If the recording does not have the instrument or the interval.
-            SourceError: If the recording cannot be reached.
-            DataError: If none of that span has closed yet, or there is none.
-        """
-        check_span(start, end, records)
+    def _select(self, symbol: str, interval: Interval, requested: CandleRange) -> Candles:
+        requested.validate()
+        start, end, records = requested.start, requested.end, requested.records
         now = self.now()
-        stop = _may_be_closed(now, interval)
-        stop = stop if end is None else min(stop, utc(end))
-        if start is not None and utc(start) >= stop:
+        stop = _open_from(now, interval)
+        stop = stop if end is None else min(stop, to_utc(end))
+        if start is not None and to_utc(start) >= stop:
             raise DataError(f"No {interval} candle of {symbol} from {start} on has closed by {now:%Y-%m-%d %H:%M:%S}.")
-        # A few to spare: the latest may turn out not to be closed.
-        found = self.recorded.candles(
+        # Two more than requested, since the latest may not be closed.
+        candles = self.recorded.candles(
             symbol, interval, start=start, end=stop, records=None if records is None else records + 2
         )
-        return _closed(found, now, records)
+        return _closed(candles, now, records)
 
 
-def _may_be_closed(now: pd.Timestamp, interval: Interval) -> pd.Timestamp:
-    """A time from which on no candle that opens can be closed; at most one opens before it that isn't either."""
+def _open_from(now: pd.Timestamp, interval: Interval) -> pd.Timestamp:
+    """A time from which on no candle can be closed; at most one open candle starts before it."""
     if interval.unit == "mo":
-        return now - pd.Timedelta(days=28 * interval.count) + _SUMMER
-    return now - interval.delta + (_TICK if interval.intraday else _SUMMER)
+        return now - pd.Timedelta(days=28 * interval.count) + _DST_MARGIN
+    return now - interval.delta + (_TICK if interval.intraday else _DST_MARGIN)
 
 
-def _closed(found: Candles, now: pd.Timestamp, records: int | None) -> Candles:
-    """The closed ones of the candles found, the latest ``records`` of them, and what has to be said about them."""
-    ends = pd.DatetimeIndex(found.index + found.interval.offset)
+def _closed(candles: Candles, now: pd.Timestamp, records: int | None) -> Candles:
+    """The latest ``records`` closed candles, with a finding if there are fewer."""
+    ends = pd.DatetimeIndex(candles.index + candles.interval.offset)
     ends = ends.tz_localize("UTC") if ends.tz is None else ends.tz_convert("UTC")
     last = int((ends <= now).sum())
     if not last:
         raise DataError(
-            f"No {found.interval} candle of {found.symbol} has closed by {now:%Y-%m-%d %H:%M:%S} in that time."
+            f"No {candles.interval} candle of {candles.symbol} has closed by {now:%Y-%m-%d %H:%M:%S} in that range."
         )
-    findings = found.findings
+    findings = candles.findings
     first = 0
     if records is not None:
         first = max(0, last - records)
         findings = tuple(finding for finding in findings if finding.code != "short-history")
         if last < records:
             message = (
-                f"The replay has {last:,} of the {records:,} {found.interval} candles of {found.symbol} asked for, "
+                f"The replay has {last:,} of the {records:,} requested {candles.interval} candles of {candles.symbol}, "
                 f"as of {now:%Y-%m-%d %H:%M}."
             )
             findings = (Finding("short-history", "warning", message, (), records - last), *findings)
     return replace(
-        found, frame=found.frame.iloc[first:last].copy(), findings=findings, source=f"replay of {found.source}"
+        candles, frame=candles.frame.iloc[first:last].copy(), findings=findings, source=f"replay of {candles.source}"
     )

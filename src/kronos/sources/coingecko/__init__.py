@@ -1,4 +1,4 @@
-"""CoinGecko: OHLC candles, market charts and quotes, with its granularity said honestly."""
+"""CoinGecko: OHLC candles, market charts and quotes."""
 
 from kronos.sources.coingecko.source import CoinGecko, MarketChart, Quote
 

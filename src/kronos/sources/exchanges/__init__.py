@@ -1,4 +1,4 @@
-"""Exchanges through ccxt: any that it knows, with what they leave out mended."""
+"""Exchanges through ccxt, with the amounts and the checks that ccxt lacks."""
 
 from kronos.sources.exchanges.source import CcxtSource
 

@@ -1,9 +1,9 @@
-"""One exchange of ccxt, set up as the settings say, and asked with retries.
+"""Access to one ccxt exchange, configured by the settings, with retries.
 
-- Keys are used where there are any, and never needed; hosts, proxy and timeout are the settings'.
-- What is no JSON, or holds nothing, is a fault: ccxt would take a cut answer, or a gateway's page, for an empty list of
-  candles.
-- Each candle keeps the amount (quote volume) where the exchange is known to tell it, which ccxt leaves out.
+- API keys are used if they are set, and never needed. Hosts, proxy and timeout come from the settings.
+- A response that is not JSON, or an empty object, is an error: ccxt would take a cut response or a gateway's page for
+  an empty list of candles.
+- Candles keep the amount (quote volume), which ccxt drops, of exchanges that are known to report it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from kronos.sources.http import (
     RequestFailedError,
     ServerClock,
     UnreachableError,
-    broken,
     call_with_retry,
-    checked_base,
-    checked_proxy,
-    refused,
-    unreachable,
-    variable,
+    connection_error,
+    invalid_response_error,
+    setting_variable,
+    status_error,
+    validate_base_url,
+    validate_proxy,
 )
 
 if TYPE_CHECKING:
@@ -39,44 +39,53 @@ if TYPE_CHECKING:
 
     from kronos.settings import SourceSettings
 
-Kind = Literal["spot", "linear", "inverse"]
+T = TypeVar("T")
+MarketKind = Literal["spot", "linear", "inverse"]
 Column = int | str
 
-_ANY: tuple[Kind, ...] = ("spot", "linear", "inverse")
-_DIRECT: tuple[Kind, ...] = ("spot", "linear")
+OLDEST, NEWEST = 10**11, 10**13  # 1973 and 2286 in milliseconds: times outside are invalid, or in another unit
+_ALL: tuple[MarketKind, ...] = ("spot", "linear", "inverse")
+_NOT_INVERSE: tuple[MarketKind, ...] = ("spot", "linear")
+_HOST = re.compile(r"^https?://[^/]+")
+_MESSAGE = re.compile(r'"(?:msg|message|retMsg|err-msg|error_message|error|label)"\s*:\s*"([^"]+)"')
+_CHECK_REQUEST = "check the symbol, the interval and the requested range"
+# What ccxt raises for a response in an unexpected shape.
+_PARSE_ERRORS = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+log = logging.getLogger("kronos.sources")
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeQuirks:
-    """How an exchange differs.
+    """How an exchange differs from others.
 
     Attributes:
-        amount: Where the quote volume stands in a raw candle: a position in a list, or a name in a mapping.
-        amount_of: The kinds of markets of which that is so; the same place may hold another thing for others.
-        onward: The kinds of which it sends the first rows from a time on, however late they are. Else a request
-            is about a window, and an empty answer says nothing about what comes after it.
-        recent: How many intervals back its endpoint for recent candles reaches, where older ones have their own.
-        only_spot: Timeframes that contracts don't have.
-        spare: Hosts that serve the same, by the host that they stand in for.
+        amount: Place of the quote volume in a raw candle: an index of a list, or a key of a mapping.
+        amount_of: The kinds of markets for which that is so; for others the same place may hold something else.
+        onward: The kinds for which a page holds the first rows from a time on, however late they are. For others a
+            request covers a window, and an empty page does not mean that nothing comes after it.
+        recent: Range, in intervals before now, of the endpoint for recent candles, if older ones have their own.
+        only_spot: Timeframes that contracts do not have.
+        spare: Alternative hosts, by the host that they replace.
     """
 
     amount: Column | None = None
-    amount_of: tuple[Kind, ...] = _DIRECT
-    onward: tuple[Kind, ...] = ()
+    amount_of: tuple[MarketKind, ...] = _NOT_INVERSE
+    onward: tuple[MarketKind, ...] = ()
     recent: int | None = None
     only_spot: tuple[str, ...] = ()
     spare: dict[str, str] = field(default_factory=dict)
 
 
 # COIN-M candles hold contracts and coins, but no quote volume.
-_BINANCE = ExchangeQuirks(amount=7, onward=_DIRECT, only_spot=("1s",))
-# `volCcyQuote` counts dollars for coin-margined swaps too. The recent endpoint reaches back 1,440 bars.
-_OKX = ExchangeQuirks(amount=7, amount_of=_ANY, recent=1_400)
+_BINANCE = ExchangeQuirks(amount=7, onward=_NOT_INVERSE, only_spot=("1s",))
+# `volCcyQuote` is in dollars for coin-margined swaps too. The endpoint for recent candles reaches back 1,440 bars.
+_OKX = ExchangeQuirks(amount=7, amount_of=_ALL, recent=1_400)
 _HITBTC = ExchangeQuirks(amount="volume_quote", amount_of=("spot",))
 _HTX = ExchangeQuirks(amount="vol", amount_of=("spot",))
 
-# Positions as in the samples of raw candles in ccxt's source, whose prices and volumes confirm them.
-DIALECTS: dict[str, ExchangeQuirks] = {
+# Places as in the samples of raw candles in ccxt's source, confirmed by their prices and volumes.
+QUIRKS: dict[str, ExchangeQuirks] = {
     "aster": ExchangeQuirks(amount=7, amount_of=("spot",)),
     "bequant": _HITBTC,
     "binance": replace(_BINANCE, spare={"api.binance.com": "data-api.binance.vision"}),
@@ -100,278 +109,263 @@ DIALECTS: dict[str, ExchangeQuirks] = {
 }
 
 
-_SAYS = re.compile(r'"(?:msg|message|retMsg|err-msg|error_message|error|label)"\s*:\s*"([^"]+)"')
-_CHECK = "check the symbol, the interval and the times asked for"
-
-
-class NonsenseError(ValueError):
-    """Rows that cannot be candles; the message follows the word ``answered``."""
+class InvalidRowsError(ValueError):
+    """Rows that cannot be candles; the message follows the word ``sent``."""
 
 
 def classify_error(error: Exception, name: str, timeout: float) -> RequestFailedError:
-    """The fault that an exception of ccxt, or one from reading what it gave, stands for.
+    """Convert an exception of ccxt, or of parsing its result, to a `RequestFailedError`.
 
     Args:
-        error: What was raised.
-        name: The exchange, as its settings call it.
-        timeout: Seconds that one answer may take.
+        error: The exception.
+        name: Name of the exchange in the settings.
+        timeout: Seconds until a request times out.
     """
     import ccxt
 
-    if isinstance(error, NonsenseError):
-        return RequestFailedError(
-            f"answered {error}", "it cannot be used as it is: update ccxt, or take another source"
-        )
+    update = "update ccxt, or use another source"
+    if isinstance(error, InvalidRowsError):
+        return RequestFailedError(f"sent {error}", update)
     if not isinstance(error, ccxt.BaseError):
-        return RequestFailedError("answered what cannot be read", "update ccxt, or take another source")
-    status, retry_after = _answered(error)
+        return RequestFailedError("sent a response that cannot be read", update)
+    status, retry_after = _http_status(error)
     if status is not None and status not in (400, 409, 422):
-        return refused(status, name=name, retry_after=retry_after)
+        return status_error(status, name=name, retry_after=retry_after)
     if status is not None:
-        return RequestFailedError(f"refuses the request ({_words(error)})", _CHECK, status=status)
+        return RequestFailedError(f"rejected the request ({_description(error)})", _CHECK_REQUEST, status=status)
     if isinstance(error, ccxt.RequestTimeout):
-        return unreachable(f"no answer within {timeout:g} s", name=name)
+        return connection_error(f"no response within {timeout:g} s", name=name)
     if isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)):
-        return refused(429, name=name)
+        return status_error(429, name=name)
     if isinstance(error, ccxt.ExchangeNotAvailable):
-        return RequestFailedError(f"is not available ({_words(error)})", "try again later", again=True)
+        return RequestFailedError(f"is not available ({_description(error)})", "try again later", retryable=True)
     if isinstance(error, ccxt.NetworkError):
-        return _lost(error, name)
+        return _classify_network_error(error, name)
     if isinstance(error, ccxt.OperationFailed):
-        return broken("sent no usable JSON")
+        return invalid_response_error("sent no usable JSON")
     if isinstance(error, ccxt.AuthenticationError):
-        mend = f"set or mend {name.upper()}_API_KEY, and its secret beside it"
-        return RequestFailedError(f"wants keys, or other ones ({_words(error)})", mend)
-    return RequestFailedError(f"refuses the request ({_words(error)})", _CHECK)
+        hint = f"set or correct {name.upper()}_API_KEY and {name.upper()}_API_SECRET"
+        return RequestFailedError(f"requires valid API keys ({_description(error)})", hint)
+    return RequestFailedError(f"rejected the request ({_description(error)})", _CHECK_REQUEST)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what led to it, the latest first."""
+    """An exception and its causes, the latest first."""
     seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-            yield one
+    queue: list[object] = [error]
+    while queue:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and item not in seen:
+            seen.append(item)
+            queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+            yield item
 
 
-def _answered(error: Exception) -> tuple[int | None, str | None]:
-    """The status of the HTTP answer that was an error, and its ``Retry-After``."""
-    for one in _causes(error):
-        response = getattr(one, "response", None)
+def _http_status(error: Exception) -> tuple[int | None, str | None]:
+    """Status and ``Retry-After`` of the HTTP error response that caused an exception, if any."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
         if response is not None and response.status_code >= 400:
             return int(response.status_code), response.headers.get("Retry-After")
     return None, None
 
 
-def _words(error: Exception) -> str:
-    """What the exchange said, or else ccxt's name of it: ``Invalid symbol``, ``bad request``."""
-    said = _SAYS.search(str(error))
-    if said:
-        return truncate(said[1], 100).rstrip(".")
+def _description(error: Exception) -> str:
+    """The exchange's own message, or else ccxt's name of the error: ``Invalid symbol``, ``bad request``."""
+    message = _MESSAGE.search(str(error))
+    if message:
+        return truncate(message[1], 100).rstrip(".")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 
-def _lost(error: Exception, name: str) -> RequestFailedError:
-    """What became of a connection."""
+def _classify_network_error(error: Exception, name: str) -> RequestFailedError:
     causes = list(_causes(error))
-    kinds = {type(one).__name__ for one in causes}
+    kinds = {type(cause).__name__ for cause in causes}
     if "SSLCertVerificationError" in kinds:
-        mend = "if a proxy changes certificates, name its own with REQUESTS_CA_BUNDLE"
-        return RequestFailedError("could not be reached safely (its certificate cannot be verified)", mend)
+        hint = "if a proxy replaces certificates, set REQUESTS_CA_BUNDLE to its own"
+        return RequestFailedError("could not be reached securely (its certificate cannot be verified)", hint)
     if "ProxyError" in kinds:
-        mend = f"check {variable(name, 'proxy')} and the variables HTTPS_PROXY and HTTP_PROXY"
-        return UnreachableError(f"could not be reached through the proxy ({_why(causes)})", mend, again=True)
+        hint = f"check {setting_variable(name, 'proxy')} and the variables HTTPS_PROXY and HTTP_PROXY"
+        return UnreachableError(f"could not be reached through the proxy ({_reason(causes)})", hint, retryable=True)
     if "IncompleteRead" in kinds or "ChunkedEncodingError" in kinds:
-        return broken("sent half an answer")
+        return invalid_response_error("sent an incomplete response")
     if "gaierror" in kinds:
-        return unreachable("its name cannot be resolved", name=name)
-    return unreachable(_why(causes), name=name)
+        return connection_error("its name cannot be resolved", name=name)
+    return connection_error(_reason(causes), name=name)
 
 
-def _why(causes: list[BaseException]) -> str:
-    """The system's words for a lost connection."""
-    for one in reversed(causes):
-        if isinstance(one, OSError) and one.errno and one.strerror:
-            return truncate(one.strerror).lower()
+def _reason(causes: list[BaseException]) -> str:
+    """The system's description of a lost connection."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+            return truncate(cause.strerror).lower()
     return "the connection was cut"
 
 
-T = TypeVar("T")
-
-OLDEST, NEWEST = 10**11, 10**13  # 1973 and 2286, in milliseconds: a time outside is none, or in another unit
-_HOST = re.compile(r"^https?://[^/]+")
-_UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
-
-log = logging.getLogger("kronos.sources")
-
-
-class Client:
-    """An exchange behind ccxt.
+class CcxtClient:
+    """An exchange of ccxt.
 
     Attributes:
-        name: ccxt's name of it.
-        api: ccxt's object; call it through `ask`.
-        clock: The time that its answers tell.
-        dialect: What ccxt does not tell about it.
+        name: ccxt's name of the exchange.
+        api: ccxt's object; use it through `call`.
+        clock: Time by the dates of the responses.
+        quirks: What ccxt does not know about the exchange.
     """
 
     def __init__(self, name: str, settings: SourceSettings, wait: float) -> None:
-        """Set the exchange up; nothing is asked yet. See `kronos.sources.exchanges.source.CcxtSource`."""
-        kind = _class_of(name)
+        """Configure the exchange; no request is made. See `kronos.sources.exchanges.CcxtSource`."""
+        exchange_class = _exchange_class(name)
         self.name = name
-        self.api: Any = kind(_config(name, settings))
+        self.api: Any = exchange_class(_config(name, settings))
         if self.api.has.get("fetchOHLCV") is not True:
-            raise ParameterError(f"{name} serves no candles; take another exchange, such as binance, okx or kraken.")
+            raise ParameterError(f"{name} has no candles: use another exchange, such as binance, okx or kraken.")
         self.api.has["fetchCurrencies"] = False
-        self.api.options["fetchMargins"] = False  # with keys, Binance's account would be asked about its margins
-        self.dialect = DIALECTS.get(name, ExchangeQuirks())
+        self.api.options["fetchMargins"] = False  # with keys, ccxt would request the margins of Binance's account
+        self.quirks = QUIRKS.get(name, ExchangeQuirks())
         self._settings = settings
         self._wait = wait
         self.clock = ServerClock()
-        self._spare = dict(self.dialect.spare) if settings.base_url is None else {}
+        self._spare = dict(self.quirks.spare) if settings.base_url is None else {}
         if settings.base_url is not None:
-            self.api.urls["api"] = _moved(self.api.urls["api"], checked_base(settings.base_url, name))
-        _watch(self.api, self.clock)
-        _keep_amounts(self.api, self.dialect)
+            self.api.urls["api"] = _replace_host(self.api.urls["api"], validate_base_url(settings.base_url, name))
+        _check_responses(self.api, self.clock)
+        _keep_amounts(self.api, self.quirks)
 
-    def ask(self, call: Callable[[], T]) -> T:
-        """The result of a call to `api`, with retries.
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function of `api`, with retries.
 
         Raises:
-            SourceError: If it cannot be reached, refuses, or answers nonsense.
+            SourceError: If the exchange cannot be reached, rejects the request, or its response is unusable.
         """
-        one = self._settings
         return call_with_retry(
-            lambda: self._here_or_there(call),
+            lambda: self._call_any_host(function),
             name=self.name,
-            attempts=one.attempts,
-            patience=one.patience,
+            attempts=self._settings.attempts,
+            patience=self._settings.patience,
             wait=self._wait,
         )
 
-    def _here_or_there(self, call: Callable[[], T]) -> T:
-        """Make a call; while the usual host has not answered yet, a spare one may."""
+    def _call_any_host(self, function: Callable[[], T]) -> T:
+        """Call a function; use the spare host if the main one has never answered."""
         try:
-            answer = self._once(call)
-        except RequestFailedError as fault:
-            host = self._host()
-            if host not in self._spare or not (isinstance(fault, UnreachableError) or fault.status in (403, 451)):
+            result = self._call_once(function)
+        except RequestFailedError as failure:
+            host = self._last_host()
+            unusable = isinstance(failure, UnreachableError) or failure.status in (403, 451)
+            if host not in self._spare or not unusable:
                 raise
-            return self._there(call, host, fault)
-        if self._host() in self._spare:
+            return self._call_spare_host(function, host, failure)
+        if self._last_host() in self._spare:
             self._spare = {}
-        return answer
+        return result
 
-    def _there(self, call: Callable[[], T], host: str, fault: RequestFailedError) -> T:
-        """Make a call to the spare host, and stay there if it answers."""
-        usual, spare = self.api.urls["api"], self._spare[host]
-        self.api.urls["api"] = _moved(usual, f"https://{spare}", only=host)
+    def _call_spare_host(self, function: Callable[[], T], host: str, failure: RequestFailedError) -> T:
+        """Call a function on the spare host, and keep using it if it answers."""
+        main, spare = self.api.urls["api"], self._spare[host]
+        self.api.urls["api"] = _replace_host(main, f"https://{spare}", only=host)
         try:
-            answer = self._once(call)
+            result = self._call_once(function)
         except RequestFailedError:
-            self.api.urls["api"] = usual
-            raise fault from None
+            self.api.urls["api"] = main
+            raise failure from None
         self._spare = {}
-        log.info("%s %s at %s; %s serves the same.", self.name, fault.reason, host, spare)
-        return answer
+        log.info("%s %s at %s; using %s instead.", self.name, failure.reason, host, spare)
+        return result
 
-    def _once(self, call: Callable[[], T]) -> T:
+    def _call_once(self, function: Callable[[], T]) -> T:
         import ccxt
 
         try:
-            return call()
-        except (ccxt.BaseError, *_UNREADABLE) as error:
+            return function()
+        except (ccxt.BaseError, *_PARSE_ERRORS) as error:
             raise classify_error(error, self.name, self._settings.timeout) from error
 
-    def _host(self) -> str:
-        """The host asked last."""
+    def _last_host(self) -> str:
         return urlsplit(self.api.last_request_url or "").hostname or ""
 
 
-def kind_of(market: dict[str, Any]) -> Kind:
-    """The kind of one of ccxt's markets."""
+def market_kind(market: dict[str, Any]) -> MarketKind:
+    """Kind of a ccxt market."""
     if market.get("spot"):
         return "spot"
     return "inverse" if market.get("inverse") else "linear"
 
 
-def _class_of(name: str) -> Callable[[dict[str, Any]], Any]:
+def _exchange_class(name: str) -> Callable[[dict[str, Any]], Any]:
     try:
         import ccxt
     except ImportError:
-        mend = "install it with pip install 'kronos[exchange]'"
-        raise ParameterError(f"The source {name} needs ccxt; {mend}.") from None
+        raise ParameterError(f"The source {name} needs ccxt; install it with pip install 'kronos[exchange]'.") from None
     if name not in ccxt.exchanges:
         near = difflib.get_close_matches(name, [*ccxt.exchanges, "coingecko", "files", "simulated"], n=1)
-        mend = f"did you mean {near[0]}?" if near else "take one that ccxt knows, such as binance, okx or kraken."
-        raise ParameterError(f"There is no exchange '{name}'; {mend}")
-    chosen: Callable[[dict[str, Any]], Any] = getattr(ccxt, name)
-    return chosen
+        hint = f"did you mean {near[0]}?" if near else "use one that ccxt knows, such as binance, okx or kraken."
+        raise ParameterError(f"There is no exchange '{name}'; {hint}")
+    exchange_class: Callable[[dict[str, Any]], Any] = getattr(ccxt, name)
+    return exchange_class
 
 
 def _config(name: str, settings: SourceSettings) -> dict[str, Any]:
-    """What ccxt is told at the start."""
+    """Configuration of the ccxt object."""
     config: dict[str, Any] = {
         "timeout": max(1, round(settings.timeout * 1000)),
         "enableRateLimit": True,
         "requests_trust_env": True,  # the usual HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE
     }
     if settings.proxy is not None:
-        proxy = checked_proxy(settings.proxy, name)
+        proxy = validate_proxy(settings.proxy, name)
         if proxy.startswith("socks") and importlib.util.find_spec("socks") is None:
             raise ParameterError(f"The SOCKS proxy of {name} needs PySocks; install it with pip install pysocks.")
         config["proxies"] = {"http": proxy, "https": proxy}
-    for ours, theirs in (("api_key", "apiKey"), ("api_secret", "secret"), ("api_passphrase", "password")):
-        secret: SecretStr | None = getattr(settings, ours)
-        value = secret.get_secret_value() if secret else os.environ.get(f"{name.upper()}_{ours.upper()}", "").strip()
+    for setting, option in (("api_key", "apiKey"), ("api_secret", "secret"), ("api_passphrase", "password")):
+        secret: SecretStr | None = getattr(settings, setting)
+        variable = f"{name.upper()}_{setting.upper()}"
+        value = secret.get_secret_value() if secret else os.environ.get(variable, "").strip()
         if value:
-            config[theirs] = value
+            config[option] = value
     return config
 
 
-def _moved(urls: Any, base: str, only: str | None = None) -> Any:
-    """The addresses of an exchange with another scheme and host, all or those of one host; paths stay."""
+def _replace_host(urls: Any, base: str, only: str | None = None) -> Any:
+    """Replace scheme and host of all of an exchange's URLs, or of those of one host; paths stay."""
     if isinstance(urls, dict):
-        return {key: _moved(value, base, only) for key, value in urls.items()}
+        return {key: _replace_host(value, base, only) for key, value in urls.items()}
     if isinstance(urls, str) and only in (None, urlsplit(urls).hostname):
         return _HOST.sub(lambda _: base, urls)
     return urls
 
 
-def _watch(api: Any, clock: ServerClock) -> None:
-    """Note the time of every answer, and refuse those that are no JSON, or an object without anything in it."""
+def _check_responses(api: Any, clock: ServerClock) -> None:
+    """Update the clock by every response, and reject responses that are not JSON, or an empty object."""
     from ccxt import BadResponse
 
     fetch = api.fetch
 
     def fetch_json(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        answer = fetch(url, method, headers, body)
-        if not isinstance(answer, (dict, list)) or answer == {}:
+        response = fetch(url, method, headers, body)
+        if not isinstance(response, (dict, list)) or response == {}:
             raise BadResponse(api.id)
-        clock.note((api.last_response_headers or {}).get("Date"))
-        return answer
+        clock.update((api.last_response_headers or {}).get("Date"))
+        return response
 
     api.fetch = fetch_json
 
 
-def _keep_amounts(api: Any, dialect: ExchangeQuirks) -> None:
+def _keep_amounts(api: Any, quirks: ExchangeQuirks) -> None:
+    """Make ccxt append the amount to each parsed candle, and reject candles without a valid time."""
     parse = api.parse_ohlcv
 
     def parse_with_amount(raw: Any, market: Any = None) -> list[Any]:
         row = parse(raw, market)
         time = row[0]
         if not isinstance(time, (int, float)) or not OLDEST < time < NEWEST:
-            raise NonsenseError("a candle without a time")
-        told = market is not None and kind_of(market) in dialect.amount_of
-        return [*row[:6], _amount(raw, dialect.amount) if told else math.nan]
+            raise InvalidRowsError("a candle without a valid time")
+        has_amount = market is not None and market_kind(market) in quirks.amount_of
+        return [*row[:6], _amount(raw, quirks.amount) if has_amount else math.nan]
 
     api.parse_ohlcv = parse_with_amount
 
 
-def _amount(raw: Any, column: int | str | None) -> float:
+def _amount(raw: Any, column: Column | None) -> float:
     try:
         return float(raw[column])
     except (TypeError, ValueError, KeyError, IndexError):

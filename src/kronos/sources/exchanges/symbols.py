@@ -1,7 +1,7 @@
-"""Which market a symbol means: ``BTC/USDT``, ``btc-usdt``, ``BTCUSDT``, ``BTC-USDT-SWAP``, ``BTC/USDT:USDT``, ``BTC``.
+"""Resolve symbols to markets: ``BTC/USDT``, ``btc-usdt``, ``BTCUSDT``, ``BTC-USDT-SWAP``, ``BTC/USDT:USDT``, ``BTC``.
 
-A symbol that names no settlement is of the kind that the settings say; one that does (``:USDT``, ``-SWAP``,
-``-PERP``) is a perpetual. A market of the other kind is never taken instead, only named.
+A symbol without a settlement currency is of the kind in the settings; one with it (``:USDT``, ``-SWAP``, ``-PERP``) is
+a perpetual. A market of the other kind is never used instead, only suggested.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kronos.errors import ParameterError
-from kronos.formatting import truncate
-from kronos.sources.exchanges.client import Kind
+from kronos.formatting import join_names, truncate
+from kronos.sources.exchanges.client import MarketKind
 
 DOLLARS = ("USDT", "USD", "USDC", "FDUSD", "BUSD", "TUSD", "DAI")
 
 _SUFFIX = re.compile(r"(?:[-_ /](?:SWAP|PERP|PERPETUAL)|\.P)$")
 _SEPARATOR = re.compile(r"[-_/ ]+")
-_WORDS = {"spot": "spot market", "swap": "perpetual"}
+_NOUNS = {"spot": "spot market", "swap": "perpetual"}
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument:
-    """A market as far as its name goes.
+class ExchangeMarket:
+    """Names of a market on an exchange.
 
     Attributes:
         symbol: ccxt's unified symbol.
         id: The exchange's own name.
-        base: The currency that is priced, in capitals.
+        base: The priced currency, in capitals.
         quote: The currency of the price, in capitals.
-        settle: The currency a contract is settled in, in capitals; None for spot.
+        settle: The settlement currency of a contract, in capitals; None for spot.
         perpetual: Whether it is spot or a perpetual, rather than a dated future or an option.
-        active: Whether it trades.
+        active: Whether it is traded.
     """
 
     symbol: str
@@ -46,8 +46,8 @@ class Instrument:
     active: bool = True
 
     @property
-    def kind(self) -> Kind:
-        """Spot, or settled in the quote, or in the base."""
+    def kind(self) -> MarketKind:
+        """Spot, linear (settled in the quote currency) or inverse (settled in the base currency)."""
         if self.settle is None:
             return "spot"
         return "linear" if self.settle == self.quote else "inverse"
@@ -55,12 +55,12 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class ParsedSymbol:
-    """A symbol taken apart.
+    """Parts of a symbol.
 
     Attributes:
-        text: The whole, in capitals.
-        parts: What stands before the settlement: one piece, or base and quote.
-        settle: The settlement named, if any.
+        text: The whole symbol, in capitals.
+        parts: What precedes the settlement: one piece, or base and quote.
+        settle: The settlement currency, if any.
         swap: Whether it names a perpetual.
     """
 
@@ -71,114 +71,116 @@ class ParsedSymbol:
 
     @property
     def joined(self) -> str:
-        """The parts without anything between them."""
+        """The parts without a separator."""
         return "".join(self.parts)
+
+    def names(self, market: ExchangeMarket) -> bool:
+        """Whether this is the market's unified symbol or the exchange's own name."""
+        return self.text in (market.symbol.upper(), market.id.upper())
+
+    def is_pair_of(self, market: ExchangeMarket) -> bool:
+        """Whether this is the market's base and quote, separated or not."""
+        if len(self.parts) == 1:
+            same = self.joined == market.base + market.quote
+        else:
+            same = self.parts == (market.base, market.quote)
+        return market.perpetual and self.settle in (None, market.settle) and same
 
 
 def parse_symbol(text: str) -> ParsedSymbol:
-    """Read a symbol.
+    """Parse a symbol.
 
     Raises:
-        ParameterError: If there is nothing in it.
+        ParameterError: If the text has no parts.
     """
     capitals = text.strip().upper()
     pair, _, settle = capitals.partition(":")
     bare = _SUFFIX.sub("", pair)
     parts = tuple(part for part in _SEPARATOR.split(bare) if part)
     if not parts:
-        raise ParameterError(f"'{truncate(text)}' names no market; write it like BTC/USDT.")
+        raise ParameterError(f"Invalid symbol '{truncate(text)}': write it like BTC/USDT.")
     return ParsedSymbol(capitals, parts, settle or None, swap=bool(settle) or bare != pair)
 
 
-def kinds_asked(text: str, usual: str) -> tuple[Kind, ...]:
-    """The kinds of markets among which a symbol may be.
+def possible_kinds(text: str, default: str) -> tuple[MarketKind, ...]:
+    """The kinds of markets that a symbol may belong to.
 
     Args:
         text: The symbol.
-        usual: ``spot`` or ``swap``, for symbols that name no settlement.
+        default: Kind of symbols without a settlement: ``spot`` or ``swap``.
     """
-    asked = parse_symbol(text)
-    if not asked.swap and usual == "spot":
+    symbol = parse_symbol(text)
+    if not symbol.swap and default == "spot":
         return ("spot",)
-    in_coin = asked.settle is not None and asked.settle == asked.parts[0]
-    in_dollars = asked.joined.endswith("USD")  # dollar contracts are mostly settled in the coin
-    return ("linear", "inverse") if in_coin or in_dollars else ("linear",)
+    settled_in_base = symbol.settle is not None and symbol.settle == symbol.parts[0]
+    in_dollars = symbol.joined.endswith("USD")  # contracts in USD are mostly settled in the coin
+    return ("linear", "inverse") if settled_in_base or in_dollars else ("linear",)
 
 
-def find(text: str, instruments: Sequence[Instrument], *, usual: str, exchange: str) -> str:
-    """The unified symbol of the market that is meant.
+def resolve_symbol(text: str, markets: Sequence[ExchangeMarket], *, default: str, exchange: str) -> str:
+    """Return the unified symbol of a market.
 
     Args:
         text: A symbol, in any usual notation.
-        instruments: The markets there are.
-        usual: ``spot`` or ``swap``: what a symbol without settlement means.
-        exchange: What messages call it.
+        markets: The available markets.
+        default: Kind of symbols without a settlement: ``spot`` or ``swap``.
+        exchange: Name of the exchange in messages.
 
     Raises:
-        ParameterError: If there is none, naming the nearest, or several.
+        ParameterError: If there is no such market (suggests the nearest) or several.
     """
-    asked = parse_symbol(text)
-    swap = asked.swap or usual == "swap"
-    own = [one for one in instruments if (one.kind != "spot") == swap]
-    if not own and not asked.swap:  # an exchange for contracts alone, say
-        own, swap = list(instruments), not swap
-    for candidates in (_named(asked, own), _paired(asked, own), _priced(asked, own)):
-        chosen = _preferred(candidates)
-        if len(chosen) == 1:
-            return chosen[0].symbol
-        if chosen:
-            names = " or ".join(one.symbol for one in chosen[:4])
-            raise ParameterError(f"'{truncate(text)}' may be {names} on {exchange}; write one of them.")
-    raise ParameterError(_unknown(text, asked, own, instruments, exchange, "swap" if swap else "spot"))
+    symbol = parse_symbol(text)
+    swap = symbol.swap or default == "swap"
+    same_kind = [market for market in markets if (market.kind != "spot") == swap]
+    if not same_kind and not symbol.swap:  # for example an exchange that only has contracts
+        same_kind, swap = list(markets), not swap
+    by_name = [market for market in same_kind if symbol.names(market)]
+    by_pair = [market for market in same_kind if symbol.is_pair_of(market)]
+    for candidates in (by_name, by_pair, _in_dollars(symbol, same_kind)):
+        preferred = _preferred(candidates)
+        if len(preferred) == 1:
+            return preferred[0].symbol
+        if preferred:
+            names = join_names([market.symbol for market in preferred], conjunction="or")
+            raise ParameterError(f"'{truncate(text)}' may be {names} on {exchange}: write one of them.")
+    start = f"{exchange} has no {_NOUNS['swap' if swap else 'spot']}"
+    raise ParameterError(_not_found(start, symbol, truncate(text), same_kind, markets))
 
 
-def _named(asked: ParsedSymbol, markets: Iterable[Instrument]) -> list[Instrument]:
-    """Markets of which this is the unified symbol or the exchange's own name."""
-    return [one for one in markets if asked.text in (one.symbol.upper(), one.id.upper())]
+def _in_dollars(symbol: ParsedSymbol, markets: Iterable[ExchangeMarket]) -> list[ExchangeMarket]:
+    """Markets of this base in USDT, else in the dollar currency that most of the exchange's markets are in."""
+    listed = [market for market in markets if market.perpetual and market.quote in DOLLARS]
+    of_base = [market for market in listed if symbol.parts == (market.base,)]
+    frequency = Counter(market.quote for market in listed)
+    quotes = sorted({market.quote for market in of_base}, key=lambda quote: (quote != "USDT", -frequency[quote], quote))
+    return [market for market in of_base if market.quote == quotes[0]]
 
 
-def _paired(asked: ParsedSymbol, markets: Iterable[Instrument]) -> list[Instrument]:
-    """Markets of this base and quote, or of both in one piece."""
-    whole = len(asked.parts) == 1
-    return [
-        one
-        for one in markets
-        if one.perpetual
-        and asked.settle in (None, one.settle)
-        and (asked.joined == one.base + one.quote if whole else asked.parts == (one.base, one.quote))
-    ]
+def _preferred(candidates: list[ExchangeMarket]) -> list[ExchangeMarket]:
+    """Markets that are traded rather than others, and not inverse rather than inverse."""
+    active = [market for market in candidates if market.active] or candidates
+    return [market for market in active if market.kind != "inverse"] or active
 
 
-def _priced(asked: ParsedSymbol, markets: Iterable[Instrument]) -> list[Instrument]:
-    """Markets of this base against tethers, else against the dollar that most of the exchange's markets are in."""
-    listed = [one for one in markets if one.perpetual and one.quote in DOLLARS]
-    own = [one for one in listed if asked.parts == (one.base,)]
-    often = Counter(one.quote for one in listed)
-    quotes = sorted({one.quote for one in own}, key=lambda quote: (quote != "USDT", -often[quote], quote))
-    return [one for one in own if one.quote == quotes[0]]
-
-
-def _preferred(candidates: list[Instrument]) -> list[Instrument]:
-    """Of several, those that trade, and those settled in the quote."""
-    trading = [one for one in candidates if one.active] or candidates
-    return [one for one in trading if one.kind != "inverse"] or trading
-
-
-def _unknown(
-    text: str, asked: ParsedSymbol, own: Sequence[Instrument], known: Sequence[Instrument], exchange: str, kind: str
+def _not_found(
+    start: str,
+    symbol: ParsedSymbol,
+    text: str,
+    same_kind: Sequence[ExchangeMarket],
+    markets: Sequence[ExchangeMarket],
 ) -> str:
-    """Say that there is no such market, and which one may have been meant."""
-    start = f"{exchange} has no {_WORDS[kind]} '{truncate(text)}'"
-    other = [one for one in known if one not in own and (one in _paired(asked, known) or one in _named(asked, known))]
-    if other:
-        return f"{start}, but another kind of market; did you mean {other[0].symbol}?"
-    if not own:
-        return f"{exchange} has no {_WORDS[kind]}s at all; take another exchange for '{truncate(text)}'."
-    spellings = {spelling: one.symbol for one in own for spelling in (one.base + one.quote, one.symbol)}
-    near = difflib.get_close_matches(asked.joined, spellings, n=1, cutoff=0.6)
-    mend = f"did you mean {spellings[near[0]]}?" if near else f"it has {len(own):,}, such as {_example(own)}."
-    return f"{start}; {mend}"
+    """Message that there is no such market, with a suggestion."""
+    others = [m for m in markets if m not in same_kind and (symbol.is_pair_of(m) or symbol.names(m))]
+    if others:
+        return f"{start} '{text}', but another kind of market; did you mean {others[0].symbol}?"
+    if not same_kind:
+        return f"{start}s at all: use another exchange for '{text}'."
+    spellings = {name: m.symbol for m in same_kind for name in (m.base + m.quote, m.symbol)}
+    near = difflib.get_close_matches(symbol.joined, spellings, n=1, cutoff=0.6)
+    if near:
+        return f"{start} '{text}'; did you mean {spellings[near[0]]}?"
+    return f"{start} '{text}'; it has {len(same_kind):,}, such as {_example(same_kind)}."
 
 
-def _example(markets: Sequence[Instrument]) -> str:
-    return max(markets, key=lambda one: (one.base == "BTC", one.quote in DOLLARS, one.active)).symbol
+def _example(markets: Sequence[ExchangeMarket]) -> str:
+    return max(markets, key=lambda market: (market.base == "BTC", market.quote in DOLLARS, market.active)).symbol

@@ -1,4 +1,4 @@
-"""Markets that never were: seeded, repeatable, and labelled wherever their candles go."""
+"""Simulated markets: seeded, reproducible, and labelled as simulated in every output."""
 
 from kronos.sources.simulation.markets import MARKETS
 from kronos.sources.simulation.source import SimulatedSource

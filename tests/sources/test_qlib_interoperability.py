@@ -1,4 +1,4 @@
-"""The real Qlib reads the folders we write, and we read those that it writes; `make test-qlib` sets it up."""
+"""Interoperability with Qlib itself, in both directions; `make test-qlib` sets it up."""
 
 import importlib.util
 import os
@@ -29,9 +29,9 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
         pytest.skip("needs the real pyqlib in an environment of its own: `make test-qlib` sets it up and runs this")
     python = shutil.which(named or sys.executable)
     if python is None:
-        pytest.fail(f"KRONOS_QLIB_PYTHON={named} is no Python")
+        pytest.fail(f"KRONOS_QLIB_PYTHON={named} is not a Python interpreter")
     python = str(Path(python).absolute())
-    home = tmp_path_factory.mktemp("home")  # Qlib keeps a folder and logs of its own
+    home = tmp_path_factory.mktemp("home")  # Qlib writes a folder and logs there
 
     def run(*arguments: object) -> Mapping[str, np.ndarray]:
         script = Path(__file__).with_name("qlib_oracle.py")
@@ -52,24 +52,24 @@ def seconds(index: pd.DatetimeIndex) -> np.ndarray:
     return index.tz_localize(None).as_unit("s").asi8
 
 
-def check(said: Mapping[str, np.ndarray], written: Mapping[str, Candles]) -> None:
+def check(result: Mapping[str, np.ndarray], written: Mapping[str, Candles]) -> None:
     """Calendar, instruments and every float are as written; NaN wherever there is no candle."""
     every = np.unique(np.concatenate([seconds(one.index) for one in written.values()]))
-    np.testing.assert_array_equal(said["calendar"], every)
-    assert {name.split("/")[0] for name in said} - {"calendar"} == set(written)
+    np.testing.assert_array_equal(result["calendar"], every)
+    assert {name.split("/")[0] for name in result} - {"calendar"} == set(written)
     for code, one in written.items():
         times = seconds(one.index)
-        np.testing.assert_array_equal(said[f"{code}/spans"], times[[0, -1]])
-        np.testing.assert_array_equal(said[f"{code}/times"], every[(every >= times[0]) & (every <= times[-1])])
-        there = np.isin(said[f"{code}/times"], times)
+        np.testing.assert_array_equal(result[f"{code}/spans"], times[[0, -1]])
+        np.testing.assert_array_equal(result[f"{code}/times"], every[(every >= times[0]) & (every <= times[-1])])
+        there = np.isin(result[f"{code}/times"], times)
         for column in COLUMNS:
-            values = said[f"{code}/{column}"]
+            values = result[f"{code}/{column}"]
             assert values.dtype == np.float32
             np.testing.assert_array_equal(values[there], one.frame[column].to_numpy(np.float32))
             assert np.isnan(values[~there]).all()
 
 
-def test_generated_days_with_gaps_and_different_spans(oracle, tmp_path):
+def test_qlib_reads_daily_candles_with_gaps_and_different_spans(oracle, tmp_path):
     written = {
         "SH600000": Candles.from_frame(rows(DAYS, 0), interval="1d"),
         "SZ000001": Candles.from_frame(rows(DAYS.delete([11, 12, 13, 60]), 1).iloc[5:90], interval="1d"),
@@ -84,7 +84,7 @@ def test_generated_days_with_gaps_and_different_spans(oracle, tmp_path):
 
 
 @pytest.mark.parametrize(("interval", "freq"), [("1m", "1min"), ("5m", "5min"), ("1h", "60min"), ("1w", "1week")])
-def test_generated_candles_of_other_frequencies(oracle, tmp_path, interval, freq):
+def test_qlib_reads_other_frequencies(oracle, tmp_path, interval, freq):
     offset = {"1m": "1min", "5m": "5min", "1h": "1h", "1w": "7D"}[interval]
     index = pd.date_range("2024-01-01", periods=200, freq=offset, tz="UTC")
     written = {
@@ -92,25 +92,25 @@ def test_generated_candles_of_other_frequencies(oracle, tmp_path, interval, freq
         "B": Candles.from_frame(rows(index.delete([20, 21, 50]), 1).iloc[7:150], interval=interval),
     }
     folder = write_qlib(tmp_path / "q", written)
-    check(oracle("read", folder, freq, "all", tmp_path / "said.npz"), written)
+    check(oracle("read", folder, freq, "all", tmp_path / "result.npz"), written)
 
 
-def test_members_of_a_market_are_the_same_rows(oracle, tmp_path):
+def test_members_of_a_market_have_the_same_rows(oracle, tmp_path):
     written = {code: Candles.from_frame(rows(DAYS, seed), interval="1d") for seed, code in enumerate(("A", "B", "C"))}
     folder = write_qlib(tmp_path / "q", written)
     day = [f"{one:%Y-%m-%d}" for one in DAYS]
     spans = [("A", day[3], day[9]), ("B", "2000-01-01", day[5]), ("A", day[20], "2099-12-31")]
     (folder / "instruments" / "csi300.txt").write_text("".join("\t".join(span) + "\n" for span in spans))
-    said = oracle("read", folder, "day", "csi300", tmp_path / "said.npz")
+    result = oracle("read", folder, "day", "csi300", tmp_path / "result.npz")
     ours = read_qlib(folder, market="csi300")
-    assert set(ours) == {"A", "B"} == {name.split("/")[0] for name in said} - {"calendar"}
+    assert set(ours) == {"A", "B"} == {name.split("/")[0] for name in result} - {"calendar"}
     for code, one in ours.items():
-        np.testing.assert_array_equal(said[f"{code}/times"], seconds(one.index))
-        np.testing.assert_array_equal(said[f"{code}/close"], one.frame["close"].to_numpy(np.float32))
+        np.testing.assert_array_equal(result[f"{code}/times"], seconds(one.index))
+        np.testing.assert_array_equal(result[f"{code}/close"], one.frame["close"].to_numpy(np.float32))
 
 
 @pytest.mark.parametrize(("freq", "offset"), [("day", "1D"), ("1min", "1min"), ("5min", "5min")])
-def test_we_read_what_qlib_writes(oracle, tmp_path, freq, offset):
+def test_kronos_reads_folders_of_qlib(oracle, tmp_path, freq, offset):
     index = pd.date_range("2024-01-02", periods=90, freq=offset)
     frames = {"SH600000": rows(index, 0), "SZ000001": rows(index.delete([30, 31]), 1).iloc[4:70]}
     arrays = {f"{code}/times": seconds(frame.index) for code, frame in frames.items()}  # type: ignore[arg-type]
@@ -132,8 +132,8 @@ def test_we_read_what_qlib_writes(oracle, tmp_path, freq, offset):
         ("fx/*_1h.parquet", "60min", 2),
     ],
 )
-def test_real_candles(oracle, shared, tmp_path, pattern, freq, count):
+def test_qlib_reads_real_candles(oracle, shared, tmp_path, pattern, freq, count):
     paths = sorted((shared / "data" / "candles").glob(pattern))[:count]
     written = {path.stem.split("_")[0]: read_candles(path) for path in paths}
     folder = write_qlib(tmp_path / "q", written)
-    check(oracle("read", folder, freq, "all", tmp_path / "said.npz"), written)
+    check(oracle("read", folder, freq, "all", tmp_path / "result.npz"), written)
