@@ -19,40 +19,44 @@ def walk(past, samples=50, horizon=12, seed=1):
 def test_candles_are_built_around_the_closes():
     past = make(600)
     closes = walk(past)
-    made = from_closes(closes, past, "oracle-9", seed=4, details={"version": "1.2"}, notes=("It peeks.",))
-    assert made.channel("close") == pytest.approx(closes, rel=1e-12)
-    assert repair_candles(made.paths)[1] == 0.0
-    assert (made.metadata.model, made.metadata.kind) == ("oracle-9", "baseline")
-    assert (made.metadata.details["version"], made.metadata.details["seed"], made.metadata.details["samples"]) == (
+    forecast = from_closes(closes, past, "oracle-9", seed=4, details={"version": "1.2"}, notes=("It peeks.",))
+    assert forecast.channel("close") == pytest.approx(closes, rel=1e-12)
+    assert repair_candles(forecast.paths)[1] == 0.0
+    assert (forecast.metadata.model, forecast.metadata.kind) == ("oracle-9", "baseline")
+    assert (
+        forecast.metadata.details["version"],
+        forecast.metadata.details["seed"],
+        forecast.metadata.details["samples"],
+    ) == (
         "1.2",
         4,
         50,
     )
-    assert "It peeks." in made.notes
-    body = np.abs(np.log(made.channel("close") / made.channel("open")))
+    assert "It peeks." in forecast.notes
+    body = np.abs(np.log(forecast.channel("close") / forecast.channel("open")))
     assert np.median(body) == pytest.approx(
         np.median(np.abs(np.log(past.frame["close"] / past.frame["open"]))), rel=0.2
     )
-    assert np.isin(made.channel("volume"), past.frame["volume"].to_numpy()[-64:]).all()
+    assert np.isin(forecast.channel("volume"), past.frame["volume"].to_numpy()[-64:]).all()
 
 
-def test_a_wrapped_model_is_a_baseline():
+def test_wrapped_model_is_a_baseline():
     def foreign(candles, horizon, *, samples=100, seed=0, timestamps=None):
         return from_closes(walk(candles, samples, horizon, seed), candles, "mine", seed=seed, timestamps=timestamps)
 
     times = pd.date_range("2030-01-01", periods=5, freq="1h", tz="UTC")
-    made = foreign(make(), 5, samples=7, timestamps=times)
-    assert (made.samples, made.horizon, made.timestamps.tolist()) == (7, 5, times.tolist())
+    forecast = foreign(make(), 5, samples=7, timestamps=times)
+    assert (forecast.samples, forecast.horizon, forecast.timestamps.tolist()) == (7, 5, times.tolist())
 
 
 @pytest.mark.parametrize("closes", [np.ones(3), np.ones((2, 3, 1)), np.ones((0, 3))])
-def test_refuses_what_are_no_closes(closes):
+def test_closes_of_wrong_shape_are_refused(closes):
     with pytest.raises(ParameterError):
         from_closes(closes, make(), "mine")
 
 
 @pytest.mark.parametrize("worst", [0.0, -1.0, np.nan, np.inf])
-def test_refuses_what_are_no_prices_as_unusable_data(worst):
+def test_invalid_prices_are_refused(worst):
     closes = walk(make())
     closes[3, 2] = worst
     with pytest.raises(DataError, match="mine must be finite and above 0"):
@@ -61,7 +65,7 @@ def test_refuses_what_are_no_prices_as_unusable_data(worst):
         closes_of_quantiles([0.4, 0.5], [[worst], [2.0]])
 
 
-def test_refuses_too_little_history_and_odd_arguments():
+def test_short_history_and_invalid_arguments_are_refused():
     past = make()
     with pytest.raises(DataError):
         from_closes(walk(past), past.head(2), "mine")
@@ -70,7 +74,7 @@ def test_refuses_too_little_history_and_odd_arguments():
             from_closes(walk(past), past, "mine", **wrong)
 
 
-def test_closes_have_the_quantiles_they_are_made_of():
+def test_closes_have_the_given_quantiles():
     spread = 0.01 * np.sqrt(np.arange(1, 13))
     quantiles = 100 * np.exp(np.multiply.outer(ndtri(LEVELS), spread) + 0.001 * np.arange(12))
     closes = closes_of_quantiles(LEVELS, quantiles, samples=20_000, seed=2)
@@ -81,7 +85,7 @@ def test_closes_have_the_quantiles_they_are_made_of():
     assert abs(np.corrcoef(steps[:, 3], steps[:, 8])[0, 1]) < 0.03  # a random walk's steps
 
 
-def test_closes_between_and_beyond_levels_and_crossed_quantiles():
+def test_quantiles_are_interpolated_extrapolated_and_sorted():
     quantiles = [[90.0], [110.0], [100.0]]
     closes = closes_of_quantiles([0.25, 0.5, 0.75], quantiles, samples=20_000)
     assert np.quantile(closes, [0.25, 0.5, 0.75]) == pytest.approx([90, 100, 110], rel=5e-3)
@@ -101,12 +105,12 @@ def test_closes_between_and_beyond_levels_and_crossed_quantiles():
         ([0.4, float("nan")], [[1.0], [2.0]]),
     ],
 )
-def test_refuses_what_are_no_quantiles(levels, quantiles):
+def test_invalid_quantiles_are_refused(levels, quantiles):
     with pytest.raises(ParameterError):
         closes_of_quantiles(levels, quantiles)
 
 
-def test_refuses_no_paths():
+def test_invalid_samples_and_seed_are_refused():
     for wrong in ({"samples": 0}, {"seed": -1}):
         with pytest.raises(ParameterError):
             closes_of_quantiles(LEVELS, np.ones((5, 2)), **wrong)

@@ -34,16 +34,16 @@ def candles(rows=200, seed=1, step=0.01):
 
 
 def walk(history, horizon=24, samples=50, seed=0):
-    """The baseline of the simulated markets, by the name it has there."""
-    made = historical_volatility(history, horizon, samples=samples, seed=seed)
-    return replace(made, metadata=replace(made.metadata, model="walk"))
+    """The baseline of the simulated markets, with its name there."""
+    forecast = historical_volatility(history, horizon, samples=samples, seed=seed)
+    return replace(forecast, metadata=replace(forecast.metadata, model="walk"))
 
 
 def toy(history, horizon=24, samples=50, seed=7, spread=1.0, level_error=0.0) -> Forecast:
-    """The toy model's forecast: a random walk with other bands, off by its tokenizer's level error."""
-    made = historical_volatility(history, horizon, samples=samples, seed=seed)
-    logs = np.log(made.paths[..., :4] / made.last_close) * spread + level_error
-    paths = np.concatenate([made.last_close * np.exp(logs), made.paths[..., 4:]], axis=-1)
+    """The toy model's forecast: a random walk with another spread and a level error."""
+    result = historical_volatility(history, horizon, samples=samples, seed=seed)
+    logs = np.log(result.paths[..., :4] / result.last_close) * spread + level_error
+    paths = np.concatenate([result.last_close * np.exp(logs), result.paths[..., 4:]], axis=-1)
     details = {
         "model": {"sha256": MODEL.sha256},
         "tokenizer": {"sha256": MODEL.tokenizer_sha256},
@@ -51,4 +51,4 @@ def toy(history, horizon=24, samples=50, seed=7, spread=1.0, level_error=0.0) ->
         "level_error": level_error,
         "seed": seed,
     }
-    return Forecast(paths, made.timestamps, history, ForecastMetadata("toy", details=details))
+    return Forecast(paths, result.timestamps, history, ForecastMetadata("toy", details=details))

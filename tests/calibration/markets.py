@@ -1,4 +1,4 @@
-"""Simulated markets whose true distribution is known, and models that get it wrong in known ways."""
+"""Simulated markets of known distribution, and models with known errors."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ MODEL = ModelIdentity("toy", "a" * 64, "b" * 64, {"temperature": 1.0, "top_k": 0
 
 
 def shocks(rng, shape, tails):
-    """Of unit variance: normal, or Student's t with ``tails`` degrees of freedom."""
+    """Shocks of unit variance: normal, or Student's t with ``tails`` degrees of freedom."""
     if tails is None:
         return rng.standard_normal(shape)
     return rng.standard_t(tails, shape) / np.sqrt(tails / (tails - 2))
@@ -36,16 +36,16 @@ def trials(
     start="2024-01-01",
     with_baseline=True,
 ):
-    """Past forecasts of random walks, ``origins`` a group.
+    """Past forecasts of random walks, ``origins`` per group.
 
     Args:
-        spread: By how much the model's steps spread, against the truth; one number, or one a group.
+        spread: Spread of the model's steps relative to the truth; one number, or one per group.
         tails: Degrees of freedom of the truth; model_tails: of the model.
-        level: Standard deviation of the tokenizer's level error in one-step σ; ``leaves`` is how much of it is left
-            from one step to the next.
-        drift: Standard deviation of a drift that the model imagines, as a share of σ√h.
-        signal: Standard deviation of a drift that is there, known to the model by the share ``heard``.
-        bias: By how much the truth drifts a step, in σ, without anybody knowing.
+        level: Standard deviation of the tokenizer's level error in one-step σ; ``leaves`` is the share
+            that persists from one step to the next.
+        drift: Standard deviation of the model's spurious drift, as a share of σ√h.
+        signal: Standard deviation of the true drift, of which the model knows the share ``heard``.
+        bias: Drift of the truth per step in σ, unknown to the model.
     """
     rng = np.random.default_rng(seed)
     number = origins * len(groups)
@@ -58,8 +58,8 @@ def trials(
     returns = np.cumsum(shocks(rng, shape, model_tails), axis=2) * spreads[:, None, None]
     error = level * rng.normal(size=number)
     left = leaves ** (steps - 1)
-    imagined = drift * np.sqrt(steps) * rng.normal(size=(number, 1))
-    returns += (error[:, None] * left + imagined + heard * ahead)[:, None, :]
+    spurious = drift * np.sqrt(steps) * rng.normal(size=(number, 1))
+    returns += (error[:, None] * left + spurious + heard * ahead)[:, None, :]
     baseline = np.cumsum(rng.standard_normal(shape), axis=2) if with_baseline else None
     scale = sigma[:, None, None]
     return CalibrationSet(

@@ -33,53 +33,53 @@ def history():
     return candles()
 
 
-def by_hand(parts, **factors):
-    """A calibration with chosen factors, flat in the steps."""
+def make(parts, **factors):
+    """A calibration with the given factors, constant over steps."""
     curves = {name: Curve((1, 24), (value, value)) for name, value in factors.items()}
     fitted_on = {"origins": 100, "first": "2024-01-01", "last": "2024-05-01", "known": "2024-05-02", "groups": {}}
     return Calibration(MODEL, parts, curves, "walk" if "pooling" in parts else "", fitted_on, {}, {}, "now")
 
 
-def test_off_gives_the_very_same(whole, past, history):
+def test_without_parts_the_same_object_is_returned(whole, past, history):
     forecast = toy(history)
     assert whole.apply(forecast, parts=()) is forecast
-    assert whole.apply_trials(past, parts=()) is past
+    assert whole.apply_set(past, parts=()) is past
     assert whole.apply_paths(past.returns, parts=()) is past.returns
-    assert by_hand(()).apply(forecast) is forecast
+    assert make(()).apply(forecast) is forecast
 
 
-def test_a_corrected_forecast_holds_the_corrected_paths(whole, history):
+def test_corrected_forecast_contains_the_corrected_paths(whole, history):
     forecast, baseline = toy(history, spread=0.4, level_error=0.005), walk(history)
-    made = whole.apply(forecast, baseline=baseline, group="a 1h")
+    result = whole.apply(forecast, baseline=baseline, group="a 1h")
     returns = whole.apply_paths(
         forecast.returns(cumulative=True),
         level_error=0.005,
         baseline=baseline.returns(cumulative=True),
         group="a 1h",
     )
-    assert made.returns(cumulative=True) == pytest.approx(returns, abs=1e-12)
-    assert repair_candles(made.paths)[1] == 0.0
-    assert made.metadata.calibrated
-    assert "calibrated" in made.metadata.describe()
-    assert (made.history, made.mended) == (forecast.history, forecast.mended)
-    assert made.range(0.8).iloc[-1].diff()["high"] > 1.5 * forecast.range(0.8).iloc[-1].diff()["high"]
+    assert result.returns(cumulative=True) == pytest.approx(returns, abs=1e-12)
+    assert repair_candles(result.paths)[1] == 0.0
+    assert result.metadata.calibrated
+    assert "calibrated" in result.metadata.describe()
+    assert (result.history, result.mended) == (forecast.history, forecast.mended)
+    assert result.range(0.8).iloc[-1].diff()["high"] > 1.5 * forecast.range(0.8).iloc[-1].diff()["high"]
     assert not forecast.metadata.calibrated
 
 
-def test_it_says_what_was_done(whole, history, tmp_path):
-    made = whole.apply(toy(history), baseline=walk(history), group="a 1h")
-    told = made.metadata.details["calibration"]
-    assert told["parts"] == list(PARTS)
-    assert told["group"] == "a 1h"
-    assert told["baseline"] == "walk"
-    assert len(told["factors"]["dispersion"]) == 24
-    assert told["fitted_on"]["groups"] == {"a 1h": 300, "b 1h": 300}
-    assert told["fitted_on"]["sha256"]
-    notes = " ".join(made.notes)
+def test_metadata_describe_the_calibration(whole, history, tmp_path):
+    result = whole.apply(toy(history), baseline=walk(history), group="a 1h")
+    details = result.metadata.details["calibration"]
+    assert details["parts"] == list(PARTS)
+    assert details["group"] == "a 1h"
+    assert details["baseline"] == "walk"
+    assert len(details["factors"]["dispersion"]) == 24
+    assert details["fitted_on"]["groups"] == {"a 1h": 300, "b 1h": 300}
+    assert details["fitted_on"]["sha256"]
+    notes = " ".join(result.notes)
     assert "Calibrated (anchor, drift, dispersion, pooling, conformal) on 600 past forecasts" in notes
     assert "Pooled with walk; the model's weight is" in notes
-    again = Forecast.load(made.save(tmp_path / "forecast.npz"))
-    assert again.metadata == made.metadata
+    again = Forecast.load(result.save(tmp_path / "forecast.npz"))
+    assert again.metadata == result.metadata
 
 
 @settings(max_examples=25)
@@ -92,23 +92,23 @@ def test_it_says_what_was_done(whole, history, tmp_path):
     weight=st.floats(0, 1),
     seed=st.integers(0, 99),
 )
-def test_candles_stay_valid_and_paths_keep_their_order(spread, level, anchor, drift, dispersion, weight, seed):
+def test_candles_stay_valid_and_ranks_are_preserved(spread, level, anchor, drift, dispersion, weight, seed):
     history = candles(100)
     forecast = toy(history, 12, 20, seed, spread, level)
-    calibration = by_hand(PARTS[:4], anchor=anchor, drift=drift, dispersion=dispersion, pooling=weight)
-    made = calibration.apply(forecast, baseline=walk(history, 12, 30))
-    assert repair_candles(made.paths)[1] == 0.0
+    calibration = make(PARTS[:4], anchor=anchor, drift=drift, dispersion=dispersion, pooling=weight)
+    result = calibration.apply(forecast, baseline=walk(history, 12, 30))
+    assert repair_candles(result.paths)[1] == 0.0
     order = np.argsort(forecast.channel("close"), axis=0, kind="stable")
-    assert (np.diff(np.take_along_axis(made.channel("close"), order, axis=0), axis=0) >= -1e-9).all()
-    assert np.array_equal(made.channel("volume"), forecast.channel("volume"))
+    assert (np.diff(np.take_along_axis(result.channel("close"), order, axis=0), axis=0) >= -1e-9).all()
+    assert np.array_equal(result.channel("volume"), forecast.channel("volume"))
 
 
-def test_candles_open_where_they_did_after_the_close_before(history):
-    """A shift of all paths alike moves candles as wholes: gaps, wicks and bodies but the first stay."""
+def test_common_shift_moves_whole_candles(history):
+    """Gaps, wicks and bodies are unchanged, except the first gap."""
     forecast = toy(history, level_error=0.02)
-    made = by_hand(("anchor",), anchor=1.0).apply(forecast)
-    assert made.paths[..., :4] == pytest.approx(forecast.paths[..., :4] * np.exp(-0.02))
-    assert made.channel("amount") == pytest.approx(forecast.channel("amount") * np.exp(-0.02))
+    result = make(("anchor",), anchor=1.0).apply(forecast)
+    assert result.paths[..., :4] == pytest.approx(forecast.paths[..., :4] * np.exp(-0.02))
+    assert result.channel("amount") == pytest.approx(forecast.channel("amount") * np.exp(-0.02))
 
 
 def shape(forecast):
@@ -120,27 +120,27 @@ def shape(forecast):
     return parts / forecast.returns().std()
 
 
-def test_stretched_candles_keep_their_proportions(history):
+def test_scaled_candles_keep_their_proportions(history):
     narrow = toy(history, samples=200, spread=0.4)
-    stretched = by_hand(("dispersion",), dispersion=2.5).apply(narrow)
+    stretched = make(("dispersion",), dispersion=2.5).apply(narrow)
     assert shape(stretched) == pytest.approx(shape(narrow), rel=0.05)
     assert shape(stretched) == pytest.approx(shape(toy(history, samples=200)), rel=0.1)
 
 
-def test_statistics_of_a_corrected_forecast_agree(whole, history):
-    made = whole.apply(toy(history, spread=0.4), baseline=walk(history))
-    closes = made.channel("close")
-    assert made.upside_probability().count == (closes[:, -1] > made.last_close).sum()
-    assert made.quantiles([0.1]).iloc[-1, 0] == pytest.approx(made.range(0.8)["low"].iloc[-1])
+def test_statistics_of_a_corrected_forecast_are_consistent(whole, history):
+    forecast = whole.apply(toy(history, spread=0.4), baseline=walk(history))
+    closes = forecast.channel("close")
+    assert forecast.upside_probability().count == (closes[:, -1] > forecast.last_close).sum()
+    assert forecast.quantiles([0.1]).iloc[-1, 0] == pytest.approx(forecast.range(0.8)["low"].iloc[-1])
 
 
-def test_neutral_factors_leave_the_candles_as_they_are(history):
+def test_neutral_factors_leave_candles_unchanged(history):
     forecast = toy(history, level_error=0.01)
-    neutral = by_hand(PARTS[:3], anchor=0.0, drift=1.0, dispersion=1.0)
+    neutral = make(PARTS[:3], anchor=0.0, drift=1.0, dispersion=1.0)
     assert neutral.apply(forecast).paths == pytest.approx(forecast.paths, rel=1e-12)
 
 
-def test_rows_after_the_origin_change_nothing(whole):
+def test_calibration_ignores_rows_after_the_origin(whole):
     rows = candles(300)
     other = rows.frame.copy()
     other.iloc[200:] *= 7
@@ -153,93 +153,93 @@ def test_rows_after_the_origin_change_nothing(whole):
     assert first.metadata == second.metadata
 
 
-def test_unknown_groups_take_the_pooled_factors_and_say_so(whole, history):
+def test_unknown_groups_use_the_pooled_factors_with_a_note(whole, history):
     forecast, baseline = toy(history), walk(history)
-    unheard = whole.apply(forecast, baseline=baseline, group="mars 1h")
-    assert np.array_equal(unheard.paths, whole.apply(forecast, baseline=baseline).paths)
-    assert not np.array_equal(unheard.paths, whole.apply(forecast, baseline=baseline, group="a 1h").paths)
-    assert any("doesn't know 'mars 1h'" in note for note in unheard.notes)
-    assert unheard.metadata.details["calibration"]["group"] is None
+    unknown = whole.apply(forecast, baseline=baseline, group="mars 1h")
+    assert np.array_equal(unknown.paths, whole.apply(forecast, baseline=baseline).paths)
+    assert not np.array_equal(unknown.paths, whole.apply(forecast, baseline=baseline, group="a 1h").paths)
+    assert any("'mars 1h'" in note for note in unknown.notes)
+    assert unknown.metadata.details["calibration"]["group"] is None
 
 
-def test_steps_beyond_the_fitted_ones_take_the_last_factors(whole, history):
+def test_steps_beyond_the_fit_use_the_last_factors(whole, history):
     long = toy(history, horizon=30)
-    made = whole.apply(long, baseline=walk(history, 30))
-    assert any("fitted up to step 24" in note for note in made.notes)
-    stretched = by_hand(("dispersion",), dispersion=2.0).apply_paths(long.returns(cumulative=True))
+    forecast = whole.apply(long, baseline=walk(history, 30))
+    assert any("fitted up to step 24" in note for note in forecast.notes)
+    stretched = make(("dispersion",), dispersion=2.0).apply_paths(long.returns(cumulative=True))
     middle = np.median(long.returns(cumulative=True), axis=0)
     assert stretched == pytest.approx(middle + 2 * (long.returns(cumulative=True) - middle))
 
 
-def test_a_missing_level_error_is_said(history):
+def test_missing_level_error_adds_a_note(history):
     forecast = toy(history)
-    silent = replace(forecast, metadata=forecast.metadata.with_details(level_error=None))
-    made = by_hand(("anchor",), anchor=1.0).apply(silent)
-    assert np.array_equal(made.paths, forecast.paths)
-    assert any("nothing was anchored" in note for note in made.notes)
+    without = replace(forecast, metadata=forecast.metadata.with_details(level_error=None))
+    result = make(("anchor",), anchor=1.0).apply(without)
+    assert np.array_equal(result.paths, forecast.paths)
+    assert any("not anchored" in note for note in result.notes)
 
 
-def test_a_calibration_from_the_future_is_no_fair_test(history, whole):
+def test_look_ahead_adds_a_note(history, whole):
     early = replace(whole, fitted_on={**whole.fitted_on, "known": "2024-12-31T00:00:00"})
     late = replace(whole, fitted_on={**whole.fitted_on, "known": "2033-01-01T00:00:00"})
-    told = [" ".join(one.apply(toy(history), baseline=walk(history)).notes) for one in (early, late)]
-    assert "no fair test" not in told[0]
-    assert "no fair test" in told[1]
+    notes = [" ".join(c.apply(toy(history), baseline=walk(history)).notes) for c in (early, late)]
+    assert "Look-ahead" not in notes[0]
+    assert "Look-ahead" in notes[1]
 
 
-def test_a_group_too_small_for_factors_knows_what_all_know(past, history):
+def test_small_group_uses_the_pooled_factors(past, history):
     times = np.where(past.group == "b 1h", np.datetime64("2040-01-01"), past.known_at)
     few = np.flatnonzero(past.group == "a 1h")[:20]
-    trained = fit(
+    fitted = fit(
         replace(past, known_at=times).select(np.r_[few, np.flatnonzero(past.group == "b 1h")]), WITHOUT_POOLING
     )
-    assert "a 1h" not in trained.curves["drift"].groups
-    assert trained.known_until("a 1h") == trained.known_until() == np.datetime64("2040-01-01")
-    notes = " ".join(trained.apply(toy(history), group="a 1h").notes)
-    assert "had only 20 past forecasts of 'a 1h'" in notes
-    assert ": no fair test" in notes
+    assert "a 1h" not in fitted.curves["drift"].groups
+    assert fitted.known_until("a 1h") == fitted.known_until() == np.datetime64("2040-01-01")
+    notes = " ".join(fitted.apply(toy(history), group="a 1h").notes)
+    assert "only 20 past forecasts of 'a 1h'" in notes
+    assert "Look-ahead" in notes
     both = fit(replace(past, known_at=times), WITHOUT_POOLING)
     assert both.known_until("a 1h") < both.known_until("b 1h") == both.known_until()
-    assert any("not quite a fair test" in note for note in both.apply(toy(history), group="a 1h").notes)
+    assert any("Partial look-ahead" in note for note in both.apply(toy(history), group="a 1h").notes)
 
 
-def test_at_weight_zero_the_baselines_distribution_comes_out(history):
+def test_weight_zero_gives_the_baselines_distribution(history):
     forecast, baseline = toy(history, spread=0.3), walk(history)
-    nothing = by_hand(("pooling",), pooling=0.0)
-    made = nothing.apply(forecast, baseline=baseline)
-    assert np.sort(made.channel("close"), axis=0) == pytest.approx(np.sort(baseline.channel("close"), axis=0))
+    nothing = make(("pooling",), pooling=0.0)
+    result = nothing.apply(forecast, baseline=baseline)
+    assert np.sort(result.channel("close"), axis=0) == pytest.approx(np.sort(baseline.channel("close"), axis=0))
     assert nothing.adds_nothing()
-    assert made.metadata.details["calibration"]["model_adds_nothing"]
-    assert any("adds nothing" in note for note in made.notes)
+    assert result.metadata.details["calibration"]["model_adds_nothing"]
+    assert any("adds nothing" in note for note in result.notes)
     assert "adds nothing" in nothing.describe()
     more = nothing.apply(forecast, baseline=walk(history, samples=199))
     assert more.range(0.8).to_numpy() == pytest.approx(walk(history, samples=199).range(0.8).to_numpy(), rel=1e-3)
 
 
-def test_it_describes_itself(whole):
+def test_description_covers_all_parts(whole):
     text = whole.describe("a 1h")
     assert "factors of a 1h" in text
     assert all(f"- {part}: " in text for part in PARTS)
     assert "factors of all groups together" in whole.describe("mars")
-    assert "no part" in by_hand(()).describe()
-    assert by_hand(()).weights() == {1: 1.0}
+    assert "no parts" in make(()).describe()
+    assert make(()).weights() == {1: 1.0}
     own = fit(trials(origins=100), ("conformal",), symmetric=False).describe()
     assert "the median up by" in own
     assert "lower end of the 80 % band" in own
 
 
-def test_leading_parts_only(whole, history):
+def test_only_leading_parts_can_be_applied(whole, history):
     forecast = toy(history, spread=0.4)
-    made = whole.apply(forecast, parts=("drift", "anchor"))
-    assert made.metadata.details["calibration"]["parts"] == ["anchor", "drift"]
-    assert not any("Pooled" in note for note in made.notes)
-    with pytest.raises(ParameterError, match="from the end"):
+    result = whole.apply(forecast, parts=("drift", "anchor"))
+    assert result.metadata.details["calibration"]["parts"] == ["anchor", "drift"]
+    assert not any("Pooled" in note for note in result.notes)
+    with pytest.raises(ParameterError, match="from the end only"):
         whole.apply(forecast, parts=("dispersion",))
-    with pytest.raises(ParameterError, match="no part of a calibration"):
+    with pytest.raises(ParameterError, match="everything"):
         whole.apply(forecast, parts=("everything",))
 
 
-def test_refuses_other_models_unless_told(whole, history, past):
+def test_other_models_are_refused_unless_allowed(whole, history, past):
     forecast = toy(history)
     changed = {
         "weights": forecast.metadata.with_details(model={"sha256": "c" * 64}),
@@ -247,19 +247,19 @@ def test_refuses_other_models_unless_told(whole, history, past):
         "sampling": forecast.metadata.with_details(sampling={"temperature": 0.6, "top_k": 0, "top_p": 0.9}),
         "models": replace(forecast.metadata, model="other", details={"level_error": 0.0}),
     }
-    for word, made in changed.items():
-        other = replace(forecast, metadata=made)
+    for word, result in changed.items():
+        other = replace(forecast, metadata=result)
         with pytest.raises(ParameterError, match=f"{word} differ"):
             whole.apply(other, baseline=walk(history))
-        told = whole.apply(other, baseline=walk(history), other_model=True)
-        assert any("fitted for other forecasts" in note for note in told.notes)
+        allowed = whole.apply(other, baseline=walk(history), other_model=True)
+        assert any("fitted for other forecasts" in note for note in allowed.notes)
     renamed = replace(forecast, metadata=replace(forecast.metadata, model="a copy elsewhere"))
     assert whole.apply(renamed, baseline=walk(history)).metadata.calibrated
     with pytest.raises(ParameterError, match="weights differ"):
-        whole.apply_trials(replace(past, identity=replace(MODEL, sha256="d" * 64)))
+        whole.apply_set(replace(past, identity=replace(MODEL, sha256="d" * 64)))
 
 
-def test_refuses_wrong_baselines_and_second_helpings(whole, history):
+def test_wrong_baselines_and_calibrated_forecasts_are_refused(whole, history):
     forecast, baseline = toy(history), walk(history)
     with pytest.raises(ParameterError, match="pools with walk"):
         whole.apply(forecast)
@@ -267,22 +267,22 @@ def test_refuses_wrong_baselines_and_second_helpings(whole, history):
         whole.apply(forecast, baseline=forecast)
     with pytest.raises(ParameterError, match="same last candle"):
         whole.apply(forecast, baseline=walk(history.head(150)))
-    with pytest.raises(ParameterError, match="already"):
+    with pytest.raises(ParameterError, match="already calibrated"):
         whole.apply(whole.apply(forecast, baseline=baseline), baseline=baseline)
 
 
-def test_refuses_shapes_that_disagree(whole):
+def test_mismatched_shapes_are_refused(whole):
     paths = np.zeros((3, 10, 24))
     with pytest.raises(ParameterError, match="shape"):
         whole.apply_paths(np.zeros(24))
     with pytest.raises(ParameterError, match="baseline's paths need"):
         whole.apply_paths(paths, baseline=np.zeros((3, 10, 5)))
-    with pytest.raises(ParameterError, match="one step ahead"):
+    with pytest.raises(ParameterError, match="24 steps"):
         whole.apply_paths(paths, baseline=paths, steps=[1, 2])
 
 
-def test_one_origin_is_treated_as_one_of_many(whole, past):
-    many = whole.apply_trials(past).returns
+def test_single_origin_equals_the_same_origin_in_a_batch(whole, past):
+    many = whole.apply_set(past).returns
     one = whole.apply_paths(
         past.returns[7], level_error=past.level_error[7], baseline=past.baseline[7], group=str(past.group[7])
     )
@@ -291,7 +291,7 @@ def test_one_origin_is_treated_as_one_of_many(whole, past):
     assert single.dtype == np.float32
 
 
-def test_files_give_back_what_they_got(whole, tmp_path):
+def test_save_and_load_round_trip(whole, tmp_path):
     file = whole.save(tmp_path / "deep" / "calibration.json")
     assert Calibration.load(file) == whole
     assert Calibration.from_dict(whole.to_dict()) == whole
@@ -305,7 +305,7 @@ def test_files_too_large_or_too_deep_are_refused(whole, tmp_path):
     text = file.read_text("utf-8")
     for deep in ("[" * 100_000 + "]" * 100_000, "1e999"):
         file.write_text(text.replace('"settings": {', f'"settings": {{"x": {deep}, ', 1), "utf-8")
-        with pytest.raises(DataError, match="no saved calibration"):
+        with pytest.raises(DataError, match="not a saved calibration"):
             Calibration.load(file)
     file.write_text(text + " " * 2**24, "utf-8")
     with pytest.raises(DataError, match="larger than 16 MB"):
@@ -313,7 +313,7 @@ def test_files_too_large_or_too_deep_are_refused(whole, tmp_path):
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_every_choice_of_parts_survives_a_file(past, tmp_path, symmetric):
+def test_all_combinations_of_parts_round_trip(past, tmp_path, symmetric):
     for parts in ((), ("conformal",), WITHOUT_POOLING):
         fitted = fit(past, parts, symmetric=symmetric, settings={"stride": 24})
         assert Calibration.load(fitted.save(tmp_path / "calibration.json")) == fitted
@@ -326,9 +326,9 @@ def test_damaged_files_are_refused(whole, tmp_path):
         Calibration.load(file)
     for text in ("", "[]", "{}", "nonsense", "[" * 100_000):
         file.write_text(text, "utf-8")
-        with pytest.raises(DataError, match="no saved calibration"):
+        with pytest.raises(DataError, match="not a saved calibration"):
             Calibration.load(file)
-    for break_it in (
+    for damage in (
         lambda d: d.pop("curves"),
         lambda d: d["curves"].pop("drift"),
         lambda d: d["curves"]["anchor"].update(pooled=[2.0] * 6),
@@ -358,6 +358,6 @@ def test_damaged_files_are_refused(whole, tmp_path):
         lambda d: d["settings"].update(stride=float("nan")),
     ):
         fields = pd.io.json.ujson_loads(pd.io.json.ujson_dumps(whole.to_dict()))
-        break_it(fields)
-        with pytest.raises(DataError, match="no saved calibration"):
+        damage(fields)
+        with pytest.raises(DataError, match="not a saved calibration"):
             Calibration.from_dict(fields)

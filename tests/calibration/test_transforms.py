@@ -30,12 +30,12 @@ def every_transform(values, factor, six, centre):
 
 
 @given(paths, factors, shifts, st.floats(-2, 2))
-def test_the_order_of_the_paths_stays(sampled, factor, six, centre):
-    values, owners = transforms.ordered(sampled)
+def test_transforms_preserve_the_order_of_paths(sampled, factor, six, centre):
+    values, owners = transforms.sort_paths(sampled)
     for moved in every_transform(values, factor, six, centre):
         assert (np.diff(moved, axis=-1) >= -1e-9).all()
         assert np.isfinite(moved).all()
-        back = transforms.as_paths(moved, owners)
+        back = transforms.unsort_paths(moved, owners)
         assert back.shape == sampled.shape
         for h in range(sampled.shape[1]):
             order = np.argsort(sampled[:, h], kind="stable")
@@ -43,13 +43,13 @@ def test_the_order_of_the_paths_stays(sampled, factor, six, centre):
 
 
 @given(paths)
-def test_ordering_and_back_is_the_identity(sampled):
-    assert np.array_equal(transforms.as_paths(*transforms.ordered(sampled)), sampled)
+def test_sort_and_unsort_round_trip(sampled):
+    assert np.array_equal(transforms.unsort_paths(*transforms.sort_paths(sampled)), sampled)
 
 
 @given(paths, st.lists(st.floats(0.01, 0.99), min_size=1, max_size=3))
-def test_quantiles_of_ordered_values_are_those_of_the_paths(sampled, levels):
-    values, _ = transforms.ordered(sampled)
+def test_quantiles_of_ordered_values_equal_sample_quantiles(sampled, levels):
+    values, _ = transforms.sort_paths(sampled)
     for level in levels:
         assert transforms.quantile(values, level) == pytest.approx(sample_quantiles(sampled, [level])[0], abs=1e-9)
     assert transforms.median(values) == pytest.approx(np.median(sampled, axis=0))
@@ -57,7 +57,7 @@ def test_quantiles_of_ordered_values_are_those_of_the_paths(sampled, levels):
 
 @given(paths)
 def test_neutral_factors_change_nothing(sampled):
-    values, _ = transforms.ordered(sampled)
+    values, _ = transforms.sort_paths(sampled)
     one, zero = np.ones(values.shape[:-1]), np.zeros(values.shape[:-1])
     for same in (
         transforms.remove_level_error(values, zero, one),
@@ -72,27 +72,29 @@ def test_neutral_factors_change_nothing(sampled):
 
 
 @given(paths, st.floats(0.1, 8))
-def test_quantiles_move_as_the_map_says(sampled, factor):
+def test_linear_maps_commute_with_quantiles(sampled, factor):
     """Linear maps commute with quantiles, so that bands of moved paths are moved bands."""
-    values, owners = transforms.ordered(sampled)
+    values, owners = transforms.sort_paths(sampled)
     many = np.full(values.shape[:-1], factor)
     middle = np.median(sampled, axis=0)
-    stretched = transforms.as_paths(transforms.rescale(values, many), owners)
+    stretched = transforms.unsort_paths(transforms.rescale(values, many), owners)
     for level in (0.1, 0.5, 0.9):
         before, after = sample_quantiles(sampled, [level])[0], sample_quantiles(stretched, [level])[0]
         assert after == pytest.approx(middle + factor * (before - middle), abs=1e-6)
-    moved = transforms.as_paths(transforms.shrink_drift(values, many * 0 + 0.25), owners)
+    moved = transforms.unsort_paths(transforms.shrink_drift(values, many * 0 + 0.25), owners)
     assert np.median(moved, axis=0) == pytest.approx(0.25 * middle, abs=1e-9)
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 1000), st.lists(st.floats(-0.2, 1), min_size=3, max_size=3))
-def test_conforming_moves_the_band_ends_by_their_shifts(seed, three):
+def test_band_ends_move_by_their_shifts(seed, three):
     sampled = np.random.default_rng(seed).standard_t(4, (999, 1))  # band ends lie on paths: 1000 is a multiple
-    values, owners = transforms.ordered(sampled)
+    values, owners = transforms.sort_paths(sampled)
     outwards = list(np.maximum.accumulate(three))
     unit = transforms.half_width(values)[0]
-    moved = transforms.as_paths(transforms.shift_bands(values, [np.array([s]) for s in (*outwards, *outwards)]), owners)
+    moved = transforms.unsort_paths(
+        transforms.shift_bands(values, [np.array([s]) for s in (*outwards, *outwards)]), owners
+    )
     assert np.median(moved) == pytest.approx(np.median(sampled))
     for band, shift in zip(BANDS, outwards, strict=True):
         low, high = sample_quantiles(sampled[:, 0], band_levels(band))
@@ -101,7 +103,7 @@ def test_conforming_moves_the_band_ends_by_their_shifts(seed, three):
         assert new_high == pytest.approx(high + shift * unit)
 
 
-def test_conforming_moves_the_median_and_each_end_for_itself():
+def test_median_and_ends_can_be_shifted_separately():
     values = np.linspace(-3, 3, 999)[None, :]  # uniform; half the 80 % band is 2.4 × 1000 / 998
     unit = float(transforms.half_width(values)[0])
     six = [np.array([s]) for s in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)]
@@ -114,7 +116,7 @@ def test_conforming_moves_the_median_and_each_end_for_itself():
         assert new_high == pytest.approx(high + unit * (0.4 + 0.1 * i))
 
 
-def test_tails_go_on_with_their_sides_slope():
+def test_tails_continue_with_the_slope_of_their_side():
     values = np.linspace(-1, 1, 999)[None, :]
     moved = transforms.shift_bands(values, [np.array([s]) for s in (0, 0, 0, 0, 0, 1.0)])
     end, unit = float(transforms.quantile(values, 0.975)[0]), float(transforms.half_width(values)[0])
@@ -129,15 +131,15 @@ def test_equal_paths_stay_equal():
     assert (transforms.rescale(values, 3 * ones) == 0.5).all()
 
 
-def test_pooling_averages_values_of_one_rank():
+def test_pooling_averages_values_of_equal_rank():
     values, baseline = np.array([[0.0, 1.0, 5.0]]), np.array([[-2.0, 1.0, 1.0]])
     assert transforms.pool(values, np.array([0.25]), baseline).tolist() == [[-1.5, 1.0, 2.0]]
     assert np.array_equal(transforms.pool(values, np.zeros(1), baseline), baseline)
 
 
-def test_resizing_keeps_quantiles():
+def test_resizing_preserves_quantiles():
     values = np.sort(np.random.default_rng(1).normal(size=(1, 199)))
-    few = transforms.resized(values, 49)
+    few = transforms.resize_ensemble(values, 49)
     assert few.shape == (1, 49)
     assert transforms.quantile(few, 0.1) == pytest.approx(transforms.quantile(values, 0.1))
-    assert transforms.resized(values, 199) is values
+    assert transforms.resize_ensemble(values, 199) is values

@@ -35,8 +35,8 @@ def forecast(closes, past=None, **fields):
     past = past or history()
     paths = np.stack([closes, closes + 1, closes - 1, closes, closes * 0 + 5, closes * 5], axis=-1)
     times = pd.date_range(past.end, periods=closes.shape[1] + 1, freq="1h")[1:]
-    made = fields.pop("made", ForecastMetadata("toy"))
-    return Forecast(paths, times, past, made, **fields)
+    metadata = fields.pop("metadata", ForecastMetadata("toy"))
+    return Forecast(paths, times, past, metadata, **fields)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def ladder():
     return forecast(np.column_stack([(last + 100) / 2, last]), past)
 
 
-def test_describes_itself(ladder):
+def test_properties_and_repr(ladder):
     assert (ladder.samples, ladder.horizon, ladder.symbol, str(ladder.interval)) == (99, 2, "TEST", "1h")
     assert ladder.last_close == 100.0
     assert ladder.start == ladder.history.end
@@ -58,15 +58,15 @@ def test_describes_itself(ladder):
 def test_paths_are_a_read_only_copy():
     closes = np.full((3, 2), 50.0)
     paths = np.stack([closes] * 4 + [closes * 0] * 2, axis=-1)
-    made = forecast(closes)
-    kept = Forecast(paths, made.timestamps, made.history, made.metadata)
+    result = forecast(closes)
+    copy = Forecast(paths, result.timestamps, result.history, result.metadata)
     paths[:] = 1
-    assert kept.paths[0, 0, 0] == 50.0
+    assert copy.paths[0, 0, 0] == 50.0
     with pytest.raises(ValueError, match="read-only"):
-        kept.paths[0, 0, 0] = 1
+        copy.paths[0, 0, 0] = 1
 
 
-def test_quantiles_are_those_of_one_more_path(ladder):
+def test_quantiles_interpolate_at_k_over_s_plus_one(ladder):
     """The k-th of 99 paths is the k % quantile: closes 51 … 149 make the 10 % quantile the tenth, 60."""
     quantiles = ladder.quantiles([0.1, 0.5, 0.9])
     assert quantiles.iloc[-1].tolist() == pytest.approx([60.0, 100.0, 140.0])
@@ -98,7 +98,7 @@ def test_touch_uses_highs_above_the_last_close_and_lows_below(ladder):
     assert ladder.probability_touch(121.0).count == 30  # closes 120 … 149, with highs one above
     assert ladder.probability_touch(79.0).count == 30  # closes 51 … 80, with lows one below
     assert ladder.probability_touch(121.0, step=0).count == 10
-    # The last close itself: both first candles' ranges around (last + 100) / 2 must hold 100.
+    # The last close itself: both first candles' ranges around (last + 100) / 2 must contain 100.
     assert ladder.probability_touch(100.0).count == 5
 
 
@@ -120,8 +120,8 @@ def test_value_at_risk_and_expected_shortfall(ladder):
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=60), st.floats(0.01, 0.99))
 def test_shortfall_is_never_less_than_value_at_risk(closes, level):
-    made = forecast(np.asarray(closes)[:, None] + 2)
-    assert made.expected_shortfall(level) >= made.value_at_risk(level) - 1e-12
+    result = forecast(np.asarray(closes)[:, None] + 2)
+    assert result.expected_shortfall(level) >= result.value_at_risk(level) - 1e-12
 
 
 def test_volatility_amplification_compares_with_the_last_window():
@@ -129,13 +129,13 @@ def test_volatility_amplification_compares_with_the_last_window():
     steps = np.tile([1, -1], 6)
     wild, calm = 0.05 * steps, 0.001 * steps
     closes = past.frame["close"].iloc[-1] * np.exp(np.cumsum([wild, calm, calm], axis=1))
-    made = forecast(closes, past)
-    assert made.volatility_amplification(24).count == 1
-    assert made.volatility_amplification(60).count == 0
+    result = forecast(closes, past)
+    assert result.volatility_amplification(24).count == 1
+    assert result.volatility_amplification(60).count == 0
     with pytest.raises(DataError, match="65 candles"):
-        made.volatility_amplification(64)
+        result.volatility_amplification(64)
     with pytest.raises(ParameterError):
-        made.volatility_amplification(1)
+        result.volatility_amplification(1)
 
 
 def test_returns_start_from_the_last_known_close(ladder):
@@ -163,7 +163,7 @@ def test_wide_frame_names_and_orders_its_quantiles(ladder):
     assert wide["close_mean"].tolist() == pytest.approx(ladder.mean()["close"].tolist())
 
 
-def test_long_frame_holds_every_path(ladder):
+def test_long_frame_contains_every_path(ladder):
     long = ladder.to_frame("long")
     assert list(long.columns) == ["sample_id", "timestamps", *COLUMNS]
     assert len(long) == ladder.samples * ladder.horizon
@@ -181,54 +181,54 @@ def test_summary_is_json(ladder):
     assert len(summary["timestamps"]) == 2
 
 
-def test_few_paths_say_so(ladder):
+def test_few_paths_add_a_note(ladder):
     assert ladder.notes == ()
     (note,) = forecast(np.full((5, 3), 90.0)).notes
     assert "Only 5 paths" in note
 
 
-def test_simulated_history_makes_the_forecast_simulated(ladder):
+def test_simulated_metadata_makes_the_forecast_simulated(ladder):
     assert not ladder.simulated
     assert forecast([[9.0]], metadata=ForecastMetadata("toy", simulated=True)).simulated
 
 
 @pytest.mark.parametrize(
-    ("ask", "word"),
+    ("call", "word"),
     [
-        (lambda f: f.quantiles([0, 0.5]), "Levels"),
-        (lambda f: f.quantiles([]), "Levels"),
+        (lambda f: f.quantiles([0, 0.5]), "levels"),
+        (lambda f: f.quantiles([]), "levels"),
         (lambda f: f.quantiles([0.5], column="clsoe"), "clsoe"),
-        (lambda f: f.range(1.0), "Levels"),
+        (lambda f: f.range(1.0), "levels"),
         (lambda f: f.sample(99), "path 99"),
-        (lambda f: f.probability_above(-1), "price"),
+        (lambda f: f.probability_above(-1), "price -1"),
         (lambda f: f.probability_touch(math.nan), "price"),
         (lambda f: f.probability_above(100, step=2), "step 2"),
-        (lambda f: f.value_at_risk(95), "Levels"),
+        (lambda f: f.value_at_risk(95), "levels"),
         (lambda f: f.value_at_risk(0.95, kind="percent"), "percent"),
         (lambda f: f.to_frame("tall"), "tall"),
     ],
 )
-def test_wrong_questions_get_one_sentence(ladder, ask, word):
+def test_invalid_arguments_are_refused(ladder, call, word):
     with pytest.raises(ParameterError, match=word):
-        ask(ladder)
+        call(ladder)
 
 
-def test_refuses_what_is_no_forecast(ladder):
-    good, times, past, made = ladder.paths, ladder.timestamps, ladder.history, ladder.metadata
+def test_invalid_forecasts_are_refused(ladder):
+    good, times, past, metadata = ladder.paths, ladder.timestamps, ladder.history, ladder.metadata
     with pytest.raises(ParameterError, match="shape"):
-        Forecast(good[0], times, past, made)
+        Forecast(good[0], times, past, metadata)
     with pytest.raises(ParameterError, match="timestamps"):
-        Forecast(good, times[:1], past, made)
+        Forecast(good, times[:1], past, metadata)
     with pytest.raises(ParameterError, match="timezone"):
-        Forecast(good, times.tz_localize("UTC"), past, made)
+        Forecast(good, times.tz_localize("UTC"), past, metadata)
     broken = good.copy()
     broken[3, 1, 1] = 1.0  # a high below the low
-    with pytest.raises(ParameterError, match="mend"):
-        Forecast(broken, times, past, made)
+    with pytest.raises(ParameterError, match="repair_candles"):
+        Forecast(broken, times, past, metadata)
 
 
 @pytest.mark.parametrize("samples", [9, 30, 100])
-def test_bands_cover_what_they_say_when_the_truth_is_one_more_path(samples):
+def test_bands_have_nominal_coverage_for_exchangeable_outcomes(samples):
     """Exchangeable draws: the share of truths inside the 80 % band, within 4 standard errors."""
     draws = np.random.default_rng(5).normal(size=(samples + 1, 4000))
     low, high = sample_quantiles(draws[:-1], [0.1, 0.9])
@@ -238,6 +238,6 @@ def test_bands_cover_what_they_say_when_the_truth_is_one_more_path(samples):
 
 def test_bands_are_nested():
     assert sorted(BANDS) == list(BANDS)
-    made = forecast(np.exp(np.random.default_rng(0).normal(4, 0.1, (50, 5))))
-    widths = [(made.range(level)["high"] - made.range(level)["low"]).to_numpy() for level in BANDS]
+    result = forecast(np.exp(np.random.default_rng(0).normal(4, 0.1, (50, 5))))
+    widths = [(result.range(level)["high"] - result.range(level)["low"]).to_numpy() for level in BANDS]
     assert (np.diff(widths, axis=0) > 0).all()

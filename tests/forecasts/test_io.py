@@ -9,7 +9,7 @@ from kronos.candles import Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast, ForecastMetadata
 
-MADE = ForecastMetadata(
+METADATA = ForecastMetadata(
     "kronos-nano",
     details={"seed": 7, "sampling": {"temperature": 1.0, "top_k": None}, "hashes": ["a", "b"]},
     calendar="XSHG",
@@ -25,12 +25,12 @@ def make(tz, unit, samples=25):
         {"open": closes, "high": closes * 1.01, "low": closes * 0.99, "close": closes, "volume": 1.0},
         index=pd.date_range("2024-03-08 09:30", periods=80, freq="1h", tz=tz).as_unit(unit),
     )
-    frame.iloc[5, 1] = frame.iloc[5, 2] / 2  # a finding to keep
+    frame.iloc[5, 1] = frame.iloc[5, 2] / 2  # gives a finding
     past = Candles.from_frame(frame, symbol="贵州茅台", interval="1h")
     future = rng.lognormal(4, 0.1, (samples, 6))
     paths = np.stack([future, future * 1.1, future * 0.9, future, future, future], axis=-1)
     times = pd.date_range(past.end, periods=7, freq="1h")[1:].as_unit(unit)
-    return Forecast(paths, times, past, MADE, mended=0.125)
+    return Forecast(paths, times, past, METADATA, mended=0.125)
 
 
 @pytest.mark.parametrize("tz", [None, "UTC", "America/New_York", "Asia/Shanghai"])
@@ -55,13 +55,13 @@ def test_round_trip_is_exact(tmp_path, tz, unit):
     assert loaded.to_dict() == saved.to_dict()
 
 
-def test_file_holds_no_pickle(tmp_path):
+def test_file_contains_no_pickle(tmp_path):
     file = make("UTC", "us").save(tmp_path / "f.npz")
     with np.load(file, allow_pickle=False) as arrays:
         assert all(arrays[name].dtype != object for name in arrays.files)
 
 
-def test_nothing_is_left_behind_when_saving_fails(tmp_path, monkeypatch):
+def test_failed_save_leaves_the_old_file_only(tmp_path, monkeypatch):
     file = make(None, "us").save(tmp_path / "f.npz")
     before = file.read_bytes()
 
@@ -76,14 +76,14 @@ def test_nothing_is_left_behind_when_saving_fails(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
-def test_damaged_files_get_one_sentence(tmp_path, content):
+def test_damaged_files_are_refused(tmp_path, content):
     file = tmp_path / "f.npz"
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"f\.npz"):
         Forecast.load(file)
 
 
-def test_truncated_and_foreign_files_get_one_sentence(tmp_path):
+def test_truncated_and_foreign_files_are_refused(tmp_path):
     whole = make("UTC", "us").save(tmp_path / "f.npz").read_bytes()
     for length in range(0, len(whole), max(1, len(whole) // 17)):
         (tmp_path / "cut.npz").write_bytes(whole[:length])
@@ -115,8 +115,8 @@ def test_other_formats_are_refused(tmp_path):
         Forecast.load(file)
 
 
-def test_made_is_described_in_one_line():
-    line = MADE.describe()
+def test_metadata_description_is_one_line():
+    line = METADATA.describe()
     assert line == "kronos-nano · raw · seed 7 · calendar XSHG (projected)"
     assert ForecastMetadata("drift", kind="baseline", simulated=True).describe().endswith("SIMULATED")
-    assert ForecastMetadata.from_dict(json.loads(json.dumps(MADE.to_dict()))) == MADE
+    assert ForecastMetadata.from_dict(json.loads(json.dumps(METADATA.to_dict()))) == METADATA

@@ -14,56 +14,56 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.just(6))
 
 
 @given(hnp.arrays(np.float64, shapes, elements=numbers))
-def test_makes_valid_candles_and_is_idempotent(raw):
+def test_result_is_valid_and_repair_is_idempotent(raw):
     if not np.isfinite(raw[..., :4]).any(axis=(1, 2)).all():
         with pytest.raises(DataError, match="no finite price"):
             repair_candles(raw)
         return
     before = raw.copy()
-    mended, share = repair_candles(raw)
-    assert valid_candles(mended).all()
+    repaired, share = repair_candles(raw)
+    assert valid_candles(repaired).all()
     assert np.array_equal(raw, before, equal_nan=True)
     assert share >= 1 - valid_candles(raw).mean() - 1e-12
-    again, none = repair_candles(mended)
-    assert np.array_equal(again, mended)
+    again, none = repair_candles(repaired)
+    assert np.array_equal(again, repaired)
     assert none == 0.0
 
 
 @given(hnp.arrays(np.float64, (3, 4, 6), elements=st.floats(1, 1e3)))
-def test_leaves_valid_candles_alone(raw):
+def test_valid_candles_are_unchanged(raw):
     raw[..., 1] = raw[..., :4].max(-1)
     raw[..., 2] = raw[..., :4].min(-1)
-    mended, share = repair_candles(raw)
-    assert np.array_equal(mended, raw)
+    repaired, share = repair_candles(raw)
+    assert np.array_equal(repaired, raw)
     assert share == 0.0
 
 
-def test_high_and_low_embrace_the_others():
-    mended, share = repair_candles([[[10, 9, 11, 12, 5, 1], GOOD]])
-    assert mended[0, 0, :4].tolist() == [10, 12, 9, 12]
-    assert mended[0, 1].tolist() == GOOD
+def test_high_and_low_include_open_and_close():
+    repaired, share = repair_candles([[[10, 9, 11, 12, 5, 1], GOOD]])
+    assert repaired[0, 0, :4].tolist() == [10, 12, 9, 12]
+    assert repaired[0, 1].tolist() == GOOD
     assert share == 0.5
 
 
-def test_turnover_is_never_negative_nor_missing():
-    mended, share = repair_candles([[[*GOOD[:4], -3, np.nan]]])
-    assert mended[0, 0].tolist() == [*GOOD[:4], 0, 0]
+def test_negative_and_missing_turnover_becomes_zero():
+    repaired, share = repair_candles([[[*GOOD[:4], -3, np.nan]]])
+    assert repaired[0, 0].tolist() == [*GOOD[:4], 0, 0]
     assert share == 1.0
 
 
 def test_prices_are_raised_to_a_ten_thousandth_of_the_highest():
-    mended, _ = repair_candles([[[10, 20, -5, 0, 0, 0]], [[-1, -1, -1, -1, 0, 0]]])
-    assert mended[0, 0, :4] == pytest.approx([10, 20, 0.002, 0.002])
-    assert mended[1, 0, :4] == pytest.approx([1e-8] * 4)
+    repaired, _ = repair_candles([[[10, 20, -5, 0, 0, 0]], [[-1, -1, -1, -1, 0, 0]]])
+    assert repaired[0, 0, :4] == pytest.approx([10, 20, 0.002, 0.002])
+    assert repaired[1, 0, :4] == pytest.approx([1e-8] * 4)
 
 
-def test_missing_prices_take_the_close_before():
-    mended, share = repair_candles([[GOOD, [np.nan, np.inf, np.nan, 13, 1, 1]]])
-    assert mended[0, 1, :4].tolist() == [11, 13, 11, 13]
+def test_missing_prices_become_the_previous_close():
+    repaired, share = repair_candles([[GOOD, [np.nan, np.inf, np.nan, 13, 1, 1]]])
+    assert repaired[0, 1, :4].tolist() == [11, 13, 11, 13]
     assert share == 0.5
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (0, 4, 6), (2, 3, 5)])
-def test_refuses_other_shapes(shape):
+def test_invalid_shapes_are_refused(shape):
     with pytest.raises(ParameterError, match="shape"):
         repair_candles(np.ones(shape))

@@ -13,7 +13,7 @@ counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counts)
-def test_is_never_certain_and_lies_in_its_interval(pair):
+def test_probability_is_never_certain_and_lies_in_its_interval(pair):
     probability = Probability(*pair)
     assert 0 < probability < 1
     assert 0 <= probability.low <= probability <= probability.high <= 1
@@ -24,12 +24,12 @@ def test_is_never_certain_and_lies_in_its_interval(pair):
 
 
 @given(counts)
-def test_complement_adds_up_to_one(pair):
+def test_probability_and_complement_add_up_to_one(pair):
     count, paths = pair
     assert Probability(count, paths) + Probability(paths - count, paths) == pytest.approx(1.0)
 
 
-def test_known_values():
+def test_probability_known_values():
     """Jeffreys' mean 7.5 / 11; Wilson's interval of 7 of 10, worked by hand."""
     probability = Probability.of(np.arange(10) < 7)
     assert probability.value == pytest.approx(7.5 / 11)
@@ -39,13 +39,13 @@ def test_known_values():
     assert str(Probability(500, 500)).startswith("> 99 %")
 
 
-def test_survives_copies_and_json():
+def test_probability_can_be_copied_and_converted():
     probability = Probability(3, 30)
     assert copy.deepcopy(probability).to_dict() == probability.to_dict()
     assert probability.to_dict()["paths"] == 30
 
 
 @pytest.mark.parametrize(("count", "paths"), [(0, 0), (-1, 5), (6, 5)])
-def test_refuses_impossible_counts(count, paths):
+def test_probability_refuses_impossible_counts(count, paths):
     with pytest.raises(ParameterError):
         Probability(count, paths)

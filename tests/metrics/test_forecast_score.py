@@ -18,69 +18,69 @@ def walk(rows, sigma=0.01, seed=0):
 @pytest.fixture(scope="module")
 def case():
     whole = walk(200)
-    made = historical_volatility(whole.head(170), 24, samples=60, timestamps=whole.index[170:194])
-    return made, whole
+    forecast = historical_volatility(whole.head(170), 24, samples=60, timestamps=whole.index[170:194])
+    return forecast, whole
 
 
 def test_scores_are_of_cumulative_log_returns(case):
-    made, whole = case
-    table = score(made, whole)
+    forecast, whole = case
+    table = score(forecast, whole)
     assert table.index.tolist() == [1, 8, 24]
     closes = whole.frame["close"].to_numpy()
     sigma = np.diff(np.log(closes[105:170])).std(ddof=1)
     for h in (1, 8, 24):
         happened = np.log(closes[169 + h] / closes[169])
-        paths = np.log(made.paths[:, h - 1, 3] / closes[169])
+        paths = np.log(forecast.paths[:, h - 1, 3] / closes[169])
         row = table.loc[h]
         assert row["crps"] == pytest.approx(float(crps(paths, happened)))
         assert row["crps_scaled"] == pytest.approx(row["crps"] / (sigma * np.sqrt(h)))
         assert row["mae"] == pytest.approx(abs(np.median(paths) - happened))
-        band = made.range(0.8).iloc[h - 1]
+        band = forecast.range(0.8).iloc[h - 1]
         assert row["coverage_80"] == float(band["low"] <= closes[169 + h] <= band["high"])
         assert row["width_80"] == pytest.approx(np.log(band["high"] / band["low"]))
 
 
-def test_frames_and_candles_score_alike(case):
-    made, whole = case
-    pd.testing.assert_frame_equal(score(made, whole), score(made, whole.frame[["close"]]))
+def test_frames_and_candles_give_the_same_scores(case):
+    forecast, whole = case
+    pd.testing.assert_frame_equal(score(forecast, whole), score(forecast, whole.frame[["close"]]))
 
 
 def test_point_forecasts_score_their_absolute_error(case):
-    made, whole = case
-    table = score(last_value(whole.head(170), 8, timestamps=made.timestamps[:8]), whole, (1, 8))
+    forecast, whole = case
+    table = score(last_value(whole.head(170), 8, timestamps=forecast.timestamps[:8]), whole, (1, 8))
     assert table["crps"].tolist() == pytest.approx(table["mae"].tolist())
 
 
-def test_unknown_steps_are_nan_and_horizons_beyond_are_left_out(case):
-    made, whole = case
-    table = score(made, whole.head(180), (1, 8, 24, 96))
+def test_unknown_steps_are_nan_and_longer_horizons_are_ignored(case):
+    forecast, whole = case
+    table = score(forecast, whole.head(180), (1, 8, 24, 96))
     assert table.index.tolist() == [1, 8, 24]
     assert table.loc[24, ["crps", "mae", "coverage_50"]].isna().all()
     assert table.loc[8].notna().all()
 
 
-def test_refuses_what_cannot_be_scored(case):
-    made, whole = case
+def test_invalid_inputs_are_refused(case):
+    forecast, whole = case
     with pytest.raises(ParameterError):
-        score(made, whole, (25,))
+        score(forecast, whole, (25,))
     with pytest.raises(ParameterError):
-        score(made, whole, (0, 1))
+        score(forecast, whole, (0, 1))
     with pytest.raises(DataError, match="no candle"):
-        score(made, whole.head(170))
+        score(forecast, whole.head(170))
     with pytest.raises(DataError, match="timezone"):
-        score(made, whole.frame.tz_localize(None))
+        score(forecast, whole.frame.tz_localize(None))
     with pytest.raises(DataError, match="close"):
-        score(made, whole.frame[["open"]])
+        score(forecast, whole.frame[["open"]])
 
 
-def test_a_calibrated_walk_covers_what_it_says():
+def test_calibrated_random_walk_has_nominal_coverage():
     """Walks continued by walks of their own volatility, estimated from 1000 returns: 4 standard errors."""
     tables = []
     for seed in range(300):
         whole = walk(1010, seed=seed)
         past, times = whole.head(1001), whole.index[1001:1009]
-        made = historical_volatility(past, 8, samples=50, seed=seed, timestamps=times, window=1000)
-        tables.append(score(made, whole, (8,)))
+        forecast = historical_volatility(past, 8, samples=50, seed=seed, timestamps=times, window=1000)
+        tables.append(score(forecast, whole, (8,)))
     means = pd.concat(tables).mean()
     for level in (0.5, 0.8, 0.95):
         error = np.sqrt(level * (1 - level) / 300)

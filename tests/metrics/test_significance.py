@@ -28,22 +28,22 @@ def losses(seed=0, size=120):
 
 
 @pytest.mark.parametrize(("overlap", "lags"), [(1, None), (1, 0), (4, None), (6, 5), (3, 20)])
-def test_diebold_mariano_is_its_definition(overlap, lags):
+def test_diebold_mariano_equals_its_definition(overlap, lags):
     ours, theirs = losses()
-    done = diebold_mariano(ours, theirs, overlap=overlap, lags=lags)
+    result = diebold_mariano(ours, theirs, overlap=overlap, lags=lags)
     chosen = {(1, None): 5, (4, None): 6}.get((overlap, lags), lags)
     expected = by_hand(ours - theirs, chosen, overlap)
-    assert done.lags == chosen
-    assert done.estimate == pytest.approx((ours - theirs).mean())
-    assert done.statistic == pytest.approx(expected)
+    assert result.lags == chosen
+    assert result.estimate == pytest.approx((ours - theirs).mean())
+    assert result.statistic == pytest.approx(expected)
     degrees = min(119, 120 / (chosen + 1))
-    assert done.p_value == pytest.approx(2 * student.sf(abs(expected), degrees))
+    assert result.p_value == pytest.approx(2 * student.sf(abs(expected), degrees))
     swapped = diebold_mariano(theirs, ours, overlap=overlap, lags=lags)
-    assert (swapped.statistic, swapped.p_value) == pytest.approx((-done.statistic, done.p_value))
+    assert (swapped.statistic, swapped.p_value) == pytest.approx((-result.statistic, result.p_value))
 
 
 @pytest.mark.parametrize(("overlap", "lags"), [(1, 0), (1, 5), (4, 3)])
-def test_diebold_mariano_is_statsmodels(overlap, lags):
+def test_diebold_mariano_equals_that_of_statsmodels(overlap, lags):
     stattools = pytest.importorskip("statsmodels.tsa.stattools", reason="needs the evaluation extra")
     rng = np.random.default_rng(1)
     truth, one, other = rng.normal(size=(3, 90))
@@ -56,37 +56,37 @@ def test_diebold_mariano_is_statsmodels(overlap, lags):
         assert ours.p_value > theirs.pvalue  # the variance is itself uncertain
 
 
-def test_dates_are_put_in_order_and_instruments_together():
+def test_dates_are_sorted_and_instruments_summed():
     rng = np.random.default_rng(2)
     ours, theirs = losses(2, 400)
     dates = np.repeat(pd.date_range("2024-01-01", periods=100, tz="UTC"), 4)
-    done = diebold_mariano(ours, theirs, dates)
+    result = diebold_mariano(ours, theirs, dates)
     order = rng.permutation(400)
-    assert diebold_mariano(ours[order], theirs[order], dates[order]).statistic == pytest.approx(done.statistic)
+    assert diebold_mariano(ours[order], theirs[order], dates[order]).statistic == pytest.approx(result.statistic)
     means = (ours - theirs).reshape(100, 4).mean(axis=1)
-    assert done.statistic == pytest.approx(diebold_mariano(means, np.zeros(100)).statistic)
-    assert (done.n, done.dates) == (400, 100)
+    assert result.statistic == pytest.approx(diebold_mariano(means, np.zeros(100)).statistic)
+    assert (result.n, result.dates) == (400, 100)
     copies = diebold_mariano(np.repeat(ours, 5), np.repeat(theirs, 5), np.repeat(np.arange(400), 5))
     assert copies.statistic == pytest.approx(diebold_mariano(ours, theirs).statistic)
 
 
-def test_unknown_pairs_are_left_out_and_too_few_dates_tell_nothing():
+def test_unknown_pairs_are_ignored_and_too_few_dates_give_nan():
     ours, theirs = losses()
     holes = np.append(ours, math.nan), np.append(theirs, 1.0)
     assert diebold_mariano(*holes).statistic == diebold_mariano(ours, theirs).statistic
-    for done in (
+    for result in (
         diebold_mariano([], []),
         diebold_mariano([1.0], [2.0]),
         diebold_mariano(ours[:6], theirs[:6], overlap=6),
     ):
-        assert math.isnan(done.statistic)
-        assert math.isnan(done.p_value)
+        assert math.isnan(result.statistic)
+        assert math.isnan(result.p_value)
 
 
-def test_the_same_losses_are_no_different():
+def test_equal_losses_have_no_difference():
     ours, _ = losses()
-    done = diebold_mariano(ours, ours)
-    assert (done.estimate, done.statistic, done.p_value) == (0, 0, 1)
+    result = diebold_mariano(ours, ours)
+    assert (result.estimate, result.statistic, result.p_value) == (0, 0, 1)
     always = diebold_mariano(np.zeros(9), np.ones(9))
     assert (always.statistic, always.p_value) == (-math.inf, 0)
     with pytest.raises(ParameterError, match="overlap"):
@@ -94,7 +94,7 @@ def test_the_same_losses_are_no_different():
 
 
 @pytest.mark.parametrize("overlap", [1, 12])
-def test_equals_are_rejected_about_as_often_as_the_test_says(overlap):
+def test_diebold_mariano_has_its_nominal_size(overlap):
     """p-values of 300 histories of two equally good forecasts: about uniform, however outcomes overlap."""
     chances = []
     for seed in range(300):
@@ -110,9 +110,9 @@ def test_the_better_forecast_is_found():
     rng = np.random.default_rng(3)
     truth = rng.normal(size=300)
     good, bad = np.abs(truth - 0.5 * truth), np.abs(truth - rng.normal(size=300))
-    done = diebold_mariano(good, bad)
-    assert done.statistic < -5
-    assert done.p_value < 1e-4
+    result = diebold_mariano(good, bad)
+    assert result.statistic < -5
+    assert result.p_value < 1e-4
 
 
 # Many models ------------------------------------------------------------
@@ -130,31 +130,31 @@ def contest():
     return frame, np.repeat(np.arange(150), 3)
 
 
-def test_nothing_beats_an_equal_benchmark(contest):
+def test_equal_models_do_not_beat_the_benchmark(contest):
     frame, dates = contest
-    done = superior_predictive_ability(frame, "walk", dates)
-    assert done.p_value > 0.05
-    assert done.lower <= done.p_value <= done.upper
-    assert done.better == ()
-    assert (done.n, done.dates) == (450, 150)
+    result = superior_predictive_ability(frame, "walk", dates)
+    assert result.p_value > 0.05
+    assert result.lower <= result.p_value <= result.upper
+    assert result.better == ()
+    assert (result.n, result.dates) == (450, 150)
     copies = superior_predictive_ability(frame[["walk", "copy"]], "walk", dates)
     assert (copies.statistic, copies.p_value, copies.better) == (0, 1, ())
 
 
-def test_a_better_model_is_found_and_units_do_not_matter(contest):
+def test_better_model_is_found_in_any_unit(contest):
     frame, dates = contest
     frame["best"] = frame["walk"] - 0.2 + 0.1 * np.random.default_rng(5).normal(size=450)
-    done = superior_predictive_ability(frame, "walk", dates, seed=1)
-    assert done.p_value < 0.01
-    assert done.better == ("best",)
+    result = superior_predictive_ability(frame, "walk", dates, seed=1)
+    assert result.p_value < 0.01
+    assert result.better == ("best",)
     scaled = superior_predictive_ability(1e-4 * frame, "walk", dates, seed=1)
-    assert scaled.p_value == done.p_value
-    assert scaled.statistic == pytest.approx(done.statistic)
-    assert superior_predictive_ability(frame, "walk", dates, seed=1) == done
+    assert scaled.p_value == result.p_value
+    assert scaled.statistic == pytest.approx(result.statistic)
+    assert superior_predictive_ability(frame, "walk", dates, seed=1) == result
 
 
-def test_noisy_losers_do_not_hide_a_winner(contest):
-    """Unstandardised, as arch has it, the largest gain would drown in a wild model's noise."""
+def test_noisy_models_do_not_mask_a_better_one(contest):
+    """Without standardisation, as in arch, the noise of a wild model would mask the largest gain."""
     frame, dates = contest
     rng = np.random.default_rng(6)
     frame["best"] = frame["walk"] - 0.1 + 0.1 * rng.normal(size=450)
@@ -162,46 +162,48 @@ def test_noisy_losers_do_not_hide_a_winner(contest):
     assert superior_predictive_ability(frame, "walk", dates).p_value < 0.05
 
 
-def test_of_one_model_the_test_is_archs(contest):
+def test_spa_of_one_model_equals_that_of_arch(contest):
     bootstrap = pytest.importorskip("arch.bootstrap")
     frame, _ = contest
-    done = superior_predictive_ability(frame[["walk", "one"]], "walk", seed=7)
-    test = bootstrap.SPA(frame["walk"], frame["one"], block_size=done.block, reps=1000, seed=7)
+    result = superior_predictive_ability(frame[["walk", "one"]], "walk", seed=7)
+    test = bootstrap.SPA(frame["walk"], frame["one"], block_size=result.block, reps=1000, seed=7)
     test.compute()
-    assert done.p_value == pytest.approx(test.pvalues["consistent"], abs=0.005)  # one model: its scale is no matter
+    assert result.p_value == pytest.approx(
+        test.pvalues["consistent"], abs=0.005
+    )  # the scale of a single model does not matter
 
 
-def test_the_confidence_set_holds_equals_and_leaves_out_the_worse(contest):
+def test_confidence_set_includes_equal_and_excludes_worse_models(contest):
     frame, dates = contest
-    done = model_confidence_set(frame, dates)
-    assert set(done.included) >= {"walk", "one", "two", "copy"}
-    assert done.excluded == ("worse",)
-    assert done.p_values["copy"] == done.p_values["walk"]
-    assert max(done.p_values.values()) == 1
-    assert model_confidence_set(frame, dates) == done
+    result = model_confidence_set(frame, dates)
+    assert set(result.included) >= {"walk", "one", "two", "copy"}
+    assert result.excluded == ("worse",)
+    assert result.p_values["copy"] == result.p_values["walk"]
+    assert max(result.p_values.values()) == 1
+    assert model_confidence_set(frame, dates) == result
     alike = model_confidence_set(frame[["walk", "copy"]], dates)
     assert alike.included == ("walk", "copy")
 
 
-def test_the_confidence_set_is_archs_on_one_series(contest):
+def test_confidence_set_equals_that_of_arch(contest):
     bootstrap = pytest.importorskip("arch.bootstrap")
     frame, _ = contest
     frame = frame.drop(columns="copy")
-    done = model_confidence_set(frame, seed=3)
+    result = model_confidence_set(frame, seed=3)
     ordered = np.unique(frame.to_numpy(), axis=1)  # the order in which the models are resampled
-    test = bootstrap.MCS(ordered, size=0.1, block_size=done.block, reps=1000, seed=3)
+    test = bootstrap.MCS(ordered, size=0.1, block_size=result.block, reps=1000, seed=3)
     test.compute()
-    assert sorted(done.p_values.values()) == pytest.approx(sorted(test.pvalues["Pvalue"]))
+    assert sorted(result.p_values.values()) == pytest.approx(sorted(test.pvalues["Pvalue"]))
 
 
-def test_rows_not_known_for_all_models_are_left_out(contest):
+def test_rows_with_unknown_losses_are_ignored(contest):
     frame, dates = contest
     holes = frame.copy()
     holes.loc[:29, "one"] = math.nan
     assert model_confidence_set(holes, dates) == model_confidence_set(frame[30:], dates[30:])
 
 
-def test_contests_refuse_what_does_not_fit(contest):
+def test_invalid_comparisons_are_refused(contest):
     frame, dates = contest
     with pytest.raises(ParameterError, match="'coin'"):
         superior_predictive_ability(frame, "coin", dates)
@@ -213,7 +215,7 @@ def test_contests_refuse_what_does_not_fit(contest):
         model_confidence_set(frame, dates, size=5)
 
 
-def test_without_arch_it_says_what_to_install(contest, monkeypatch):
+def test_missing_arch_names_the_extra(contest, monkeypatch):
     frame, dates = contest
     monkeypatch.setitem(sys.modules, "arch.bootstrap", None)
     for run in (lambda: superior_predictive_ability(frame, "walk", dates), lambda: model_confidence_set(frame, dates)):

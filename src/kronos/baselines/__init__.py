@@ -1,12 +1,11 @@
-"""Baselines: what a forecast has to beat. Each looks at the history only and gives a `Forecast` too.
+"""Statistical baselines that a model should beat. Each is a function from a history to a `Forecast`.
 
-- `last_value` and `drift` are point forecasts: all their paths are the same, and their notes say so.
-- `historical_volatility` is the random walk that a model of prices must beat before its bands mean anything;
-  `ewma_volatility`, `har_volatility` and `garch_t` know more of volatility, `filtered_historical_simulation` and
-  `block_bootstrap` of fat tails, `seasonal_naive` of the day's pattern. None knows a direction.
-- `moving_average_drift` claims one, without a measured edge: a service's fallback, which stands in no table.
-- `BASELINES` lists all others, each with a line for reports; `Baseline` is what another model has to look like.
-- Path i of a seed is the same however many paths or steps are asked for.
+- `last_value` and `drift` are point forecasts: all paths are equal.
+- `historical_volatility` is a random walk, the minimum that the bands of a price model must beat. `ewma_volatility`,
+  `har_volatility` and `garch_t` model volatility, `filtered_historical_simulation` and `block_bootstrap` fat tails, and
+  `seasonal_naive` the daily pattern. None forecasts a direction.
+- `moving_average_drift` does, without a measured edge: it is the fallback of the service and not in `BASELINES`.
+- `BASELINES` lists all others with a description; `Baseline` is the protocol, and documents the common arguments.
 """
 
 from kronos.baselines.adapters import closes_of_quantiles, from_closes

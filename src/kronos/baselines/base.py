@@ -1,8 +1,7 @@
-"""What all baselines share: the checks, and the way from paths to a `Forecast`."""
+"""The `Baseline` protocol, argument checks, and the conversion of paths to a `Forecast`."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,25 +17,17 @@ from kronos.forecasts import Forecast, ForecastMetadata
 from kronos.provenance import frame_digest
 from kronos.typing import FloatArray
 
-WINDOW = 513  # candles of history that a baseline sees at most: 512 returns
+WINDOW = 513  # the most candles of history that a baseline uses: 512 returns
 
-
-def derive_seed(seed: int, name: str) -> int:
-    """A seed of an origin's own: with one for all, every origin would err with the same draws, and means with them.
-
-    Args:
-        seed: Of the model's draws.
-        name: What keys them.
-    """
-    return int.from_bytes(hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=6).digest(), "big")
+_SHORT_HISTORY = 64  # returns below which a forecast has a note about its short history
 
 
 class Baseline(Protocol):
-    """A forecaster of one series that sees nothing but its history.
+    """A forecaster of one series from its history alone.
 
-    It gives S paths of valid candles, the same for the same seed. It raises `DataError` where the history is none
-    it can work with (too short, never moving, not intraday), and `ParameterError` where an argument is wrong or
-    a library is missing. Models of other families fit: see `kronos.baselines.from_closes`.
+    Implementations return S paths of valid candles, reproducible by seed: path i of a seed does not depend on the
+    number of paths, nor its first steps on the horizon. To wrap models of other families as baselines, see
+    `kronos.baselines.from_closes`.
     """
 
     def __call__(
@@ -48,12 +39,24 @@ class Baseline(Protocol):
         seed: int = 0,
         timestamps: pd.DatetimeIndex | None = None,
     ) -> Forecast:
-        """Continue ``candles`` by ``horizon`` steps."""
+        """Forecast the candles that follow ``candles``.
+
+        Args:
+            candles: The history.
+            horizon: Number of future candles, H.
+            samples: Number of paths, S.
+            seed: Random seed, at least 0.
+            timestamps: Times of the future candles; None takes them from the candles' calendar.
+
+        Raises:
+            ParameterError: If an argument is out of range or a library is missing.
+            DataError: If the history is unsuitable (too short, constant, not intraday), or prices overflow.
+        """
         ...
 
 
 class FittedBaseline(Protocol):
-    """A `Baseline` whose costly part can be done ahead, and serves later origins of the same series too."""
+    """A `Baseline` with a costly fit, which can be done ahead and used for later origins of the same series."""
 
     def __call__(
         self,
@@ -65,26 +68,26 @@ class FittedBaseline(Protocol):
         timestamps: pd.DatetimeIndex | None = None,
         parameters: Any = None,
     ) -> Forecast:
-        """Continue ``candles``; with ``parameters`` of an earlier fit, nothing is fitted again."""
+        """Forecast the candles that follow ``candles``, with the ``parameters`` of an earlier fit if given."""
         ...
 
 
 @dataclass(frozen=True)
 class BaselineSpec:
-    """A listed baseline: call it as the `Baseline` it is.
+    """A registered baseline, callable like a `Baseline`.
 
-    A walk through one series may fit at every k-th origin only, for an entry that has a fit:
+    An evaluation of one series may fit only at every k-th origin:
 
-        parameters = entry.fit(candles) if entry.fit and origin % 20 == 0 else parameters
-        forecast = entry(candles, horizon, parameters=parameters)
+        parameters = spec.fit(candles) if spec.fit and origin % 20 == 0 else parameters
+        forecast = spec(candles, horizon, parameters=parameters)
 
     Attributes:
-        name: What tables call it.
-        description: What a reader should know of it, in one line.
+        name: Name in tables.
+        description: Description in one line.
         baseline: The function.
-        point: Whether all its paths are the same, so that it has no bands.
-        needs: The optional library that it needs, or None.
-        fit: Gives the parameters that it fits to a history; None if it fits nothing worth keeping.
+        point: Whether all paths are equal, so that there are no bands.
+        needs: Name of the optional library that it needs, or None.
+        fit: Function that fits the parameters to a history; None if there is no costly fit.
     """
 
     name: str
@@ -96,7 +99,7 @@ class BaselineSpec:
 
     @property
     def available(self) -> bool:
-        """Whether the library that it needs is installed."""
+        """Whether the optional library is installed."""
         return self.needs is None or find_spec(self.needs) is not None
 
     def __call__(
@@ -109,71 +112,67 @@ class BaselineSpec:
         timestamps: pd.DatetimeIndex | None = None,
         parameters: Any = None,
     ) -> Forecast:
-        """Continue ``candles`` by ``horizon`` steps.
+        """Forecast the candles that follow ``candles``; see `Baseline` and `FittedBaseline`.
 
         Raises:
-            ParameterError: If an argument is wrong, ``parameters`` are given to a baseline that fits none, or
-                the library that it needs is not installed.
-            DataError: If the history is none it can work with.
+            ParameterError: Also if ``parameters`` are given to a baseline without a fit.
         """
         if parameters is None:
             return self.baseline(candles, horizon, samples=samples, seed=seed, timestamps=timestamps)
         if self.fit is None:
-            raise ParameterError(f"{self.name} fits nothing, so it takes no parameters.")
+            raise ParameterError(f"{self.name} takes no parameters: leave them out.")
         fitted = cast("FittedBaseline", self.baseline)
         return fitted(candles, horizon, samples=samples, seed=seed, timestamps=timestamps, parameters=parameters)
 
 
-_FEW = 64  # returns below which a volatility is said to rest on few
-
-
-def check(candles: Candles, horizon: int, samples: int, *, least: int) -> None:
-    """Refuse what no baseline can work with.
+def check_arguments(
+    candles: Candles, horizon: int, samples: int, *, min_candles: int, seed: int = 0, window: int = 2
+) -> None:
+    """Validate the arguments that baselines share.
 
     Raises:
-        ParameterError: If ``horizon`` or ``samples`` is below 1.
-        DataError: If there are fewer than ``least`` candles.
+        ParameterError: If ``horizon`` or ``samples`` is below 1, ``window`` is below 2, or ``seed`` is negative.
+        DataError: If there are fewer than ``min_candles`` candles.
     """
     if horizon < 1:
-        raise ParameterError(f"The horizon is at least 1 step, not {horizon}.")
+        raise ParameterError(f"Invalid horizon {horizon}: choose at least 1 step.")
     if samples < 1:
-        raise ParameterError(f"The number of sample paths is at least 1, not {samples}.")
-    if len(candles) < least:
-        raise DataError(f"This baseline needs at least {least} candles of history, not {len(candles)}.")
-
-
-def check_draws(seed: int, window: int) -> None:
-    """Refuse what cannot be drawn with or measured on.
-
-    Raises:
-        ParameterError: If ``window`` is below 2 or ``seed`` negative.
-    """
-    if window < 2 or seed < 0:
-        raise ParameterError(f"The window is at least 2 and the seed at least 0, not {window} and {seed}.")
+        raise ParameterError(f"Invalid number of sample paths {samples}: choose at least 1.")
+    if len(candles) < min_candles:
+        raise DataError(f"This baseline needs at least {min_candles} candles of history; got {len(candles)}.")
+    if window < 2:
+        raise ParameterError(f"Invalid window {window}: choose at least 2 returns.")
+    if seed < 0:
+        raise ParameterError(f"Invalid seed {seed}: choose at least 0.")
 
 
 def short_history_note(returns: int) -> tuple[str, ...]:
-    """A note if only so few returns stand behind a forecast."""
-    return (f"Only {returns} returns of history stand behind it.",) if returns < _FEW else ()
+    """Return a note if a forecast is based on few returns."""
+    return (f"Based on only {returns} returns of history.",) if returns < _SHORT_HISTORY else ()
+
+
+def short_window_note(returns: int, window: int) -> tuple[str, ...]:
+    """Return a note if the history has fewer returns than the window of the volatility."""
+    note = f"The volatility is that of {returns} returns, because the history is shorter than the window of {window}."
+    return (note,) if returns < window else ()
 
 
 def safe_divide(above: FloatArray | float, below: FloatArray) -> FloatArray:
-    """Their quotient, 1 where it is none."""
+    """Divide; 1 where the denominator is not positive."""
     result: FloatArray = np.divide(above, below, out=np.ones(np.broadcast(above, below).shape), where=below > 0)
     return result
 
 
-def ignoring_overflow() -> np.errstate:
-    """A context without warnings of prices beyond all numbers, which `wrap` refuses."""
+def ignore_overflow() -> np.errstate:
+    """Suppress floating-point warnings about overflowing prices, which `to_forecast` refuses."""
     return np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
-def future(candles: Candles, timestamps: pd.DatetimeIndex | None, horizon: int) -> FutureTimes:
-    """The times given, or those of the candles' calendar."""
+def resolve_timestamps(candles: Candles, timestamps: pd.DatetimeIndex | None, horizon: int) -> FutureTimes:
+    """Return the given times, or those of the candles' calendar."""
     if timestamps is not None:
         return FutureTimes(pd.DatetimeIndex(timestamps), candles.calendar or "given", "given", "")
-    times = pd.DatetimeIndex(candles.frame.index)
-    return future_times(times, candles.interval, horizon, candles.calendar)
+    return future_times(candles.index, candles.interval, horizon, candles.calendar)
 
 
 def to_forecast(
@@ -184,32 +183,30 @@ def to_forecast(
     details: Mapping[str, Any],
     notes: tuple[str, ...] = (),
 ) -> Forecast:
-    """Make a `Forecast` of the paths `[S, H, 6]`, which are valid candles already.
+    """Build a `Forecast` from paths of valid candles, `[S, H, 6]`.
 
     Raises:
-        DataError: If a price left the range of numbers, which only absurd histories cause.
+        DataError: If a price overflows or underflows, which only implausible histories cause.
         ParameterError: If timestamps are given and there is not one for each step.
     """
     if not (np.isfinite(paths).all() and (paths[..., :4] > 0).all()):
-        raise DataError("The history's prices jump beyond all numbers; look for a change of units in it.")
-    ahead = timestamps if isinstance(timestamps, FutureTimes) else future(candles, timestamps, paths.shape[1])
-    made = ForecastMetadata(
-        model=name,
-        kind="baseline",
-        details={**details, "samples": paths.shape[0], "history": _history(candles)},
-        calendar=ahead.calendar,
-        calendar_basis=ahead.basis,
-        simulated=candles.simulated,
-        notes=(*notes, ahead.note) if ahead.note else notes,
-    )
-    return Forecast(paths=paths, timestamps=ahead.times, history=candles, metadata=made)
-
-
-def _history(candles: Candles) -> dict[str, Any]:
-    return {
+        raise DataError("The forecast prices overflow: check the history for a change of units.")
+    if not isinstance(timestamps, FutureTimes):
+        timestamps = resolve_timestamps(candles, timestamps, paths.shape[1])
+    history = {
         "source": candles.source,
         "rows": len(candles),
         "start": str(candles.start),
         "end": str(candles.end),
         "sha256": frame_digest(candles.frame),
     }
+    metadata = ForecastMetadata(
+        model=name,
+        kind="baseline",
+        details={**details, "samples": paths.shape[0], "history": history},
+        calendar=timestamps.calendar,
+        calendar_basis=timestamps.basis,
+        simulated=candles.simulated,
+        notes=(*notes, timestamps.note) if timestamps.note else notes,
+    )
+    return Forecast(paths=paths, timestamps=timestamps.times, history=candles, metadata=metadata)

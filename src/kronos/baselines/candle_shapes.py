@@ -1,8 +1,8 @@
-"""Candles around sampled closes: what else a candle is comes from a donor, a candle of the same recent past.
+"""Candles around sampled closes: gap, wicks and turnover are copied from a donor, a candle of the recent past.
 
-Where a candle opens, how far it reaches beyond its body and its turnover are the donor's, so that sampled candles
-are valid by construction and look like the market's. Random numbers come from two numpy streams a path, keyed by
-(seed, path): a path doesn't depend on how many others are asked for, nor its first steps on the horizon.
+Sampled candles are therefore valid by construction and resemble those of the market. Random numbers come from two
+NumPy streams per path, keyed by (seed, path): a path does not depend on the number of paths, nor its first steps on the
+horizon.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kronos.typing import FloatArray
+from kronos.rng import keyed_normals_and_uniforms
+from kronos.typing import FloatArray, IntArray
 
-Indices = NDArray[np.int64]
-
-_KEPT = 10_000  # numbers; draws up to this size are kept, as several baselines ask for the same ones
-_SCALES = (0.25, 4.0)  # a donor's wicks shrink and grow no further, however volatility changed since
+SHAPES = 64  # recent candles to use as donors
+_MAX_CACHED = 10_000  # random numbers; smaller arrays are cached, because several baselines need the same ones
+_SCALES = (0.25, 4.0)  # limits of the scaling of a donor's gaps and wicks
 
 
 @dataclass(frozen=True)
 class CandleShapes:
-    """The last W candles in logs: returns, opening gaps, wicks and turnover, each `[W]`."""
+    """Shapes of the last W candles in logs: returns, opening gaps, wicks and turnover, each `[W]`."""
 
     last: float
     returns: FloatArray
@@ -35,7 +34,7 @@ class CandleShapes:
 
     @classmethod
     def of(cls, candles: FloatArray) -> CandleShapes:
-        """Take them from W + 1 candles `[W + 1, 6]`."""
+        """Compute the shapes of candles `[W + 1, 6]`."""
         logs = np.log(candles[:, :4])
         opens, highs, lows, closes = logs[1:].T
         return cls(
@@ -49,9 +48,9 @@ class CandleShapes:
         )
 
     def tail(self, n: int) -> CandleShapes:
-        """Only the last ``n`` candles."""
-        cut = {part.name: getattr(self, part.name)[-n:] for part in fields(self) if part.name != "last"}
-        return CandleShapes(last=self.last, **cut)
+        """Keep only the last ``n`` candles."""
+        arrays = {part.name: getattr(self, part.name)[-n:] for part in fields(self) if part.name != "last"}
+        return CandleShapes(last=self.last, **arrays)
 
     @property
     def sigma(self) -> float:
@@ -60,23 +59,23 @@ class CandleShapes:
 
     @property
     def gap_share(self) -> float:
-        """Regression of the opening gap on the return: the share of a move that happens before the open."""
+        """Regression coefficient of the opening gap on the return: the share of a move before the open."""
         spread = np.square(self.returns - self.returns.mean()).sum()
         if spread == 0:
             return 0.0
         return float(np.clip(self.gaps @ (self.returns - self.returns.mean()) / spread, 0.0, 1.0))
 
-    def continue_by(self, returns: FloatArray, donors: Indices, scale: FloatArray | float = 1.0) -> FloatArray:
-        """Candles `[S, H, 6]` whose closes follow ``returns`` and whose shapes are those of the ``donors``.
+    def continue_by(self, returns: FloatArray, donors: IntArray, scale: FloatArray | float = 1.0) -> FloatArray:
+        """Build candles `[S, H, 6]` whose closes follow ``returns`` and whose shapes are those of ``donors``.
 
-        The donor's gap is corrected by regression for the return being another than the donor's, so that gap
-        and body keep the covariance they have in the history, instead of adding up to too much.
+        The donor's gap is corrected by regression for the difference between the step's return and the donor's, so
+        that gap and body have the same covariance as in the history.
 
         Args:
             returns: Log returns of the close. [S, H]
             donors: Positions in the W candles. [S, H]
-            scale: Volatility of the step over that of its donor, by which gaps and wicks are stretched, between
-                a quarter and four times. [S, H]
+            scale: Volatility of the step relative to that of its donor, by which gaps and wicks are scaled, limited to
+                a quarter to four times. [S, H]
         """
         size = np.clip(scale, *_SCALES)
         closes = self.last + np.cumsum(returns, axis=1)
@@ -89,24 +88,21 @@ class CandleShapes:
         return np.concatenate([prices, self.volume[donors][..., None], amount[..., None]], axis=-1)
 
 
-def draw(seed: int, samples: int, horizon: int) -> tuple[FloatArray, FloatArray]:
-    """Standard normal and uniform numbers in [0, 1), both `[S, H]`, read-only; one stream each a path."""
-    return _kept(seed, samples, horizon) if samples * horizon <= _KEPT else _drawn(seed, samples, horizon)
+def random_numbers(seed: int, samples: int, horizon: int) -> tuple[FloatArray, FloatArray]:
+    """Return standard normal numbers and uniform numbers in [0, 1), both `[S, H]` and read-only."""
+    return (_cached_numbers if samples * horizon <= _MAX_CACHED else _read_only_numbers)(seed, samples, horizon)
 
 
-def pick(uniforms: FloatArray, count: int) -> Indices:
-    """Positions below ``count``, each as likely, of uniform numbers in [0, 1)."""
+def pick_positions(uniforms: FloatArray, count: int) -> IntArray:
+    """Convert uniform numbers in [0, 1) to equally likely positions below ``count``."""
     return (uniforms * count).astype(np.int64)
 
 
-def _drawn(seed: int, samples: int, horizon: int) -> tuple[FloatArray, FloatArray]:
-    normals, uniforms = np.empty((samples, horizon)), np.empty((samples, horizon))
-    for path in range(samples):
-        normals[path] = np.random.default_rng([seed, path, 0]).standard_normal(horizon)
-        uniforms[path] = np.random.default_rng([seed, path, 1]).random(horizon)
+def _read_only_numbers(seed: int, samples: int, horizon: int) -> tuple[FloatArray, FloatArray]:
+    normals, uniforms = keyed_normals_and_uniforms(seed, samples, horizon)
     normals.setflags(write=False)
     uniforms.setflags(write=False)
     return normals, uniforms
 
 
-_kept = lru_cache(maxsize=256)(_drawn)
+_cached_numbers = lru_cache(maxsize=256)(_read_only_numbers)

@@ -1,7 +1,4 @@
-"""The random walk with the volatility of the recent past: hard to beat, and honest about how far prices go.
-
-The close is a Gaussian random walk in logs without drift, its volatility the same at every step ahead.
-"""
+"""Volatility baselines: Gaussian random walks of the log close without drift, which differ in their volatility."""
 
 from __future__ import annotations
 
@@ -10,16 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kronos.baselines.base import check, check_draws, ignoring_overflow, safe_divide, short_history_note, to_forecast
-from kronos.baselines.candle_shapes import CandleShapes, draw, pick
+from kronos.baselines.base import (
+    check_arguments,
+    ignore_overflow,
+    safe_divide,
+    short_history_note,
+    short_window_note,
+    to_forecast,
+)
+from kronos.baselines.candle_shapes import SHAPES, CandleShapes, pick_positions, random_numbers
 from kronos.candles import Candles
 from kronos.errors import ParameterError
 from kronos.forecasts import Forecast
 from kronos.typing import FloatArray
 
-_PER_COEFFICIENT = 5  # returns to regress on
-_HAR_FLOOR = 0.1  # of the mean volatility: what a forecast falls to at the least
-_SHAPES = 64  # recent candles to take shapes from
+RISKMETRICS = 0.94  # the decay of J. P. Morgan & Reuters 1996 for daily returns
+
+_PER_COEFFICIENT = 5  # returns per coefficient of the HAR regression
+_HAR_FLOOR = 0.1  # lower limit of a HAR forecast, relative to the mean volatility
+_BACKCAST = 75  # returns behind the initial variance of a recursion
+_VARIANCE_FLOOR = 0.1  # lower limit of σ relative to the root mean square of the window, against division by nearly 0
+_CEILING = 4.0  # upper limit of a simulated σ relative to the largest of the window
 
 
 def har_volatility(
@@ -32,45 +40,33 @@ def har_volatility(
     window: int = 512,
     lags: tuple[int, ...] = (1, 5, 22),
 ) -> Forecast:
-    """Random walk of the log close whose volatility at each step is that of Corsi's HAR.
+    """Forecast a random walk of the log close whose volatility at each step is that of Corsi's HAR.
 
-    Corsi 2009, "A Simple Approximate Long-Memory Model of Realized Volatility": volatility is regressed by least
-    squares on its means over the last 1, 5 and 22 candles, and the regression iterated ahead. Each candle's
-    realised volatility is the root of its squared opening gap plus the variance that Garman & Klass 1980 read from
-    open, high, low and close. Forecasts are kept between a tenth of the window's mean volatility and its largest
-    (Bollerslev, Patton & Quaedvlieg 2016 bound theirs too), then multiplied by the one factor with which their
-    mean square over the window is that of the returns. Steps are normal with mean 0.
+    Corsi 2009, "A Simple Approximate Long-Memory Model of Realized Volatility": volatility is regressed on its means
+    over the last 1, 5 and 22 candles by least squares, and the regression is iterated ahead. The realised volatility of
+    a candle is the root of its squared opening gap plus the variance estimate of Garman & Klass 1980. Forecasts are
+    limited to between a tenth of the window's mean volatility and its maximum (similar to Bollerslev, Patton &
+    Quaedvlieg 2016), then scaled so that their mean square over the window equals that of the returns. ``sigma`` and
+    ``sigma_last`` in `ForecastMetadata.details` are those of the first and the last step.
 
-    Args:
-        candles: The history.
-        horizon: Number of future candles, H.
-        samples: Number of paths, S.
-        seed: Not negative; the same seed gives the same paths.
-        timestamps: Times of the future candles; from the candles' calendar if not given.
-        window: Number of candles to regress on; shapes are those of its last 64.
-        lags: Over how many of the last candles to average, increasing; the default is Corsi's day, week and month
-            in trading days, whatever a candle lasts.
+    Arguments besides those of `Baseline`:
 
-    Returns:
-        A forecast of S different paths; ``sigma`` in `Made.details` is the first step's, ``sigma_last`` the last's.
-
-    Raises:
-        ParameterError: If ``horizon`` or ``samples`` is below 1, ``window`` below 2, ``seed`` negative, or ``lags``
-            are not increasing from at least 1.
-        DataError: If there are too few candles to regress on (43 by default), or prices leave the range of numbers.
+    - ``window``: Number of candles to regress on (at least 42 by default); shapes are those of its last 64.
+    - ``lags``: Numbers of candles to average over, increasing; the default is Corsi's day, week and month in trading
+      days, independent of the interval.
     """
-    check(candles, horizon, samples, least=_least(lags))
-    check_draws(seed, window)
-    if window < _least(lags) - 1:
-        raise ParameterError(f"These lags need a window of at least {_least(lags) - 1}, not {window}.")
+    min_candles = _min_candles(lags)
+    check_arguments(candles, horizon, samples, min_candles=min_candles, seed=seed, window=window)
+    if window < min_candles - 1:
+        raise ParameterError(f"Invalid window {window}: these lags need at least {min_candles - 1} candles.")
     recent = CandleShapes.of(candles.frame.iloc[-window - 1 :].to_numpy())
     coefficients, fitted, ahead = _regress(_volatility(recent), lags, horizon)
     level = _level(recent.returns[-len(fitted) :], fitted)
     fitted, ahead = level * fitted, level * ahead
-    shocks, uniforms = draw(seed, samples, horizon)
-    used = min(_SHAPES, len(fitted))
-    donors = pick(uniforms, used)
-    with ignoring_overflow():
+    shocks, uniforms = random_numbers(seed, samples, horizon)
+    used = min(SHAPES, len(fitted))
+    donors = pick_positions(uniforms, used)
+    with ignore_overflow():
         scale = safe_divide(np.broadcast_to(ahead, donors.shape), fitted[-used:][donors])
         paths = recent.tail(used).continue_by(ahead * shocks, donors, scale)
     details = {"seed": seed, "window": window, "lags": list(lags), "coefficients": coefficients.tolist()}
@@ -78,15 +74,15 @@ def har_volatility(
     return to_forecast(paths, candles, timestamps, "har-volatility", details)
 
 
-def _least(lags: tuple[int, ...]) -> int:
-    """How many candles the regression needs."""
+def _min_candles(lags: tuple[int, ...]) -> int:
+    """Return the number of candles that the regression needs."""
     if not lags or list(lags) != sorted(set(lags)) or lags[0] < 1:
-        raise ParameterError(f"Lags increase from at least 1, for example (1, 5, 22), not {lags}.")
+        raise ParameterError(f"Invalid lags {lags}: pass increasing numbers from 1, for example (1, 5, 22).")
     return max(lags) + _PER_COEFFICIENT * (len(lags) + 1) + 1
 
 
 def _volatility(recent: CandleShapes) -> FloatArray:
-    """Realised volatility of each candle from its gap, range and body, `[W]` (Garman & Klass 1980)."""
+    """Compute the realised volatility of each candle from gap, range and body, `[W]` (Garman & Klass 1980)."""
     bodies = recent.returns - recent.gaps
     ranges = np.abs(bodies) + recent.upper + recent.lower
     within = 0.5 * np.square(ranges) - (2 * np.log(2) - 1) * np.square(bodies)
@@ -95,10 +91,10 @@ def _volatility(recent: CandleShapes) -> FloatArray:
 
 
 def _regress(volatility: FloatArray, lags: tuple[int, ...], horizon: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Coefficients, fitted values of all but the first candles, and the forecasts `[H]`."""
+    """Return coefficients, fitted values of all but the first candles, and forecasts `[H]`."""
     longest, sums = max(lags), np.concatenate([[0.0], np.cumsum(volatility)])
     means = np.stack([(sums[longest:] - sums[longest - lag : -lag]) / lag for lag in lags], axis=1)
-    design = np.column_stack([np.ones(len(means)), means])  # the last row tells the first step ahead
+    design = np.column_stack([np.ones(len(means)), means])  # the last row predicts the first step ahead
     target = volatility[longest:]
     coefficients: FloatArray = np.linalg.lstsq(design[:-1], target, rcond=None)[0]
     low, high = _HAR_FLOOR * float(volatility.mean()), float(volatility.max())
@@ -113,25 +109,18 @@ def _regress(volatility: FloatArray, lags: tuple[int, ...], horizon: int) -> tup
 
 
 def _level(returns: FloatArray, fitted: FloatArray) -> float:
-    """The factor that gives the fitted volatility the mean square of the returns; 1 if it is nought anyway."""
+    """Return the factor that matches the mean square of the fitted volatility to that of the returns; 1 if it is 0."""
     expected = float(fitted @ fitted)
     return float(np.sqrt(returns @ returns / expected)) if expected > 0 else 1.0
 
 
-RISKMETRICS = 0.94  # the decay of J. P. Morgan & Reuters 1996 for daily returns
-
-_BACKCAST = 75  # returns that tell the variance before the first of them
-_VARIANCE_FLOOR = 0.1  # of the window's root mean square: σ after a standstill, over which the first move is divided
-_CEILING = 4.0  # times the largest σ of the window: what a simulated σ may reach
-
-
 @dataclass(frozen=True)
 class VarianceRecursion:
-    """σ² of the next step is ω + (α + γ·1[r < 0]) r² + β σ².
+    """Recursion of the variance: σ² of the next step is ω + (α + γ·1[r < 0]) r² + β σ².
 
-    With γ = 0 it is GARCH(1,1) (Bollerslev 1986), else GJR (Glosten, Jagannathan & Runkle 1993); with ω = γ = 0
-    and α = 1 - β the exponentially weighted moving average of RiskMetrics (J. P. Morgan & Reuters 1996, section
-    5.2), whose variance is expected to stay as it is.
+    With γ = 0 it is GARCH(1,1) (Bollerslev 1986), else GJR (Glosten, Jagannathan & Runkle 1993); with ω = γ = 0 and
+    α = 1 - β the exponentially weighted moving average of RiskMetrics (J. P. Morgan & Reuters 1996, section 5.2), whose
+    expected variance is constant.
     """
 
     omega: float
@@ -141,15 +130,15 @@ class VarianceRecursion:
 
     @classmethod
     def ewma(cls, decay: float = RISKMETRICS) -> VarianceRecursion:
-        """The moving average that forgets by the factor ``decay`` (λ) a step."""
+        """Return the moving average with decay λ per step."""
         return cls(0.0, 1 - decay, decay)
 
     def volatility(self, returns: FloatArray) -> FloatArray:
-        """σ of each step as it was expected one step before, and of the step after the last `[W + 1]`.
+        """Compute the one-step-ahead σ of each return and of the step after the last, `[W + 1]`.
 
-        Before the first return, squared return and variance count as the mean square of the first 75 returns with
-        weights falling by .94 (arch's "backcast"). No σ falls below a tenth of the root mean square of all, so
-        that the first move after a standstill is not divided by nearly nothing; it is 0 only if all returns are.
+        The initial squared return and variance are the mean square of the first 75 returns with weights decaying by .94
+        (arch's "backcast"). σ is at least a tenth of the root mean square of all returns, so that the first move after
+        a standstill is not divided by nearly 0; it is 0 only if all returns are.
         """
         squares = np.square(returns)
         news = self.omega + np.where(returns < 0, self.alpha + self.gamma, self.alpha) * squares
@@ -157,20 +146,20 @@ class VarianceRecursion:
         before = float(weights @ squares[:_BACKCAST] / weights.sum())
         variance = self.omega + (self.alpha + self.gamma / 2 + self.beta) * before
         variances = [variance]
-        for arrived in news.tolist():
-            variance = arrived + self.beta * variance
+        for shock in news.tolist():
+            variance = shock + self.beta * variance
             variances.append(variance)
         floor = _VARIANCE_FLOOR**2 * float(squares.mean())
         return np.sqrt(np.maximum(variances, floor))
 
     def simulate(self, sigmas: FloatArray, shocks: FloatArray, feedback: float = 1.0) -> tuple[FloatArray, FloatArray]:
-        """Returns and their σ, both `[S, H]`, each step's variance moved by the return before it.
+        """Simulate returns and their σ, both `[S, H]`.
 
         Args:
-            sigmas: Of `volatility`; the last is the first step's. A simulated one reaches at most four times the
-                largest.
-            shocks: What σ is multiplied by, of variance 1. [S, H]
-            feedback: Factor on the shocks where they move the variance.
+            sigmas: Result of `volatility`; the last is that of the first step. Simulated σ are limited to four times
+                the largest.
+            shocks: Standardised shocks. [S, H]
+            feedback: Factor on the shocks in the recursion of the variance.
         """
         ceiling = (_CEILING * float(sigmas.max())) ** 2
         variance = np.full(len(shocks), float(sigmas[-1]) ** 2)
@@ -193,37 +182,21 @@ def historical_volatility(
     timestamps: pd.DatetimeIndex | None = None,
     window: int = 64,
 ) -> Forecast:
-    """Random walk of the log close without drift, its volatility that of the last ``window`` returns.
+    """Forecast a random walk of the log close without drift, with the volatility of the last ``window`` returns.
 
-    Steps are normal with mean 0; their standard deviation is the sample's (n - 1), of one-step log returns of
-    the close. Shocks are drawn from numpy streams keyed by (seed, path), so a path doesn't depend on how many
-    others are asked for, nor its first steps on the horizon.
+    Steps are normal with mean 0; their standard deviation is that of the sample (n - 1) of one-step log returns.
 
-    Args:
-        candles: The history.
-        horizon: Number of future candles, H.
-        samples: Number of paths, S.
-        seed: Not negative; the same seed gives the same paths.
-        timestamps: Times of the future candles; from the candles' calendar if not given.
-        window: Number of returns to take the volatility and the candles' shapes from.
+    Arguments besides those of `Baseline`:
 
-    Returns:
-        A forecast of S different paths.
-
-    Raises:
-        ParameterError: If ``horizon`` or ``samples`` is below 1, ``window`` below 2, or ``seed`` negative.
-        DataError: If there are fewer than 3 candles, or the prices leave the range of numbers.
+    - ``window``: Number of returns for the volatility and the candles' shapes.
     """
-    check(candles, horizon, samples, least=3)
-    check_draws(seed, window)
+    check_arguments(candles, horizon, samples, min_candles=3, seed=seed, window=window)
     recent = CandleShapes.of(candles.frame.iloc[-window - 1 :].to_numpy())
-    shocks, uniforms = draw(seed, samples, horizon)
-    with ignoring_overflow():
-        paths = recent.continue_by(recent.sigma * shocks, pick(uniforms, len(recent.returns)))
-    used = len(recent.returns)
-    short = f"The volatility is that of {used} returns, fewer than the {window} asked for."
+    shocks, uniforms = random_numbers(seed, samples, horizon)
+    with ignore_overflow():
+        paths = recent.continue_by(recent.sigma * shocks, pick_positions(uniforms, len(recent.returns)))
     details = {"seed": seed, "window": window, "sigma": recent.sigma}
-    notes = (short,) if used < window else ()
+    notes = short_window_note(len(recent.returns), window)
     return to_forecast(paths, candles, timestamps, "historical-volatility", details, notes)
 
 
@@ -237,49 +210,35 @@ def ewma_volatility(
     decay: float = RISKMETRICS,
     window: int = 512,
 ) -> Forecast:
-    """Random walk of the log close without drift, its volatility RiskMetrics' moving average.
+    """Forecast a random walk of the log close without drift, with RiskMetrics' moving average as volatility.
 
-    σ² of the next step is λ σ² + (1 - λ) r² (J. P. Morgan & Reuters 1996, "RiskMetrics Technical Document",
-    section 5.2), and that of all further steps the same, as the document scales by √h. Steps are normal with
-    mean 0.
+    σ² of the next step is λ σ² + (1 - λ) r² (J. P. Morgan & Reuters 1996, "RiskMetrics Technical Document", section
+    5.2), and the same at all further steps, as the document scales by √h. Steps are normal with mean 0.
 
-    Args:
-        candles: The history.
-        horizon: Number of future candles, H.
-        samples: Number of paths, S.
-        seed: Not negative; the same seed gives the same paths.
-        timestamps: Times of the future candles; from the candles' calendar if not given.
-        decay: λ, between 0 and 1; .94 is the document's for daily returns.
-        window: Number of returns to run the average over; shapes are those of its last 64 candles.
+    Arguments besides those of `Baseline`:
 
-    Returns:
-        A forecast of S different paths.
-
-    Raises:
-        ParameterError: If ``horizon`` or ``samples`` is below 1, ``window`` below 2, ``seed`` negative, or
-            ``decay`` not between 0 and 1.
-        DataError: If there are fewer than 3 candles, or the prices leave the range of numbers.
+    - ``decay``: λ, between 0 and 1; the document's for daily returns is .94.
+    - ``window``: Number of returns to average; shapes are those of its last 64 candles.
     """
-    check(candles, horizon, samples, least=3)
-    check_draws(seed, window)
+    check_arguments(candles, horizon, samples, min_candles=3, seed=seed, window=window)
     check_decay(decay)
     values = candles.frame.iloc[-window - 1 :].to_numpy()
-    recent = CandleShapes.of(values[-_SHAPES - 1 :])
+    recent = CandleShapes.of(values[-SHAPES - 1 :])
     sigmas = VarianceRecursion.ewma(decay).volatility(np.diff(np.log(values[:, 3])))
     sigma, used = float(sigmas[-1]), len(recent.returns)
-    shocks, uniforms = draw(seed, samples, horizon)
-    donors = pick(uniforms, used)
-    with ignoring_overflow():
+    shocks, uniforms = random_numbers(seed, samples, horizon)
+    donors = pick_positions(uniforms, used)
+    with ignore_overflow():
         paths = recent.continue_by(sigma * shocks, donors, safe_divide(sigma, sigmas[-used - 1 : -1][donors]))
     details = {"seed": seed, "window": window, "decay": decay, "sigma": sigma}
     return to_forecast(paths, candles, timestamps, "ewma-volatility", details, short_history_note(len(values) - 1))
 
 
 def check_decay(decay: float) -> None:
-    """Refuse a decay that forgets at once or never.
+    """Validate the decay of a moving average.
 
     Raises:
-        ParameterError: If ``decay`` is not strictly between 0 and 1.
+        ParameterError: If it is not strictly between 0 and 1.
     """
     if not 0 < decay < 1:
-        raise ParameterError(f"The decay lies strictly between 0 and 1, for example 0.94, not {decay}.")
+        raise ParameterError(f"Invalid decay {decay}: choose a number between 0 and 1, for example 0.94.")

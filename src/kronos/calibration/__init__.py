@@ -1,9 +1,9 @@
-"""Calibration: correct forecasts by the errors of past ones, without breaking their sample paths.
+"""Calibration: correction of forecasts by the errors of past ones, which preserves their sample paths.
 
 - `fit` fits the parts (anchor, drift, dispersion, pooling, conformal) to a `CalibrationSet`: past forecasts of one
   model and their outcomes. `fit_series` fits the dispersion of one series to its own history.
-- A `Calibration` corrects paths and whole forecasts, describes what it does, and is saved as JSON with its provenance.
-  `calibrate_forecast` applies one to a forecast.
+- A `Calibration` corrects paths and forecasts and is saved as JSON with its provenance. `calibrate_forecast` applies
+  one to a forecast.
 - `AdaptiveConformal` updates the bands with every outcome, for live use; `apply_online` does so over past forecasts.
 - Calibration is off by default: without one, forecasts are unchanged.
 """
@@ -13,7 +13,7 @@ from kronos.calibration.calibration import Calibration
 from kronos.calibration.calibration_set import CalibrationSet
 from kronos.calibration.conformal import AdaptiveConformal, apply_online
 from kronos.calibration.curves import Curve
-from kronos.calibration.fit import fit
+from kronos.calibration.fitting import fit
 from kronos.calibration.identity import ModelIdentity
 from kronos.calibration.per_series import fit_series
 from kronos.calibration.transforms import BASELINE_PATHS, PARTS

@@ -1,10 +1,10 @@
-"""Past forecasts beside what happened: all that a calibration is fitted on."""
+"""Past forecasts with their outcomes: the data that a calibration is fitted on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,37 +16,36 @@ from kronos.calibration.identity import ModelIdentity
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast
-from kronos.typing import FloatArray
+from kronos.metrics.forecast_score import history_sigma
+from kronos.typing import FloatArray, IntArray
 
 Floats = NDArray[np.floating[Any]]
-
-SIGMA_WINDOW = 64  # one-step log returns in the unit σ, the same as in `kronos.metrics`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CalibrationSet:
-    """Forecasts of one model from N past origins, and what came of them; all in log returns of the close.
+    """Forecasts of one model from N past origins and their outcomes, in log returns of the close.
 
     Attributes:
-        returns: `[N, S, H]` cumulative log returns of the sample paths since the last known close.
-        actual: `[N, H]` what happened; NaN where it isn't known.
-        sigma: `[N]` standard deviation (n - 1) of the history's last 64 one-step log returns: the unit, as σ√h.
-            Origins where it is 0 or NaN are left out of every fit.
-        dates: `[N]` times of the origins; neighbours in time count as dependent.
-        identity: The model that made the forecasts.
-        group: `[N]` label of each origin, for example ``crypto 1h``; None for one group.
-        level_error: `[N]` by how much the tokenizer misses the last known close, in logs; NaN where unknown,
-            None for models without.
-        baseline: `[N, S', H]` paths of the baseline to pool with; None without. A few hundred cost little and
-            give steadier quantiles than the model's number.
-        baseline_name: Which baseline that is.
-        steps: `[H]` the steps ahead, counted from 1 and ascending; 1 to H if None.
-        known_at: `[N]` when the last of an origin's outcomes was known; the origins' own times if None.
-        draws: `[N, H]` how many independent draws the paths are worth, as `kronos.metrics.crps` takes it; None for
-            their number. Pooled ones are worth more.
+        returns: Cumulative log returns of the sample paths since the last known close. [N, S, H]
+        actual: Outcomes; NaN where unknown. [N, H]
+        sigma: Standard deviation (n - 1) of the history's last 64 one-step log returns; the unit is σ√h. Origins where
+            it is 0 or NaN are excluded from fits. [N]
+        dates: Times of the origins; neighbours in time count as dependent. [N]
+        identity: The model.
+        group: Label of each origin, for example ``crypto 1h``; None for one group. [N]
+        level_error: Error of the tokenizer at the last known close, in logs; NaN where unknown, None for models
+            without a tokenizer. [N]
+        baseline: Paths of the baseline to pool with, or None. A few hundred are cheap and have more precise quantiles
+            than the model's number of paths. [N, S', H]
+        baseline_name: Name of the baseline.
+        steps: Steps ahead, ascending from 1 or more; None: 1 to H. [H]
+        known_at: Times when the last outcome of each origin was known; None: the times of the origins. [N]
+        draws: Effective number of independent draws of the paths, as in `kronos.metrics.crps`; higher for pooled paths.
+            None: their number. [N, H]
 
     Raises:
-        ParameterError: If shapes disagree, or a forecast is no number.
+        ParameterError: If shapes disagree, or a forecast is not finite.
     """
 
     returns: Floats
@@ -65,19 +64,19 @@ class CalibrationSet:
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns)
         if returns.ndim != 3 or 0 in returns.shape:
-            raise ParameterError(f"Trials need returns of the shape [origins, paths, steps], not {returns.shape}.")
+            raise ParameterError(f"returns needs the shape [origins, paths, steps]; got {returns.shape}.")
         number, _, horizon = returns.shape
         shapes = {"actual": (number, horizon), "sigma": (number,), "dates": (number,), "level_error": (number,)}
         shapes |= {"group": (number,), "known_at": (number,), "steps": (horizon,), "draws": (number, horizon)}
         for name, shape in shapes.items():
             value = getattr(self, name)
             if value is not None and np.shape(value) != shape:
-                raise ParameterError(f"The trials' {name} needs the shape {shape}, not {np.shape(value)}.")
-        self._set("returns", _paths("returns", returns))
+                raise ParameterError(f"{name} needs the shape {shape}; got {np.shape(value)}.")
+        self._set("returns", _check_finite("returns", returns))
         self._set("group", np.full(number, "all") if self.group is None else np.asarray(self.group, dtype=np.str_))
-        self._set("steps", _steps(self.steps, horizon))
-        self._set("dates", _times(self.dates))
-        self._set("known_at", self.dates if self.known_at is None else _times(self.known_at))
+        self._set("steps", _check_steps(self.steps, horizon))
+        self._set("dates", _naive_times(self.dates))
+        self._set("known_at", self.dates if self.known_at is None else _naive_times(self.known_at))
         self._set_baseline()
 
     def _set(self, name: str, value: object) -> None:
@@ -91,8 +90,8 @@ class CalibrationSet:
         if baseline.ndim != 3 or (baseline.shape[0], baseline.shape[2]) != (number, horizon):
             raise ParameterError(f"The baseline's paths need the shape [{number}, paths, {horizon}].")
         if not self.baseline_name:
-            raise ParameterError("Name the baseline that the trials carry, for example 'historical-volatility'.")
-        self._set("baseline", _paths("baseline", baseline))
+            raise ParameterError("Pass the baseline_name of the baseline's paths, for example 'historical-volatility'.")
+        self._set("baseline", _check_finite("baseline", baseline))
 
     def __len__(self) -> int:
         return int(self.returns.shape[0])
@@ -106,47 +105,47 @@ class CalibrationSet:
         group: str = "all",
         baselines: Sequence[Forecast] | None = None,
     ) -> CalibrationSet:
-        """Gather forecasts of one series, matched by time with the candles that came.
+        """Build a calibration set from forecasts of one series and its candles, matched by time.
 
         Args:
-            forecasts: All of one model, horizon and number of paths.
-            actual: Candles of the same series; a step whose candle is not there is NaN.
-            group: Label for all of them.
+            forecasts: Forecasts of equal model, horizon and number of paths.
+            actual: Candles of the series; steps without a candle are NaN.
+            group: Label of all forecasts.
             baselines: A baseline's forecast for each, to pool with.
 
         Raises:
-            DataError: If a forecast's last known close is not the candles' at that time.
-            ParameterError: If there is no forecast, or they differ in model, horizon or number of paths.
+            DataError: If a forecast's last known close differs from the candles'.
+            ParameterError: If there are no forecasts, or they differ in model, horizon or number of paths.
         """
-        first = _alike(forecasts)
-        came = np.stack([_happened(one, actual) for one in forecasts])
+        first = _check_consistent(forecasts)
+        outcomes = np.stack([_outcome(forecast, actual) for forecast in forecasts])
         return cls(
-            returns=np.stack([one.returns(cumulative=True) for one in forecasts]),
-            actual=came,
-            sigma=np.array([sigma(one) for one in forecasts]),
-            dates=np.concatenate([_times(pd.DatetimeIndex([one.start])) for one in forecasts]),
+            returns=np.stack([forecast.returns(cumulative=True) for forecast in forecasts]),
+            actual=outcomes,
+            sigma=np.array([history_sigma(forecast) for forecast in forecasts]),
+            dates=np.concatenate([_naive_times(pd.DatetimeIndex([forecast.start])) for forecast in forecasts]),
             identity=ModelIdentity.of(first.metadata),
             group=np.full(len(forecasts), group),
-            level_error=np.array([level_error(one) for one in forecasts]),
-            baseline=np.stack([one.returns(cumulative=True) for one in baselines]) if baselines else None,
-            baseline_name=_alike(baselines).metadata.model if baselines else "",
-            known_at=np.array([_known_at(one, row) for one, row in zip(forecasts, came, strict=True)]),
+            level_error=np.array([read_level_error(forecast) for forecast in forecasts]),
+            baseline=np.stack([forecast.returns(cumulative=True) for forecast in baselines]) if baselines else None,
+            baseline_name=_check_consistent(baselines).metadata.model if baselines else "",
+            known_at=np.array([_known_at(f, row) for f, row in zip(forecasts, outcomes, strict=True)]),
         )
 
     def select(self, which: NDArray[Any]) -> CalibrationSet:
-        """The origins that a mask or positions choose."""
-        taken: dict[str, Any] = {}
+        """Select origins by a mask or positions."""
+        selected: dict[str, Any] = {}
         for name in ("returns", "actual", "sigma", "dates", "group", "level_error", "baseline", "known_at", "draws"):
             value = getattr(self, name)
-            taken[name] = None if value is None else np.asarray(value)[which]
-        return replace(self, **taken)
+            selected[name] = None if value is None else np.asarray(value)[which]
+        return replace(self, **selected)
 
     def counts(self) -> dict[str, int]:
-        """How many origins each group has, by name."""
+        """Count the origins of each group, by name."""
         return dict(sorted(Counter(np.asarray(self.group).tolist()).items()))
 
     def digest(self) -> str:
-        """SHA-256 over everything that a fit sees."""
+        """Compute the SHA-256 of all data that a fit uses."""
         hashed = hashlib.sha256()
         for name in ("returns", "actual", "sigma", "dates", "group", "level_error", "baseline", "steps", "known_at"):
             value = getattr(self, name)
@@ -156,7 +155,7 @@ class CalibrationSet:
         return hashed.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """Where the trials come from, ready for JSON: how many, by group, from when to when, digest."""
+        """Summarise the data, ready for JSON: number of origins by group, period and digest."""
         known, labels = np.asarray(self.known_at), np.asarray(self.group)
         return {
             "origins": len(self),
@@ -172,72 +171,68 @@ class CalibrationSet:
 
     def __repr__(self) -> str:
         shape = " × ".join(str(n) for n in self.returns.shape)
-        return f"Trials({self.identity.model}, {shape}, {self.dates.min()} to {self.dates.max()})"
+        return f"CalibrationSet({self.identity.model}, {shape}, {self.dates.min()} to {self.dates.max()})"
 
 
-def sigma(forecast: Forecast) -> float:
-    """Standard deviation (n - 1) of the history's last 64 one-step log returns; NaN with fewer than two."""
-    closes = forecast.history.frame["close"].to_numpy()[-SIGMA_WINDOW - 1 :]
-    return float(np.diff(np.log(closes)).std(ddof=1)) if len(closes) > 2 else float("nan")
-
-
-def level_error(forecast: Forecast) -> float:
-    """By how much the forecast's tokenizer misses the last known close, in logs; NaN if it doesn't say."""
-    found: Mapping[str, Any] = forecast.metadata.details
-    error = found.get("level_error")
+def read_level_error(forecast: Forecast) -> float:
+    """Return the error of the forecast's tokenizer at the last known close, in logs; NaN if unknown."""
+    error = forecast.metadata.details.get("level_error")
     return float("nan") if error is None else float(error)
 
 
-def _alike(forecasts: Sequence[Forecast]) -> Forecast:
-    """The first forecast, if all are of one model, horizon and number of paths."""
+def _check_consistent(forecasts: Sequence[Forecast]) -> Forecast:
+    """Return the first forecast, if all are of equal model, horizon and number of paths."""
     if not forecasts:
-        raise ParameterError("There is no forecast to learn from.")
+        raise ParameterError("There are no forecasts: pass at least one.")
     first = forecasts[0]
-    for one in forecasts:
-        if (one.horizon, one.samples) != (first.horizon, first.samples):
-            raise ParameterError("The forecasts to learn from need one horizon and one number of paths.")
-        if difference := ModelIdentity.of(first.metadata).differs(ModelIdentity.of(one.metadata)):
-            raise ParameterError(f"The forecasts to learn from need one maker, but their {difference}.")
+    for forecast in forecasts:
+        if (forecast.horizon, forecast.samples) != (first.horizon, first.samples):
+            raise ParameterError("The forecasts differ in horizon or number of paths: pass forecasts of equal shape.")
+        difference = ModelIdentity.of(first.metadata).difference_from(ModelIdentity.of(forecast.metadata))
+        if difference:
+            raise ParameterError(f"The forecasts must be of one model, but {difference}.")
     return first
 
 
-def _happened(forecast: Forecast, actual: Candles) -> FloatArray:
-    """Cumulative log returns at the forecast's times `[H]`, NaN where they aren't known."""
+def _outcome(forecast: Forecast, actual: Candles) -> FloatArray:
+    """Return the cumulative log returns at the forecast's times `[H]`; NaN where unknown."""
     closes = actual.frame["close"]
     if forecast.start not in closes.index or closes[forecast.start] != forecast.last_close:
-        raise DataError(f"The candles don't hold the close that the forecast of {forecast.start} starts from.")
-    came: FloatArray = closes.reindex(forecast.timestamps).to_numpy(dtype=np.float64)
-    return np.log(came / forecast.last_close)
+        raise DataError(
+            f"The candles have another close at {forecast.start} than the forecast: pass those of its series."
+        )
+    known: FloatArray = closes.reindex(forecast.timestamps).to_numpy(dtype=np.float64)
+    return np.log(known / forecast.last_close)
 
 
-def _known_at(forecast: Forecast, came: FloatArray) -> np.datetime64:
-    """When the last outcome that is known was known; the origin's time if none is."""
-    times = forecast.timestamps[np.isfinite(came)]
-    last: np.datetime64 = _times([times[-1] if len(times) else forecast.start])[0]
+def _known_at(forecast: Forecast, outcome: FloatArray) -> np.datetime64:
+    """Return the time of the last known outcome; that of the origin if there is none."""
+    times = forecast.timestamps[np.isfinite(outcome)]
+    last: np.datetime64 = _naive_times([times[-1] if len(times) else forecast.start])[0]
     return last
 
 
-def _paths(name: str, values: Floats) -> Floats:
+def _check_finite(name: str, values: Floats) -> Floats:
     if not np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ParameterError(f"The trials' {name} hold what is no number; leave those origins out.")
+        raise ParameterError(f"{name} contains NaN or infinite values: leave out those origins.")
     return values
 
 
-def _steps(steps: NDArray[np.int64] | None, horizon: int) -> NDArray[np.int64]:
-    chosen = np.arange(1, horizon + 1) if steps is None else np.asarray(steps, dtype=np.int64)
-    if chosen[0] < 1 or (np.diff(chosen) <= 0).any():
-        raise ParameterError(f"Steps ascend and count from 1, not {chosen.tolist()}.")
-    return chosen
+def _check_steps(steps: IntArray | None, horizon: int) -> IntArray:
+    steps = np.arange(1, horizon + 1) if steps is None else np.asarray(steps, dtype=np.int64)
+    if steps[0] < 1 or (np.diff(steps) <= 0).any():
+        raise ParameterError(f"Invalid steps {steps.tolist()}: pass ascending numbers from 1.")
+    return steps
 
 
-def _times(times: Any) -> NDArray[np.datetime64]:
-    """Times in UTC to the microsecond, without a zone."""
+def _naive_times(times: Any) -> NDArray[np.datetime64]:
+    """Convert times to UTC without a timezone, to the microsecond."""
     index = pd.DatetimeIndex(times)
-    plain = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
-    stamps: NDArray[np.datetime64] = plain.to_numpy().astype("datetime64[us]")
-    return stamps
+    utc = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
+    naive: NDArray[np.datetime64] = utc.to_numpy().astype("datetime64[us]")
+    return naive
 
 
 def _bytes(values: NDArray[Any]) -> bytes:
@@ -245,4 +240,4 @@ def _bytes(values: NDArray[Any]) -> bytes:
         return "\n".join(values.tolist()).encode()
     if values.dtype.kind in "Mi":
         return values.astype("<i8").tobytes()
-    return (values.astype("<f8") + 0.0).tobytes()  # -0 as 0
+    return (values.astype("<f8") + 0.0).tobytes()  # + 0.0 turns -0 into 0

@@ -1,16 +1,15 @@
-"""How wide a forecast's bands should be, and where their ends: split conformal prediction.
+"""Conformal prediction: corrections of the width and the ends of a forecast's bands, fitted or adaptive.
 
-A score says by how much the outcome lies beyond a band, in units of half the forecast's own 80 % band; a
-quantile of past scores says by how much to move its ends (Romano, Patterson & Candès 2019, "Conformalized
-quantile regression", with locally scaled scores). If past and new origins are exchangeable, the moved band
-covers at least what it says whatever the distribution, as long as each group and step keeps its own quantile;
-smoothing over steps and shrinking groups together gives up that guarantee for less noise.
+The nonconformity score of an outcome is its distance beyond a band in units of half the forecast's own 80 % band; a
+quantile of past scores is the shift of the band's ends (Romano, Patterson & Candès 2019, "Conformalized quantile
+regression", with locally scaled scores). If past and new origins are exchangeable, the shifted band has at least its
+nominal coverage for any distribution, provided that each group and step has its own quantile; smoothing over steps and
+shrinkage between groups give up this guarantee for less noise.
 
-The corrections make one increasing map of the paths (see `kronos.calibration.transforms.shift_bands`). Probabilities,
-also that of a rise, are shares of the moved paths. No separate map of probabilities is fitted (isotonic or
-logistic): it would contradict the bands and the median. What it could mend is mended on the paths: a rise
-announced too boldly by ``drift`` and ``dispersion`` (their ratio is what a logistic slope would change), and one
-announced too often by moving the median, if ``symmetric`` is off.
+The corrections define one increasing map of the paths (see `kronos.calibration.transforms.shift_bands`), and
+probabilities are shares of the shifted paths. Probabilities are not calibrated separately (isotonic or logistic), which
+would contradict the bands and the median. Overconfident directions are corrected by ``drift`` and ``dispersion``, whose
+ratio corresponds to a logistic slope, and biased ones by shifting the median if ``symmetric`` is off.
 """
 
 from __future__ import annotations
@@ -30,42 +29,51 @@ from kronos.calibration.transforms import CENTRE, LOWER, UPPER, half_width, medi
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import BANDS, Forecast
 from kronos.forecasts.statistics import band_levels
+from kronos.formatting import json_safe
 from kronos.typing import FloatArray
 
-_MATCHED = 0.8  # the band that the dispersion is matched on
+FORMAT = 1
+KIND = "kronos adaptive calibration"
+
+_DISPERSION_BAND = 0.8  # the band whose coverage determines the dispersion
+_MIN_OUTCOMES = 50  # of a group before its bands are shifted: fewer are not enough for their ends
+
+Scores = tuple[tuple[tuple[float, ...], ...], ...]
+
+T = TypeVar("T")
 
 
-def dispersion(values: FloatArray, actual: FloatArray, blocks: Blocks) -> tuple[float, float]:
-    """The factor that makes the 80 % band cover 80 %, and its standard error.
+def estimate_dispersion(values: FloatArray, actual: FloatArray, blocks: Blocks) -> tuple[float, float]:
+    """Estimate the factor for which the 80 % band covers 80 %, and its standard error.
 
-    It is the conformal quantile, at 0.8, of the outcome's distance from the median over the band end's on its side.
-    The band is one more outcome's, so the factor is right for any number of paths; minimising the fair CRPS would
-    stretch 50 paths by 4 % and 20 by 12 % too much, because that score is fair to exchangeable paths only, and
-    paths stretched around their own median are none.
+    The factor is the conformal quantile at 0.8 of the distance of the outcome from the median, relative to that of the
+    band end on its side. It is unbiased for any number of paths, because the band is that of one more outcome.
+    Minimising the fair CRPS would widen 50 paths by 4 % and 20 paths by 12 % too much: that score is fair for
+    exchangeable paths, and paths scaled around their own median are not exchangeable.
 
     Args:
-        values: Ordered values `[N, S]`.
-        actual: What happened, `[N]`.
-        blocks: `[N]` of `blocks_of`.
+        values: Ordered values. [N, S]
+        actual: Outcomes. [N]
+        blocks: Result of `time_blocks`. [N]
 
     Returns:
-        NaN and infinity if the paths are all equal.
+        The factor and its standard error; NaN and infinity if all paths are equal.
     """
-    low, high = band_levels(_MATCHED)
+    low, high = band_levels(_DISPERSION_BAND)
     middle = median(values)
     below, above = middle - quantile(values, low), quantile(values, high) - middle
     known = (below > 0) & (above > 0)
     if not known.any():
         return float("nan"), float("inf")
-    away = (actual - middle)[known]
-    scores = np.maximum(away / above[known], -away / below[known])
-    return conformal_quantile(scores, _MATCHED, blocks[known])
+    deviation = (actual - middle)[known]
+    scores = np.maximum(deviation / above[known], -deviation / below[known])
+    return conformal_quantile(scores, _DISPERSION_BAND, blocks[known])
 
 
 def quantile_nonconformity(values: FloatArray, actual: FloatArray, level: float) -> FloatArray:
-    """By how much what happened lies above a quantile of ordered values `[N, S]`, in half 80 % widths; `[N]`.
+    """Compute by how much outcomes exceed a quantile of ordered values `[N, S]`, in half 80 % widths; `[N]`.
 
-    NaN where all paths are equal: a point forecast has no unit and no bands.
+    NaN where all paths are equal, because a point forecast has no bands.
     """
     unit = half_width(values)
     gap = actual - quantile(values, level)
@@ -73,59 +81,52 @@ def quantile_nonconformity(values: FloatArray, actual: FloatArray, level: float)
 
 
 def band_nonconformity(values: FloatArray, actual: FloatArray, band: float) -> FloatArray:
-    """By how much it lies outside a central band, negative inside: the score of Romano et al., scaled; `[N]`."""
+    """Compute by how much outcomes lie outside a central band, negative inside: the scaled score of Romano et al."""
     low, high = band_levels(band)
     return np.maximum(-quantile_nonconformity(values, actual, low), quantile_nonconformity(values, actual, high))
 
 
-def corrections(
+def estimate_corrections(
     values: FloatArray, actual: FloatArray, blocks: Blocks, *, symmetric: bool
 ) -> dict[str, tuple[float, float]]:
-    """By how much to move each end outwards, and the standard error of that, by the curve's name.
+    """Estimate the outward shift of each band end at one step, and its standard error, by name of the curve.
 
     Args:
-        values: Ordered values `[N, S]` of one step.
-        actual: What happened, `[N]`.
-        blocks: `[N]` of `blocks_of`.
-        symmetric: Move both ends of a band alike, and the median not at all: what the market did in the fitting
-            dates is not learnt. Otherwise each end and the median for itself.
+        values: Ordered values. [N, S]
+        actual: Outcomes. [N]
+        blocks: Result of `time_blocks`. [N]
+        symmetric: Shift both ends of a band equally and not the median, so that the market's direction in the fitting
+            period is not learnt. Otherwise each end and the median are shifted separately.
     """
     known = half_width(values) > 0
     if not known.any():
         return dict.fromkeys((*LOWER, CENTRE, *UPPER), (float("nan"), float("inf")))
     values, actual, blocks = values[known], actual[known], blocks[known]
-    found: dict[str, tuple[float, float]] = {}
+    estimates: dict[str, tuple[float, float]] = {}
     for band, lower, upper in zip(BANDS, LOWER, UPPER, strict=True):
         if symmetric:
-            found[lower] = found[upper] = conformal_quantile(band_nonconformity(values, actual, band), band, blocks)
+            scores = band_nonconformity(values, actual, band)
+            estimates[lower] = estimates[upper] = conformal_quantile(scores, band, blocks)
             continue
         low, high = band_levels(band)
-        found[lower] = conformal_quantile(-quantile_nonconformity(values, actual, low), high, blocks)
-        found[upper] = conformal_quantile(quantile_nonconformity(values, actual, high), high, blocks)
+        estimates[lower] = conformal_quantile(-quantile_nonconformity(values, actual, low), high, blocks)
+        estimates[upper] = conformal_quantile(quantile_nonconformity(values, actual, high), high, blocks)
     if not symmetric:
-        found[CENTRE] = conformal_quantile(quantile_nonconformity(values, actual, 0.5), 0.5, blocks)
-    return found
-
-
-Scores = tuple[tuple[tuple[float, ...], ...], ...]
-
-T = TypeVar("T")
-
-FORMAT = 1
-KIND = "kronos adaptive calibration"
+        estimates[CENTRE] = conformal_quantile(quantile_nonconformity(values, actual, 0.5), 0.5, blocks)
+    return estimates
 
 
 @dataclass(frozen=True)
 class AdaptiveConformal:
-    """The state of adaptive conformal inference; `updated` gives the next one.
+    """State of adaptive conformal inference (Gibbs & Candès 2021); immutable, `update` returns the next state.
 
     Attributes:
-        horizon: Steps ahead, 1 to H.
-        rate: γ: how fast the levels move. 0 is split conformal prediction with a growing sample.
-        window: How many scores are remembered for each band and step.
-        levels: α by band and step, `[bands][H]`; 1 - band at the start.
-        scores: The last scores by band and step, oldest first.
-        misses: Share of outcomes outside each corrected band so far, `[bands][H]`, as (misses, outcomes).
+        horizon: Number of steps ahead, H.
+        rate: Learning rate γ of the levels; 0 is split conformal prediction with a growing sample.
+        window: Number of recent scores per band and step.
+        levels: Miscoverage levels α by band and step, 1 - band initially. [bands][H]
+        scores: Recent scores by band and step, oldest first.
+        misses: Numbers of outcomes outside each corrected band and of all outcomes. [bands][H]
     """
 
     horizon: int
@@ -137,7 +138,10 @@ class AdaptiveConformal:
 
     def __post_init__(self) -> None:
         if self.horizon < 1 or not 0 <= self.rate < 1 or self.window < 1:
-            raise ParameterError("Adaptive bands need a horizon and a window of at least 1 and a rate from 0 to 1.")
+            raise ParameterError(
+                f"Invalid horizon {self.horizon}, window {self.window} or rate {self.rate}: choose horizon and window "
+                "of at least 1, and 0 ≤ rate < 1."
+            )
         steps = range(self.horizon)
         if not self.levels:
             object.__setattr__(self, "levels", tuple(tuple(round(1 - band, 12) for _ in steps) for band in BANDS))
@@ -147,7 +151,7 @@ class AdaptiveConformal:
             object.__setattr__(self, "misses", tuple(tuple((0, 0) for _ in steps) for _ in BANDS))
 
     def corrections(self) -> FloatArray:
-        """By how much each band's ends move outwards now, in half 80 % widths, `[bands, H]`; 0 without scores."""
+        """Return the outward shifts of the band ends in half 80 % widths, `[bands, H]`; 0 without scores."""
         return np.array(
             [
                 [_quantile(scores, 1 - level) for scores, level in zip(by_step, levels, strict=True)]
@@ -155,29 +159,29 @@ class AdaptiveConformal:
             ]
         )
 
-    def updated(self, returns: ArrayLike, actual: ArrayLike) -> AdaptiveConformal:
-        """Learn from one forecast as it was before this correction, and what came of it.
+    def update(self, returns: ArrayLike, actual: ArrayLike) -> AdaptiveConformal:
+        """Return the state after the outcome of one forecast.
 
-        Give each step's outcome once, in the order of the origins; steps not known yet are NaN.
+        Pass each step's outcome once, in order of the origins, and NaN for steps not known yet.
 
         Args:
-            returns: The forecast's cumulative log returns `[S, H]`.
-            actual: What happened `[H]`.
+            returns: Cumulative log returns of the forecast before this correction. [S, H]
+            actual: Outcomes. [H]
 
         Raises:
             ParameterError: If shapes disagree.
         """
-        values, came = self._ordered(returns)[0], np.asarray(actual, dtype=np.float64)
-        if came.shape != (self.horizon,):
-            raise ParameterError(f"What happened needs {self.horizon} steps, not the shape {came.shape}.")
-        now = self.corrections()
-        levels, scores, misses = _rows(self.levels), _rows(self.scores), _rows(self.misses)
+        values, outcomes = self._sorted(returns)[0], np.asarray(actual, dtype=np.float64)
+        if outcomes.shape != (self.horizon,):
+            raise ParameterError(f"Outcomes of {self.horizon} steps are needed; got the shape {outcomes.shape}.")
+        shifts = self.corrections()
+        levels, scores, misses = _to_lists(self.levels), _to_lists(self.scores), _to_lists(self.misses)
         for b, band in enumerate(BANDS):
-            new = band_nonconformity(values, came, band)  # [H]
+            new = band_nonconformity(values, outcomes, band)  # [H]
             for h in np.flatnonzero(np.isfinite(new)).tolist():
-                missed = bool(new[h] > now[b, h])
-                moved = levels[b][h] + self.rate * (1 - band - missed)
-                levels[b][h] = min(max(moved, 0.0), 1.0)
+                missed = bool(new[h] > shifts[b, h])
+                level = levels[b][h] + self.rate * (1 - band - missed)
+                levels[b][h] = min(max(level, 0.0), 1.0)
                 scores[b][h] = (*scores[b][h], float(new[h]))[-self.window :]
                 misses[b][h] = (misses[b][h][0] + missed, misses[b][h][1] + 1)
         return replace(
@@ -187,131 +191,124 @@ class AdaptiveConformal:
             misses=tuple(map(tuple, misses)),
         )
 
-    def after(self, trials: CalibrationSet) -> AdaptiveConformal:
-        """Learn from all of some past forecasts, in the order of their origins.
+    def update_all(self, past: CalibrationSet) -> AdaptiveConformal:
+        """Return the state after the outcomes of all forecasts of a calibration set, in order of their origins.
 
         Raises:
-            ParameterError: If the trials' steps aren't 1 to H.
+            ParameterError: If the steps are not 1 to H.
         """
-        if np.asarray(trials.steps).tolist() != list(range(1, self.horizon + 1)):
-            raise ParameterError(f"Adaptive bands of {self.horizon} steps learn from trials of steps 1 to that.")
+        if np.asarray(past.steps).tolist() != list(range(1, self.horizon + 1)):
+            raise ParameterError(f"The calibration set needs steps 1 to {self.horizon}, the horizon of the bands.")
         state = self
-        for i in np.argsort(trials.dates, kind="stable"):
-            state = state.updated(trials.returns[i], trials.actual[i])
+        for i in np.argsort(past.dates, kind="stable"):
+            state = state.update(past.returns[i], past.actual[i])
         return state
 
     def apply_paths(self, returns: ArrayLike) -> FloatArray:
-        """Correct one forecast's cumulative log returns `[S, H]`."""
-        values, owners = self._ordered(returns)
+        """Correct the cumulative log returns of one forecast, `[S, H]`."""
+        values, order = self._sorted(returns)
         shifts = list(self.corrections())
-        return transforms.as_paths(transforms.shift_bands(values, [*shifts, *shifts]), owners)
+        return transforms.unsort_paths(transforms.shift_bands(values, [*shifts, *shifts]), order)
 
     def apply(self, forecast: Forecast) -> Forecast:
-        """Correct a forecast, raw or calibrated; its candles are moved as wholes."""
+        """Correct a forecast, raw or calibrated, by moving whole candles."""
         returns = self.apply_paths(forecast.returns(cumulative=True))
         count = max(outcomes for _, outcomes in self.misses[0])
-        told = {"rate": self.rate, "outcomes": count, "corrections": self.corrections().round(6).tolist()}
+        details = {"rate": self.rate, "outcomes": count, "corrections": self.corrections().round(6).tolist()}
         note = f"Bands corrected by adaptive conformal inference from {count:,} outcomes."
-        made = forecast.metadata.with_details(adaptive=told)
-        made = replace(made, calibrated=True, notes=(*made.notes, note))
-        return replace(forecast, paths=move_candles(forecast, returns), metadata=made)
+        metadata = forecast.metadata.with_details(adaptive=details)
+        metadata = replace(metadata, calibrated=True, notes=(*metadata.notes, note))
+        return replace(forecast, paths=move_candles(forecast, returns), metadata=metadata)
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole state, ready for JSON."""
+        """Return the state, ready for JSON."""
         names = ("horizon", "rate", "window", "levels", "scores", "misses")
-        return {"kind": KIND, "format": FORMAT, **{name: _lists(getattr(self, name)) for name in names}}
+        return {"kind": KIND, "format": FORMAT, **{name: json_safe(getattr(self, name)) for name in names}}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> AdaptiveConformal:
-        """The inverse of `to_dict`.
+        """Restore the result of `to_dict`.
 
         Raises:
-            DataError: If it is no such state, or of another format.
+            DataError: If the fields are not such a state, or of another format.
         """
         if fields.get("kind") != KIND or fields.get("format") != FORMAT:
-            raise DataError(f"This is no adaptive calibration of format {FORMAT}; start one with Adaptive(horizon).")
+            raise DataError(f"This is not an adaptive calibration of format {FORMAT}: start with AdaptiveConformal.")
         try:
             names = ("levels", "scores", "misses")
             state = cls(
                 int(fields["horizon"]),
                 float(fields["rate"]),
                 int(fields["window"]),
-                *(_tuples(fields[name]) for name in names),
+                *(_to_tuples(fields[name]) for name in names),
             )
             shapes = {len(row) for name in names for row in getattr(state, name)}
             if shapes != {state.horizon} or any(len(getattr(state, name)) != len(BANDS) for name in names):
                 raise ValueError("shapes")
             return state
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError("This adaptive calibration is damaged; start one with Adaptive(horizon).") from error
+            raise DataError("This adaptive calibration is damaged: start a new one with AdaptiveConformal.") from error
 
-    def _ordered(self, returns: ArrayLike) -> tuple[FloatArray, NDArray[np.intp]]:
+    def _sorted(self, returns: ArrayLike) -> tuple[FloatArray, NDArray[np.intp]]:
         paths = np.asarray(returns, dtype=np.float64)
         if paths.ndim != 2 or paths.shape[1] != self.horizon or len(paths) == 0:
-            raise ParameterError(f"Adaptive bands need paths of the shape [paths, {self.horizon}], not {paths.shape}.")
-        return transforms.ordered(paths)
+            raise ParameterError(f"Paths need the shape [paths, {self.horizon}]; got {paths.shape}.")
+        return transforms.sort_paths(paths)
 
 
 def _quantile(scores: Sequence[float], level: float) -> float:
-    """The ⌈(n + 1) · level⌉-th smallest score, the greatest if there are too few, the least at level 0."""
+    """Return the ⌈(n + 1) · level⌉-th smallest score, limited to the smallest and the largest."""
     if not scores:
         return 0.0
     rank = int(np.ceil(round((len(scores) + 1) * level, 9)))
     return sorted(scores)[min(max(rank, 1), len(scores)) - 1]
 
 
-def _rows(parts: tuple[tuple[T, ...], ...]) -> list[list[T]]:
-    return [list(row) for row in parts]
+def _to_lists(rows: tuple[tuple[T, ...], ...]) -> list[list[T]]:
+    return [list(row) for row in rows]
 
 
-def _lists(value: Any) -> Any:
-    return [_lists(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-_LEAST = 50  # outcomes of a group before its bands are moved: fewer say too little about their ends
+def _to_tuples(value: Any) -> Any:
+    return tuple(_to_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def apply_online(
-    trials: CalibrationSet, before: CalibrationSet | None = None, *, rate: float = 0.01, window: int = 500
+    past: CalibrationSet, before: CalibrationSet | None = None, *, rate: float = 0.01, window: int = 500
 ) -> CalibrationSet:
-    """Correct forecasts as `Adaptive` would have, live: group by group, in the order of their origins.
+    """Correct past forecasts as `AdaptiveConformal` would have live: by group, in order of their origins.
 
-    An outcome counts from the moment at which the last of its forecast's steps was known, never earlier.
+    An outcome is used from the time when the last step of its forecast was known.
 
     Args:
-        trials: Forecasts, raw or calibrated, of steps 1 to H.
-        before: Earlier ones of the same kind to begin with; all their outcomes are taken to be known.
-        rate: How fast levels move; see `Adaptive`.
-        window: How many outcomes are remembered.
+        past: Forecasts of steps 1 to H, raw or calibrated.
+        before: Earlier forecasts of the same kind for the initial state; all their outcomes count as known.
+        rate: Learning rate; see `AdaptiveConformal`.
+        window: Number of recent scores; see `AdaptiveConformal`.
 
     Returns:
-        The same forecasts with moved bands; those of a group with fewer than 50 known outcomes as they were.
+        The forecasts with shifted bands; unchanged while a group has fewer than 50 known outcomes.
     """
-    result = np.array(trials.returns, dtype=np.float64)
-    for group in trials.counts():
-        state = AdaptiveConformal(trials.returns.shape[2], rate, window)
+    result = np.array(past.returns, dtype=np.float64)
+    for group in past.counts():
+        state = AdaptiveConformal(past.returns.shape[2], rate, window)
         known = 0
         if before is not None and group in before.counts():
             earlier = before.select(np.asarray(before.group) == group)
-            state, known = state.after(earlier), len(earlier)
-        _walk(trials, np.flatnonzero(np.asarray(trials.group) == group), state, known, result)
-    return replace(trials, returns=result.astype(np.asarray(trials.returns).dtype))
+            state, known = state.update_all(earlier), len(earlier)
+        _correct_group(past, np.flatnonzero(np.asarray(past.group) == group), state, known, result)
+    return replace(past, returns=result.astype(np.asarray(past.returns).dtype))
 
 
-def _walk(
-    trials: CalibrationSet, rows: NDArray[np.intp], state: AdaptiveConformal, known: int, result: NDArray[np.float64]
+def _correct_group(
+    past: CalibrationSet, rows: NDArray[np.intp], state: AdaptiveConformal, known: int, result: FloatArray
 ) -> None:
-    """Correct one group's forecasts in place of ``result``."""
-    dates, known_at = np.asarray(trials.dates), np.asarray(trials.known_at)
-    waiting: list[tuple[np.datetime64, int]] = []
+    """Correct the forecasts of one group, in place in ``result``."""
+    dates, known_at = np.asarray(past.dates), np.asarray(past.known_at)
+    pending: list[tuple[np.datetime64, int]] = []
     for row in rows[np.argsort(dates[rows], kind="stable")].tolist():
-        while waiting and waiting[0][0] <= dates[row]:
-            _, past = heapq.heappop(waiting)
-            state, known = state.updated(trials.returns[past], trials.actual[past]), known + 1
-        if known >= _LEAST:
-            result[row] = state.apply_paths(trials.returns[row])
-        heapq.heappush(waiting, (known_at[row], row))
+        while pending and pending[0][0] <= dates[row]:
+            _, earlier = heapq.heappop(pending)
+            state, known = state.update(past.returns[earlier], past.actual[earlier]), known + 1
+        if known >= _MIN_OUTCOMES:
+            result[row] = state.apply_paths(past.returns[row])
+        heapq.heappush(pending, (known_at[row], row))

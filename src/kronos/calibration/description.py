@@ -1,4 +1,4 @@
-"""A calibration in words."""
+"""Text descriptions of a calibration."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ if TYPE_CHECKING:
 
 
 def describe(calibration: Calibration, group: str | None) -> str:
-    """A line for what it was fitted on, and a line a part."""
-    whose = calibration.identity.model
-    number = calibration.fitted_on["origins"]
-    where = f", factors of {group}" if group else ", factors of all groups together"
-    lines = [f"Calibration of {whose}, fitted on {number:,} past forecasts, {span(calibration)}{where}:"]
-    lines += [f"- {part}: {_part(calibration, part, group)}" for part in calibration.parts]
-    return "\n".join(lines) if calibration.parts else f"{lines[0]} no part; forecasts stay as they are."
+    """Describe a calibration: one line on the fit, and one per part."""
+    model, origins = calibration.identity.model, calibration.fitted_on["origins"]
+    factors = f"factors of {group or 'all groups together'}"
+    head = f"Calibration of {model}, fitted on {origins:,} past forecasts, {fitted_period(calibration)}, {factors}:"
+    if not calibration.parts:
+        return f"{head} no parts; forecasts are unchanged."
+    return "\n".join([head, *(f"- {part}: {_describe_part(calibration, part, group)}" for part in calibration.parts)])
 
 
-def span(calibration: Calibration) -> str:
-    """The days of its first and last origin."""
+def fitted_period(calibration: Calibration) -> str:
+    """Return the dates of the first and last origin of the fit."""
     return f"{calibration.fitted_on['first'][:10]} to {calibration.fitted_on['last'][:10]}"
 
 
-def weights_in_words(calibration: Calibration, group: str | None) -> str:
-    """The sentence that always goes with pooled paths."""
+def describe_weights(calibration: Calibration, group: str | None) -> str:
+    """Describe the model's weights against the baseline."""
     name = calibration.baseline
     if calibration.adds_nothing(group):
-        return f"The model adds nothing: its weight beside {name} is 0 at every step."
-    return f"Pooled with {name}; the model's weight is {_along(calibration, 'pooling', group)}."
+        return f"The model adds nothing: its weight relative to {name} is 0 at every step."
+    return f"Pooled with {name}; the model's weight is {_describe_curve(calibration, 'pooling', group)}."
 
 
-def _part(calibration: Calibration, part: str, group: str | None) -> str:
+def _describe_part(calibration: Calibration, part: str, group: str | None) -> str:
     if part == "pooling":
-        return weights_in_words(calibration, group)
+        return describe_weights(calibration, group)
     if part == "conformal":
-        return _conformal(calibration, group)
-    said = {
-        "anchor": "the share of the tokenizer's level error that is taken out is {}.",
-        "drift": "the share of the median's drift that is left is {}.",
+        return _describe_conformal(calibration, group)
+    templates = {
+        "anchor": "{} of the tokenizer's level error is removed.",
+        "drift": "{} of the median's drift is kept.",
         "dispersion": "deviations from the median are multiplied by {}.",
     }
-    return said[part].format(_along(calibration, part, group))
+    return templates[part].format(_describe_curve(calibration, part, group))
 
 
-def _conformal(calibration: Calibration, group: str | None) -> str:
-    """The ends' corrections at the widest and narrowest band, and the median's if it has one."""
+def _describe_conformal(calibration: Calibration, group: str | None) -> str:
+    """Describe the shifts of the ends of all bands, and of the median if it is shifted."""
     ends = [
-        f"{side} end of the {band} % band by {_along(calibration, name, group)}"
+        f"{side} end of the {band} % band by {_describe_curve(calibration, name, group)}"
         for band, names in (("50", (LOWER[0], UPPER[0])), ("80", (LOWER[1], UPPER[1])), ("95", (LOWER[2], UPPER[2])))
         for side, name in zip(("lower", "upper"), names, strict=True)
     ]
     if CENTRE in calibration.curves:
-        ends.append(f"the median up by {_along(calibration, CENTRE, group)}")
-        return f"moved outwards, in half 80 % widths: {'; '.join(ends)}."
-    both = [end.replace("upper end", "ends") for end in ends[1::2]]
-    return f"moved outwards, in half 80 % widths: {'; '.join(both)}."
+        ends.append(f"the median up by {_describe_curve(calibration, CENTRE, group)}")
+    else:  # both ends of a band have the same shift
+        ends = [end.replace("upper end", "ends") for end in ends[1::2]]
+    return f"shifted outwards, in units of half the 80 % band: {'; '.join(ends)}."
 
 
-def _along(calibration: Calibration, name: str, group: str | None) -> str:
-    """A factor at its knots, for example 0.9 at step 1, 0.7 at step 4."""
+def _describe_curve(calibration: Calibration, name: str, group: str | None) -> str:
+    """Format a factor at its knots, for example ``0.90 at step 1, 0.70 at step 4``."""
     curve = calibration.curves[name]
     values = [f"{round(value, 2) + 0.0:.2f}" for value in curve.at(curve.knots, group).tolist()]
     if len(set(values)) == 1:

@@ -1,4 +1,4 @@
-"""Whose forecasts a calibration is fitted on, and whose it may therefore correct."""
+"""The identity of a model, which decides whether a calibration applies to its forecasts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kronos.forecasts import ForecastMetadata
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What a forecast's errors depend on: the weights, and how paths are drawn from them.
+    """What the errors of a model's forecasts depend on: its weights and the sampling settings.
 
     Attributes:
-        model: The model's name.
-        sha256: Of its weights; None if unknown, as for baselines.
-        tokenizer_sha256: Of its tokenizer's weights.
+        model: Name of the model.
+        sha256: SHA-256 of the weights; None if unknown, as for baselines.
+        tokenizer_sha256: SHA-256 of the tokenizer's weights; None if unknown.
         sampling: Temperature, top_k and top_p; None if unknown.
     """
 
@@ -26,21 +26,21 @@ class ModelIdentity:
     sampling: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, made: ForecastMetadata) -> ModelIdentity:
-        """Read it from how a forecast was made."""
-        weights, tokenizer = made.details.get("model") or {}, made.details.get("tokenizer") or {}
-        sampling = made.details.get("sampling")
+    def of(cls, metadata: ForecastMetadata) -> ModelIdentity:
+        """Read the identity from the metadata of a forecast."""
+        weights, tokenizer = metadata.details.get("model") or {}, metadata.details.get("tokenizer") or {}
+        sampling = metadata.details.get("sampling")
         return cls(
-            model=made.model,
+            model=metadata.model,
             sha256=weights.get("sha256") if isinstance(weights, Mapping) else None,
             tokenizer_sha256=tokenizer.get("sha256") if isinstance(tokenizer, Mapping) else None,
             sampling=dict(sampling) if isinstance(sampling, Mapping) else None,
         )
 
-    def differs(self, other: ModelIdentity) -> str:
-        """What is different about another, in words that end a sentence; empty if nothing known is.
+    def difference_from(self, other: ModelIdentity) -> str:
+        """Describe the difference from another identity, for the end of a sentence; empty if none is known.
 
-        Weights are told apart by their hashes where both are known, by the model's name otherwise.
+        Weights are compared by their hashes if both are known, by the model's name otherwise.
         """
         if self.sha256 and other.sha256:
             if self.sha256 != other.sha256:
@@ -50,11 +50,11 @@ class ModelIdentity:
         if self.tokenizer_sha256 and other.tokenizer_sha256 and self.tokenizer_sha256 != other.tokenizer_sha256:
             return "tokenizers differ"
         if self.sampling is not None and other.sampling is not None and dict(self.sampling) != dict(other.sampling):
-            return f"sampling differs ({_words(self.sampling)}; {_words(other.sampling)})"
+            return f"sampling differs ({_format_sampling(self.sampling)}; {_format_sampling(other.sampling)})"
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, ready for JSON."""
+        """Return all fields, ready for JSON."""
         return {
             "model": self.model,
             "sha256": self.sha256,
@@ -63,5 +63,5 @@ class ModelIdentity:
         }
 
 
-def _words(sampling: Mapping[str, Any]) -> str:
+def _format_sampling(sampling: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sampling.items())

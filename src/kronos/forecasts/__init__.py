@@ -1,8 +1,8 @@
-"""Forecasts: every sampled path, and the questions people ask of them.
+"""Forecasts: sampled paths of future candles, and the statistics computed from them.
 
-- A `Forecast` keeps all paths; averages, quantiles and probabilities are computed from them when asked for.
-- `Probability` never reads 0 % or 100 %, and carries the interval that its number of paths allows.
-- `mend` makes candles of what a model sampled, and says how many of them needed it.
+- `Forecast` holds all sample paths; averages, quantiles and probabilities are computed from them on demand.
+- `Probability` is never shown as 0 % or 100 % and has a confidence interval that reflects the number of paths.
+- `repair_candles` turns a model's raw samples into valid candles and returns the share it had to change.
 """
 
 from kronos.forecasts.forecast import Forecast

@@ -1,7 +1,7 @@
-"""Forecasts in files: one ``.npz`` of plain arrays and a JSON text, never pickles, exact to the last bit.
+"""Saving and loading forecasts: one ``.npz`` file of plain arrays and a JSON text, exact to the last bit, no pickles.
 
-Times are stored as integers with their unit and timezone, everything that is no array as JSON. The format has
-a number; a reader refuses what it does not know instead of guessing.
+Times are stored as integers with their unit and timezone, everything else that is not an array as JSON. Files of an
+unknown format number are refused.
 """
 
 from __future__ import annotations
@@ -30,57 +30,46 @@ _ARRAYS = ("paths", "timestamps", "history", "history_times")
 
 
 def save(forecast: Forecast, path: Path) -> Path:
-    """Write the forecast to ``path``, all or nothing; see `Forecast.save`."""
+    """Write a forecast atomically; see `Forecast.save`."""
     history = forecast.history
     meta = {
         "format": FORMAT,
         "made": forecast.metadata.to_dict(),
         "mended": forecast.mended,
-        "timestamps": _clock(forecast.timestamps),
-        "history": _history_fields(history) | _clock(_times(history)),
+        "timestamps": _unit_and_zone(forecast.timestamps),
+        "history": _history_fields(history) | _unit_and_zone(history.index),
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             meta=np.array(json.dumps(meta)),
             paths=forecast.paths,
-            timestamps=_integers(forecast.timestamps),
+            timestamps=forecast.timestamps.asi8,  # in the index's own unit, UTC
             history=history.frame.to_numpy(),
-            history_times=_integers(_times(history)),
+            history_times=history.index.asi8,
         )
     return path
 
 
 def load(path: Path) -> Forecast:
-    """Read a saved forecast; see `Forecast.load`."""
+    """Load a saved forecast; see `Forecast.load`."""
     from kronos.forecasts.forecast import Forecast
 
     meta, arrays = _read(path)
     try:
-        return _assemble(Forecast, meta, arrays)
+        return Forecast(
+            paths=arrays["paths"],
+            timestamps=_index(arrays["timestamps"], **meta["timestamps"]),
+            history=_history(arrays, meta["history"]),
+            metadata=ForecastMetadata.from_dict(meta["made"]),
+            mended=meta["mended"],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path) from error
 
 
-def _assemble(kind: type[Forecast], meta: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> Forecast:
-    fields = meta["history"]
-    frame = pd.DataFrame(
-        arrays["history"],
-        columns=list(COLUMNS),
-        index=_index(arrays["history_times"], fields["unit"], fields["tz"]),
-    )
-    clock = meta["timestamps"]
-    return kind(
-        paths=arrays["paths"],
-        timestamps=_index(arrays["timestamps"], clock["unit"], clock["tz"]),
-        history=_history(frame, fields),
-        metadata=ForecastMetadata.from_dict(meta["made"]),
-        mended=meta["mended"],
-    )
-
-
 def to_dict(forecast: Forecast) -> dict[str, Any]:
-    """A summary ready for JSON; see `Forecast.to_dict`."""
+    """Return a JSON-ready summary; see `Forecast.to_dict`."""
     levels = sorted(end for band in (*BANDS, 0.9) for end in band_levels(band))
     quantiles = forecast.quantiles([*levels, 0.5])
     return {
@@ -106,9 +95,9 @@ def to_dict(forecast: Forecast) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """The JSON part and the arrays of a file, or one sentence on what is wrong with it."""
+    """Read the JSON part and the arrays of a file."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist; save a forecast there first.")
+        raise DataError(f"{path} does not exist: save a forecast there first.")
     try:
         with np.load(path, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))
@@ -116,24 +105,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     except (ValueError, KeyError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise _damaged(path) from error
     if meta.get("format") != FORMAT:
-        raise DataError(f"{path.name} has forecast format {meta.get('format')}, not {FORMAT}; use a newer kronos.")
+        raise DataError(f"{path.name} has forecast format {meta.get('format')}, not {FORMAT}: use a newer kronos.")
     return meta, arrays
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path.name} is no saved forecast, or it is damaged; save it again.")
+    return DataError(f"{path.name} is not a saved forecast, or it is damaged: save it again.")
 
 
-def _times(history: Candles) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(history.frame.index)
-
-
-def _clock(index: pd.DatetimeIndex) -> dict[str, str | None]:
+def _unit_and_zone(index: pd.DatetimeIndex) -> dict[str, str | None]:
     return {"unit": index.unit, "tz": None if index.tz is None else str(index.tz)}
-
-
-def _integers(index: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return index.asi8  # in the index's own unit, UTC
 
 
 def _index(integers: np.ndarray[Any, Any], unit: str, tz: str | None) -> pd.DatetimeIndex:
@@ -155,9 +136,10 @@ def _history_fields(history: Candles) -> dict[str, Any]:
     }
 
 
-def _history(frame: pd.DataFrame, fields: dict[str, Any]) -> Candles:
+def _history(arrays: dict[str, np.ndarray[Any, Any]], fields: dict[str, Any]) -> Candles:
+    index = _index(arrays["history_times"], fields["unit"], fields["tz"])
     return Candles(
-        frame=frame,
+        frame=pd.DataFrame(arrays["history"], columns=list(COLUMNS), index=index),
         symbol=fields["symbol"],
         interval=Interval.parse(fields["interval"]),
         timezone=fields["timezone"],

@@ -1,4 +1,4 @@
-"""How a forecast was made: it travels with the forecast, into files, pictures and pages."""
+"""Metadata of a forecast: the model, its settings and the calendar, shown in files, figures and pages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Kind = Literal["kronos", "baseline"]
 
 @dataclass(frozen=True)
 class ForecastMetadata:
-    """How a forecast was made.
+    """Provenance of a forecast.
 
     Attributes:
         model: Name of the model or baseline, for example ``kronos-small``.
         kind: ``kronos`` for a model's forecast, ``baseline`` for a statistical one.
-        details: What else is needed to make it again: sampling, seed, tokenizer, hashes, versions; and of a model's
-            forecast ``level_error``, by how much its tokenizer misses the last known close, in logs. JSON values only.
-        calendar: Name of the calendar its timestamps follow, for example ``XNYS``.
+        details: Everything else needed to reproduce it: sampling, seed, tokenizer, hashes, versions; for a model also
+            ``level_error``, the error of its tokenizer at the last known close, in logs. JSON values only.
+        calendar: Name of the calendar that the timestamps follow, for example ``XNYS``.
         calendar_basis: ``calendar``, ``projected``, ``inferred`` or ``given``.
-        calibrated: Whether the paths were corrected on past forecasts; raw otherwise.
-        simulated: Whether the history is simulated data, or the paths a stand-in.
-        notes: Sentences a reader must know.
+        calibrated: Whether the paths were corrected by a calibration; raw otherwise.
+        simulated: Whether the history is simulated, or the paths are placeholders.
+        notes: Caveats for the reader, one sentence each.
     """
 
     model: str
@@ -36,7 +36,7 @@ class ForecastMetadata:
 
     @property
     def name(self) -> str:
-        """The model's name, with a word where it is but a baseline."""
+        """The model's name, marked if it is a baseline."""
         return f"{self.model} (baseline)" if self.kind == "baseline" else self.model
 
     @property
@@ -46,14 +46,14 @@ class ForecastMetadata:
 
     @property
     def pooled(self) -> tuple[str, tuple[float, ...]] | None:
-        """The baseline that the paths are pooled with, and the model's weight beside it at each step; None if none."""
-        told = self.details.get("calibration") or {}
-        if not told.get("baseline"):
+        """The baseline that the paths are pooled with and the model's weight at each step; None if not pooled."""
+        calibration = self.details.get("calibration") or {}
+        if not calibration.get("baseline"):
             return None
-        return str(told["baseline"]), tuple(float(weight) for weight in told["factors"]["pooling"])
+        return str(calibration["baseline"]), tuple(float(weight) for weight in calibration["factors"]["pooling"])
 
     def describe(self) -> str:
-        """One line: the model, whether it is a baseline, raw or calibrated, its seed and calendar."""
+        """Return one line: model, baseline or not, raw or calibrated, seed and calendar."""
         calendar = self.calendar if self.calendar_basis == "calendar" else f"{self.calendar} ({self.calendar_basis})"
         parts = [
             self.name,
@@ -64,15 +64,15 @@ class ForecastMetadata:
         ]
         return " · ".join(part for part in parts if part)
 
-    def with_details(self, **more: Any) -> ForecastMetadata:
-        """The same with more details, by name; JSON values only."""
-        return replace(self, details={**self.details, **more})
+    def with_details(self, **details: Any) -> ForecastMetadata:
+        """Return a copy with more details, by name; JSON values only."""
+        return replace(self, details={**self.details, **details})
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, ready for JSON."""
+        """Return all fields, ready for JSON."""
         return asdict(self) | {"details": dict(self.details), "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ForecastMetadata:
-        """The inverse of `to_dict`."""
+        """Restore the result of `to_dict`."""
         return cls(**{**fields, "notes": tuple(fields["notes"])})

@@ -1,32 +1,32 @@
-"""Metrics: how good forecasts were, once the candles are known, and how sure that is.
+"""Metrics of forecasts on plain arrays, with confidence intervals and significance tests.
 
-Pure functions of plain arrays. What is not known is NaN and left out; losses are elementwise, so that means, tests
-and intervals can be taken over any origins, horizons and instruments. Everything is meant for log returns, never
-price levels, so that markets compare.
+Functions, by what they score:
 
-===================================  ==================================================================================
-one forecast                         `score`: one row a horizon
-distributions                        `crps` (fair), `energy_score` (fair, whole paths), `pinball`,
-                                     `weighted_quantile_loss` (WQL), `scaled_quantile_loss` (SQL)
-points                               `mae`, `rmse`, `mase` with `naive_scale`
-bands                                `band_ends`, `inside`, `interval_score`, `band_coverage`, `reachable`;
-                                     `coverage`, `interval_width`
-calibration                          `pit`, `pit_histogram`, `rank_histogram`, `uniformity` (Kolmogorov-Smirnov)
-probabilities                        `brier`, `reliability` (diagram and Murphy's decomposition)
-direction                            `direction`, `pesaran_timmermann`
-order                                `information_coefficient` (IC), `rank_ic`: across instruments or through time
-volatility                           `realised_volatility`, `volatility_scores` (MAE, R², QLIKE), `qlike`
-how sure                             `average`, `skill` (date-block bootstrap), `proportion` (Wilson, Clopper-Pearson)
-two forecasts                        `diebold_mariano`, `skill`
-many forecasts                       `superior_predictive_ability` (SPA), `model_confidence_set` (MCS)
-===================================  ==================================================================================
+- **One forecast**: `score`, one row per horizon.
+- **Distributions**: `crps` and `energy_score` (whole paths), both fair; `pinball`, `weighted_quantile_loss` (WQL),
+  `scaled_quantile_loss` (SQL).
+- **Points**: `mae`, `rmse`, `mase` with `naive_scale`.
+- **Bands**: `band_ends`, `in_band`, `interval_score`, `band_coverage`, `attainable_coverage`; `coverage`,
+  `interval_width`.
+- **Calibration**: `pit`, `pit_histogram`, `rank_histogram`, `uniformity` (Kolmogorov–Smirnov).
+- **Probabilities**: `brier`, `reliability` (diagram and Murphy's decomposition).
+- **Direction**: `direction`, `pesaran_timmermann`.
+- **Ranking**: `information_coefficient` (IC) and `rank_ic`, across instruments or over time.
+- **Volatility**: `realised_volatility`, `volatility_scores` (MAE, R², QLIKE), `qlike`.
+- **Uncertainty**: `bootstrap_mean`, `bootstrap_skill` (date-block bootstrap), `proportion` (Wilson, Clopper–Pearson).
+- **Two forecasts**: `diebold_mariano`, `bootstrap_skill`.
+- **Several forecasts**: `superior_predictive_ability` (SPA), `model_confidence_set` (MCS).
 
-- CRPS and energy score are the fair ones, unbiased in the number of paths, so forecasts of 10 and of 1000 compare.
-- Observations of one date move together and overlapping outcomes share candles. So functions that say how sure
-  something is take each observation's ``dates``, keep those of one date together, and ``overlap``, how many successive
-  dates share part of their outcome: ⌈horizon / steps between origins⌉. Without dates, losses are one series in order of
-  time, and shares, signs and PITs count as independent.
-- An `Estimate` or `Significance` says on how many observations, effective observations and dates it rests.
+Conventions:
+
+- NaN marks unknown values, which are ignored. Losses are elementwise, so that means, tests and intervals can be taken
+  over any origins, horizons and instruments. Use log returns, not price levels, so that markets are comparable.
+- CRPS and energy score are unbiased in the number of paths, so forecasts of 10 and of 1000 paths are comparable.
+- Instruments move together on a date, and overlapping outcomes share candles. Functions that estimate uncertainty
+  therefore take ``dates``, one per observation, and ``overlap``, the number of successive dates whose outcomes overlap:
+  ⌈horizon / steps between origins⌉. Without dates, losses are one series in order of time, and proportions, signs and
+  PIT values count as independent.
+- An `Estimate` or `Significance` includes the number of observations, effective observations and dates behind it.
 """
 
 from kronos.metrics.bootstrap import block_length, bootstrap_mean, bootstrap_skill
@@ -42,7 +42,7 @@ from kronos.metrics.events import (
 )
 from kronos.metrics.forecast_score import score
 from kronos.metrics.information_coefficients import Coefficients, information_coefficient, rank_ic
-from kronos.metrics.pit_histogram import HistogramBin, pit, pit_histogram, rank_histogram, uniformity
+from kronos.metrics.pit_uniformity import HistogramBin, pit, pit_histogram, rank_histogram, uniformity
 from kronos.metrics.point import (
     VolatilityScores,
     mae,
@@ -57,6 +57,7 @@ from kronos.metrics.point import (
 )
 from kronos.metrics.probabilistic import (
     BandCoverage,
+    attainable_coverage,
     band_coverage,
     band_ends,
     coverage,
@@ -66,7 +67,6 @@ from kronos.metrics.probabilistic import (
     interval_score,
     interval_width,
     pinball,
-    reachable,
 )
 from kronos.metrics.proportions import clopper_pearson, proportion, wilson
 from kronos.metrics.significance import (
@@ -89,6 +89,7 @@ __all__ = [
     "Significance",
     "SuperiorAbility",
     "VolatilityScores",
+    "attainable_coverage",
     "band_coverage",
     "band_ends",
     "block_length",
@@ -117,7 +118,6 @@ __all__ = [
     "qlike",
     "rank_histogram",
     "rank_ic",
-    "reachable",
     "realised_volatility",
     "reliability",
     "rmse",

@@ -1,4 +1,4 @@
-"""What the metrics answer: a number, how sure it is, and how much it rests on."""
+"""Result types of the metrics: estimates with intervals, and hypothesis tests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from kronos.errors import ParameterError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, share or ratio with an interval.
+    """A mean, proportion or ratio with a confidence interval.
 
     Attributes:
-        estimate: The number itself; NaN if nothing is known.
-        low: Lower end of the interval; NaN where it cannot be told, as from a single date.
+        estimate: The estimate; NaN without observations.
+        low: Lower end of the interval; NaN if undetermined, for example with a single date.
         high: Upper end.
-        confidence: The interval's level, usually 0.95.
-        method: How the interval was made: ``bootstrap``, ``wilson`` or ``clopper-pearson``.
-        n: Known observations.
-        effective_n: How many independent observations would be as sure; at most ``n``.
-        dates: Distinct dates among them.
-        block: Mean length in dates of the blocks that were resampled; 1 where none were.
+        confidence: Confidence level of the interval, usually 0.95.
+        method: Kind of the interval: ``bootstrap``, ``wilson`` or ``clopper-pearson``.
+        n: Number of known observations.
+        effective_n: Number of independent observations with the same standard error; at most ``n``.
+        dates: Number of distinct dates.
+        block: Mean length of the resampled blocks, in dates; 1 without resampling.
     """
 
     estimate: float
@@ -35,22 +35,22 @@ class Estimate:
 
     @property
     def blocks(self) -> float:
-        """How many independent stretches of time it rests on; below ten an interval is a rough guess."""
+        """Number of independent blocks of time; with fewer than ten the interval is rough."""
         return self.dates / self.block
 
 
 @dataclass(frozen=True)
 class Significance:
-    """A test of a null hypothesis.
+    """Result of a hypothesis test.
 
     Attributes:
-        estimate: What is tested: a mean difference, a distance; NaN if nothing is known.
-        statistic: The test's statistic; NaN where it cannot be told.
-        p_value: Probability of a statistic at least as extreme if the null hypothesis holds.
-        n: Known observations.
-        effective_n: How many independent observations would be as sure; at most ``n``.
-        dates: Distinct dates among them.
-        lags: Autocovariances that entered the variance, counted in dates; 0 where none did.
+        estimate: The tested quantity, such as a mean difference or a distance; NaN without observations.
+        statistic: The test statistic; NaN if undetermined.
+        p_value: Probability of a statistic at least as extreme under the null hypothesis.
+        n: Number of known observations.
+        effective_n: Number of independent observations with the same standard error; at most ``n``.
+        dates: Number of distinct dates.
+        lags: Number of autocovariances in the variance, in dates.
     """
 
     estimate: float
@@ -63,11 +63,11 @@ class Significance:
 
 
 def check_confidence(confidence: float) -> float:
-    """The level of an interval, checked.
+    """Validate a confidence level.
 
     Raises:
         ParameterError: If it is not strictly between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise ParameterError(f"A confidence lies strictly between 0 and 1, for example 0.95, not {confidence}.")
+        raise ParameterError(f"Invalid confidence {confidence}: choose a number between 0 and 1, for example 0.95.")
     return float(confidence)

@@ -1,4 +1,4 @@
-"""Probabilities of events, such as that the price rises: their score, and whether they mean what they say."""
+"""Probabilities of events and calls of direction: Brier score, reliability, hit rate and Pesaran–Timmermann test."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from numpy.typing import ArrayLike
 
 from kronos.errors import ParameterError
 from kronos.metrics.estimates import Estimate, Significance
-from kronos.metrics.panel import Codes, Labels, choose_lags, degrees_of_freedom, effective_size, panel, standard_error
-from kronos.metrics.proportions import Method, proportion
+from kronos.metrics.panel import (
+    Codes,
+    Labels,
+    build_panel,
+    choose_lags,
+    degrees_of_freedom,
+    effective_size,
+    standard_error,
+)
+from kronos.metrics.proportions import Method, check_binary, proportion
 from kronos.typing import FloatArray
 
 _NAN = float("nan")
@@ -20,14 +28,14 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Direction:
-    """How often the sign was right.
+    """Accuracy of the predicted sign.
 
     Attributes:
-        hit_rate: Share of right signs among the decided, with an interval.
-        test: Pesaran and Timmermann's: is it more than calls of the same kind made at random would be right?
-        up_predicted: Share of calls that say up.
-        up_observed: Share of outcomes that went up: what always saying up would score.
-        undecided: Known pairs left out because the forecast or the outcome is exactly 0.
+        hit_rate: Proportion of correct signs among the decided pairs.
+        test: Pesaran–Timmermann test of the hit rate against independent calls.
+        up_predicted: Share of calls that are up.
+        up_observed: Share of outcomes that are up: the hit rate of always calling up.
+        undecided: Number of known pairs excluded because the forecast or the outcome is exactly 0.
     """
 
     hit_rate: Estimate
@@ -47,21 +55,21 @@ def direction(
     overlap: int = 1,
     seed: int = 0,
 ) -> Direction:
-    """Hit rate of the sign, with an interval and Pesaran and Timmermann's test.
+    """Compute the hit rate of the sign, with an interval and the Pesaran–Timmermann test.
 
     Args:
-        predicted: `[n]` numbers whose sign is the call: a median return, or a probability minus one half.
-        observed: `[n]` returns.
-        dates: `[n]` each pair's date. None: each its own, independent.
-        method: The interval's kind, as in `proportion`.
-        confidence: Level of the interval.
-        overlap: How many successive dates share part of their outcome: ⌈horizon / steps between dates⌉.
-        seed: Of the bootstrap.
+        predicted: Numbers whose sign is the call, such as a median return or a probability minus one half. [n]
+        observed: Returns. [n]
+        dates: Date of each pair. None: independent pairs. [n]
+        method: Kind of the interval, as in `proportion`.
+        confidence: Confidence level.
+        overlap: Number of successive dates whose outcomes overlap: ⌈horizon / steps between dates⌉.
+        seed: Random seed of the bootstrap.
 
     Raises:
-        ParameterError: If an argument is out of its range or the sizes differ.
+        ParameterError: If an argument is out of range or the sizes differ.
     """
-    data = panel(dates, predicted, observed)
+    data = build_panel(dates, predicted, observed)
     decided = (data.columns != 0).all(axis=0)
     calls, outcomes = data.columns[:, decided] > 0
     days = None if dates is None else data.codes[decided]
@@ -79,31 +87,31 @@ def pesaran_timmermann(
     overlap: int = 1,
     lags: int | None = None,
 ) -> Significance:
-    """Test that signs are forecast better than by chance, against independence of call and outcome; one-sided.
+    """Test whether signs are forecast better than by independent calls; one-sided.
 
-    Pesaran & Timmermann 1992, "A Simple Nonparametric Test of Predictive Performance": the hit rate minus the one
-    that independent calls, up as often as these, would have. Always the same call has no power and gives NaN.
-    Without dates as published, for independent observations. With dates the same difference, which is twice the
-    covariance of call and outcome, over its standard error by date with Newey and West's variance (as Blaskowitz &
-    Herwartz 2014, "Testing the value of directional forecasts in the presence of serial correlation").
+    Pesaran & Timmermann 1992, "A Simple Nonparametric Test of Predictive Performance": the hit rate minus that of
+    independent calls that are up equally often. Constant calls have no power and give NaN. Without dates the test is as
+    published, for independent observations. With dates the same difference, twice the covariance of call and outcome,
+    is divided by its standard error by date with the Newey–West variance (as Blaskowitz & Herwartz 2014, "Testing the
+    value of directional forecasts in the presence of serial correlation").
 
     Args:
-        predicted: `[n]` numbers whose sign is the call; pairs with a 0 or something unknown are left out.
-        observed: `[n]` returns.
-        dates: `[n]` each pair's date. None: each its own, independent.
-        overlap: How many successive dates share part of their outcome: ⌈horizon / steps between dates⌉.
-        lags: Autocovariances that count; None chooses.
+        predicted: Numbers whose sign is the call; pairs with a 0 or NaN are ignored. [n]
+        observed: Returns. [n]
+        dates: Date of each pair. None: independent pairs. [n]
+        overlap: Number of successive dates whose outcomes overlap: ⌈horizon / steps between dates⌉.
+        lags: Number of autocovariances; None selects it.
 
     Returns:
-        The estimate is the hit rate beyond chance; the p-value the probability of so much by chance.
+        The estimate is the hit rate in excess of chance.
 
     Raises:
-        ParameterError: If an argument is out of its range or the sizes differ.
+        ParameterError: If an argument is out of range or the sizes differ.
     """
     from scipy.special import ndtr, stdtr
 
     nonzero = [np.where(np.asarray(a, dtype=np.float64) == 0, np.nan, a) for a in (predicted, observed)]
-    data = panel(dates, *nonzero)
+    data = build_panel(dates, *nonzero)
     calls, outcomes = (data.columns > 0).astype(np.float64)
     chosen = choose_lags(data.dates, overlap, lags) if dates is not None else 0
     if not data.n or np.ptp(calls) == 0 or np.ptp(outcomes) == 0:
@@ -121,7 +129,7 @@ def pesaran_timmermann(
 
 
 def _classical_error(calls: FloatArray, outcomes: FloatArray) -> float:
-    """√(V(P) - V(P*)) of Pesaran & Timmermann 1992, equation 6; NaN where that is not positive."""
+    """√(V(P) - V(P*)) of Pesaran & Timmermann 1992, equation 6; NaN if not positive."""
     n, x, y = len(calls), float(calls.mean()), float(outcomes.mean())
     chance = x * y + (1 - x) * (1 - y)
     spread_x, spread_y = x * (1 - x), y * (1 - y)
@@ -135,14 +143,14 @@ Binning = Literal["quantile", "width"]
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Forecasts of about the same probability.
+    """Forecasts of similar probability.
 
     Attributes:
-        low: Smallest probability among them.
-        high: Largest.
-        n: How many forecasts.
-        forecast: Their mean probability.
-        observed: How often it happened, with an interval; calibrated if that holds ``forecast``.
+        low: Smallest probability in the bin.
+        high: Largest probability in the bin.
+        n: Number of forecasts.
+        forecast: Mean probability.
+        observed: Observed frequency; calibrated if its interval contains ``forecast``.
     """
 
     low: float
@@ -154,19 +162,18 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Reliability of probabilities, and the Brier score's parts.
+    """Reliability diagram and decomposition of the Brier score.
 
     brier = reliability - resolution + uncertainty + within, exactly.
 
     Attributes:
-        bins: The bins that hold a forecast, by rising probability.
+        bins: Non-empty bins by ascending probability.
         brier: Mean Brier score.
-        reliability: Mean squared distance of each bin's forecast from what happened; 0 if calibrated.
-        resolution: Mean squared distance of what happened in each bin from what happens on average; 0 if the
-            forecasts tell nothing.
-        uncertainty: Variance of what happened: the score of always forecasting its mean share.
-        within: What differences among forecasts of one bin add; 0 if there are none.
-        n: Known forecasts.
+        reliability: Mean squared difference of forecast and observed frequency per bin; 0 if calibrated.
+        resolution: Mean squared difference of observed frequency per bin and base rate; 0 for uninformative forecasts.
+        uncertainty: Variance of the outcomes: the score of always forecasting the base rate.
+        within: Contribution of differences between forecasts in the same bin.
+        n: Number of known forecasts.
     """
 
     bins: tuple[ReliabilityBin, ...]
@@ -179,28 +186,27 @@ class Reliability:
 
     @property
     def skill(self) -> float:
-        """Brier skill score against always forecasting the mean share; NaN if it always or never happened."""
+        """Brier skill score relative to the base rate; NaN if all outcomes are equal."""
         return 1 - self.brier / self.uncertainty if self.uncertainty > 0 else _NAN
 
 
 def brier(probability: ArrayLike, happened: ArrayLike) -> FloatArray:
-    """Brier score (probability - happened)², elementwise; 0 is perfect, 0.25 what one half always scores.
+    """Compute the Brier score (probability - happened)², elementwise; 0 is perfect, 0.25 that of probability ½.
 
-    Brier 1950, "Verification of Forecasts Expressed in Terms of Probability", for one of two outcomes (half his
-    sum over both).
+    Brier 1950, "Verification of Forecasts Expressed in Terms of Probability", for one of two outcomes (half his sum
+    over both).
 
     Args:
         probability: Between 0 and 1; NaN where unknown.
-        happened: True or false, 1 or 0, NaN where unknown.
+        happened: True or false, 1 or 0; NaN where unknown.
 
     Raises:
-        ParameterError: If a probability is outside 0 to 1, or what happened is neither 0 nor 1.
+        ParameterError: If a probability is outside 0 to 1, or an outcome is neither 0 nor 1.
     """
     chance, outcome = np.asarray(probability, dtype=np.float64), np.asarray(happened, dtype=np.float64)
     if ((chance < 0) | (chance > 1)).any():
-        raise ParameterError("Probabilities lie between 0 and 1; these do not.")
-    if not ((outcome == 0) | (outcome == 1) | np.isnan(outcome)).all():
-        raise ParameterError("What happened is true or false, 1 or 0, or NaN where unknown.")
+        raise ParameterError("Invalid probabilities: all must be between 0 and 1.")
+    check_binary(outcome)
     score: FloatArray = (chance - outcome) ** 2
     return score
 
@@ -215,48 +221,50 @@ def reliability(
     confidence: float = 0.95,
     overlap: int = 1,
 ) -> Reliability:
-    """Reliability diagram with counts and intervals, and Murphy's decomposition of the Brier score.
+    """Compute a reliability diagram with counts and intervals, and Murphy's decomposition of the Brier score.
 
-    Murphy 1973, "A New Vector Partition of the Probability Score"; the rest that bins leave is that of Stephenson,
-    Coelho & Jolliffe 2008, "Two Extra Components in the Brier Score Decomposition". Reliability and resolution are
-    both a little too large when bins are small: with n forecasts in K bins by about K / n of the uncertainty.
+    Murphy 1973, "A New Vector Partition of the Probability Score"; the within-bin part is that of Stephenson, Coelho &
+    Jolliffe 2008, "Two Extra Components in the Brier Score Decomposition". Reliability and resolution are both biased
+    upwards for small bins: with n forecasts in K bins by about K / n of the uncertainty.
 
     Args:
-        probability: `[n]` between 0 and 1.
-        happened: `[n]` true or false; pairs with something unknown are left out.
-        dates: `[n]` each forecast's date, for the intervals. None: each its own, independent.
-        bins: How many bins at most.
-        binning: ``quantile``: as many forecasts in each; ``width``: equal parts of 0 to 1.
-        confidence: Level of the intervals, Wilson's.
-        overlap: How many successive dates share part of their outcome: ⌈horizon / steps between dates⌉.
+        probability: Between 0 and 1. [n]
+        happened: True or false; pairs with a NaN are ignored. [n]
+        dates: Date of each forecast, for the intervals. None: independent forecasts. [n]
+        bins: Maximum number of bins.
+        binning: ``quantile``: equal numbers of forecasts; ``width``: equal parts of 0 to 1.
+        confidence: Confidence level of the Wilson intervals.
+        overlap: Number of successive dates whose outcomes overlap: ⌈horizon / steps between dates⌉.
 
     Raises:
-        ParameterError: If an argument is out of its range or the sizes differ.
+        ParameterError: If an argument is out of range or the sizes differ.
     """
-    if bins < 1 or binning not in ("quantile", "width"):
-        raise ParameterError(f"Bins are at least 1, of equal 'quantile' or 'width', not {bins} of '{binning}'.")
-    data = panel(dates, probability, happened)
+    if bins < 1:
+        raise ParameterError(f"Invalid number of bins {bins}: choose at least 1.")
+    if binning not in ("quantile", "width"):
+        raise ParameterError(f"Invalid binning '{binning}': choose 'quantile' or 'width'.")
+    data = build_panel(dates, probability, happened)
     chance, outcome = data.columns
     scores = brier(chance, outcome)
     if not data.n:
         return Reliability((), _NAN, _NAN, _NAN, _NAN, _NAN, 0)
     days = None if dates is None else data.codes
     number = _bins(chance, bins, binning)
-    made = tuple(
-        _bin(chance[here], outcome[here], None if days is None else days[here], confidence, overlap)
-        for here in (number == i for i in np.unique(number))
+    parts = tuple(
+        _bin(chance[inside], outcome[inside], None if days is None else days[inside], confidence, overlap)
+        for inside in (number == i for i in np.unique(number))
     )
-    weight = np.array([part.n for part in made]) / data.n
-    forecast = np.array([part.forecast for part in made])
-    observed = np.array([part.observed.estimate for part in made])
+    weight = np.array([part.n for part in parts]) / data.n
+    forecast = np.array([part.forecast for part in parts])
+    observed = np.array([part.observed.estimate for part in parts])
     mean, base = float(scores.mean()), float(outcome.mean())
     rel, res = float(weight @ (forecast - observed) ** 2), float(weight @ (observed - base) ** 2)
     uncertainty = base * (1 - base)
-    return Reliability(made, mean, rel, res, uncertainty, mean - rel + res - uncertainty, data.n)
+    return Reliability(parts, mean, rel, res, uncertainty, mean - rel + res - uncertainty, data.n)
 
 
 def _bins(chance: FloatArray, bins: int, binning: Binning) -> Codes:
-    """Number of each forecast's bin; equal probabilities share one."""
+    """Assign each forecast to a bin; equal probabilities share one."""
     inner = np.arange(1, bins) / bins
     edges = np.unique(np.quantile(chance, inner)) if binning == "quantile" else inner
     return np.searchsorted(edges, chance, side="right")

@@ -1,4 +1,4 @@
-"""Scoring one forecast against the candles that came."""
+"""Scores of one forecast against the actual candles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kronos.forecasts.statistics import band_levels
 from kronos.metrics.probabilistic import coverage, crps
 from kronos.typing import FloatArray
 
-_SIGMA_WINDOW = 64  # one-step returns in the unit σ, the same as the historical-volatility baseline's
+SIGMA_WINDOW = 64  # one-step returns for the unit σ, as in the historical-volatility baseline
 
 
 def score(
@@ -22,47 +22,45 @@ def score(
     actual: Candles | pd.DataFrame,
     horizons: Sequence[int] = (1, 8, 24),
 ) -> pd.DataFrame:
-    """Score a forecast at some horizons against what happened.
+    """Score a forecast at some horizons against the actual candles.
 
-    Everything is of the cumulative log return of the close since the last known one, r = log(close / last
-    close), at exactly the h-th step:
+    All scores are of the cumulative log return of the close since the last known one, r = log(close / last close), at
+    exactly the h-th step:
 
     - ``crps``: fair CRPS of the paths' r;
-    - ``crps_scaled``: the same in units of σ√h, with σ the standard deviation (n - 1) of the history's last
-      64 one-step log returns; NaN where they don't vary;
+    - ``crps_scaled``: the same in units of σ√h, with σ the standard deviation (n - 1) of the history's last 64 one-step
+      log returns; NaN if they are constant;
     - ``mae``: absolute error of the paths' median r;
-    - ``coverage_50``, ``coverage_80``, ``coverage_95``: 1 if the close lies within the central band of the
-      paths' closes, else 0 (quantiles at k / (S + 1)); their mean over many forecasts is the coverage;
+    - ``coverage_50``, ``coverage_80``, ``coverage_95``: 1 if the close lies within the central band of the paths'
+      closes, else 0 (quantiles at k / (S + 1)); the mean over many forecasts is the coverage;
     - ``width_80``: width of the 80 % band in log returns.
 
-    What happened is matched by time. A step whose candle is not there is NaN; horizons beyond the forecast's
-    are left out.
+    Candles are matched by time. Steps without a candle are NaN; horizons beyond the forecast's are left out.
 
     Args:
         forecast: The forecast.
-        actual: The candles that came, or a frame indexed by time with a column ``close``; more rows do no
-            harm.
+        actual: The actual candles, or a frame indexed by time with a column ``close``; further rows are ignored.
         horizons: Steps ahead, counted from 1.
 
     Returns:
-        One row a horizon (the index), the columns above.
+        One row per horizon (the index), with the columns above.
 
     Raises:
         ParameterError: If no horizon is between 1 and the forecast's.
         DataError: If ``actual`` has no close at any of the forecast's times.
     """
-    chosen = [h for h in horizons if 1 <= h <= forecast.horizon]
-    if not chosen or min(horizons) < 1:
-        raise ParameterError(f"Horizons lie between 1 and the forecast's {forecast.horizon}, not {list(horizons)}.")
-    happened = np.log(_closes_at(forecast, actual) / forecast.last_close)  # [H]
+    selected = [h for h in horizons if 1 <= h <= forecast.horizon]
+    if not selected or min(horizons) < 1:
+        raise ParameterError(f"Invalid horizons {list(horizons)}: choose from 1 to {forecast.horizon}.")
+    outcome = np.log(_closes_at(forecast, actual) / forecast.last_close)  # [H]
     predicted = forecast.returns(cumulative=True)  # [S, H]
-    unit = _sigma(forecast)
-    rows = [_row(predicted[:, h - 1], happened[h - 1], unit * np.sqrt(h)) for h in chosen]
-    return pd.DataFrame(rows, index=pd.Index(chosen, name="horizon"))
+    unit = history_sigma(forecast)
+    rows = [_row(predicted[:, h - 1], outcome[h - 1], unit * np.sqrt(h)) for h in selected]
+    return pd.DataFrame(rows, index=pd.Index(selected, name="horizon"))
 
 
 def _row(samples: FloatArray, observed: float, unit: float) -> dict[str, float]:
-    """All scores of one step: samples `[S]` and what happened, in log returns."""
+    """Compute all scores of one step from log returns: samples `[S]` and the outcome."""
     error = float(crps(samples, observed))
     row = {
         "crps": error,
@@ -78,19 +76,19 @@ def _row(samples: FloatArray, observed: float, unit: float) -> dict[str, float]:
 
 
 def _closes_at(forecast: Forecast, actual: Candles | pd.DataFrame) -> FloatArray:
-    """What the close was at the forecast's times `[H]`, NaN where it is not known."""
+    """Return the actual closes at the forecast's times `[H]`; NaN if unknown."""
     frame = actual.frame if isinstance(actual, Candles) else actual
     if "close" not in frame.columns or not isinstance(frame.index, pd.DatetimeIndex):
-        raise DataError("What happened needs a column 'close' and an index of times.")
+        raise DataError("The actual candles need a column 'close' and a DatetimeIndex.")
     if (frame.index.tz is None) != (forecast.timestamps.tz is None):
-        raise DataError("The forecast's times and those of what happened must both have a timezone, or neither.")
+        raise DataError("The times of the forecast and of the actual candles must both have a timezone, or neither.")
     closes: FloatArray = frame["close"].reindex(forecast.timestamps).to_numpy(dtype=np.float64)
     if np.isnan(closes).all():
-        raise DataError("What happened has no candle at any of the forecast's times; compare their first rows.")
+        raise DataError("There is no candle at any of the forecast's times in actual: compare their first rows.")
     return closes
 
 
-def _sigma(forecast: Forecast) -> float:
-    """Standard deviation of the history's last one-step log returns; NaN with fewer than two."""
-    closes = forecast.history.frame["close"].to_numpy()[-_SIGMA_WINDOW - 1 :]
+def history_sigma(forecast: Forecast) -> float:
+    """Return the standard deviation of the history's last one-step log returns; NaN with fewer than two."""
+    closes = forecast.history.frame["close"].to_numpy()[-SIGMA_WINDOW - 1 :]
     return float(np.diff(np.log(closes)).std(ddof=1)) if len(closes) > 2 else float("nan")

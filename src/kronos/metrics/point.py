@@ -1,4 +1,4 @@
-"""Errors of single numbers: points and quantiles. Pairs that are not both known are left out."""
+"""Metrics of point forecasts, quantile forecasts and volatility forecasts; pairs with a NaN are ignored."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from kronos.typing import FloatArray
 
 
 def mae(predicted: ArrayLike, observed: ArrayLike) -> float:
-    """Mean absolute error; of a forecast's median it is at its least on average. NaN if nothing is known."""
+    """Compute the mean absolute error, which the median minimises; NaN without known pairs."""
     return _mean(np.abs(_errors(predicted, observed)))
 
 
 def rmse(predicted: ArrayLike, observed: ArrayLike) -> float:
-    """Root of the mean squared error; of a forecast's mean it is at its least on average. NaN if nothing is known."""
+    """Compute the root mean squared error, which the mean minimises; NaN without known pairs."""
     return float(np.sqrt(_mean(_errors(predicted, observed) ** 2)))
 
 
 def naive_scale(history: ArrayLike, season: int = 1, axis: int = -1) -> FloatArray:
-    """In-sample mean absolute error of the seasonal naive forecast: the unit of MASE and of SQL.
+    """Compute the in-sample mean absolute error of the seasonal naive forecast: the scale of MASE and SQL.
 
-    mean |yₜ - yₜ₋ₘ| over the history (Hyndman & Koehler 2006, "Another look at measures of forecast accuracy").
-    With season 1 of log closes it is the random walk's: the mean absolute log return.
+    mean |yₜ - yₜ₋ₘ| over the history (Hyndman & Koehler 2006, "Another look at measures of forecast accuracy"). For log
+    closes and season 1 it is the mean absolute log return.
 
     Args:
         history: Past values, for example log closes, along ``axis``.
-        season: Steps of a season, m.
-        axis: The axis of time.
+        season: Season length m in steps.
+        axis: Axis of time.
 
     Returns:
-        One scale a series, the shape of ``history`` without ``axis``; NaN if there is no difference.
+        One scale per series, of the shape of ``history`` without ``axis``; NaN without known differences.
 
     Raises:
         ParameterError: If ``season`` is below 1.
     """
     if season < 1:
-        raise ParameterError(f"A season has at least one step, not {season}.")
+        raise ParameterError(f"Invalid season {season}: choose at least 1 step.")
     values = np.moveaxis(np.asarray(history, dtype=np.float64), axis, -1)
     changes = np.abs(values[..., season:] - values[..., :-season])
     known = ~np.isnan(changes)
@@ -50,30 +50,30 @@ def naive_scale(history: ArrayLike, season: int = 1, axis: int = -1) -> FloatArr
 
 
 def mase(predicted: ArrayLike, observed: ArrayLike, scale: ArrayLike) -> float:
-    """Mean absolute scaled error: the mean of |predicted - observed| / scale (Hyndman & Koehler 2006).
+    """Compute the mean absolute scaled error, mean |predicted - observed| / scale (Hyndman & Koehler 2006).
 
     Args:
         predicted: Point forecasts, for example medians.
-        observed: What happened.
-        scale: The series' scale from `naive_scale`, broadcasting to the others; pairs whose scale is 0 or
-            unknown are left out.
+        observed: Outcomes.
+        scale: Scale of the series from `naive_scale`, broadcasting to the others; pairs whose scale is 0 or NaN are
+            ignored.
     """
     return _mean(_scaled(np.abs(_errors(predicted, observed)), scale))
 
 
 def weighted_quantile_loss(quantiles: ArrayLike, observed: ArrayLike, levels: ArrayLike) -> float:
-    """WQL: mean over the levels of Σ 2 · pinball / Σ |observed|.
+    """Compute the WQL: the mean over levels of Σ 2 · pinball / Σ |observed|.
 
-    With the factor 2, as GluonTS (``mean_weighted_sum_quantile_loss``), fev and AutoGluon have it and GIFT-Eval
-    calls it CRPS; the median's part is WAPE. Σ |observed| makes it meaningless for price levels; use log returns.
+    With the factor 2, as in GluonTS (``mean_weighted_sum_quantile_loss``), fev and AutoGluon; GIFT-Eval calls it CRPS.
+    The median's part is WAPE. Σ |observed| makes it meaningless for price levels; use log returns.
 
     Args:
-        quantiles: `[levels, ...]` forecast quantiles.
-        observed: `[...]` what happened.
-        levels: `[levels]` between 0 and 1.
+        quantiles: Forecast quantiles. [levels, ...]
+        observed: Outcomes. [...]
+        levels: Quantile levels between 0 and 1. [levels]
 
     Returns:
-        The loss; NaN if nothing is known or all that happened is 0.
+        The loss; NaN without known pairs or if all outcomes are 0.
 
     Raises:
         ParameterError: If a level is not strictly between 0 and 1, or the shapes disagree.
@@ -85,16 +85,16 @@ def weighted_quantile_loss(quantiles: ArrayLike, observed: ArrayLike, levels: Ar
 
 
 def scaled_quantile_loss(quantiles: ArrayLike, observed: ArrayLike, levels: ArrayLike, scale: ArrayLike) -> float:
-    """SQL: mean of 2 · pinball / scale over levels and observations, fev-bench's primary metric.
+    """Compute the SQL: the mean of 2 · pinball / scale over levels and observations, fev-bench's primary metric.
 
-    With the factor 2, as fev and AutoGluon have it: with the median alone it is MASE.
+    With the factor 2, as in fev and AutoGluon: for the median alone it is MASE.
 
     Args:
-        quantiles: `[levels, ...]` forecast quantiles.
-        observed: `[...]` what happened.
-        levels: `[levels]` between 0 and 1.
-        scale: The series' scale from `naive_scale`, broadcasting to ``observed``; pairs whose scale is 0 or
-            unknown are left out.
+        quantiles: Forecast quantiles. [levels, ...]
+        observed: Outcomes. [...]
+        levels: Quantile levels between 0 and 1. [levels]
+        scale: Scale of the series from `naive_scale`, broadcasting to ``observed``; pairs whose scale is 0 or NaN are
+            ignored.
 
     Raises:
         ParameterError: If a level is not strictly between 0 and 1, or the shapes disagree.
@@ -108,28 +108,27 @@ def _errors(predicted: ArrayLike, observed: ArrayLike) -> FloatArray:
 
 
 def _losses(quantiles: ArrayLike, observed: ArrayLike, levels: ArrayLike) -> FloatArray:
-    """Pinball losses `[levels, ...]`."""
-    forecast, truth = np.asarray(quantiles, dtype=np.float64), np.asarray(observed, dtype=np.float64)
+    """Compute pinball losses, `[levels, ...]`."""
+    forecast, outcome = np.asarray(quantiles, dtype=np.float64), np.asarray(observed, dtype=np.float64)
     level = np.atleast_1d(np.asarray(levels, dtype=np.float64))
-    if forecast.shape != (len(level), *truth.shape):
+    if forecast.shape != (len(level), *outcome.shape):
         raise ParameterError(
-            f"{len(level)} levels of {truth.shape} observations need quantiles of the shape "
-            f"{(len(level), *truth.shape)}, not {forecast.shape}."
+            f"{len(level)} levels of {outcome.shape} observations need quantiles of the shape "
+            f"{(len(level), *outcome.shape)}; got {forecast.shape}."
         )
-    return pinball(forecast, truth, level.reshape(-1, *[1] * truth.ndim))
+    return pinball(forecast, outcome, level.reshape(-1, *[1] * outcome.ndim))
 
 
 def _scaled(losses: FloatArray, scale: ArrayLike) -> FloatArray:
-    """Losses over their scale; NaN where that is not positive."""
+    """Divide losses by their scale; NaN if it is not positive."""
     unit = np.asarray(scale, dtype=np.float64)
     quotients: FloatArray = losses / np.where(unit > 0, unit, np.nan)
     return quotients
 
 
 def _mean(values: FloatArray) -> float:
-    """Mean of what is known; NaN if nothing is."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    return float(known.mean()) if known.size else _NAN
 
 
 _NAN = float("nan")
@@ -137,16 +136,16 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class VolatilityScores:
-    """How well realised volatility was forecast.
+    """Scores of forecasts of realised volatility.
 
     Attributes:
         mae: Mean absolute error.
         r2: Coefficient of determination 1 - Σ (observed - predicted)² / Σ (observed - mean observed)²: negative if
-            worse than the mean of what happened; NaN if that does not vary.
-        r2_regression: R² of Mincer and Zarnowitz's regression of observed on predicted, their squared correlation:
-            what a rescaled forecast would reach; NaN if either does not vary.
+            worse than the mean outcome; NaN for constant outcomes.
+        r2_regression: R² of the Mincer–Zarnowitz regression of observed on predicted, their squared correlation: that
+            of the optimally rescaled forecast; NaN if either is constant.
         qlike: Mean QLIKE loss of the pairs with a positive outcome.
-        n: Known pairs.
+        n: Number of known pairs.
     """
 
     mae: float
@@ -157,17 +156,17 @@ class VolatilityScores:
 
 
 def realised_volatility(returns: ArrayLike, axis: int = -1) -> FloatArray:
-    """Sum of squared log returns over the horizon: a variance, the square of a volatility.
+    """Sum squared log returns over the horizon: a variance, the square of a volatility.
 
     Andersen, Bollerslev, Diebold & Labys 2003, "Modeling and Forecasting Realized Volatility" (their realised
-    variance). Of an ensemble the forecast is the mean over paths of each path's sum, not the sum of the mean path.
+    variance). The forecast of an ensemble is the mean of the paths' sums, not the sum of the mean path.
 
     Args:
         returns: One-step log returns along ``axis``.
-        axis: The axis of time.
+        axis: Axis of time.
 
     Returns:
-        The sums, the shape of ``returns`` without ``axis``; NaN where a return is unknown.
+        The sums, of the shape of ``returns`` without ``axis``; NaN where a return is NaN.
 
     Raises:
         ParameterError: If there is no step.
@@ -179,52 +178,52 @@ def realised_volatility(returns: ArrayLike, axis: int = -1) -> FloatArray:
 
 
 def qlike(predicted: ArrayLike, observed: ArrayLike) -> FloatArray:
-    """QLIKE loss of variances, elementwise: observed / predicted - log(observed / predicted) - 1.
+    """Compute the QLIKE loss of variances, elementwise: observed / predicted - log(observed / predicted) - 1.
 
-    Ranks forecasts rightly though what happened is but a noisy proxy (Patton 2011, "Volatility forecast comparison
-    using imperfect volatility proxies"). 0 is perfect. NaN where what happened is 0, whose logarithm is none;
-    infinite where something happened and a variance of 0 was forecast.
+    Its ranking of forecasts is robust to noise in the volatility proxy (Patton 2011, "Volatility forecast comparison
+    using imperfect volatility proxies"). 0 is perfect. NaN where the outcome is 0; infinite where a variance of 0 was
+    forecast and the outcome is positive.
 
     Raises:
         ParameterError: If a variance is negative.
     """
-    forecast, truth = np.broadcast_arrays(
+    forecast, outcome = np.broadcast_arrays(
         np.asarray(predicted, dtype=np.float64), np.asarray(observed, dtype=np.float64)
     )
-    if (forecast < 0).any() or (truth < 0).any():
-        raise ParameterError("Variances are not negative; these are.")
-    ratio = np.divide(truth, forecast, out=np.full(truth.shape, np.nan), where=(forecast > 0) & (truth > 0))
+    if (forecast < 0).any() or (outcome < 0).any():
+        raise ParameterError("Invalid variances: none may be negative.")
+    ratio = np.divide(outcome, forecast, out=np.full(outcome.shape, np.nan), where=(forecast > 0) & (outcome > 0))
     loss = ratio - np.log(ratio) - 1
-    return np.where((forecast == 0) & (truth > 0), np.inf, loss)
+    return np.where((forecast == 0) & (outcome > 0), np.inf, loss)
 
 
 def volatility_scores(predicted: ArrayLike, observed: ArrayLike) -> VolatilityScores:
-    """MAE, both kinds of R² and mean QLIKE of forecasts of realised volatility; unknown pairs are left out.
+    """Score forecasts of realised volatility by MAE, two kinds of R² and mean QLIKE; pairs with a NaN are ignored.
 
     Args:
-        predicted: `[n]` forecast sums of squared returns.
-        observed: `[n]` realised ones.
+        predicted: Forecast sums of squared returns. [n]
+        observed: Realised sums of squared returns. [n]
 
     Raises:
         ParameterError: If a variance is negative.
     """
-    forecast, truth = np.broadcast_arrays(
+    forecast, outcome = np.broadcast_arrays(
         np.asarray(predicted, dtype=np.float64), np.asarray(observed, dtype=np.float64)
     )
-    known = ~(np.isnan(forecast) | np.isnan(truth))
-    forecast, truth = forecast[known], truth[known]
-    if not truth.size:
+    known = ~(np.isnan(forecast) | np.isnan(outcome))
+    forecast, outcome = forecast[known], outcome[known]
+    if not outcome.size:
         return VolatilityScores(_NAN, _NAN, _NAN, _NAN, 0)
-    losses = qlike(forecast, truth)
+    losses = qlike(forecast, outcome)
     positive = losses[~np.isnan(losses)]
-    around = truth - truth.mean() if np.ptp(truth) > 0 else np.zeros_like(truth)
-    total = float(around @ around)
+    centred = outcome - outcome.mean() if np.ptp(outcome) > 0 else np.zeros_like(outcome)
+    total = float(centred @ centred)
     spread = forecast - forecast.mean() if np.ptp(forecast) > 0 else np.zeros_like(forecast)
     scale = total * float(spread @ spread)
     return VolatilityScores(
-        mae=float(np.abs(forecast - truth).mean()),
-        r2=1 - float(((truth - forecast) ** 2).sum()) / total if total > 0 else _NAN,
-        r2_regression=float(around @ spread) ** 2 / scale if scale > 0 else _NAN,
+        mae=float(np.abs(forecast - outcome).mean()),
+        r2=1 - float(((outcome - forecast) ** 2).sum()) / total if total > 0 else _NAN,
+        r2_regression=float(centred @ spread) ** 2 / scale if scale > 0 else _NAN,
         qlike=float(positive.mean()) if positive.size else _NAN,
-        n=int(truth.size),
+        n=int(outcome.size),
     )

@@ -1,4 +1,4 @@
-"""Fits on simulated markets, judged on later dates of the same market, which the fit hasn't seen."""
+"""Fits on simulated markets, evaluated on later dates of the same market."""
 
 from dataclasses import replace
 
@@ -19,13 +19,13 @@ def later(**market):
     return trials(origins=4000 // len(market.get("groups", "a")), seed=99, start="2040-01-01", **market)
 
 
-def covers(past, fitted_on, group=None):
-    """Coverage within 3 points or 2 standard errors: of the origins judged on, and of those fitted on."""
-    judged = past if group is None else past.select(past.group == group)
+def check_coverage(past, fitted_on, group=None):
+    """Check coverage within 3 points or 2 standard errors, of evaluated and of fitted origins."""
+    evaluated = past if group is None else past.select(past.group == group)
     for h in STEPS:
         for band in BANDS:
-            spare = max(0.03, 2 * np.sqrt(band * (1 - band) * (1 / len(judged) + 1 / fitted_on)))
-            assert coverage(judged, h, band) == pytest.approx(band, abs=spare), (group, h, band)
+            spare = max(0.03, 2 * np.sqrt(band * (1 - band) * (1 / len(evaluated) + 1 / fitted_on)))
+            assert coverage(evaluated, h, band) == pytest.approx(band, abs=spare), (group, h, band)
 
 
 def changes(before, after):
@@ -35,44 +35,44 @@ def changes(before, after):
 
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("parts", [("dispersion",), ("conformal",), WITHOUT_POOLING, PARTS])
-def test_bands_two_fifths_as_wide_as_they_should_be_are_repaired(parts, symmetric):
+def test_narrow_bands_are_corrected(parts, symmetric):
     past, new = trials(origins=800, spread=0.4), later(spread=0.4)
     assert coverage(new, 8, 0.8) < 0.5
-    repaired = fit(past, parts, symmetric=symmetric).apply_trials(new)
-    covers(repaired, 800)
+    repaired = fit(past, parts, symmetric=symmetric).apply_set(new)
+    check_coverage(repaired, 800)
     assert (changes(new, repaired) < -0.08).all()
 
 
 @pytest.mark.parametrize("origins", [400, 1200])
 @pytest.mark.parametrize("parts", [*[(part,) for part in PARTS], WITHOUT_POOLING, PARTS])
-def test_a_calibrated_walk_is_left_alone(parts, origins):
+def test_calibrated_random_walk_is_unchanged(parts, origins):
     new = later()
     for seed in (1, 2):
-        corrected = fit(trials(origins=origins, seed=seed), parts).apply_trials(new)
-        covers(corrected, 4000 if origins > 400 else 400)
+        corrected = fit(trials(origins=origins, seed=seed), parts).apply_set(new)
+        check_coverage(corrected, 4000 if origins > 400 else 400)
         assert (changes(new, corrected) < 0.01).all()
 
 
 @pytest.mark.parametrize("spread", [0.4, 1.0])
-def test_heavy_tails_get_their_bands(spread):
+def test_bands_of_heavy_tails_are_corrected(spread):
     market = {"tails": 3, "spread": spread}
     new = later(**market)
-    repaired = fit(trials(origins=1500, **market), WITHOUT_POOLING).apply_trials(new)
-    covers(repaired, 1500)
+    repaired = fit(trials(origins=1500, **market), WITHOUT_POOLING).apply_set(new)
+    check_coverage(repaired, 1500)
     assert (changes(new, repaired) < 0).all()
 
 
-def test_groups_get_dispersions_of_their_own():
+def test_groups_have_their_own_dispersion():
     market = {"groups": ("a", "b", "c", "d"), "spread": (0.4, 0.7, 1.0, 1.5)}
     new = later(**market)
     fitted = fit(trials(origins=500, **market), ("dispersion", "conformal"))
-    repaired = fitted.apply_trials(new)
+    repaired = fitted.apply_set(new)
     for group, spread in zip(market["groups"], market["spread"], strict=True):
-        covers(repaired, 500, group)
+        check_coverage(repaired, 500, group)
         assert fitted.curves["dispersion"].at([8], group)[0] == pytest.approx(1 / spread, rel=0.1)
 
 
-def test_a_small_group_takes_what_the_others_tell_it():
+def test_small_group_uses_the_pooled_dispersion():
     past = trials(origins=600, groups=("a", "b"), spread=0.5)
     few = past.select(np.r_[np.arange(600), 600 + np.arange(40)])
     curve = fit(few, ("dispersion",)).curves["dispersion"]
@@ -82,30 +82,30 @@ def test_a_small_group_takes_what_the_others_tell_it():
 
 
 @pytest.mark.parametrize("leaves", [1.0, 0.8])
-def test_a_level_error_is_taken_out_as_far_as_it_stays(leaves):
+def test_persistent_level_error_is_removed(leaves):
     market = {"level": 0.6, "leaves": leaves}
     new = later(**market)
     fitted = fit(trials(origins=2000, **market), ("anchor",))
     for h, spare in ((1, 0.1), (4, 0.2), (8, 0.3)):
         assert fitted.curves["anchor"].at([h])[0] == pytest.approx(leaves ** (h - 1), abs=spare)
-    assert (changes(new, fitted.apply_trials(new)) < 0.002).all()
-    assert changes(new, fitted.apply_trials(new))[0] < -0.08
+    assert (changes(new, fitted.apply_set(new)) < 0.002).all()
+    assert changes(new, fitted.apply_set(new))[0] < -0.08
 
 
-def test_imagined_drift_goes_and_true_drift_stays():
+def test_spurious_drift_is_removed_and_true_drift_is_kept():
     imagined, true = {"drift": 0.5}, {"signal": 0.5, "heard": 1.0}
-    gone = fit(trials(origins=1000, **imagined), ("drift",))
-    assert gone.curves["drift"].at(STEPS) == pytest.approx(np.zeros(4), abs=0.15)
-    assert (changes(later(**imagined), gone.apply_trials(later(**imagined))) < -0.06).all()
-    stays = fit(trials(origins=1000, **true), ("drift",))
-    assert (stays.curves["drift"].at(STEPS) > 0.7).all()
+    removed = fit(trials(origins=1000, **imagined), ("drift",))
+    assert removed.curves["drift"].at(STEPS) == pytest.approx(np.zeros(4), abs=0.15)
+    assert (changes(later(**imagined), removed.apply_set(later(**imagined))) < -0.06).all()
+    kept = fit(trials(origins=1000, **true), ("drift",))
+    assert (kept.curves["drift"].at(STEPS) > 0.7).all()
 
 
-def test_what_the_market_did_in_the_fitting_dates_is_learnt_only_if_asked_for():
+def test_market_direction_is_learnt_only_without_symmetry():
     past = trials(origins=1500, bias=0.15)
 
     def up(calibration):
-        return float((calibration.apply_trials(past).returns[:, :, 23] > 0).mean())
+        return float((calibration.apply_set(past).returns[:, :, 23] > 0).mean())
 
     assert abs(up(fit(past, ("conformal",))) - 0.5) < 0.02
     happened = float((past.actual[:, 23] > 0).mean())
@@ -113,25 +113,25 @@ def test_what_the_market_did_in_the_fitting_dates_is_learnt_only_if_asked_for():
     assert up(fit(past, ("conformal",), symmetric=False)) == pytest.approx(happened, abs=0.05)
 
 
-def test_up_probabilities_are_those_of_the_paths_and_become_right():
-    """A model that knows the drift but believes too firmly: its probabilities of a rise become reliable."""
+def test_overconfident_up_probabilities_become_reliable():
+    """The model knows the drift but its spread is too small."""
     market = {"signal": 0.5, "heard": 1.0, "spread": 0.4}
     new = later(**market)
-    repaired = fit(trials(origins=2000, **market), WITHOUT_POOLING).apply_trials(new)
+    repaired = fit(trials(origins=2000, **market), WITHOUT_POOLING).apply_set(new)
 
     def sharpest(past):
-        announced = (past.returns[:, :, 3] > 0).mean(axis=1)
-        firm = (announced > 0.8) | (announced < 0.2)
-        right = (past.actual[:, 3] > 0) == (announced > 0.5)
-        return right[firm].mean(), np.maximum(announced, 1 - announced)[firm].mean()
+        probability = (past.returns[:, :, 3] > 0).mean(axis=1)
+        sharp = (probability > 0.8) | (probability < 0.2)
+        right = (past.actual[:, 3] > 0) == (probability > 0.5)
+        return right[sharp].mean(), np.maximum(probability, 1 - probability)[sharp].mean()
 
-    came, said = sharpest(new)
-    assert said - came > 0.1
-    came, said = sharpest(repaired)
-    assert said == pytest.approx(came, abs=0.05)
+    hit_rate, probability = sharpest(new)
+    assert probability - hit_rate > 0.1
+    hit_rate, probability = sharpest(repaired)
+    assert probability == pytest.approx(hit_rate, abs=0.05)
 
 
-def test_pooling_finds_who_knows_something():
+def test_pooling_weights_the_skilful_forecast():
     nothing = trials(origins=2000, drift=1.0, spread=0.4)
     weights = fit(nothing, ("pooling",)).weights()
     assert max(weights.values()) < 0.35
@@ -140,50 +140,53 @@ def test_pooling_finds_who_knows_something():
 
 
 @pytest.mark.parametrize("market", [{}, {"signal": 0.5, "heard": -1.0}])
-def test_a_model_that_knows_nothing_adds_nothing(market):
-    """Also one that is as good as the baseline: averaging two samples alone is not to its credit."""
+def test_model_without_skill_adds_nothing(market):
+    """Also if it is as good as the baseline: averaging two samples is not skill."""
     fitted = fit(trials(origins=1500, **market), ("pooling",))
     assert fitted.adds_nothing()
     assert "adds nothing" in fitted.describe()
 
 
-def finer(past, seed):
-    """The same trials beside a baseline of 250 paths."""
+def with_more_paths(past, seed):
+    """The same calibration set with a baseline of 250 paths."""
     rng = np.random.default_rng(seed)
     walks = np.cumsum(rng.standard_normal((len(past), 250, past.returns.shape[2])), axis=2)
     return replace(past, baseline=walks * past.sigma[:, None, None])
 
 
-def test_a_baseline_of_more_paths_gets_no_weight_for_their_number():
-    """The model knows a little; what it is given doesn't hang on how finely the baseline is drawn."""
+def test_pooling_weight_does_not_depend_on_the_baselines_paths():
+    """The model has little skill."""
     past = trials(origins=4000, horizon=4, signal=0.3, heard=1.0)
-    coarse, fine = (fit(one, ("pooling",)).weights()[4] for one in (past, finer(past, 5)))
+    coarse, fine = (fit(one, ("pooling",)).weights()[4] for one in (past, with_more_paths(past, 5)))
     assert fine == pytest.approx(coarse, abs=0.1)
 
 
-def test_a_pooled_forecast_is_not_scored_as_so_many_draws():
-    """Model and baseline of one law: pooling gains nothing but a finer sample, which is no merit."""
-    past, new = (finer(trials(origins=4000, horizon=1, seed=seed), seed) for seed in (3, 4))
-    pooled = fit(past, ("pooling",)).apply_trials(new)
+def test_crps_of_pooled_paths_uses_their_effective_draws():
+    """Model and baseline of the same distribution: pooling only reduces sampling error."""
+    past, new = (with_more_paths(trials(origins=4000, horizon=1, seed=seed), seed) for seed in (3, 4))
+    pooled = fit(past, ("pooling",)).apply_set(new)
     assert pooled.draws.min() > 100
 
-    def mean(one, draws):
-        return float(crps(one.returns[:, :, 0], one.actual[:, 0], axis=1, draws=draws).mean() / one.sigma.mean())
+    def mean(forecasts, draws):
+        return float(
+            crps(forecasts.returns[:, :, 0], forecasts.actual[:, 0], axis=1, draws=draws).mean()
+            / forecasts.sigma.mean()
+        )
 
     law = mean(replace(new, returns=new.baseline), None)
     assert mean(pooled, pooled.draws[:, 0]) == pytest.approx(law, rel=0.004)
     assert mean(pooled, None) < 0.99 * law
-    kept = pooled.select(np.arange(5))
-    np.testing.assert_array_equal(kept.draws, pooled.draws[:5])
+    selected = pooled.select(np.arange(5))
+    np.testing.assert_array_equal(selected.draws, pooled.draws[:5])
 
 
-def test_averaged_quantiles_beat_mixed_paths():
-    """Why paths are pooled by rank: two calibrated halves, mixed, are too wide, and averaged they aren't."""
+def test_averaged_quantiles_beat_mixtures():
+    """A mixture of two calibrated forecasts is too wide."""
     market = {"signal": 0.5, "heard": 1.0, "horizon": 8}
     past, new = trials(origins=2000, **market), later(**market)
     weight = fit(past, ("pooling",)).weights()[8]
     assert 0.5 < weight < 1
-    averaged = fit(past, ("pooling",)).apply_trials(new)
+    averaged = fit(past, ("pooling",)).apply_set(new)
     rng = np.random.default_rng(1)
     best = np.inf
     for share in np.linspace(0, 1, 11):
@@ -193,8 +196,8 @@ def test_averaged_quantiles_beat_mixed_paths():
     assert mean_crps(averaged, 8) < best
 
 
-def test_only_the_given_trials_count():
-    """What happens later doesn't change what was fitted before it."""
+def test_fit_ignores_later_dates():
+    """Changing later dates does not change the fit."""
     whole = trials(origins=300, groups=("a", "b"), spread=0.5)
     early = whole.dates < np.datetime64("2024-08-01")
     actual, returns = whole.actual.copy(), whole.returns.copy()
@@ -206,7 +209,7 @@ def test_only_the_given_trials_count():
     assert first.curves != fit(changed).curves
 
 
-def test_outcomes_not_known_yet_are_left_out():
+def test_unknown_outcomes_are_ignored():
     past = trials(origins=400, spread=0.5)
     actual = past.actual.copy()
     actual[200:, 8:] = np.nan
@@ -219,7 +222,7 @@ def test_outcomes_not_known_yet_are_left_out():
     assert fit(replace(past, sigma=sigma), ("dispersion",)).curves["dispersion"].at([8]) == pytest.approx(2, rel=0.2)
 
 
-def test_steps_need_not_be_all():
+def test_subset_of_steps_can_be_fitted():
     market = {"spread": 0.4, "level": 0.5, "leaves": 0.9}
     whole = trials(origins=600, **market)
     where = np.array(STEPS) - 1
@@ -232,10 +235,10 @@ def test_steps_need_not_be_all():
     )
     fitted = fit(grid)
     assert fitted.curves["dispersion"].knots == STEPS
-    covers(fitted.apply_trials(later(**market)), 600)
+    check_coverage(fitted.apply_set(later(**market)), 600)
 
 
-def test_the_fit_depends_on_no_order_and_no_unit():
+def test_fit_is_independent_of_order_and_precision():
     past = trials(origins=300, groups=("a", "b"), spread=0.6)
     mixed = past.select(np.random.default_rng(0).permutation(600))
     first, second = fit(past), fit(mixed)
@@ -247,14 +250,14 @@ def test_the_fit_depends_on_no_order_and_no_unit():
     assert fit(single).curves["dispersion"].pooled == pytest.approx(first.curves["dispersion"].pooled, rel=1e-3)
 
 
-def test_point_forecasts_pass_without_bands():
+def test_point_forecasts_are_unchanged():
     past = trials(origins=100)
     flat = replace(past, returns=np.zeros_like(past.returns))
     fitted = fit(flat, WITHOUT_POOLING)
-    assert np.array_equal(fitted.apply_trials(flat).returns, flat.returns)
+    assert np.array_equal(fitted.apply_set(flat).returns, flat.returns)
 
 
-def test_refuses_what_cannot_be_fitted():
+def test_invalid_fits_are_refused():
     past = trials(origins=100, with_baseline=False)
     with pytest.raises(ParameterError, match="did you mean 'dispersion'"):
         fit(past, ("dispersoin",))
@@ -262,13 +265,13 @@ def test_refuses_what_cannot_be_fitted():
         fit(past)
     with pytest.raises(DataError, match="50 past forecasts"):
         fit(past.select(np.arange(49)), WITHOUT_POOLING)
-    with pytest.raises(DataError, match="not 0"):
+    with pytest.raises(DataError, match="got 0"):
         fit(replace(past, actual=past.actual * np.nan), WITHOUT_POOLING)
     with pytest.raises(ParameterError, match="2 paths"):
         fit(replace(past, returns=past.returns[:, :1]), WITHOUT_POOLING)
 
 
-def test_trials_refuse_shapes_that_disagree():
+def test_calibration_set_refuses_mismatched_shapes():
     past = trials(origins=60)
     for wrong in (
         {"actual": past.actual[:, :5]},
@@ -285,7 +288,7 @@ def test_trials_refuse_shapes_that_disagree():
             replace(past, **wrong)
 
 
-def test_digests_tell_trials_apart():
+def test_digest_depends_on_all_data():
     past = trials(origins=60)
     assert past.digest() == trials(origins=60).digest()
     assert past.digest() != replace(past, actual=past.actual + 1e-9).digest()

@@ -15,52 +15,52 @@ DAYS = pd.date_range("2024-01-01", periods=60, tz="UTC")
 
 
 def table(seed=0, signal=0.0, days=60, instruments=12):
-    """Predictions and outcomes of a panel, in a random order."""
+    """Predictions and outcomes of a panel, in random order."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
             "date": np.repeat(pd.date_range("2024-01-01", periods=days, tz="UTC"), instruments),
             "name": np.tile([f"I{i:02d}" for i in range(instruments)], days),
-            "seen": rng.normal(size=days * instruments),
+            "observed": rng.normal(size=days * instruments),
         }
     )
-    frame["said"] = (signal * frame["seen"] + rng.normal(size=len(frame))).round(1)  # ties
+    frame["predicted"] = (signal * frame["observed"] + rng.normal(size=len(frame))).round(1)  # ties
     return frame.sample(frac=1, random_state=seed)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(information_coefficient, pearsonr), (rank_ic, spearmanr)])
-def test_each_coefficient_is_scipys(ours, theirs):
+def test_coefficients_equal_those_of_scipy(ours, theirs):
     frame = table(signal=0.3)
     for over, key in (("instruments", "date"), ("time", "name")):
-        done = ours(frame["said"], frame["seen"], frame["date"], frame["name"], over=over)
-        expected = {k: theirs(part["said"], part["seen"]).statistic for k, part in frame.groupby(key)}
-        assert list(done.keys) == list(expected)
-        assert done.values == pytest.approx(list(expected.values()))
-        assert done.mean == pytest.approx(np.mean(list(expected.values())))
-        assert done.deviation == pytest.approx(np.std(list(expected.values()), ddof=1))
-        assert done.icir == pytest.approx(done.mean / done.deviation)
-        assert done.low < done.mean < done.high
-        assert done.dates == 60
-        assert done.skipped == 0
+        result = ours(frame["predicted"], frame["observed"], frame["date"], frame["name"], over=over)
+        expected = {k: theirs(part["predicted"], part["observed"]).statistic for k, part in frame.groupby(key)}
+        assert list(result.keys) == list(expected)
+        assert result.values == pytest.approx(list(expected.values()))
+        assert result.mean == pytest.approx(np.mean(list(expected.values())))
+        assert result.deviation == pytest.approx(np.std(list(expected.values()), ddof=1))
+        assert result.icir == pytest.approx(result.mean / result.deviation)
+        assert result.low < result.mean < result.high
+        assert result.dates == 60
+        assert result.skipped == 0
 
 
-def test_the_t_statistic_is_statsmodels_hac():
+def test_t_statistic_equals_statsmodels_hac():
     statsmodels = pytest.importorskip("statsmodels.api", reason="needs the evaluation extra")
     frame = table(signal=0.2)
     for lags in (0, 3, 7):
-        done = information_coefficient(frame["said"], frame["seen"], frame["date"], lags=lags)
-        fit = statsmodels.OLS(done.values, np.ones(60)).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
-        assert done.t_statistic == pytest.approx(fit.tvalues[0])
-        assert done.lags == lags
+        result = information_coefficient(frame["predicted"], frame["observed"], frame["date"], lags=lags)
+        fit = statsmodels.OLS(result.values, np.ones(60)).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+        assert result.t_statistic == pytest.approx(fit.tvalues[0])
+        assert result.lags == lags
 
 
-def test_over_time_the_error_is_that_of_one_correlation():
+def test_error_over_time_is_that_of_a_correlation():
     """One instrument, no dependence: the standard error is (1 - ρ²) / √n."""
     rng = np.random.default_rng(1)
     seen = rng.normal(size=5000)
     said = 0.5 * seen + math.sqrt(0.75) * rng.normal(size=5000)
-    done = information_coefficient(said, seen, np.arange(5000), np.zeros(5000), over="time", lags=0)
-    assert done.mean / done.t_statistic == pytest.approx((1 - done.mean**2) / math.sqrt(5000), rel=0.05)
+    result = information_coefficient(said, seen, np.arange(5000), np.zeros(5000), over="time", lags=0)
+    assert result.mean / result.t_statistic == pytest.approx((1 - result.mean**2) / math.sqrt(5000), rel=0.05)
     copies = information_coefficient(
         np.tile(said, 8),
         np.tile(seen, 8),
@@ -69,11 +69,11 @@ def test_over_time_the_error_is_that_of_one_correlation():
         over="time",
         lags=0,
     )
-    assert copies.t_statistic == pytest.approx(done.t_statistic)
+    assert copies.t_statistic == pytest.approx(result.t_statistic)
 
 
 @given(hnp.arrays(np.float64, (2, 20), elements=st.integers(-50, 50).map(float)), st.integers(0, 99))
-def test_ranks_mind_no_monotone_change_and_order_does_not_matter(values, seed):
+def test_rank_ic_is_invariant_to_monotone_maps_and_order(values, seed):
     dates = np.repeat([0, 1], 10)
     order = np.random.default_rng(seed).permutation(20)
     said, seen = values
@@ -83,50 +83,50 @@ def test_ranks_mind_no_monotone_change_and_order_does_not_matter(values, seed):
         assert changed.values == pytest.approx(expected.values, abs=1e-12)
 
 
-def test_a_clairvoyant_has_one_and_its_opposite_minus_one():
+def test_perfect_forecast_has_ic_one():
     frame = table()
     for sign in (1, -1):
-        done = rank_ic(sign * frame["seen"], frame["seen"], frame["date"])
-        assert done.values == pytest.approx([sign] * 60)
-        assert done.mean == pytest.approx(sign)
+        result = rank_ic(sign * frame["observed"], frame["observed"], frame["date"])
+        assert result.values == pytest.approx([sign] * 60)
+        assert result.mean == pytest.approx(sign)
 
 
-def test_dates_that_tell_nothing_are_skipped():
+def test_uninformative_dates_are_skipped():
     frame = table().reset_index(drop=True)
-    frame.loc[frame["date"] == DAYS[0], "said"] = 0.1  # constant, though not exactly so after averaging
-    frame.loc[frame["date"] == DAYS[1], "seen"] = math.nan
-    done = information_coefficient(frame["said"], frame["seen"], frame["date"])
-    assert done.skipped == 1  # unknown pairs leave no date behind
-    assert DAYS[0] not in done.keys
-    assert len(done.values) == done.dates == 58
-    assert information_coefficient(frame["said"], frame["seen"], frame["date"], least=13).skipped == 59
+    frame.loc[frame["date"] == DAYS[0], "predicted"] = 0.1  # constant, though not exactly so after averaging
+    frame.loc[frame["date"] == DAYS[1], "observed"] = math.nan
+    result = information_coefficient(frame["predicted"], frame["observed"], frame["date"])
+    assert result.skipped == 1  # the date of unknown pairs is not counted
+    assert DAYS[0] not in result.keys
+    assert len(result.values) == result.dates == 58
+    assert information_coefficient(frame["predicted"], frame["observed"], frame["date"], min_pairs=13).skipped == 59
 
 
-def test_nothing_known_is_unknown():
+def test_coefficients_without_known_pairs_are_nan():
     for over in ("instruments", "time"):
-        done = information_coefficient([1.0], [math.nan], [DAYS[0]], ["A"], over=over)
-        assert done.values.shape == (0,)
-        assert math.isnan(done.mean)
-        assert math.isnan(done.t_statistic)
+        result = information_coefficient([1.0], [math.nan], [DAYS[0]], ["A"], over=over)
+        assert result.values.shape == (0,)
+        assert math.isnan(result.mean)
+        assert math.isnan(result.t_statistic)
     constant = rank_ic(np.zeros(60), np.arange(60.0), np.repeat(DAYS[:6], 10))
     assert math.isnan(constant.mean)
     assert constant.skipped == 6
 
 
-def test_it_rejects_chance_about_as_often_as_it_says():
+def test_ic_test_has_its_nominal_size():
     """Over time, instruments that move together don't count as independent: 5 % of 200 histories."""
     found = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
         said, seen = (2 * rng.normal(size=(80, 1)) + rng.normal(size=(80, 8)) for _ in range(2))
         dates, names = np.repeat(np.arange(80), 8), np.tile(np.arange(8), 80)
-        done = information_coefficient(said.ravel(), seen.ravel(), dates, names, over="time")
+        result = information_coefficient(said.ravel(), seen.ravel(), dates, names, over="time")
         across = rank_ic(said.ravel(), seen.ravel(), dates)
-        found.append((done.p_value < 0.05, across.p_value < 0.05))
+        found.append((result.p_value < 0.05, across.p_value < 0.05))
     assert (np.mean(found, axis=0) <= 0.1).all()
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ParameterError, match="instrument"):
         information_coefficient([1, 2], [1, 2], [1, 2], over="time")
     with pytest.raises(ParameterError, match="instrument"):
@@ -134,7 +134,7 @@ def test_refuses_what_does_not_fit():
     with pytest.raises(ParameterError, match="'dates'"):
         information_coefficient([1, 2], [1, 2], [1, 2], over="dates")
     with pytest.raises(ParameterError, match="2 pairs"):
-        rank_ic([1, 2], [1, 2], [1, 2], least=1)
+        rank_ic([1, 2], [1, 2], [1, 2], min_pairs=1)
     with pytest.raises(ParameterError, match="lags"):
         rank_ic([1, 2], [1, 2], [1, 2], lags=-1)
     with pytest.raises(ParameterError, match="confidence"):

@@ -29,7 +29,7 @@ def test_pit_lies_between_its_ranks(samples, data):
 
 
 @given(hnp.arrays(np.float64, (6, 5), elements=st.floats(-5, 5)), st.integers(0, 50))
-def test_pit_minds_no_monotone_change(samples, seed):
+def test_pit_is_invariant_to_scaling(samples, seed):
     observed = samples[0] + 0.25
     assert pit(samples, observed, seed=seed).tolist() == pit(8 * samples, 8 * observed, seed=seed).tolist()
 
@@ -45,7 +45,7 @@ def test_pit_is_uniform_with_few_samples_and_ties():
     assert counts / 50_000 == pytest.approx([0.2] * 5, abs=0.01)
 
 
-def test_what_is_unknown_has_no_pit():
+def test_pit_of_unknown_values_is_nan():
     samples = np.array([[0.0, math.nan], [1.0, 1.0]])
     assert np.isnan(pit(samples, [0.5, 0.5])).tolist() == [False, True]
     assert np.isnan(pit(samples[:, 0], math.nan))
@@ -56,7 +56,7 @@ def test_what_is_unknown_has_no_pit():
         pit(samples, [1, 2, 3])
 
 
-def test_a_generator_goes_on():
+def test_generator_continues_over_parts():
     samples, observed = np.random.default_rng(1).normal(size=(9, 10)), np.zeros(10)
     rng = np.random.default_rng(5)
     parts = [pit(samples[:, part], observed[part], seed=rng) for part in (slice(0, 4), slice(4, 10))]
@@ -75,7 +75,7 @@ def test_histogram_shares_add_to_one():
         pit_histogram([1.5])
 
 
-def test_uniformity_without_dates_is_scipys():
+def test_uniformity_without_dates_equals_that_of_scipy():
     values = np.random.default_rng(2).random(200) ** 1.2
     theirs, ours = kstest(values, "uniform"), uniformity([*values, math.nan])
     assert ours.estimate == pytest.approx(theirs.statistic)
@@ -85,18 +85,18 @@ def test_uniformity_without_dates_is_scipys():
     assert math.isnan(uniformity([0.3, 0.4], ["2024", "2024"]).p_value)
 
 
-def test_uniformity_by_date_believes_calibrated_markets_and_detects_narrow_bands():
-    """Instruments that move together: the usual test rejects most, the one by date about 5 %."""
+def test_uniformity_by_date_accepts_calibrated_and_rejects_narrow_bands():
+    """Dependent instruments: the classical test rejects most, the test by date about 5 %."""
     dates = np.repeat(pd.date_range("2024-01-01", periods=120, tz="UTC"), 20)
-    believed, usual, narrow = [], [], []
+    by_date, usual, narrow = [], [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
         truth = (2 * rng.normal(size=(120, 1)) + rng.normal(size=(120, 20))).ravel() / math.sqrt(5)
         samples = rng.normal(size=(30, truth.size))
         values = pit(samples, truth, seed=rng)
-        believed.append(uniformity(values, dates, repetitions=300).p_value)
+        by_date.append(uniformity(values, dates, repetitions=300).p_value)
         usual.append(uniformity(values).p_value)
         narrow.append(uniformity(pit(0.4 * samples, truth, seed=rng), dates, repetitions=300).p_value)
     assert np.mean(np.array(usual) < 0.05) > 0.5
-    assert np.mean(np.array(believed) < 0.05) <= 0.15
+    assert np.mean(np.array(by_date) < 0.05) <= 0.15
     assert max(narrow) < 0.05
