@@ -1,4 +1,4 @@
-"""Folders of random walks to train on."""
+"""Folders of random walks for training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def walk(seed: int, rows: int, start: str = "2024-01-01", freq: str = "h") -> pd.DataFrame:
-    """Candles of a Gaussian random walk, all of whose columns move."""
+    """Candles of a Gaussian random walk in which every column changes."""
     rng = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
     opened = np.concatenate([[100.0], close[:-1]]) * np.exp(rng.normal(0, 1e-3, rows))
@@ -24,14 +24,14 @@ def walk(seed: int, rows: int, start: str = "2024-01-01", freq: str = "h") -> pd
 
 
 class Folder:
-    """A folder of candle files under one of this test's own."""
+    """A folder of candle files, with a cache next to it."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.cache = place.parent / "cache"
 
     def add(self, name: str, frame: pd.DataFrame) -> Path:
-        """Write a file; its name says its format, and its sub-folder its market."""
+        """Write a file; its ending is its format, its sub-folder the market."""
         path = self.place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".csv":
@@ -41,7 +41,7 @@ class Folder:
         return path
 
     def several(self) -> Folder:
-        """Three instruments of unequal length, in two markets."""
+        """Add three instruments of different length, in two markets."""
         for number, (name, rows) in enumerate({"a/one": 900, "a/two": 300, "b/three": 600}.items()):
             self.add(f"{name}.parquet", walk(number, rows))
         return self
@@ -49,13 +49,13 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """An empty one."""
+    """An empty folder of candles."""
     return Folder(tmp_path / "candles")
 
 
 @pytest.fixture(scope="session")
 def new_folder():
-    """The class, for tests that need many."""
+    """The class, for tests that need several folders."""
     return Folder
 
 

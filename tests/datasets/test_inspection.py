@@ -1,4 +1,4 @@
-"""Looking at files and folders: every series is told of, whatever the others are."""
+"""Inspection of files and folders: every series is reported, whatever the others are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table(rows: int = 400, freq: str = "h", seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder as people have them."""
+    """A folder with candles, a hidden folder, and other files."""
     root = tmp_path / "data"
     (root / "deep" / "deeper").mkdir(parents=True)
     (root / ".cache").mkdir()
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_file_alone(folder: Path) -> None:
+def test_single_file(folder: Path) -> None:
     (one,) = check_file(folder / "BTC_1h.csv")
     assert (one.name, str(one.interval), one.candles, one.verdict) == ("BTC_1h", "1h", 400, "good")
     assert (one.start, one.end) == (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-17 15:00"))
@@ -45,40 +45,40 @@ def test_a_file_alone(folder: Path) -> None:
     assert one.quality.rules == rules_for("1h")
 
 
-def test_a_file_of_something_else_raises(folder: Path) -> None:
+def test_file_without_candles_is_an_error(folder: Path) -> None:
     with pytest.raises(DataError, match=r"MANIFEST\.csv has no columns for open"):
         check_file(folder / "MANIFEST.csv")
 
 
-def test_folders_are_walked_and_other_tables_passed_over(folder: Path) -> None:
-    checkup = check_paths([folder])
-    assert [one.name for one in checkup.series] == ["BTC_1h", "ETH_1h", "new_1d"]
-    assert [path.name for path in checkup.passed_over] == ["MANIFEST.csv"]
-    assert checkup.unreadable == ()
-    assert (checkup.candles, checkup.kept, checkup.segments, checkup.warnings) == (830, 800, 2, 0)
-    assert checkup.verdicts == {"good": 2, "too short": 1}
-    assert not checkup.flawless, "nothing is left of one"
+def test_folders_are_searched_and_other_tables_skipped(folder: Path) -> None:
+    report = check_paths([folder])
+    assert [one.name for one in report.series] == ["BTC_1h", "ETH_1h", "new_1d"]
+    assert [path.name for path in report.passed_over] == ["MANIFEST.csv"]
+    assert report.unreadable == ()
+    assert (report.candles, report.kept, report.segments, report.warnings) == (830, 800, 2, 0)
+    assert report.verdicts == {"good": 2, "too short": 1}
+    assert not report.flawless, "the filters drop one series"
 
 
-def test_what_cannot_be_read_stops_nothing(folder: Path) -> None:
+def test_unreadable_files_are_reported(folder: Path) -> None:
     (folder / "empty.csv").touch()
     (folder / "broken.parquet").write_bytes(b"PAR1 and no more")
     table().drop(columns="low").to_csv(folder / "lowless.csv", index=False)
-    checkup = check_paths([folder, folder / "absent.csv", folder / "MANIFEST.csv"])
-    assert len(checkup.series) == 3
-    problems = {one.path.name: one.problem for one in checkup.unreadable}
+    report = check_paths([folder, folder / "absent.csv", folder / "MANIFEST.csv"])
+    assert len(report.series) == 3
+    problems = {one.path.name: one.problem for one in report.unreadable}
     assert problems.keys() == {"empty.csv", "broken.parquet", "lowless.csv", "absent.csv", "MANIFEST.csv"}
-    assert problems["lowless.csv"].startswith("lowless.csv has no column for low;")
+    assert problems["lowless.csv"].startswith("lowless.csv has no column for low")
     assert problems["absent.csv"].startswith("There is no file")
-    assert checkup.passed_over == (), "who names a file means it"
+    assert report.passed_over == (), "a file named by the user is unreadable, not skipped"
 
 
-def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:
+def test_folder_without_tables_is_reported(tmp_path: Path) -> None:
     (unreadable,) = check_paths([tmp_path]).unreadable
-    assert "holds no files to check" in unreadable.problem
+    assert "holds no candle files" in unreadable.problem
 
 
-def test_each_file_is_checked_once(folder: Path) -> None:
+def test_each_file_is_inspected_once(folder: Path) -> None:
     (folder / "again.csv").symlink_to(folder / "BTC_1h.csv")
     paths = [folder, folder / "BTC_1h.csv", folder / "deep", folder / "deep" / ".." / "BTC_1h.csv"]
     assert [one.name for one in check_paths(paths).series] == ["BTC_1h", "ETH_1h", "new_1d"]
@@ -92,7 +92,7 @@ def test_files_of_several_instruments(tmp_path: Path) -> None:
     assert one.path == two.path == tmp_path / "both.parquet"
 
 
-def test_simulated_candles_keep_the_name_that_says_so(tmp_path: Path) -> None:
+def test_simulated_candles_are_named_after_their_file(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "simulated_BTC_1h.csv", index=False)
     table().assign(symbol="ETH").to_csv(tmp_path / "simulated_one.csv", index=False)
     one, two = check_paths([tmp_path]).series
@@ -114,7 +114,7 @@ def test_verdicts(tmp_path: Path, rows: int, still: int, verdict: str) -> None:
     assert one.verdict == verdict
 
 
-def test_a_warning_keeps_a_series_from_being_good(tmp_path: Path) -> None:
+def test_series_with_a_warning_is_not_good(tmp_path: Path) -> None:
     frame = table(600)
     frame.loc[10, ["high", "low"]] = frame.loc[10, ["low", "high"]].tolist()
     frame.to_csv(tmp_path / "x.csv", index=False)
@@ -124,14 +124,14 @@ def test_a_warning_keeps_a_series_from_being_good(tmp_path: Path) -> None:
     assert one.verdict == "fair"
 
 
-def test_interval_and_timezone_are_for_all_files(folder: Path) -> None:
-    checkup = check_paths([folder], interval="1h", timezone="Asia/Shanghai")
-    assert {one.timezone for one in checkup.series} == {"Asia/Shanghai"}
-    (unreadable,) = checkup.unreadable
+def test_interval_and_timezone_apply_to_all_files(folder: Path) -> None:
+    report = check_paths([folder], interval="1h", timezone="Asia/Shanghai")
+    assert {one.timezone for one in report.series} == {"Asia/Shanghai"}
+    (unreadable,) = report.unreadable
     assert "interval=1h contradicts new_1d.csv.gz" in unreadable.problem
     with pytest.raises(ParameterError, match="Shanghai"):
         check_paths([folder], timezone="Asia/Shangai")
-    with pytest.raises(ParameterError, match="no interval"):
+    with pytest.raises(ParameterError, match="'fortnight'"):
         check_paths([folder], interval="fortnight")
 
 
@@ -142,9 +142,9 @@ def test_progress_counts_files(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_real_series_are_readable(shared: Path) -> None:
-    checkup = check_paths([shared / "data/candles"])
-    assert len(checkup.series) == 182
-    assert checkup.unreadable == ()
-    assert checkup.kept > 0.9 * checkup.candles
-    assert [path.name for path in checkup.passed_over] == ["MANIFEST.csv"]
+def test_real_candles_are_readable(shared: Path) -> None:
+    report = check_paths([shared / "data/candles"])
+    assert len(report.series) == 182
+    assert report.unreadable == ()
+    assert report.kept > 0.9 * report.candles
+    assert [path.name for path in report.passed_over] == ["MANIFEST.csv"]

@@ -1,4 +1,4 @@
-"""The store of candles: what is in it, when it is built, and that it is never half there."""
+"""Memory-mapped store: contents, rebuilding, concurrent builds, unreadable files, and memory."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ from kronos.sources.qlib import write_qlib
 BUILD = "import sys; from kronos.datasets import build_store; print(build_store(sys.argv[1], sys.argv[2]).digest)"
 
 
-def told(store):
+def summary(store):
     return [(one.unique_id, one.group, one.rows) for one in store.series]
 
 
@@ -27,10 +27,10 @@ def stores(cache):
     return sorted(path.name for path in cache.glob("candles-*"))
 
 
-def test_every_instrument_lies_in_rows_of_its_own(folder):
+def test_instruments_have_their_own_rows(folder):
     folder.several()
     store = build_store(folder.place, folder.cache)
-    assert told(store) == [("one", "a 1h", 900), ("two", "a 1h", 300), ("three", "b 1h", 600)]
+    assert summary(store) == [("one", "a 1h", 900), ("two", "a 1h", 300), ("three", "b 1h", 600)]
     assert len(store) == 1_800
     for path, one in zip(["a/one", "a/two", "b/three"], store.series, strict=True):
         candles = read_candles(folder.place / f"{path}.parquet")
@@ -41,7 +41,7 @@ def test_every_instrument_lies_in_rows_of_its_own(folder):
         np.testing.assert_array_equal(store.stamps[rows], time_features(candles.index))
 
 
-def test_candles_read_back_are_those_of_the_file(folder, walked):
+def test_read_returns_the_candles_of_the_file(folder, walked):
     frame = walked(0, 300)
     frame.loc[50, "close"] = np.nan  # cleaning drops the row, and prices are missing there
     path = folder.add("holes.csv", frame)
@@ -56,7 +56,7 @@ def test_candles_read_back_are_those_of_the_file(folder, walked):
     assert not len(store.read(0, 20).dropped)
 
 
-def test_calendar_features_are_those_of_the_wall_clock(folder, walked):
+def test_calendar_features_are_on_the_wall_clock(folder, walked):
     frame = walked(0, 100)
     frame["timestamps"] = frame["timestamps"].dt.tz_localize("Asia/Shanghai")
     store = build_store(folder.add("local.parquet", frame), folder.cache)
@@ -67,7 +67,7 @@ def test_calendar_features_are_those_of_the_wall_clock(folder, walked):
     assert store.read(0).index[0] == frame["timestamps"][0]
 
 
-def test_times_that_name_closes_are_known_for_it(folder, walked):
+def test_closing_timestamps_are_detected(folder, walked):
     days = pd.bdate_range("2024-03-04", periods=60)
     clock = pd.to_timedelta([f"{h}:{m:02d}:00" for h, m in ((10, 30), (11, 30), (14, 0), (15, 0))])
     frame = walked(0, 240)
@@ -79,44 +79,44 @@ def test_times_that_name_closes_are_known_for_it(folder, walked):
     assert (store.read(0).index == pd.DatetimeIndex(frame["timestamps"])).all()
 
 
-def test_a_store_is_built_once_and_again_when_something_has_changed(folder, walked):
+def test_store_is_rebuilt_only_after_changes(folder, walked):
     folder.several()
     first = build_store(folder.place, folder.cache)
-    made = (first.folder / "store.json").stat().st_mtime_ns
+    built = (first.folder / "store.json").stat().st_mtime_ns
     assert build_store(folder.place, folder.cache).folder == first.folder
-    assert (first.folder / "store.json").stat().st_mtime_ns == made
+    assert (first.folder / "store.json").stat().st_mtime_ns == built
     folder.add("a/two.parquet", walked(7, 300))
     second = build_store(folder.place, folder.cache)
     assert second.digest != first.digest
     assert len(stores(folder.cache)) == 2
 
 
-def test_the_digest_is_of_the_candles_and_not_of_the_format(folder, new_folder, tmp_path, walked):
+def test_digest_does_not_depend_on_the_file_format(folder, new_folder, tmp_path, walked):
     other = new_folder(tmp_path / "other" / "candles")
     folder.add("a/one.parquet", walked(0, 200))
     other.add("a/one.csv", walked(0, 200))
     assert build_store(folder.place, folder.cache).digest == build_store(other.place, other.cache).digest
 
 
-def test_a_damaged_store_is_built_again(folder):
+def test_damaged_store_is_rebuilt(folder):
     folder.several()
     first = build_store(folder.place, folder.cache)
     digest, place = first.digest, first.folder
     with (place / "candles.bin").open("r+b") as file:
         file.truncate(1_000)
-    with pytest.raises(DataError, match="is no store of candles, or damaged"):
+    with pytest.raises(DataError, match="damaged"):
         MemmapCandles.open(place)
     assert build_store(folder.place, folder.cache).digest == digest
     (place / "store.json").write_text("{")
     assert build_store(folder.place, folder.cache).digest == digest
 
 
-def test_an_interrupted_build_leaves_nothing(folder):
+def test_interrupted_build_leaves_nothing(folder):
     class Interrupted:
         name, named = "interrupted", True
 
         def identity(self):
-            return {"feed": "interrupted"}
+            return {"source": "interrupted"}
 
         def read(self):
             raise KeyboardInterrupt
@@ -126,7 +126,7 @@ def test_an_interrupted_build_leaves_nothing(folder):
     assert [path.name for path in folder.cache.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_processes_that_build_the_same_store_do_not_hurt_each_other(folder):
+def test_concurrent_builds_of_the_same_store(folder):
     folder.several()
 
     def build(_):
@@ -140,7 +140,7 @@ def test_processes_that_build_the_same_store_do_not_hurt_each_other(folder):
     assert not list(folder.cache.glob(".*.tmp-*"))
 
 
-def test_files_that_cannot_be_read_are_told_and_stop_nothing(folder, caplog):
+def test_unreadable_files_are_reported_and_skipped(folder, caplog):
     folder.several()
     broken = folder.place / "a" / "broken.csv"
     broken.write_text("timestamps,open,high,low,close\n2024-01-01,x,x,x,x\n")
@@ -148,44 +148,44 @@ def test_files_that_cannot_be_read_are_told_and_stop_nothing(folder, caplog):
     store = build_store(folder.place, folder.cache)
     assert len(store.series) == 3
     assert [path for path, _ in store.unreadable] == [str(broken)]
-    assert "Left out of training" in caplog.text
+    assert "broken.csv" in caplog.text
     with pytest.raises(DataError, match=r"broken\.csv"):
         build_store(broken, folder.cache)
     assert len(stores(folder.cache)) == 1
 
 
-def test_a_file_that_only_the_manifest_knows_stops_nothing_either(folder, walked):
+def test_missing_file_of_a_manifest_is_reported_and_skipped(folder, walked):
     folder.several()
     lines = ["path,market,symbol,freq", "a/one.parquet,m,ONE,1h", "a/absent.parquet,m,ABSENT,1h"]
     (folder.place / "MANIFEST.csv").write_text("\n".join(lines))
     store = build_store(folder.place, folder.cache)
-    assert told(store) == [("one", "m 1h", 900)]
+    assert summary(store) == [("one", "m 1h", 900)]
     assert [path for path, _ in store.unreadable] == [str(folder.place / "a/absent.parquet")]
     folder.add("a/absent.parquet", walked(9, 80))
-    assert told(build_store(folder.place, folder.cache)) == [("one", "m 1h", 900), ("absent", "m 1h", 80)]
+    assert summary(build_store(folder.place, folder.cache)) == [("one", "m 1h", 900), ("absent", "m 1h", 80)]
 
 
-def test_nothing_to_read_is_said(folder):
+def test_no_candles(folder):
     folder.place.mkdir()
     with pytest.raises(DataError, match="no candle files"):
         build_store(folder.place, folder.cache)
     (folder.place / "notes.csv").write_text("name,size\nx,1\n")
-    with pytest.raises(DataError, match="There are no candles in what was given"):
+    with pytest.raises(DataError, match="no candles"):
         build_store(folder.place, folder.cache)
     with pytest.raises(ParameterError, match="no file, folder or prepared dataset"):
         build_store(folder.place / "absent", folder.cache)
 
 
-def test_a_manifest_says_markets_symbols_and_intervals(folder):
+def test_manifest_sets_market_symbol_and_interval(folder):
     folder.several()
     lines = ["path,market,symbol,freq", "a/one.parquet,left,ONE,1h", "b/three.parquet,right,THREE,1h"]
     (folder.place / "MANIFEST.csv").write_text("\n".join(lines))
     store = build_store(folder.place, folder.cache)
-    assert told(store) == [("one", "left 1h", 900), ("three", "right 1h", 600)]
+    assert summary(store) == [("one", "left 1h", 900), ("three", "right 1h", 600)]
     assert [one.symbol for one in store.series] == ["ONE", "THREE"]
 
 
-def test_a_file_of_several_instruments_gives_each(folder, walked):
+def test_file_of_several_instruments(folder, walked):
     table = pd.concat([walked(0, 200).assign(symbol="X"), walked(1, 150).assign(symbol="Y")])
     store = build_store(folder.add("long.csv", table), folder.cache)
     assert [(one.symbol, one.rows) for one in store.series] == [("X", 200), ("Y", 150)]
@@ -198,7 +198,7 @@ def test_names_are_unique(folder, walked):
     assert [one.unique_id for one in store.series] == ["walk", "right/walk"]
 
 
-def test_qlib_folders_are_read_by_market(folder, walked, tmp_path):
+def test_qlib_folders(folder, walked, tmp_path):
     days = {f"SH60000{n}": Candles.from_frame(walked(n, 100 + n, freq="B"), interval="1d") for n in range(3)}
     place = write_qlib(tmp_path / "cn_data", days)
     listed = (place / "instruments" / "all.txt").read_text().splitlines()
@@ -214,18 +214,18 @@ def test_qlib_folders_are_read_by_market(folder, walked, tmp_path):
         build_store(f"qlib:{place}:csi500", folder.cache)
 
 
-def test_what_is_changed_in_memory_stays_there(folder):
+def test_writable_store_does_not_change_the_files(folder):
     folder.several()
     store = build_store(folder.place, folder.cache)
     before = np.array(store.candles)
-    with MemmapCandles.open(store.folder, changeable=True) as other:
+    with MemmapCandles.open(store.folder, writable=True) as other:
         other.candles[:] = 1.0
     np.testing.assert_array_equal(MemmapCandles.open(store.folder).candles, before)
     with pytest.raises(ValueError, match="read-only"):
         store.candles[0, 0] = 1.0
 
 
-def test_a_store_pickles_as_its_folder(folder):
+def test_store_is_pickled_as_its_folder(folder):
     folder.several()
     store = build_store(folder.place, folder.cache)
     small = pickle.dumps(store)
@@ -233,7 +233,7 @@ def test_a_store_pickles_as_its_folder(folder):
     np.testing.assert_array_equal(pickle.loads(small).candles, store.candles)  # noqa: S301 (our own)
 
 
-def test_the_format_is_plain(folder):
+def test_files_of_a_store(folder):
     folder.several()
     store = build_store(folder.place, folder.cache)
     assert {path.suffix for path in store.folder.iterdir()} == {".bin", ".npy", ".json"}
@@ -246,28 +246,28 @@ import resource, sys
 import numpy as np, pandas as pd
 from kronos.candles import COLUMNS, Candles
 from kronos.datasets import WindowDataset, WindowSettings, batches, build_store, open_training_data
-from kronos.datasets.readers import Fed
+from kronos.datasets.readers import InstrumentCandles
 from kronos.datasets import training_data
 from kronos.intervals import Interval
 
 ROWS, MANY = 20_000, int(sys.argv[2])
 
-class Drawn:
+class RandomWalk:
     named = True
     def __init__(self, seed):
-        self.seed, self.name = seed, f"drawn-{seed}"
+        self.seed, self.name = seed, f"walk-{seed}"
     def identity(self):
-        return {"drawn": self.seed}
+        return {"walk": self.seed}
     def read(self):
         rng = np.random.default_rng(self.seed)
         close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, ROWS)))
         frame = pd.DataFrame({name: close for name in COLUMNS})
         frame.index = pd.date_range("2020-01-01", periods=ROWS, freq="h", name="timestamps")
-        yield Fed(self.name, "drawn", Candles(frame, self.name, Interval.parse("1h")), False)
+        yield InstrumentCandles(self.name, "walk", Candles(frame, self.name, Interval.parse("1h")), False)
 
 def data(count):
-    training_data.build_store = lambda source, cache: build_store([Drawn(seed) for seed in range(count)], cache)
-    return open_training_data("drawn", cache=sys.argv[1])
+    training_data.build_store = lambda source, cache: build_store([RandomWalk(seed) for seed in range(count)], cache)
+    return open_training_data("walk", cache=sys.argv[1])
 
 def use(found):
     dataset = WindowDataset(found, "train", WindowSettings(), samples=3_200)
@@ -287,7 +287,7 @@ except MemoryError:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
-def test_building_and_sampling_take_far_less_memory_than_the_candles(tmp_path):
+def test_memory_is_a_fraction_of_the_candles(tmp_path):
     allowed = 24 << 20
     command = [sys.executable, "-c", LIMITED, str(tmp_path), "80", str(allowed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Splits by time: shares, cuts that nothing crosses, embargoes."""
+"""Splits by time: shares, split points that no candle spans, embargoes."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.datasets.config import Split
-from kronos.datasets.splits import choose_cuts, closing_times, count_windows, parts_of
+from kronos.datasets.splits import (
+    ClosingTimes,
+    assign_parts,
+    choose_split_points,
+    count_windows,
+    group_by_dates,
+    to_micros,
+)
 from kronos.errors import DataError
 from kronos.intervals import Interval
 
@@ -15,20 +22,26 @@ START = pd.Timestamp("2024-01-01", tz="UTC")
 INTERVALS = st.sampled_from(["15m", "1h", "4h", "1d", "1w", "1mo"]).map(Interval.parse)
 
 
-def opens(interval, count, first=0):
-    return pd.DatetimeIndex([START + interval.offset * (first + i) for i in range(count)])
+def opening_times(interval, count, first=0):
+    return pd.DatetimeIndex([START + interval.offset * (first + i) for i in range(count)]).as_unit("us").asi8
 
 
-def split_of(series, embargo):
-    cuts = choose_cuts([closing_times(index, interval) for index, interval in series], Split())
-    return cuts, [parts_of(index, interval, cuts, embargo) for index, interval in series]
+def closing_times(opens, interval):
+    """Closing times in microseconds, computed independently of `ClosingTimes`."""
+    index = pd.DatetimeIndex(opens.view("M8[us]"), tz="UTC")
+    return pd.DatetimeIndex([time + interval.offset for time in index]).as_unit("us").asi8
+
+
+def split(series, embargo):
+    points = choose_split_points([ClosingTimes.of(opens, interval) for opens, interval in series], Split())
+    return points, [assign_parts(opens, interval, points, embargo) for opens, interval in series]
 
 
 def test_shares_of_one_series():
     hour = Interval.parse("1h")
-    _, [part] = split_of([(opens(hour, 1_000), hour)], embargo=0)
+    _, [part] = split([(opening_times(hour, 1_000), hour)], embargo=0)
     assert np.bincount(part).tolist() == [700, 150, 150]
-    _, [part] = split_of([(opens(hour, 1_000), hour)], embargo=10)
+    _, [part] = split([(opening_times(hour, 1_000), hour)], embargo=10)
     assert np.bincount(part + 1).tolist() == [20, 700, 140, 140]
     assert (part[700:710] == -1).all()
     assert (part[850:860] == -1).all()
@@ -38,37 +51,47 @@ def test_shares_of_one_series():
     st.lists(st.tuples(INTERVALS, st.integers(20, 200), st.integers(0, 50)), min_size=1, max_size=4),
     st.integers(0, 5),
 )
-def test_nothing_crosses_a_cut(given_series, embargo):
-    series = [(opens(interval, count, first), interval) for interval, count, first in given_series]
-    cuts, parts = split_of(series, embargo)
-    for (index, interval), part in zip(series, parts, strict=True):
-        closes = closing_times(index, interval)
-        assert (closes[part == 0] <= cuts.validation).all()
-        assert (index[part == 1] >= cuts.validation).all()
-        assert (closes[part == 1] <= cuts.test).all()
-        assert (index[part == 2] >= cuts.test).all()
-        for number, cut in ((1, cuts.validation), (2, cuts.test)):
+def test_no_candle_spans_a_split_point(sizes, embargo):
+    series = [(opening_times(interval, count, first), interval) for interval, count, first in sizes]
+    points, parts = split(series, embargo)
+    validation, test = to_micros(points.validation), to_micros(points.test)
+    for (opens, interval), part in zip(series, parts, strict=True):
+        closes = closing_times(opens, interval)
+        assert (closes[part == 0] <= validation).all()
+        assert (opens[part == 1] >= validation).all()
+        assert (closes[part == 1] <= test).all()
+        assert (opens[part == 2] >= test).all()
+        for number, begin in ((1, validation), (2, test)):
             if (part == number).any():
                 first = np.flatnonzero(part == number)[0]
-                assert np.count_nonzero((index >= cut)[:first]) == embargo
-        kept = part[part >= 0]
-        assert (np.diff(kept) >= 0).all()
+                assert np.count_nonzero((opens >= begin)[:first]) == embargo
+        assigned = part[part >= 0]
+        assert (np.diff(assigned) >= 0).all()
 
 
-@given(st.integers(3, 500))
-def test_shares_hold_over_all_series_together(count):
-    hour, day = Interval.parse("1h"), Interval.parse("1d")
-    closes = [closing_times(opens(hour, count * 4), hour), closing_times(opens(day, count), day)]
-    cuts = choose_cuts(closes, Split())
-    times = np.sort(np.concatenate([index.asi8 for index in closes]))
-    before = np.count_nonzero(times <= cuts.validation.as_unit(closes[0].unit).asm8.astype(np.int64)) / len(times)
-    assert before == pytest.approx(0.7, abs=2 / len(times))
+@given(
+    st.lists(st.tuples(INTERVALS, st.integers(20, 200), st.integers(0, 50)), min_size=1, max_size=4),
+    st.floats(0.3, 0.8),
+)
+def test_split_points_are_quantiles_of_all_closing_times(sizes, train):
+    series = [(opening_times(interval, count, first), interval) for interval, count, first in sizes]
+    shares = Split(train=train, validation=(1 - train) / 2, test=(1 - train) / 2)
+    points = choose_split_points([ClosingTimes.of(opens, interval) for opens, interval in series], shares)
+    times = np.sort(np.concatenate([closing_times(opens, interval) for opens, interval in series]))
+    for point, share in ((points.validation, train), (points.test, train + shares.validation)):
+        assert to_micros(point) == times[max(0, round(share * len(times)) - 1)]
 
 
-def test_too_few_times_are_said():
+def test_timeframes_share_dates_unless_configured():
+    timeframes = ["1H", "4H", "1H"]
+    assert group_by_dates(timeframes, Split()) == [[0, 1, 2]]
+    assert group_by_dates(timeframes, Split(dates="timeframe")) == [[0, 2], [1]]
+
+
+def test_too_few_distinct_times():
     hour = Interval.parse("1h")
-    with pytest.raises(DataError, match="2 different times are too few for training, validation and test"):
-        split_of([(opens(hour, 2), hour)], 0)
+    with pytest.raises(DataError, match="split 2 candles"):
+        split([(opening_times(hour, 2), hour)], 0)
 
 
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(1, 6))

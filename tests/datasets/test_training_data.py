@@ -1,4 +1,4 @@
-"""Where training, validation and test lie: by date, unbroken, and nothing later decides about what is earlier."""
+"""Parts of training data: dates, embargoes, unbroken segments, and independence of training from later candles."""
 
 import json
 import tempfile
@@ -18,6 +18,7 @@ from kronos.datasets import (
     open_dataset,
     open_training_data,
     prepare,
+    training_data,
 )
 from kronos.datasets.config import Split, WindowsSection
 from kronos.errors import DataError, ParameterError
@@ -27,25 +28,25 @@ HOUR = 3_600_000_000
 SPLITS = "market,validation_from,test_from\na,2024-01-20,2024-01-28\nb,2024-01-18,2024-01-22\n"
 
 
-def opened(folder, **changes):
+def open_folder(folder, **changes):
     return open_training_data(folder.place, **({"cache": folder.cache, "quality": "none"} | changes))
 
 
-def predicted(data, part):
-    """Which candles a part may predict: their opening times, by instrument."""
+def predicted_opens(data, part):
+    """Opening times of the candles that a part may predict, by instrument."""
     found = {}
     for span in data.spans(part):
         found.setdefault(span.series, []).append(data.store.opens[span.future : span.stop])
     return {series: np.concatenate(parts) for series, parts in found.items()}
 
 
-def test_parts_follow_each_other_by_date_in_every_instrument(folder):
-    data = opened(folder.several(), windows=WindowsSection(lookback=20, predict=5))
-    [cuts] = set(data.cuts.values())
-    first, second = (int(time.asm8.astype("M8[us]").astype(np.int64)) for time in (cuts.validation, cuts.test))
+def test_parts_are_consecutive_in_every_instrument(folder):
+    data = open_folder(folder.several(), windows=WindowsSection(lookback=20, predict=5))
+    [points] = set(data.cuts.values())
+    first, second = (int(time.asm8.astype("M8[us]").astype(np.int64)) for time in (points.validation, points.test))
     assert data.parts.candles["train"] / len(data.store) == pytest.approx(0.7, abs=0.01)
     for part, low, high in (("train", 0, first), ("val", first + 5 * HOUR, second), ("test", second + 5 * HOUR, None)):
-        times = predicted(data, part)
+        times = predicted_opens(data, part)
         assert times
         for one in times.values():
             assert one.min() >= low
@@ -53,96 +54,96 @@ def test_parts_follow_each_other_by_date_in_every_instrument(folder):
     assert data.embargo == 5
 
 
-def test_what_is_known_may_lie_before_its_part(folder):
-    data = opened(folder.several())
+def test_history_may_begin_before_its_part(folder):
+    data = open_folder(folder.several())
     assert all(span.start == span.future for span in data.spans("train"))
     for part in ("val", "test"):
         assert all(span.start < span.future < span.stop for span in data.spans(part))
     assert {span.series for span in data.spans("test")} == {0}  # the others ended before
 
 
-def test_an_embargo_is_as_long_as_asked_for(folder):
+def test_length_of_the_embargo(folder):
     folder.several()
     for embargo in (0, 7):
-        data = opened(folder, split=Split(embargo=embargo))
-        begun = int(next(iter(data.cuts.values())).validation.asm8.astype("M8[us]").astype(np.int64))
-        assert predicted(data, "val")[0].min() == begun + embargo * HOUR
-    with pytest.raises(ParameterError, match="The embargo counts candles"):
-        opened(folder, split=SplitDates({}, embargo=-1))
+        data = open_folder(folder, split=Split(embargo=embargo))
+        begin = int(next(iter(data.cuts.values())).validation.asm8.astype("M8[us]").astype(np.int64))
+        assert predicted_opens(data, "val")[0].min() == begin + embargo * HOUR
+    with pytest.raises(ParameterError, match="embargo -1"):
+        open_folder(folder, split=SplitDates({}, embargo=-1))
 
 
 @settings(max_examples=10)
 @given(lengths=st.lists(st.integers(30, 200), min_size=1, max_size=4), train=st.floats(0.4, 0.8))
-def test_shares_hold_over_instruments_of_any_length(new_folder, walked, lengths, train):
+def test_shares_are_shares_of_all_candles(new_folder, walked, lengths, train):
     with tempfile.TemporaryDirectory() as place:
         folder = new_folder(Path(place) / "candles")
         for number, rows in enumerate(lengths):
             folder.add(f"m/{number}.parquet", walked(number, rows))
         split = Split(train=train, validation=(1 - train) / 2, test=(1 - train) / 2, embargo=0)
-        data = opened(folder, split=split)
+        data = open_folder(folder, split=split)
         counts = data.parts.candles
         assert sum(counts.values()) == sum(lengths)
         # Candles of one time go together, so a share may be off by as many as there are instruments.
         assert abs(counts["train"] - train * sum(lengths)) <= len(lengths)
 
 
-def test_markets_have_dates_of_their_own(folder):
+def test_split_dates_by_market(folder):
     folder.several()
     path = folder.place.parent / "splits.csv"
     path.write_text(SPLITS)
-    data = opened(folder, split=path)
-    starts = {series: pd.Timestamp(times.min(), unit="us") for series, times in predicted(data, "val").items()}
+    data = open_folder(folder, split=path)
+    starts = {series: pd.Timestamp(times.min(), unit="us") for series, times in predicted_opens(data, "val").items()}
     assert starts == {0: pd.Timestamp("2024-01-20 10:00"), 2: pd.Timestamp("2024-01-18 10:00")}
-    ends = {series: pd.Timestamp(times.max(), unit="us") for series, times in predicted(data, "train").items()}
+    ends = {series: pd.Timestamp(times.max(), unit="us") for series, times in predicted_opens(data, "train").items()}
     assert ends[0] == pd.Timestamp("2024-01-19 23:00")
-    assert data.seen_until("train") == {"a": "2024-01-20", "b": "2024-01-18"}
-    assert data.seen_until("val")["b"] == "2024-01-22"
+    assert data.end_dates("train") == {"a": "2024-01-20", "b": "2024-01-18"}
+    assert data.end_dates("val")["b"] == "2024-01-22"
     path.write_text(SPLITS[: SPLITS.index("b,")])
-    with pytest.raises(ParameterError, match="has no dates for the market 'b' of three; add them"):
-        opened(folder, split=path)
+    with pytest.raises(ParameterError, match="has no dates for the market 'b' of three"):
+        open_folder(folder, split=path)
 
 
-def test_dates_count_on_the_wall_clock_of_the_candles(folder, walked):
+def test_naive_split_dates_are_on_the_wall_clock_of_the_candles(folder, walked):
     frame = walked(0, 900)
     frame["timestamps"] = frame["timestamps"].dt.tz_localize("Asia/Tokyo")
     folder.add("a/one.parquet", frame)
     dates = {"a": (pd.Timestamp("2024-01-20"), pd.Timestamp("2024-01-28"))}
-    data = opened(folder, split=SplitDates(dates, embargo=0))
-    assert pd.Timestamp(predicted(data, "val")[0].min(), unit="us") == pd.Timestamp("2024-01-19 15:00")
+    data = open_folder(folder, split=SplitDates(dates, embargo=0))
+    assert pd.Timestamp(predicted_opens(data, "val")[0].min(), unit="us") == pd.Timestamp("2024-01-19 15:00")
     aware = {"a": tuple(time.tz_localize("UTC") for time in dates["a"])}
-    data = opened(folder, split=SplitDates(aware, embargo=0))
-    assert pd.Timestamp(predicted(data, "val")[0].min(), unit="us") == pd.Timestamp("2024-01-20")
+    data = open_folder(folder, split=SplitDates(aware, embargo=0))
+    assert pd.Timestamp(predicted_opens(data, "val")[0].min(), unit="us") == pd.Timestamp("2024-01-20")
 
 
-def test_timeframes_may_have_dates_of_their_own(folder, walked):
+def test_split_dates_per_timeframe(folder, walked):
     folder.add("m/hours_1h.parquet", walked(0, 400))
     folder.add("m/days_1d.parquet", walked(1, 400, freq="D"))
-    assert len(set(opened(folder).cuts.values())) == 1
-    apart = opened(folder, split=Split(dates="timeframe"))
+    assert len(set(open_folder(folder).cuts.values())) == 1
+    apart = open_folder(folder, split=Split(dates="timeframe"))
     assert apart.cuts["m 1h"].test < apart.cuts["m 1d"].validation
-    assert apart.seen_until("train")["m"] == f"{apart.cuts['m 1d'].validation:%Y-%m-%d}"
+    assert apart.end_dates("train")["m"] == f"{apart.cuts['m 1d'].validation:%Y-%m-%d}"
 
 
-def test_stretches_end_where_prices_jump_or_are_missing(folder, walked):
+def test_segments_end_at_price_jumps_and_gaps(folder, walked):
     frame = walked(0, 900)
     frame.loc[100:, ["open", "high", "low", "close"]] *= 1.5
     frame.loc[400:, "timestamps"] += pd.Timedelta(days=30)
     folder.add("m/one.parquet", frame)
-    spans = opened(folder).spans("train")
+    spans = open_folder(folder).spans("train")
     assert [(span.start, span.stop) for span in spans] == [(0, 100), (100, 400), (400, 630)]
 
 
-def test_the_papers_filters_leave_out_what_does_not_trade(folder, walked):
+def test_paper_filters_drop_illiquid_candles(folder, walked):
     frame = walked(0, 2_000)
     frame.loc[500:509, ["volume", "amount"]] = 0
     folder.add("m/one.parquet", frame)
-    data = opened(folder, quality="paper")
+    data = open_folder(folder, quality="paper")
     assert [(span.start, span.stop) for span in data.spans("train")] == [(0, 500), (510, 1_400)]
     assert data.describe()["parts"]["train"] == {
         "candles": 1_400, "kept": 1_390, "stretches": 2, "first": "2024-01-01T00:00:00", "last": "2024-02-28T07:00:00",
     }  # fmt: skip
-    with pytest.raises(ParameterError, match="quality is 'paper' or 'none'"):
-        opened(folder, quality="good")
+    with pytest.raises(ParameterError, match="quality 'good'"):
+        open_folder(folder, quality="good")
 
 
 def halt(frame, row):
@@ -153,7 +154,7 @@ def jump(frame, row):
     frame.loc[row:, ["open", "high", "low", "close"]] *= 3
 
 
-def drought(frame, row):
+def stop_trading(frame, row):
     frame.loc[row:, ["volume", "amount"]] = 0
 
 
@@ -165,27 +166,27 @@ def noise(frame, row):
 @settings(max_examples=6)
 @given(
     changes=st.lists(
-        st.tuples(st.sampled_from([halt, jump, drought, noise]), st.integers(0, 500)), min_size=1, max_size=4
+        st.tuples(st.sampled_from([halt, jump, stop_trading, noise]), st.integers(0, 500)), min_size=1, max_size=4
     ),
     quality=st.sampled_from(["paper", "none"]),
     halted=st.integers(700, 1_100),
 )
-@example(changes=[(noise, 0)], quality="paper", halted=1_047)  # of its run only the beginning lies before the cut
-@example(changes=[(jump, 0)], quality="paper", halted=860)  # from there to the cut is too short, and beyond it not
-@example(changes=[(drought, 0)], quality="paper", halted=500)
+@example(changes=[(noise, 0)], quality="paper", halted=1_047)  # only the beginning of the halt lies in training
+@example(changes=[(jump, 0)], quality="paper", halted=860)  # the segment in training is too short, the whole one is not
+@example(changes=[(stop_trading, 0)], quality="paper", halted=500)
 def test_no_later_candle_changes_a_training_sample(new_folder, walked, changes, quality, halted):
-    rows, wanted = 1_500, WindowSettings(lookback=30, predict=5, shortest=10, mirrored=0.5)
+    rows, settings_ = 1_500, WindowSettings(lookback=30, predict=5, shortest=10, mirrored=0.5)
     with tempfile.TemporaryDirectory() as place:
         folder = new_folder(Path(place) / "candles")
         frame = walked(0, rows)
         halt(frame, halted)
         folder.add("m/one.parquet", frame)
-        before = WindowDataset(opened(folder, quality=quality), "train", wanted, samples=200)
+        before = WindowDataset(open_folder(folder, quality=quality), "train", settings_, samples=200)
         cut = before.data.parts.candles["train"]
         for change, row in changes:
             change(frame, min(cut + row, rows - 11))
         folder.add("m/one.parquet", frame)
-        after = WindowDataset(opened(folder, quality=quality), "train", wanted, samples=200)
+        after = WindowDataset(open_folder(folder, quality=quality), "train", settings_, samples=200)
         assert after.data.store.digest != before.data.store.digest
         assert before.available == after.available
         assert before.data.spans("train") == after.data.spans("train")
@@ -205,14 +206,14 @@ def prepared(folder, **changes):
     return prepare(config, open_source("simulated:3"), folder=folder.place)
 
 
-def test_prepared_datasets_keep_their_own_parts(folder):
+def test_prepared_datasets_keep_their_parts(folder):
     summary = prepared(folder).summary
-    data = opened(folder, split=Split(train=0.2, validation=0.4, test=0.4))
+    data = open_folder(folder, split=Split(train=0.2, validation=0.4, test=0.4))
     dataset = open_dataset(folder.place)
     for part in ("train", "val", "test"):
-        frame, want = dataset.read(part), WindowSettings(lookback=40, predict=8)
+        frame, window = dataset.read(part), WindowSettings(lookback=40, predict=8)
         assert data.parts.candles[part] == len(frame)
-        assert WindowDataset(data, part, want).available == sum(summary["splits"][part]["windows"].values())
+        assert WindowDataset(data, part, window).available == sum(summary["splits"][part]["windows"].values())
         rows = np.concatenate([np.arange(span.start, span.stop) for span in data.spans(part)])
         np.testing.assert_array_equal(np.sort(data.store.candles[rows, 3]), np.sort(frame["close"].to_numpy()))
     assert data.simulated
@@ -220,83 +221,79 @@ def test_prepared_datasets_keep_their_own_parts(folder):
     assert set(data.cuts) == set(data.groups)
 
 
-def test_a_part_of_a_prepared_dataset_may_be_missing(folder):
+def test_missing_part_of_a_prepared_dataset_is_an_error(folder):
     prepared(folder)
     (folder.place / "val_data.parquet").unlink()
     with pytest.raises(DataError, match=r"val_data\.parquet"):
-        opened(folder)
+        open_folder(folder)
 
 
-def test_parts_are_found_once(folder, monkeypatch):
-    first = opened(folder.several())
-    [kept] = folder.cache.glob("parts-*.npz")
-    from kronos.datasets import training_data
-
-    real = training_data.parts_of_store
-    monkeypatch.setattr(training_data, "parts_of_store", None)  # calling it would fail
-    again = opened(folder)
+def test_segments_are_cached(folder, monkeypatch):
+    first = open_folder(folder.several())
+    [cached] = folder.cache.glob("parts-*.npz")
+    find_segments = training_data.find_segments
+    monkeypatch.setattr(training_data, "find_segments", None)  # calling it would fail
+    again = open_folder(folder)
     assert again.spans("val") == first.spans("val")
     assert again.digest == first.digest
-    monkeypatch.setattr(training_data, "parts_of_store", real)
-    kept.write_bytes(kept.read_bytes()[:100])
-    assert opened(folder).spans("val") == first.spans("val")
-    assert opened(folder, split=Split(embargo=3)).digest != first.digest
+    monkeypatch.setattr(training_data, "find_segments", find_segments)
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert open_folder(folder).spans("val") == first.spans("val")
+    assert open_folder(folder, split=Split(embargo=3)).digest != first.digest
 
 
-def test_the_record_says_what_it_was(folder):
-    data = opened(folder.several())
+def test_describe(folder):
+    data = open_folder(folder.several())
     (folder.place / "broken.csv").write_text("open,high,low,close\n1,1,1,x\n")
-    data = opened(folder)
-    told = json.loads(json.dumps(data.describe()))
-    assert told["groups"]["b 1h"]["series"] == 1
-    assert [len(file["sha256"]) for file in told["files"]] == [64] * 4
-    assert told["unreadable"][0]["path"].endswith("broken.csv")
-    assert (told["simulated"], told["candles"], told["digest"]) == (False, 1_800, data.digest)
-    assert told["split"] | {"cuts": 0} == {
+    data = open_folder(folder)
+    record = json.loads(json.dumps(data.describe()))
+    assert record["groups"]["b 1h"]["series"] == 1
+    assert [len(file["sha256"]) for file in record["files"]] == [64] * 4
+    assert record["unreadable"][0]["path"].endswith("broken.csv")
+    assert (record["simulated"], record["candles"], record["digest"]) == (False, 1_800, data.digest)
+    assert record["split"] | {"cuts": 0} == {
         "by": "shares", "train": 0.7, "validation": 0.15, "test": 0.15, "dates": "common", "embargo": 10, "cuts": 0,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("part", "wanted", "problem"),
+    ("part", "window", "words"),
     [
-        ("test", {}, r"The test part of .* is empty: none of its 300 candles lie 10 candles or more after 2024-03-01, "
-         r"and a window takes 100 \(90 known, 10 to predict\)"),
-        ("val", {"lookback": 10, "predict": 30}, r"validation part .* has no window: at most 14 candles of one stretch "
-         r"may be predicted, and a window takes 40"),
-        ("train", {"lookback": 400}, r"training part .* has no window: of its 264 candles 264 are fit to use, the "
-         r"longest unbroken stretch has 264, and a window takes 410"),
+        ("test", {}, r"The test part of .* is empty: none of the 300 candles lie 10 candles or more after 2024-03-01, "
+         r"and a window needs 100 \(90 of history, 10 to predict\)"),
+        ("val", {"lookback": 10, "predict": 30}, r"validation part .* has no window: at most 14 candles .* needs 40"),
+        ("train", {"lookback": 400}, r"training part .* has no window: of its 264 candles 264 .* needs 410"),
     ],
 )  # fmt: skip
-def test_a_part_without_windows_says_which_and_why(folder, walked, part, wanted, problem):
+def test_part_without_windows_is_explained(folder, walked, part, window, words):
     folder.add("m/one.parquet", walked(0, 300))
     dates = SplitDates({"m": (pd.Timestamp("2024-01-12"), pd.Timestamp("2024-03-01"))})
     if part == "val":
         dates = SplitDates({"m": (pd.Timestamp("2024-01-12"), pd.Timestamp("2024-01-13"))})
-    with pytest.raises(DataError, match=problem):
-        WindowDataset(opened(folder, split=dates), part, WindowSettings(**wanted))
+    with pytest.raises(DataError, match=words):
+        WindowDataset(open_folder(folder, split=dates), part, WindowSettings(**window))
 
 
-def test_filters_that_leave_nothing_are_named(folder, walked):
+def test_part_dropped_by_filters_is_explained(folder, walked):
     folder.add("m/one.parquet", walked(0, 300))
-    data = opened(folder, quality="paper")
-    with pytest.raises(DataError, match=r"the quality filters leave none of its 210 candles.*set quality to none"):
+    data = open_folder(folder, quality="paper")
+    with pytest.raises(DataError, match=r"filters drop all of its 210 candles.*quality to none"):
         WindowDataset(data, "train", WindowSettings())
 
 
-def test_too_little_for_three_parts_is_said(folder, walked):
+def test_too_few_candles_for_three_parts(folder, walked):
     folder.add("m/one.parquet", walked(0, 2))
-    with pytest.raises(DataError, match="too few different times for training, validation and test"):
-        opened(folder)
+    with pytest.raises(DataError, match="split 2 candles"):
+        open_folder(folder)
 
 
-def test_unknown_parts_are_refused(folder):
-    with pytest.raises(ParameterError, match="There is no part 'validation'"):
-        opened(folder.several()).spans("validation")
+def test_unknown_part(folder):
+    with pytest.raises(ParameterError, match="part 'validation'"):
+        open_folder(folder.several()).spans("validation")
 
 
 @pytest.mark.slow
-def test_the_real_candles(shared, tmp_path):
+def test_real_candles(shared, tmp_path):
     data = open_training_data(
         shared / "data/candles",
         split=shared / "data/splits.csv",
@@ -306,6 +303,6 @@ def test_the_real_candles(shared, tmp_path):
     assert data.parts.candles["train"] == 852_288
     assert len(data.store.series) == 182
     assert not data.store.unreadable
-    assert max(data.seen_until("train").values()) <= "2025-12-01"
+    assert max(data.end_dates("train").values()) <= "2025-12-01"
     for part in ("train", "val", "test"):
         assert WindowDataset(data, part, WindowSettings(lookback=240, predict=16)).available > 50_000

@@ -1,4 +1,4 @@
-"""Samples: where they lie, that they depend on their number alone, and that none knows its future."""
+"""Windows: position, dependence on the number alone, variations, and leakage checks."""
 
 import pickle
 import tempfile
@@ -16,17 +16,17 @@ from kronos.datasets import WindowDataset, WindowSettings, batches, check_leakag
 from kronos.errors import ParameterError
 from kronos.preprocessing import normalise
 
-WANTED = WindowSettings(lookback=40, predict=8, shortest=20, without_volume=0.2, mirrored=0.3)
+SETTINGS = WindowSettings(lookback=40, predict=8, shortest=20, without_volume=0.2, mirrored=0.3)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, new_folder):
     folder = new_folder(tmp_path_factory.mktemp("windows") / "candles").several()
-    return open_training_data(folder.place, cache=folder.cache, quality="none", windows=WANTED)
+    return open_training_data(folder.place, cache=folder.cache, quality="none", windows=SETTINGS)
 
 
-def train(data, wanted=WANTED, **changes):
-    return WindowDataset(data, "train", wanted, **({"samples": 300} | changes))
+def train(data, windows=SETTINGS, **changes):
+    return WindowDataset(data, "train", windows, **({"samples": 300} | changes))
 
 
 def same(first, second):
@@ -37,7 +37,7 @@ def series_of(data, row):
     return next(number for number, one in enumerate(data.store.series) if one.start <= row < one.stop)
 
 
-def test_a_sample_is_a_window_of_six_columns(data):
+def test_shape_of_a_sample(data):
     sample = train(data)[0]
     assert (sample.x.shape, sample.x.dtype) == ((48, 6), np.float32)
     assert (sample.stamp.shape, sample.stamp.dtype) == ((48, 5), np.int64)
@@ -45,7 +45,7 @@ def test_a_sample_is_a_window_of_six_columns(data):
     assert 20 <= sample.known <= 40
 
 
-def test_a_sample_depends_on_seed_epoch_and_number_alone(data):
+def test_sample_depends_only_on_seed_epoch_and_number(data):
     one, other = train(data), train(data)
     order = np.random.default_rng(0).permutation(50)
     shuffled = {int(index): one[int(index)] for index in order}
@@ -62,7 +62,7 @@ def test_a_sample_depends_on_seed_epoch_and_number_alone(data):
     assert same(before, train(data, samples=5_000)[7])
 
 
-def test_workers_and_processes_change_nothing(data):
+def test_workers_and_processes_give_the_same_batches(data):
     dataset = train(data, samples=64)
     dataset.set_epoch(2)
     alone = list(batches(dataset, 16))
@@ -78,7 +78,7 @@ def test_workers_and_processes_change_nothing(data):
     torch.testing.assert_close(last.x, alone[3].x, rtol=0, atol=0)
 
 
-def test_a_dataset_goes_to_other_processes_without_its_candles(data):
+def test_dataset_is_pickled_without_candles(data):
     dataset = train(data)
     dataset.set_epoch(1)
     packed = pickle.dumps(dataset)
@@ -86,7 +86,7 @@ def test_a_dataset_goes_to_other_processes_without_its_candles(data):
     assert same(pickle.loads(packed)[5], dataset[5])  # noqa: S301 (our own)
 
 
-def test_last_steps_that_are_not_full(data):
+def test_incomplete_last_step(data):
     dataset = train(data, samples=21)
     assert [len(batch) for batch in batches(dataset, 8)] == [8, 8, 5]
     assert [len(batch) for batch in batches(dataset, 8, drop_last=True)] == [8, 8]
@@ -96,19 +96,19 @@ def test_last_steps_that_are_not_full(data):
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("changes", "words"),
     [
-        ({"batch_size": 9, "world": 2}, "a multiple of 2 processes, not 9"),
-        ({"rank": 2, "world": 2}, "there is no number 2"),
-        ({"start": -1}, "there is no step -1"),
+        ({"batch_size": 9, "world": 2}, "batch_size 9: choose a multiple of 2"),
+        ({"rank": 2, "world": 2}, "rank 2"),
+        ({"start": -1}, "start -1"),
     ],
 )
-def test_batches_refuse_what_cannot_be(data, changes, problem):
-    with pytest.raises(ParameterError, match=problem):
+def test_invalid_batches(data, changes, words):
+    with pytest.raises(ParameterError, match=words):
         batches(train(data), **({"batch_size": 8} | changes))
 
 
-def test_a_batch_moves_as_a_whole(data):
+def test_batch_moves_to_a_device(data):
     batch = next(batches(train(data), 4)).to("meta")
     assert {tensor.device.type for tensor in (batch.x, batch.stamp, batch.known, batch.step, batch.row)} == {"meta"}
     assert (batch.x.dtype, batch.stamp.dtype, batch.known.dtype, batch.step.dtype, batch.row.dtype) == (
@@ -123,7 +123,7 @@ def test_a_batch_moves_as_a_whole(data):
     predict=st.integers(1, 6),
     jumps=st.lists(st.integers(1, 150), max_size=3),
 )
-def test_windows_never_leave_their_stretch(new_folder, walked, lengths, lookback, predict, jumps):
+def test_windows_stay_within_their_segment(new_folder, walked, lengths, lookback, predict, jumps):
     with tempfile.TemporaryDirectory() as place:
         folder = new_folder(Path(place) / "candles")
         for number, rows in enumerate(lengths):
@@ -131,18 +131,18 @@ def test_windows_never_leave_their_stretch(new_folder, walked, lengths, lookback
             for row in jumps:
                 frame.loc[row:, ["open", "high", "low", "close"]] *= 2
             folder.add(f"{number % 2}/{number}.parquet", frame)
-        wanted = WindowSettings(lookback=lookback, predict=predict)
-        found = open_training_data(folder.place, cache=folder.cache, quality="none", windows=wanted)
+        windows = WindowSettings(lookback=lookback, predict=predict)
+        found = open_training_data(folder.place, cache=folder.cache, quality="none", windows=windows)
         for part in ("train", "val", "test"):
             fitting = {
                 row
                 for span in found.spans(part)
-                for row in range(span.start, span.stop - wanted.total + 1)
+                for row in range(span.start, span.stop - windows.total + 1)
                 if row + lookback >= span.future
             }
             if not fitting:
                 continue
-            dataset = WindowDataset(found, part, wanted)
+            dataset = WindowDataset(found, part, windows)
             assert dataset.available == len(dataset) == len(fitting)
             drawn = [dataset.window(index).first for index in range(len(dataset))]
             assert set(drawn) <= fitting
@@ -162,15 +162,15 @@ def test_training_and_forecasting_normalise_alike(data, normalisation):
         assert sample.step == pytest.approx(np.diff(known[:, 3]).std() / scale[3], rel=1e-12)
 
 
-def test_windows_of_validation_and_test_are_fixed_and_spread_evenly(data):
-    dataset = WindowDataset(data, "val", WANTED, samples=20)
+def test_validation_windows_are_fixed_and_evenly_spread(data):
+    dataset = WindowDataset(data, "val", SETTINGS, samples=20)
     assert len(dataset) == 20
     rows = [dataset.window(index).first for index in range(20)]
     dataset.set_epoch(5)
-    assert rows == [WindowDataset(data, "val", WANTED, samples=20, seed=9).window(index).first for index in range(20)]
+    assert rows == [WindowDataset(data, "val", SETTINGS, samples=20, seed=9).window(index).first for index in range(20)]
     assert {dataset[index].known for index in range(20)} == {40}
     assert [dataset[index].row for index in range(20)] == list(range(20))
-    every = WindowDataset(data, "val", WANTED)
+    every = WindowDataset(data, "val", SETTINGS)
     order = {every.window(index).first: index for index in range(len(every))}
     steps = np.diff([order[row] for row in rows])
     assert steps.max() - steps.min() <= 1
@@ -180,7 +180,7 @@ def test_windows_of_validation_and_test_are_fixed_and_spread_evenly(data):
 
 
 @pytest.mark.parametrize("weighting", ["sqrt", "size", "equal"])
-def test_groups_share_as_asked(data, weighting):
+def test_weighting_of_groups(data, weighting):
     dataset = train(data, WindowSettings(lookback=40, predict=8, weighting=weighting), samples=4_000)
     spans = data.spans("train")
     sizes = Counter()
@@ -193,7 +193,7 @@ def test_groups_share_as_asked(data, weighting):
     assert drawn[1] / (drawn[0] + drawn[1]) == pytest.approx(sizes[1] / groups[0], abs=0.03)
 
 
-def test_some_samples_lose_their_volume_and_some_are_upside_down(data):
+def test_shares_of_varied_samples(data):
     dataset = train(data, samples=1_000)
     windows = [dataset.window(index) for index in range(1_000)]
     assert np.mean([one.without_volume for one in windows]) == pytest.approx(0.2, abs=0.05)
@@ -205,7 +205,7 @@ def test_some_samples_lose_their_volume_and_some_are_upside_down(data):
     assert dataset[loud].x[:, 4:].any()
 
 
-def test_prices_upside_down_are_candles_again(data):
+def test_mirrored_prices_are_valid_candles(data):
     values = {"lookback": 40, "predict": 8, "normalisation": "steps"}
     plain = train(data, WindowSettings(**values))
     turned = train(data, WindowSettings(**values, mirrored=1.0))
@@ -220,39 +220,39 @@ def test_prices_upside_down_are_candles_again(data):
         assert turned[index].step == plain[index].step
 
 
-def test_as_many_samples_as_windows_unless_told(data):
+def test_default_number_of_samples(data):
     assert len(train(data, samples=None)) == train(data).available
-    assert len(WindowDataset(data, "val", WANTED, samples=10**6)) == WindowDataset(data, "val", WANTED).available
+    assert len(WindowDataset(data, "val", SETTINGS, samples=10**6)) == WindowDataset(data, "val", SETTINGS).available
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
-    [({"samples": 0}, "samples counts windows"), ({"seed": -1}, "The seed is a whole number")],
+    ("changes", "words"),
+    [({"samples": 0}, "samples 0"), ({"seed": -1}, "seed -1")],
 )
-def test_datasets_refuse_what_cannot_be(data, changes, problem):
-    with pytest.raises(ParameterError, match=problem):
+def test_invalid_datasets(data, changes, words):
+    with pytest.raises(ParameterError, match=words):
         train(data, **changes)
-    with pytest.raises(IndexError, match="There are 300 samples"):
+    with pytest.raises(IndexError, match="300"):
         train(data)[300]
-    with pytest.raises(ParameterError, match="there is no epoch -1"):
+    with pytest.raises(ParameterError, match="epoch -1"):
         train(data).set_epoch(-1)
 
 
 @pytest.mark.parametrize(
-    ("values", "problem"),
+    ("values", "words"),
     [
-        ({"lookback": 1}, "lookback counts candles"),
-        ({"predict": 0}, "predict counts candles"),
-        ({"shortest": 91}, "shortest lies between 2 and lookback = 90, not 91"),
-        ({"clip": 0}, "clip is a bound"),
-        ({"mirrored": 1.5}, "mirrored is a share"),
-        ({"without_volume": float("nan")}, "without_volume is a share"),
-        ({"normalisation": "zscore"}, "normalisation is one of spread, steps, not 'zscore'"),
-        ({"weighting": "log"}, "weighting is one of sqrt, size, equal, not 'log'"),
+        ({"lookback": 1}, "lookback 1"),
+        ({"predict": 0}, "predict 0"),
+        ({"shortest": 91}, "shortest 91: choose 2–90"),
+        ({"clip": 0}, "clip 0"),
+        ({"mirrored": 1.5}, "mirrored 1.5"),
+        ({"without_volume": float("nan")}, "without_volume nan"),
+        ({"normalisation": "zscore"}, "normalisation 'zscore': choose spread, steps"),
+        ({"weighting": "log"}, "weighting 'log': choose sqrt, size, equal"),
     ],
 )
-def test_settings_refuse_what_cannot_be(values, problem):
-    with pytest.raises(ParameterError, match=problem):
+def test_invalid_settings(values, words):
+    with pytest.raises(ParameterError, match=words):
         WindowSettings(**values)
 
 
@@ -285,36 +285,36 @@ class Shorter(WindowDataset):
         return candles[1:]
 
 
-def test_subclasses_vary_training_samples_and_no_others(data):
-    assert not same(Noisy(data, "train", WANTED)[0], WindowDataset(data, "train", WANTED)[0])
-    assert same(Noisy(data, "train", WANTED)[0], Noisy(data, "train", WANTED)[0])
-    assert same(Noisy(data, "val", WANTED)[0], WindowDataset(data, "val", WANTED)[0])
-    with pytest.raises(ParameterError, match=r"Shorter.transform made candles \[47, 6\] of \[48, 6\]"):
-        Shorter(data, "train", WANTED)[0]
+def test_transform_varies_only_training_samples(data):
+    assert not same(Noisy(data, "train", SETTINGS)[0], WindowDataset(data, "train", SETTINGS)[0])
+    assert same(Noisy(data, "train", SETTINGS)[0], Noisy(data, "train", SETTINGS)[0])
+    assert same(Noisy(data, "val", SETTINGS)[0], WindowDataset(data, "val", SETTINGS)[0])
+    with pytest.raises(ParameterError, match=r"Shorter.transform returned candles \[47, 6\] for \[48, 6\]"):
+        Shorter(data, "train", SETTINGS)[0]
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 @pytest.mark.parametrize("normalisation", ["spread", "steps"])
-def test_no_sample_knows_its_future(data, part, normalisation):
-    wanted = WindowSettings(lookback=40, predict=8, shortest=20, normalisation=normalisation, mirrored=0.5)
-    assert check_leakage(WindowDataset(data, part, wanted)) == []
-    assert check_leakage(Noisy(data, part, wanted)) == []
+def test_samples_do_not_leak(data, part, normalisation):
+    windows = WindowSettings(lookback=40, predict=8, shortest=20, normalisation=normalisation, mirrored=0.5)
+    assert check_leakage(WindowDataset(data, part, windows)) == []
+    assert check_leakage(Noisy(data, part, windows)) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "leaks"),
     [
-        (WholeWindow, {"normalised candles before it", "its volatility", "the mean or the scale"}),
-        (Smoothed, {"normalised candles before it"}),
-        (Peeking, {"normalised candles before it"}),
+        (WholeWindow, {"earlier normalised candles", "its volatility", "the mean or the scale"}),
+        (Smoothed, {"earlier normalised candles"}),
+        (Peeking, {"earlier normalised candles"}),
     ],
 )
-def test_planted_leaks_are_caught(data, kind, told):
-    found = check_leakage(kind(data, "train", WANTED))
-    assert all(any(what in sentence for sentence in found) for what in told)
+def test_planted_leaks_are_found(data, kind, leaks):
+    found = check_leakage(kind(data, "train", SETTINGS))
+    assert all(any(what in sentence for sentence in found) for what in leaks)
     assert found[0].startswith("Sample 0: ")
     if kind is WholeWindow:
-        assert check_leakage(kind(data, "val", WANTED))
+        assert check_leakage(kind(data, "val", SETTINGS))
         assert check_leakage(kind(data, "train", WindowSettings(lookback=40, predict=8, normalisation="steps")))
-    with pytest.raises(ParameterError, match="samples counts samples"):
-        check_leakage(kind(data, "train", WANTED), samples=0)
+    with pytest.raises(ParameterError, match="samples 0"):
+        check_leakage(kind(data, "train", SETTINGS), samples=0)

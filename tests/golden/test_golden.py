@@ -1,4 +1,4 @@
-"""Numbers of the published code on the checkpoints in this folder; README.md describes them and their tolerance."""
+"""Golden numbers of the published code for the checkpoints in this folder; see README.md for the tolerance."""
 
 import copy
 import json
@@ -78,16 +78,16 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(folder, model, tokenizer, described["max_context"], described["predict"], expected, candles)
 
 
-def assert_close(got: torch.Tensor | np.ndarray, want: np.ndarray) -> None:
-    array = np.asarray(got.detach() if isinstance(got, torch.Tensor) else got)
-    assert array.shape == want.shape
-    assert np.abs(array - want).max() <= TOLERANCE * np.abs(want).max()
+def assert_close(actual: torch.Tensor | np.ndarray, expected: np.ndarray) -> None:
+    array = np.asarray(actual.detach() if isinstance(actual, torch.Tensor) else actual)
+    assert array.shape == expected.shape
+    assert np.abs(array - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
-def assert_forecasts_close(got: list[pd.DataFrame], want: np.ndarray) -> None:
-    array = np.stack([frame.to_numpy() for frame in got])
-    assert array.shape == want.shape
-    assert (np.abs(array - want) <= TOLERANCE * np.abs(want).max(axis=(0, 1))).all()
+def assert_forecasts_close(actual: list[pd.DataFrame], expected: np.ndarray) -> None:
+    array = np.stack([frame.to_numpy() for frame in actual])
+    assert array.shape == expected.shape
+    assert (np.abs(array - expected) <= TOLERANCE * np.abs(expected).max(axis=(0, 1))).all()
 
 
 def sampling_of(case: dict[str, Any]) -> dict[str, Any]:
@@ -147,34 +147,34 @@ def test_tokens(golden: Golden) -> None:
 
 
 def test_tokenizer_forward(golden: Golden) -> None:
-    want = golden.expected
+    expected = golden.expected
     (coarse, full), loss, quantized, ids = golden.tokenizer(golden.tensor("x"))
-    assert_close(coarse, want["recon_s1"])
-    assert_close(full, want["recon"])
-    assert_close(quantized, want["quantized"])
-    assert_close(loss, want["bsq_loss"])
-    np.testing.assert_array_equal(ids, want["full_ids"])
+    assert_close(coarse, expected["recon_s1"])
+    assert_close(full, expected["recon"])
+    assert_close(quantized, expected["quantized"])
+    assert_close(loss, expected["bsq_loss"])
+    np.testing.assert_array_equal(ids, expected["full_ids"])
 
 
 def test_decoding_of_tokens(golden: Golden) -> None:
-    want = golden.expected
+    expected = golden.expected
     s1, s2 = golden.tensor("s1_ids"), golden.tensor("s2_ids")
-    assert_close(golden.tokenizer.decode([s1, s2], half=True), want["decode_half"])
-    assert_close(golden.tokenizer.decode(golden.tensor("full_ids")), want["decode_full"])
-    assert_close(golden.tokenizer.decode_coarse(s1), want["recon_s1"])
-    assert_close(golden.tokenizer.indices_to_bits([s1, s2], half=True), want["quantized"])
-    assert_close(golden.tokenizer.indices_to_bits(golden.tensor("full_ids")), want["quantized"])
+    assert_close(golden.tokenizer.decode([s1, s2], half=True), expected["decode_half"])
+    assert_close(golden.tokenizer.decode(golden.tensor("full_ids")), expected["decode_full"])
+    assert_close(golden.tokenizer.decode_coarse(s1), expected["recon_s1"])
+    assert_close(golden.tokenizer.indices_to_bits([s1, s2], half=True), expected["quantized"])
+    assert_close(golden.tokenizer.indices_to_bits(golden.tensor("full_ids")), expected["quantized"])
 
 
 def test_model_logits(golden: Golden) -> None:
-    want = golden.expected
+    expected = golden.expected
     s1, s2, stamp = (golden.tensor(name) for name in ("s1_ids", "s2_ids", "stamp"))
     s1_logits, context = golden.model.decode_s1(s1, s2, stamp)
-    assert_close(s1_logits, want["s1_logits"])
-    assert_close(context, want["context"])
+    assert_close(s1_logits, expected["s1_logits"])
+    assert_close(context, expected["context"])
     chosen = s1_logits[:, -1:].argmax(-1)
-    assert_close(golden.model.decode_s2(context, chosen)[:, -1], want["s2_logits_last"])
-    assert_close(golden.model.decode_s1(s1, s2)[0], want["s1_logits_no_stamp"])
+    assert_close(golden.model.decode_s2(context, chosen)[:, -1], expected["s2_logits_last"])
+    assert_close(golden.model.decode_s1(s1, s2)[0], expected["s1_logits_no_stamp"])
 
 
 def test_forward_has_the_same_s1_logits(golden: Golden) -> None:
@@ -197,8 +197,8 @@ def test_every_calendar_table_is_indexed_by_its_own_column(golden: Golden, field
     moved[..., CALENDAR.index(field)] = (moved[..., CALENDAR.index(field)] + 3) % rows
     assert_close(rotated.decode_s1(s1, s2, moved)[0], golden.expected["s1_logits"])
     unmoved = rotated.decode_s1(s1, s2, stamp)[0].detach().numpy()
-    want = golden.expected["s1_logits"]
-    assert np.abs(unmoved - want).max() > 100 * TOLERANCE * np.abs(want).max()
+    expected = golden.expected["s1_logits"]
+    assert np.abs(unmoved - expected).max() > 100 * TOLERANCE * np.abs(expected).max()
 
 
 # Forecasts -----------------------------------------------------------------
@@ -249,9 +249,9 @@ def test_a_batch_of_mixed_lengths(golden: Golden) -> None:
         list(column) for column in zip(first, (frame.iloc[5:], past.iloc[5:], future), *others, strict=True)
     )
     torch.manual_seed(case["seed"])
-    got = golden.predictor().predict_batch(frames, x_times, y_times, case["L"], **sampling_of(case), verbose=False)
-    assert len(got) == 4
-    assert_forecasts_close([got[0], *got[2:]], golden.forecast("batch"))
+    actual = golden.predictor().predict_batch(frames, x_times, y_times, case["L"], **sampling_of(case), verbose=False)
+    assert len(actual) == 4
+    assert_forecasts_close([actual[0], *actual[2:]], golden.forecast("batch"))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,4 +1,4 @@
-"""The registry of classes: users' own beside the published three, none taken over by accident."""
+"""Registry of classes: the published three, and users' own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def _registry_as_before() -> Iterator[None]:
     kronos.model_dict.update(before)
 
 
-def test_a_registered_class_is_found_by_its_name_and_loads_checkpoints(tmp_path: Path) -> None:
+def test_registered_class_loads_checkpoints(tmp_path: Path) -> None:
     kronos.register_model("wider", Wider)
     assert kronos.get_model_class("wider") is Wider
     assert list(kronos.model_dict) == ["kronos_tokenizer", "kronos", "kronos_predictor", "wider"]
@@ -34,9 +34,9 @@ def test_a_registered_class_is_found_by_its_name_and_loads_checkpoints(tmp_path:
     torch.testing.assert_close(loaded.state_dict(), base.state_dict(), rtol=0, atol=0)
 
 
-def test_no_name_is_taken_over_without_saying_so() -> None:
+def test_names_are_only_replaced_on_request() -> None:
     kronos.register_model("wider", Wider)
-    kronos.register_model("wider", Wider)  # the same again, as when a notebook's cell runs twice
+    kronos.register_model("wider", Wider)  # repeating it is harmless, as when a notebook cell runs twice
     for name in ("wider", "kronos"):
         with pytest.raises(ParameterError, match=f"'{name}' is registered for .*replace=True"):
             kronos.register_model(name, kronos.KronosPredictor)
@@ -46,7 +46,15 @@ def test_no_name_is_taken_over_without_saying_so() -> None:
 
 
 @pytest.mark.parametrize(("name", "cls"), [("", Wider), ("  ", Wider), ("wider", random_model), ("wider", None)])
-def test_what_is_no_class_or_has_no_name_is_refused(name: str, cls: type) -> None:
+def test_invalid_registrations(name: str, cls: type) -> None:
     with pytest.raises(ParameterError):
         kronos.register_model(name, cls)
     assert "wider" not in kronos.model_dict
+
+
+def test_published_classes() -> None:
+    assert kronos.get_model_class("kronos") is kronos.Kronos
+    assert kronos.get_model_class("kronos_tokenizer") is kronos.KronosTokenizer
+    assert kronos.get_model_class("kronos_predictor") is kronos.KronosPredictor
+    with pytest.raises(NotImplementedError, match="'chronos'"):
+        kronos.get_model_class("chronos")

@@ -1,7 +1,6 @@
-"""Drawing tokens: the filters keep the published sets, and keyed draws have the distribution they claim."""
+"""Sampling of tokens: filters keep the published sets, and samplers have the filtered distribution."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import kronos
-from kronos.inference.sampling import PRESETS, CounterBasedSampler, SamplingParams, filter_logits, keyed_uniforms
+from kronos.inference.sampling import PRESETS, CounterBasedSampler, SamplingParams, filter_logits
+from kronos.rng import keyed_uniforms
 
-# From one token that has nearly everything to a vocabulary that is nearly flat, whose nucleus is most of it.
+# From a nearly flat distribution, whose nucleus is most of the vocabulary, to one with a dominant token.
 SHARPNESS = st.sampled_from([0.01, 0.3, 1.0, 3.0, 20.0])
 
 
@@ -20,7 +20,7 @@ def logits_of(seed: int, rows: int, sharpness: float, vocabulary: int = 1024) ->
 
 
 def kept_by_sorting(row: torch.Tensor, top_p: float) -> set[int]:
-    """The definition, one token after the other."""
+    """The definition of top-p, token by token."""
     kept, mass = set(), 0.0
     probabilities = row.double().softmax(-1)
     for token in row.argsort(descending=True).tolist():
@@ -57,7 +57,7 @@ def test_top_k_keeps_the_largest_and_ignores_top_p(seed: int, top_k: int, temper
     assert torch.equal(filtered.isfinite(), again.isfinite())
 
 
-def test_nothing_to_filter_returns_the_logits() -> None:
+def test_without_filter_the_logits_are_returned() -> None:
     logits = logits_of(0, 2, 1.0)
     assert kronos.top_k_top_p_filtering(logits) is logits
     assert filter_logits(logits, SamplingParams()) is logits
@@ -65,15 +65,15 @@ def test_nothing_to_filter_returns_the_logits() -> None:
 
 @pytest.mark.parametrize("params", [SamplingParams(), SamplingParams(0.7, top_p=0.8), SamplingParams(top_k=5)])
 @pytest.mark.parametrize("shared", [True, False])
-def test_keyed_draws_have_the_filtered_distribution(params: SamplingParams, shared: bool) -> None:
-    """χ² of 20,000 draws against the probabilities, from logits shared by the samples or of each its own."""
+def test_counter_based_sampler_has_the_filtered_distribution(params: SamplingParams, shared: bool) -> None:
+    """χ² test of 20,000 samples, from logits shared by the samples or from own ones."""
     count, vocabulary = 20_000, 30
     logits = logits_of(4, 1, 1.5, vocabulary)
     uniforms = torch.from_numpy(keyed_uniforms(3, "series", range(count), 1))[None]
     rows = logits[None] if shared else logits[None].expand(1, count, vocabulary)
     drawn = CounterBasedSampler(params, uniforms)(0, 0, rows)[0].numpy()
     expected = filter_logits(logits, params).softmax(-1)[0].double().numpy()
-    assert (expected[np.unique(drawn)] > 0).all()  # what is filtered is never drawn
+    assert (expected[np.unique(drawn)] > 0).all()  # filtered tokens are never sampled
     seen = np.bincount(drawn, minlength=vocabulary)
     common = expected * count >= 5
     rest = expected[~common].sum() * count
@@ -84,32 +84,14 @@ def test_keyed_draws_have_the_filtered_distribution(params: SamplingParams, shar
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-53, 0.5])
-def test_extreme_uniforms_draw_tokens_that_exist(dtype: torch.dtype, u: float) -> None:
+def test_extreme_uniforms_select_possible_tokens(dtype: torch.dtype, u: float) -> None:
     logits = torch.full((1, 1, 6), float("-inf"), dtype=dtype)
     logits[..., 2:4] = 0.0  # leading and trailing tokens have no probability
     draws = CounterBasedSampler(SamplingParams(), torch.full((1, 4, 1, 2), u, dtype=torch.float64))
     assert set(draws(0, 0, logits).flatten().tolist()) <= {2, 3}
 
 
-@given(seed=st.integers(-(2**63), 2**63), paths=st.integers(1, 20), horizon=st.integers(1, 20))
-def test_uniforms_depend_on_their_names_alone(seed: int, paths: int, horizon: int) -> None:
-    whole = keyed_uniforms(seed, "BTC", range(paths), horizon)
-    assert whole.shape == (paths, horizon, 2)
-    assert ((whole >= 0) & (whole < 1)).all()
-    np.testing.assert_array_equal(keyed_uniforms(seed, "BTC", range(paths), horizon + 5)[:, :horizon], whole)
-    np.testing.assert_array_equal(keyed_uniforms(seed, "BTC", range(paths - 1, paths), horizon)[0], whole[-1])
-    assert not np.array_equal(keyed_uniforms(seed, "ETH", range(paths), horizon), whole)
-    assert not np.array_equal(keyed_uniforms(seed + 1, "BTC", range(paths), horizon), whole)
-
-
-def test_uniforms_are_uniform_and_uncorrelated() -> None:
-    draws = keyed_uniforms(1, "X", range(2000), 12).reshape(2000, -1)
-    assert stats.kstest(draws.ravel(), "uniform").pvalue > 1e-4
-    correlations = np.corrcoef(draws, rowvar=False)[np.triu_indices(24, 1)]
-    assert np.abs(correlations).max() < 5 / np.sqrt(2000)
-
-
-def test_sample_from_logits_is_the_published_function() -> None:
+def test_sample_from_logits() -> None:
     logits = logits_of(0, 5, 2.0, 50)
     greedy = kronos.sample_from_logits(logits, sample_logits=False)
     torch.testing.assert_close(greedy, logits.argmax(-1, keepdim=True))
@@ -128,26 +110,9 @@ def test_min_tokens_to_keep() -> None:
     assert kronos.top_k_top_p_filtering(logits, top_k=1, min_tokens_to_keep=3).isfinite().sum() == 3
 
 
-def test_presets_are_those_promised() -> None:
+def test_presets() -> None:
     assert PRESETS["default"] == SamplingParams(1.0, 0, 1.0)
     assert (PRESETS["conservative"].temperature, PRESETS["conservative"].top_p) == (0.6, 0.9)
     assert (PRESETS["aggressive"].temperature, PRESETS["aggressive"].top_p) == (1.3, 1.0)
     assert (PRESETS["published"].temperature, PRESETS["published"].top_p) == (1.0, 0.9)
     assert (PRESETS["paper-price"].temperature, PRESETS["paper-price"].samples) == (0.6, 10)
-
-
-def test_calendar_features_are_the_wall_clocks() -> None:
-    times = pd.Series(pd.to_datetime(["2024-02-29 23:59", "2024-03-03 00:05"]))
-    features = kronos.calc_time_stamps(times)
-    assert list(features.columns) == ["minute", "hour", "weekday", "day", "month"]
-    assert features.to_numpy().tolist() == [[59, 23, 3, 29, 2], [5, 0, 6, 3, 3]]
-    utc = pd.DatetimeIndex(times).tz_localize("America/New_York")
-    np.testing.assert_array_equal(kronos.calc_time_stamps(utc), features)  # local hours, not UTC's
-
-
-def test_the_registry() -> None:
-    assert kronos.get_model_class("kronos") is kronos.Kronos
-    assert kronos.get_model_class("kronos_tokenizer") is kronos.KronosTokenizer
-    assert kronos.get_model_class("kronos_predictor") is kronos.KronosPredictor
-    with pytest.raises(NotImplementedError, match="no model class 'chronos'"):
-        kronos.get_model_class("chronos")

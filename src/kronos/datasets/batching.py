@@ -1,4 +1,4 @@
-"""From samples to batches of tensors, and which sample belongs to which step and process."""
+"""Batches of samples, and which samples belong to which step and process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from kronos.errors import ParameterError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One window, ready for the networks.
+    """One training window.
 
     Attributes:
-        x: Candles normalised with statistics of the first ``known`` ones, and clipped. [L, 6] float32
-        stamp: Minute, hour, weekday (Monday 0), day, month of their wall clock. [L, 5] int64
-        known: Candles of the lookback part; those after it are to be predicted.
-        step: One-step volatility, the standard deviation of the changes from close to close over the known candles, in
-            units of ``x``; 0 where the close never moves.
-        row: Number of the sample in a run, epoch × samples of an epoch + index: for random numbers by sample.
+        x: Candles, normalised by statistics of the first ``known`` ones and clipped. [L, 6] float32
+        stamp: Calendar features: minute, hour, weekday (Monday 0), day, month. [L, 5] int64
+        known: Candles of history; the later ones are to be predicted.
+        step: Volatility of one step in units of ``x``: standard deviation of the changes from close to close in the
+            history; 0 if the close never changes.
+        row: Number of the sample in the run, epoch × samples per epoch + index; keys its random numbers.
     """
 
     x: npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Samples of one length.
+    """Samples of one length; the attributes are those of `Sample`.
 
     Attributes:
         x: [B, L, 6] float32
@@ -56,27 +56,27 @@ class Batch:
         return len(self.x)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
+        """A copy on a device."""
         return Batch(*(tensor.to(device) for tensor in (self.x, self.stamp, self.known, self.step, self.row)))
 
     def __getitem__(self, rows: slice) -> Batch:
-        """Some of the samples: a micro-batch."""
+        """A slice of the samples: a micro-batch."""
         return Batch(self.x[rows], self.stamp[rows], self.known[rows], self.step[rows], self.row[rows])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; at least one, all of one length."""
+    """Stack one or more samples of one length."""
     return Batch(
-        x=torch.from_numpy(np.stack([one.x for one in samples])),
-        stamp=torch.from_numpy(np.stack([one.stamp for one in samples])),
-        known=torch.tensor([one.known for one in samples], dtype=torch.int64),
-        step=torch.tensor([one.step for one in samples], dtype=torch.float32),
-        row=torch.tensor([one.row for one in samples], dtype=torch.int64),
+        x=torch.from_numpy(np.stack([sample.x for sample in samples])),
+        stamp=torch.from_numpy(np.stack([sample.stamp for sample in samples])),
+        known=torch.tensor([sample.known for sample in samples], dtype=torch.int64),
+        step=torch.tensor([sample.step for sample in samples], dtype=torch.float32),
+        row=torch.tensor([sample.row for sample in samples], dtype=torch.int64),
     )
 
 
 class Samples(Protocol):
-    """Anything that has samples by number; a `WindowDataset`."""
+    """A sequence of samples, such as a `WindowDataset`."""
 
     def __len__(self) -> int: ...
 
@@ -86,28 +86,28 @@ class Samples(Protocol):
 def batches(
     dataset: Samples, batch_size: int, *, rank: int = 0, world: int = 1, start: int = 0, drop_last: bool = False
 ) -> Iterator[Batch]:
-    """Go through a dataset in steps of one global batch, of which each process takes its contiguous share.
+    """Iterate over a dataset in global batches, of which each process gets its contiguous share.
 
-    Step s holds the samples [s · batch_size, (s + 1) · batch_size), however many processes there are.
+    Step s has the samples [s · batch_size, (s + 1) · batch_size), whatever the number of processes.
 
     Args:
-        dataset: What to go through; a training dataset's epoch is what `WindowDataset.set_epoch` said last.
-        batch_size: Samples of a step, over all processes; a multiple of ``world``.
+        dataset: The samples; for training, call `WindowDataset.set_epoch` before.
+        batch_size: Samples per step over all processes; a multiple of ``world``.
         rank: Number of this process, from 0.
-        world: How many processes there are.
-        start: The step to begin with.
-        drop_last: Leave out a last step that is not full; else it is shared out as evenly as can be, and processes that
-            get nothing of it end a step earlier.
+        world: Number of processes.
+        start: First step.
+        drop_last: Drop an incomplete last step; otherwise it is shared as evenly as possible, and processes without
+            samples end one step earlier.
 
     Raises:
-        ParameterError: If a number is out of its range.
+        ParameterError: If a number is out of range.
     """
     if batch_size < 1 or batch_size % world:
-        raise ParameterError(f"The batch size is a multiple of {world} processes, not {batch_size}.")
+        raise ParameterError(f"Invalid batch_size {batch_size}: choose a multiple of {world}, the number of processes.")
     if not 0 <= rank < world:
-        raise ParameterError(f"There are {world} processes, numbered from 0; there is no number {rank}.")
+        raise ParameterError(f"Invalid rank {rank}: choose 0–{world - 1}.")
     if start < 0:
-        raise ParameterError(f"Steps are numbered from 0; there is no step {start}.")
+        raise ParameterError(f"Invalid start {start}: choose 0 or more.")
     return _batches(dataset, batch_size, rank, world, range(start * batch_size, len(dataset), batch_size), drop_last)
 
 

@@ -1,7 +1,7 @@
-"""What a dataset is made of: the YAML that users copy and change, checked before anything is fetched.
+"""Configuration of datasets: the sections of the YAML files that users copy and edit.
 
-- Unknown keys are refused with the nearest match, wrong values with the key's full name and the file's.
-- What flags and environment say replaces what the file says: `DatasetConfig.changed`.
+- Unknown keys are rejected with the nearest match, invalid values with the full names of key and file.
+- Command-line options and environment variables override the file: `DatasetConfig.changed`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from kronos.atomic import expand_user
 from kronos.datasets.config_errors import format_validation_error
 from kronos.errors import ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import expand_user, truncate
 from kronos.intervals import DEFAULT_TIMEFRAMES, Interval, split_symbol
 
 StageName = Literal["tokenizer", "model"]
@@ -30,18 +29,18 @@ Weight = Annotated[float, Field(ge=0)]
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[\w][\w.+-]{0,79}", text):
-        raise ValueError("letters, digits, '_', '-', '+' and '.' make a name that is also a folder's")
+        raise ValueError("use letters, digits, '_', '-', '+' and '.', as it also names a folder")
     return text
 
 
 def _folder(path: Path) -> Path:
     if path == Path() or not str(path).isprintable():
-        raise ValueError("name a folder of its own, or leave the key out")
+        raise ValueError("name a sub-folder, or omit the key")
     return path
 
 
 def _number(value: Any) -> Any:
-    """A number or a truth that a configuration holds as text, as plain values in YAML are read."""
+    """Convert text to a number or truth value: plain YAML values are read as text."""
     if not isinstance(value, str):
         return value
     if value.lower() in ("true", "false"):
@@ -53,7 +52,7 @@ def _number(value: Any) -> Any:
 
 
 def _for_both(value: Any) -> Any:
-    """One name for both networks, written as it is."""
+    """Apply a single name to both networks."""
     return {"tokenizer": value, "model": value} if isinstance(value, str) else value
 
 
@@ -64,25 +63,25 @@ Shape = dict[str, Annotated[int | float | bool, BeforeValidator(_number)]]
 
 
 class Section(BaseModel):
-    """Keys of which none is unknown, and values that stay."""
+    """A section of a configuration: immutable, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class WindowsSection(Section):
-    """A training sample.
+    """Training samples; see `kronos.datasets.WindowSettings`.
 
     Attributes:
         lookback: Candles of history.
         predict: Candles to predict.
-        shortest: Where set, each training sample knows only its first ``shortest`` to ``lookback`` candles, and
-            predicts the others too.
+        shortest: If set, each training sample has a random history of ``shortest`` to ``lookback`` candles and predicts
+            the rest.
         clip: Bound of the normalised candles.
         normalisation: ``spread`` (published) or ``steps``; None for that of the model that training starts from.
-        without_volume: Share of training samples whose volume and amount are zeroed.
+        without_volume: Share of training samples with volume and amount set to zero.
         mirrored: Share of training samples with prices upside down.
-        weighting: How markets and intervals share the samples: by the square root of their size, by their size, or
-            equally.
+        weighting: How samples are shared among markets and intervals: by the square root of their size, by their size,
+            or equally.
     """
 
     lookback: Count = 90
@@ -101,16 +100,15 @@ class WindowsSection(Section):
 
 
 class Split(Section):
-    """How candles become training, validation and test.
+    """Training, validation and test split.
 
     Attributes:
-        train: Share of the candles that come first.
-        validation: Share of those in between.
-        test: Share of the latest.
-        embargo: Candles left out after each cut; None for as many as a sample predicts.
-        dates: ``common``: one pair of dates for every symbol and timeframe, so that nothing in training is later than
-            the first validation candle of any. ``timeframe``: a pair for each timeframe, for models that are trained on
-            one of them at a time.
+        train: Share of the earliest candles.
+        validation: Share of the candles in between.
+        test: Share of the latest candles.
+        embargo: Candles left out after each split date; None for as many as a sample predicts.
+        dates: ``common``: the same dates for all symbols and timeframes, so that no training candle is later than a
+            validation candle. ``timeframe``: dates per timeframe, for models that are trained on one timeframe.
     """
 
     train: Share = 0.70
@@ -120,41 +118,41 @@ class Split(Section):
     dates: Literal["common", "timeframe"] = "common"
 
     @model_validator(mode="after")
-    def _whole(self) -> Split:
+    def _check_sum(self) -> Split:
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, validation and test have to add up to 1, not {total:g}")
+            raise ValueError(f"train, validation and test must add up to 1, not {total:g}")
         return self
 
 
 class StageTraining(Section):
-    """How to train one network; what is None or left out is as published.
+    """Training of one network; omitted values are as published.
 
     Attributes:
-        batch_size: Samples a step, over all processes and micro-batches.
-        accumulation_steps: Micro-batches of a step, whose gradients are added up before the weights change.
-        learning_rate: Its peak.
-        epochs: Passes at most.
-        steps_per_epoch: Steps of a pass; null for all samples, at most 2000 steps.
-        validation_batches: Batches of validation at most.
-        weight_decay: Of AdamW.
-        betas: Of AdamW.
-        gradient_clip: Largest norm of a gradient.
+        batch_size: Samples per step, over all processes and micro-batches.
+        accumulation_steps: Micro-batches per step, whose gradients are accumulated.
+        learning_rate: Peak learning rate.
+        epochs: Maximum number of epochs.
+        steps_per_epoch: Steps per epoch; null for all samples, at most 2000 steps.
+        validation_batches: Maximum number of validation batches.
+        weight_decay: Weight decay of AdamW.
+        betas: Betas of AdamW.
+        gradient_clip: Maximum norm of the gradient.
         schedule: ``onecycle`` (published), ``cosine`` or ``constant``.
-        warmup: Share of the steps in which the rate of ``cosine`` rises.
+        warmup: Share of the steps in which the learning rate of ``cosine`` rises.
         final: Share of the peak at which ``cosine`` ends.
         precision: ``float32``, ``bfloat16`` or ``auto``.
-        patience: Epochs without improvement after which to stop; null for never.
-        seed: Of new weights, the samples and the dropout.
-        ema: Decay of averaged weights, which are then validated and saved.
-        compile: Whether to compile the network.
+        patience: Epochs without improvement before training stops; null for never.
+        seed: Random seed of new weights, samples and dropout.
+        ema: Decay of the exponential moving average of the weights, which is then validated and saved.
+        compile: Compile the network.
         device: Such as ``cpu`` or ``cuda:1``.
-        threads: Of the processor.
-        checkpoint_minutes: Minutes between the states that a resume goes on from.
+        threads: CPU threads.
+        checkpoint_minutes: Minutes between checkpoints for resuming.
         log_steps: Steps between lines of the log.
-        minutes: Minutes of training after which to end, the best weights being kept.
-        teacher_forcing: Whether the model's fine head is told the true coarse token.
-        loss_on: Whether the model's loss is taken at the candles to predict (``forecast``) or at all (``window``).
+        minutes: Maximum minutes of training; the best weights are kept.
+        teacher_forcing: Condition the model's fine head on the true coarse token.
+        loss_on: Compute the model's loss on the candles to predict (``forecast``) or on all (``window``).
     """
 
     batch_size: Count | None = None
@@ -184,14 +182,14 @@ class StageTraining(Section):
 
 
 class Reconstruction(Section):
-    """What counts how much for a tokenizer; what is left out is as published, see `ReconstructionWeights`.
+    """Weights of a tokenizer's loss; omitted values are as published, see `ReconstructionWeights`.
 
     Attributes:
-        coarse: The error from the coarse token alone.
-        full: The error from both.
-        quantizer: The quantiser's loss.
-        channels: Open, high, low, close, volume, amount.
-        unit: ``window`` (published) or ``step``: what errors are counted in.
+        coarse: Weight of the error of the coarse token alone.
+        full: Weight of the error of both tokens.
+        quantizer: Weight of the quantiser's loss.
+        channels: Weights of open, high, low, close, volume, amount.
+        unit: Unit of the errors: ``window`` (published) or ``step``.
     """
 
     coarse: Weight | None = None
@@ -201,15 +199,15 @@ class Reconstruction(Section):
     unit: Literal["window", "step"] | None = None
 
 
-class Training(StageTraining):
-    """How to train both networks, and what is different for one of them.
+class TrainingSection(StageTraining):
+    """Training of both networks, with values for one of them only.
 
     Attributes:
-        tokenizer_learning_rate: Peak rate of the tokenizer.
-        model_learning_rate: Peak rate of the model.
-        reconstruction: What counts how much for the tokenizer.
-        tokenizer: What is different for the tokenizer.
-        model: What is different for the model.
+        tokenizer_learning_rate: Peak learning rate of the tokenizer.
+        model_learning_rate: Peak learning rate of the model.
+        reconstruction: Weights of the tokenizer's loss.
+        tokenizer: Values for the tokenizer only.
+        model: Values for the model only.
     """
 
     tokenizer_learning_rate: Rate | None = None
@@ -220,11 +218,11 @@ class Training(StageTraining):
 
 
 class Start(Section):
-    """Which weights training starts from.
+    """Weights that training starts from.
 
     Attributes:
-        tokenizer: Zoo name, hub id or folder; None for the one that belongs to the model.
-        model: Zoo name, hub id or folder; None for new weights of an architecture.
+        tokenizer: Zoo name, hub id or folder; None for the model's tokenizer.
+        model: Zoo name, hub id or folder; None for new weights.
     """
 
     tokenizer: str | None = None
@@ -232,11 +230,11 @@ class Start(Section):
 
 
 class Architecture(Section):
-    """The shapes of networks that are trained from scratch.
+    """Architectures of networks that are trained from scratch.
 
     Attributes:
-        tokenizer: What its ``config.json`` is to hold, or a name of the zoo whose shape is taken.
-        model: Likewise.
+        tokenizer: Contents of its ``config.json``, or a zoo name whose architecture is used.
+        model: Likewise for the model.
     """
 
     tokenizer: str | Shape | None = None
@@ -244,13 +242,13 @@ class Architecture(Section):
 
 
 class Lora(Section):
-    """A few weights that are trained beside those that stay as they are.
+    """Low-rank adaptation (LoRA).
 
     Attributes:
-        rank: Width of the two factors that are added to a layer.
-        alpha: Their product counts alpha / rank times; None for twice the rank.
-        dropout: Of what goes into them.
-        targets: Names of the linear layers, each the end of a layer's path; None for those of the attention.
+        rank: Rank of the two factors that are added to a layer.
+        alpha: Their product is scaled by alpha / rank; None for twice the rank.
+        dropout: Dropout of their input.
+        targets: Names of the linear layers to adapt, matched at the end of a layer's path; None for the attention's.
     """
 
     rank: Count = 8
@@ -260,22 +258,23 @@ class Lora(Section):
 
 
 class SharedConfig(Section):
-    """What a model is called and how it is trained: the keys of every configuration.
+    """Keys of every configuration: the model's name and its training.
 
     Attributes:
-        model_name: What model and dataset are called, ``Model_A_4H``.
-        description: One line for people.
-        windows: A training sample.
-        split: Training, validation and test.
-        quality: ``paper`` keeps what passes the paper's filters, ``none`` everything.
-        start: Which weights to start from, one name for both or one each; None for the bundled ones, or for none where
-            an architecture is given.
-        architecture: Of networks that start without weights, a name of the zoo or one each.
-        stages: What to train, in this order.
-        context: The longest window that the model will be used with, in candles; None for that of what it starts from.
-        training: How to train.
-        lora: Train a few weights beside the model's own; None for all of them.
-        output: A folder in which each model gets its own.
+        model_name: Name of model and dataset: ``Model_A_4H``.
+        description: One line of text.
+        windows: Training samples.
+        split: Training, validation and test split.
+        quality: ``paper`` for candles that pass the paper's filters, ``none`` for all.
+        start: Weights to start from, one name for both networks or one each; None for the bundled ones, or for new
+            weights if there is an architecture.
+        architecture: Architectures of networks that start with new weights, one zoo name for both or one each.
+        stages: Networks to train, in this order.
+        context: Longest window that the model will be used with, in candles; None for that of the weights it starts
+            from.
+        training: Training of both networks.
+        lora: Train adapters of the model instead of all weights.
+        output: Folder in which each model gets a sub-folder.
     """
 
     model_name: Name
@@ -287,22 +286,20 @@ class SharedConfig(Section):
     architecture: Annotated[Architecture, BeforeValidator(_for_both)] | None = None
     stages: Annotated[tuple[StageName, ...], Field(min_length=1)] = STAGES
     context: Annotated[int, Field(ge=2)] | None = None
-    training: Training = Training()
+    training: TrainingSection = TrainingSection()
     lora: Lora | None = None
     output: Folder = Path("outputs") / "models"
 
     @property
     def folder_name(self) -> str:
-        """Its name as a folder."""
+        """Name of its folder."""
         return self.model_name.lower()
 
     @property
     def embargo(self) -> int:
-        """Candles left out after each cut."""
+        """Candles left out after each split date."""
         return self.windows.predict if self.split.embargo is None else self.split.embargo
 
-
-__all__ = ["DEFAULT_FOLDER", "DatasetConfig", "Split", "WindowsSection"]
 
 DEFAULT_FOLDER = Path("data") / "kronos_datasets"
 
@@ -313,8 +310,8 @@ def _timeframe(text: str) -> str:
 
 def _symbol(text: str) -> str:
     symbol = text.strip()
-    if not symbol or any(not sign.isprintable() for sign in symbol) or len(symbol) > 80:
-        raise ValueError("a symbol is a short printable name, such as BTC-USDT-SWAP_4H")
+    if not symbol or not symbol.isprintable() or len(symbol) > 80:
+        raise ValueError("use a short printable name, such as BTC-USDT-SWAP_4H")
     split_symbol(symbol)
     return symbol
 
@@ -330,13 +327,13 @@ Symbol = Annotated[str, AfterValidator(_symbol)]
 
 
 class DatasetConfig(SharedConfig):
-    """A dataset, and how to train on it.
+    """Configuration of a dataset and of the training on it.
 
     Attributes:
-        source: Where candles come from, as `kronos.sources.open_source` takes it.
-        timeframe: For symbols without a timeframe of their own.
-        target_symbols: Instruments, a timeframe behind the last underscore: ``BTC-USDT-SWAP_4H``.
-        records_per_timeframe: The latest closed candles of each symbol and timeframe.
+        source: Source of the candles, for `kronos.sources.open_source`.
+        timeframe: Timeframe of symbols without one.
+        target_symbols: Instruments, with a timeframe after the last underscore: ``BTC-USDT-SWAP_4H``.
+        records_per_timeframe: Number of the latest closed candles of each symbol and timeframe.
         dataset_path: Its folder; None for its name in lower case in ``data/kronos_datasets``.
     """
 
@@ -348,14 +345,14 @@ class DatasetConfig(SharedConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any], origin: str) -> DatasetConfig:
-        """Check values from a file or from a program.
+        """Validate values.
 
         Args:
-            values: By key.
-            origin: What to call them in messages, a file's name.
+            values: Values by key.
+            origin: Their origin in messages, such as a file's name.
 
         Raises:
-            ParameterError: If a key is unknown (the nearest is named), missing, or has a wrong value.
+            ParameterError: If a key is unknown (the message suggests the nearest), missing, or has an invalid value.
         """
         try:
             return cls.model_validate(values)
@@ -364,30 +361,29 @@ class DatasetConfig(SharedConfig):
 
     @property
     def timeframes(self) -> tuple[str, ...]:
-        """Every timeframe it needs, in the order of the series."""
+        """All timeframes, in the order of the series."""
         return tuple(dict.fromkeys(interval.timeframe for _, interval in self.series))
 
     @property
     def series(self) -> tuple[tuple[str, Interval], ...]:
-        """Symbols with their timeframes, without repetition, in the order of the file.
+        """Symbols and timeframes without repetition, in the order of the file.
 
-        A symbol without a suffix takes ``timeframe``, else the suffixes of the others, else 1H, 4H and 1D.
+        A symbol without suffix gets ``timeframe``, else all suffixes of the others, else 1H, 4H and 1D.
         """
-        split = [split_symbol(text) for text in self.target_symbols]
-        own = list(dict.fromkeys(interval for _, interval in split if interval is not None))
-        usual = (
-            [Interval.from_timeframe(self.timeframe)]
-            if self.timeframe
-            else own or list(map(Interval.from_timeframe, DEFAULT_TIMEFRAMES))
-        )
-        pairs = [(symbol, one) for symbol, interval in split for one in ([interval] if interval else usual)]
+        symbols = [split_symbol(text) for text in self.target_symbols]
+        suffixes = list(dict.fromkeys(interval for _, interval in symbols if interval is not None))
+        if self.timeframe:
+            default = [Interval.from_timeframe(self.timeframe)]
+        else:
+            default = suffixes or list(map(Interval.from_timeframe, DEFAULT_TIMEFRAMES))
+        pairs = [(symbol, one) for symbol, interval in symbols for one in ([interval] if interval else default)]
         return tuple(dict.fromkeys(pairs))
 
     def folder(self, base: Path | None = None) -> Path:
-        """Where the dataset lies.
+        """The dataset's folder.
 
         Args:
-            base: A folder in which each dataset gets its own; it wins over ``dataset_path``.
+            base: Folder in which each dataset gets a sub-folder; overrides ``dataset_path``.
         """
         if base is None and self.dataset_path is not None:
             return expand_user(self.dataset_path)
@@ -400,25 +396,25 @@ class DatasetConfig(SharedConfig):
         records: int | None = None,
         source: str | None = None,
     ) -> DatasetConfig:
-        """The same with what flags or the environment say; what is None stays.
+        """A copy with the values of command-line options and environment variables; None keeps a value.
 
         Args:
-            timeframes: For every symbol, whatever its suffix.
+            timeframes: Timeframes of every symbol, whatever its suffix.
             records: Candles of each symbol and timeframe.
-            source: Where candles come from.
+            source: Source of the candles.
 
         Raises:
-            ParameterError: If a value is out of its range.
+            ParameterError: If a value is invalid.
         """
         values = self.model_dump()
         if timeframes is not None:
-            wanted = [_timeframe(text) for text in timeframes]
-            if not wanted:
-                raise ParameterError("No timeframes were given; write them like 4H,1D.")
+            suffixes = dict.fromkeys(_timeframe(text) for text in timeframes)
+            if not suffixes:
+                raise ParameterError("The list of timeframes is empty: write them like 4H,1D.")
             symbols = dict.fromkeys(split_symbol(text)[0] for text in self.target_symbols)
-            values["target_symbols"] = [f"{symbol}_{one}" for symbol in symbols for one in dict.fromkeys(wanted)]
+            values["target_symbols"] = [f"{symbol}_{suffix}" for symbol in symbols for suffix in suffixes]
         if records is not None:
             values["records_per_timeframe"] = records
         if source is not None:
             values["source"] = source
-        return type(self).check(values, "the flags and variables given")
+        return type(self).check(values, "The given options")

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one sentence: the key by its full name, the value, and the mend."""
+"""Validation errors of configurations as one sentence: the key's full name, the value, and the fix."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from kronos.formatting import truncate
+from kronos.formatting import join_names, truncate
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_KEYS = "keys and values are needed, one a line below it"
-_NEEDED = {
+_SECTION = "a section is needed: keys and values, one per line below it"
+_EXPECTED = {
     "string_type": "text is needed",
     "tuple_type": "a list is needed, such as [BTC-USDT_4H, ETH-USDT_4H]",
     "too_short": "at least one is needed",
-    "model_type": _KEYS,
-    "model_attributes_type": _KEYS,
+    "model_type": _SECTION,
+    "model_attributes_type": _SECTION,
     "path_type": "a folder's path is needed",
     "int_type": "a whole number is needed",
     "int_parsing": "a whole number is needed",
@@ -30,51 +30,51 @@ _NEEDED = {
 
 
 def format_validation_error(error: ValidationError, origin: str, model: type[BaseModel]) -> str:
-    """Say the first thing that is wrong.
+    """Describe the first problem of a validation error.
 
     Args:
-        error: What pydantic found.
-        origin: What to call the values' source, a file's name.
-        model: What the values were to become.
+        error: The error.
+        origin: Origin of the values, such as a file's name.
+        model: The model that the values were validated against.
     """
     errors = error.errors()
-    # A key that is written wrongly is lacking too: tell of what is there, not of what isn't.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    # A misspelt key is missing too: report the key that is there first.
+    first = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(loc, model)
+        known = _known_keys(loc, model)
         near = difflib.get_close_matches(loc[-1], known, n=1)
-        mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}."
-        return f"{origin} has the unknown key '{truncate(name, 80)}'; {mend}"
+        hint = f"did you mean '{near[0]}'?" if near else f"choose {join_names(known, None, 'or')}."
+        return f"{origin} has the unknown key '{truncate(name, 80)}'; {hint}"
     if first["type"] == "missing":
         return f"{origin} lacks '{name}'; add it."
-    subject, value = f"'{name}' of {origin}" if name else origin, first["input"]
+    subject, value = f"'{name}' in {origin}" if name else origin, first["input"]
     if value is None:
-        return f"{subject} is empty; give it a value, or leave it out."
+        return f"{subject} is empty: set a value, or omit it."
     if isinstance(value, Mapping | list | tuple):
-        return f"{subject} is wrong: {_reason(first)}."
+        return f"{subject} is invalid: {_reason(first)}."
     return f"{subject} cannot be '{truncate(value)}': {_reason(first)}."
 
 
-def _reason(first: ErrorDetails) -> str:
-    """Why a value is refused, for the middle of a sentence."""
-    own = first.get("ctx", {}).get("error")
-    text = str(own) if own is not None else _NEEDED.get(first["type"], first["msg"])
+def _reason(details: ErrorDetails) -> str:
+    """Why a value is invalid, for the middle of a sentence."""
+    cause = details.get("ctx", {}).get("error")
+    text = str(cause) if cause is not None else _EXPECTED.get(details["type"], details["msg"])
     return f"{text[:1].lower()}{text[1:]}".rstrip(".")
 
 
-def _keys_beside(loc: list[str], model: type[BaseModel]) -> list[str]:
-    """The keys that exist where an unknown one was written."""
+def _known_keys(loc: list[str], model: type[BaseModel]) -> list[str]:
+    """The keys of the section that an unknown one is in."""
     for part in loc[:-1]:
-        kind = model.model_fields[part].annotation if part in model.model_fields else None
-        model = next(_sections(kind), model)
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        model = next(_sections(annotation), model)
     return list(model.model_fields)
 
 
-def _sections(kind: Any) -> Iterator[type[BaseModel]]:
-    """The models within a type, such as that of ``Start | None``."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind
-    for inner in get_args(kind):
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models within a type, such as ``Start | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
         yield from _sections(inner)

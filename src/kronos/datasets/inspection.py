@@ -1,7 +1,7 @@
-"""Looking at files of candles before they are used: what cleaning found, and what the quality filters leave.
+"""Inspection of candle files before they are used: findings of cleaning, and what the quality filters keep.
 
-A file that cannot be read is told with its sentence, and does not stop the others. Folders are walked; tables in them
-that hold something else than candles are passed over, and told too.
+An unreadable file is reported and does not stop the others. Folders are searched recursively; tables in them that hold
+something other than candles are skipped, and reported too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kronos.candles.readers import read_table
 from kronos.candles.schema import NoCandlesError
 from kronos.candles.timestamps import check_timezone
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import file_stem
 from kronos.intervals import Interval
 from kronos.progress import ProgressCallback
 
@@ -26,29 +27,29 @@ Verdict = Literal["good", "fair", "poor", "unfit", "too short"]
 
 VERDICTS: tuple[Verdict, ...] = ("good", "fair", "poor", "unfit", "too short")
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
-_PACKED = (".gz", ".zip")
-_GOOD, _FAIR = 0.95, 0.5  # share of candles kept, from which on a series is that
+_COMPRESSED = (".gz", ".zip")
+_GOOD_SHARE, _FAIR_SHARE = 0.95, 0.5  # minimum share of candles kept
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What is known of one series.
+class InspectedSeries:
+    """Findings about one series.
 
     Attributes:
         path: Its file.
-        name: The instrument if the file says it, else the file's name without its ending; that stays in front where
-            the candles are simulated, because it says so.
+        name: The instrument if the file names it, else the file's name without endings; simulated candles are always
+            named after their file, which says so.
         interval: Length of a candle.
-        candles: How many there are.
-        start: The first time.
-        end: The last time.
-        timezone: Of the times; None if they are naive.
-        simulated: Whether the candles never traded.
-        has_volume: Whether the file tells volume.
-        has_amount: Whether the file tells amount.
-        findings: What cleaning noticed and mended.
-        quality: What the paper's filters leave.
-        spans: The first and the last time of each segment they leave.
+        candles: Number of candles.
+        start: First timestamp.
+        end: Last timestamp.
+        timezone: Timezone of the timestamps; None if they are naive.
+        simulated: Whether the candles are simulated.
+        has_volume: Whether the file has volume.
+        has_amount: Whether the file has amount.
+        findings: What cleaning found and corrected.
+        quality: What the paper's filters keep.
+        spans: First and last timestamp of each segment they keep.
     """
 
     path: Path
@@ -67,31 +68,32 @@ class Checked:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """The findings that deserve a look."""
+        """Findings that may need action."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
     @property
     def notes(self) -> tuple[Finding, ...]:
-        """The findings that need no action."""
+        """Findings that need no action."""
         return tuple(finding for finding in self.findings if finding.severity == "info")
 
     @property
     def verdict(self) -> Verdict:
-        """One word: ``good`` is 95 % kept and no warning, ``fair`` half kept, ``poor`` less, ``unfit`` nothing.
+        """Quality in a word.
 
-        ``too short`` has fewer candles than one segment needs.
+        ``good``: at least 95 % kept and no warning; ``fair``: at least half kept; ``poor``: less; ``unfit``: nothing
+        kept; ``too short``: fewer candles than one segment needs.
         """
         share = self.quality.kept_share
         if share == 0:
             return "too short" if self.candles < self.quality.rules.min_length else "unfit"
-        if share < _FAIR:
+        if share < _FAIR_SHARE:
             return "poor"
-        return "fair" if share < _GOOD or self.warnings else "good"
+        return "fair" if share < _GOOD_SHARE or self.warnings else "good"
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A file or a folder that could not be read, and why in one sentence."""
+class UnreadableFile:
+    """A file or folder that could not be read, and why."""
 
     path: Path
     problem: str
@@ -99,67 +101,66 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class InspectionReport:
-    """What a look at several files gave.
+    """Findings about several files.
 
     Attributes:
-        series: One entry a series; a file may hold several.
-        unreadable: Files that ought to hold candles and could not be read.
-        passed_over: Tables met in folders that hold something else than candles.
+        series: Each series; a file may hold several.
+        unreadable: Files that should hold candles but could not be read.
+        passed_over: Tables in folders that hold something other than candles.
     """
 
-    series: tuple[Checked, ...]
-    unreadable: tuple[Unreadable, ...] = ()
+    series: tuple[InspectedSeries, ...]
+    unreadable: tuple[UnreadableFile, ...] = ()
     passed_over: tuple[Path, ...] = ()
 
     @property
     def candles(self) -> int:
-        """All candles."""
+        """Number of candles."""
         return sum(one.candles for one in self.series)
 
     @property
     def kept(self) -> int:
-        """Candles that the filters leave."""
+        """Number of candles that the filters keep."""
         return sum(one.quality.kept for one in self.series)
 
     @property
     def segments(self) -> int:
-        """Segments that the filters leave."""
+        """Number of segments that the filters keep."""
         return sum(len(one.quality.segments) for one in self.series)
 
     @property
     def warnings(self) -> int:
-        """Findings that deserve a look."""
+        """Number of findings that may need action."""
         return sum(len(one.warnings) for one in self.series)
 
     @property
     def verdicts(self) -> dict[Verdict, int]:
-        """How many series got which verdict; those that none got are left out."""
+        """Number of series per verdict; zeros are omitted."""
         counts = {verdict: sum(one.verdict == verdict for one in self.series) for verdict in VERDICTS}
         return {verdict: count for verdict, count in counts.items() if count}
 
     @property
     def flawless(self) -> bool:
-        """Whether there is nothing to warn of, and something left of every series."""
+        """Whether there are no warnings, and the filters keep candles of every series."""
         return not self.warnings and all(one.quality.kept for one in self.series)
 
 
-def check_file(path: str | Path, *, interval: str | None = None, timezone: str | None = None) -> tuple[Checked, ...]:
-    """Read, clean and assess the series of one file.
+def check_file(
+    path: str | Path, *, interval: str | None = None, timezone: str | None = None
+) -> tuple[InspectedSeries, ...]:
+    """Read, clean and assess each series of a file.
 
     Args:
-        path: A CSV, Feather or Parquet file, of one instrument or of several.
-        interval: Such as ``"1h"``; else inferred.
+        path: A CSV, Feather or Parquet file, of one or several instruments.
+        interval: Such as ``"1h"``; inferred by default.
         timezone: IANA name, as for `read_candles`.
-
-    Returns:
-        One entry a series.
 
     Raises:
         DataError: If the candles cannot be used.
-        ParameterError: If an argument is wrong.
+        ParameterError: If an argument is invalid.
     """
     path = Path(path)
-    return tuple(_checked(path, candles) for candles in read_series(path, interval, timezone))
+    return tuple(_inspect(path, candles) for candles in read_series(path, interval, timezone))
 
 
 def check_paths(
@@ -169,88 +170,88 @@ def check_paths(
     timezone: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> InspectionReport:
-    """Check files, and every table in folders and theirs.
+    """Inspect files, and all tables in folders.
 
-    Folders are looked through for CSV, Feather and Parquet files, packed or not; names that begin with a dot are left
-    alone, and each file is checked once.
+    Folders are searched recursively for CSV, Feather and Parquet files, compressed or not; hidden ones are skipped, and
+    each file is inspected once.
 
     Args:
         paths: Files and folders.
-        interval: For all files.
-        timezone: For all files.
-        progress: Told how many files are done, and of how many.
+        interval: Length of a candle, for all files.
+        timezone: Timezone of the timestamps, for all files.
+        progress: Called with the number of finished files and their total.
 
     Returns:
-        What was found; files that cannot be read are part of it.
+        The findings, unreadable files included.
 
     Raises:
-        ParameterError: If the interval or the timezone is none.
+        ParameterError: If the interval or the timezone is invalid.
     """
     if interval is not None:
         Interval.parse(interval)
     if timezone is not None:
         check_timezone(timezone)
-    series: list[Checked] = []
-    unreadable: list[Unreadable] = []
+    series: list[InspectedSeries] = []
+    unreadable: list[UnreadableFile] = []
     passed_over: list[Path] = []
-    found = _gather(paths, unreadable)
-    for done, (path, named) in enumerate(found.items()):
+    files = _list_files(paths, unreadable)
+    for done, (path, named) in enumerate(files.items()):
         if progress is not None:
-            progress(done, len(found))
+            progress(done, len(files))
         try:
             series += check_file(path, interval=interval, timezone=timezone)
         except NoCandlesError as error:
             if named:
-                unreadable.append(Unreadable(path, str(error)))
+                unreadable.append(UnreadableFile(path, str(error)))
             else:
                 passed_over.append(path)
         except (DataError, ParameterError) as error:
-            unreadable.append(Unreadable(path, str(error)))
+            unreadable.append(UnreadableFile(path, str(error)))
     if progress is not None:
-        progress(len(found), len(found))
+        progress(len(files), len(files))
     return InspectionReport(tuple(series), tuple(unreadable), tuple(passed_over))
 
 
-def _gather(paths: Iterable[str | Path], unreadable: list[Unreadable]) -> dict[Path, bool]:
-    """The files to check, each once, and whether it was named itself."""
-    found: dict[Path, bool] = {}
+def _list_files(paths: Iterable[str | Path], unreadable: list[UnreadableFile]) -> dict[Path, bool]:
+    """The files to inspect, each once, and whether the user named it."""
+    named: dict[Path, bool] = {}
     seen: dict[Path, Path] = {}
     for path in map(Path, paths):
-        inside = list(_walk(path, unreadable)) if path.is_dir() else [path]
-        if not inside:
-            problem = f"{path} holds no files to check; their names end in {', '.join(ENDINGS)}, or those and .gz."
-            unreadable.append(Unreadable(path, problem))
-        for file in inside:
+        files = list(_search(path, unreadable)) if path.is_dir() else [path]
+        if not files:
+            problem = f"{path} holds no candle files: their names end in {', '.join(ENDINGS)}, or one of these and .gz."
+            unreadable.append(UnreadableFile(path, problem))
+        for file in files:
             first = seen.setdefault(file.resolve(), file)
-            found[first] = found.get(first, False) or file is path
-    return found
+            named[first] = named.get(first, False) or file is path
+    return named
 
 
-def _walk(folder: Path, unreadable: list[Unreadable]) -> Iterator[Path]:
-    def refused(error: OSError) -> None:
-        why = (error.strerror or type(error).__name__).lower()
-        problem = f"{error.filename} cannot be listed ({why}); check its rights."
-        unreadable.append(Unreadable(Path(str(error.filename)), problem))
+def _search(folder: Path, unreadable: list[UnreadableFile]) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        reason = (error.strerror or type(error).__name__).lower()
+        problem = f"Cannot list {error.filename} ({reason}): check its permissions."
+        unreadable.append(UnreadableFile(Path(str(error.filename)), problem))
 
-    for root, folders, files in os.walk(folder, onerror=refused):
+    for root, folders, files in os.walk(folder, onerror=report):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root) / name for name in sorted(files) if is_table(name))
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of that name may hold candles, packed or not; hidden ones don't count."""
-    plain = name.lower()
-    for packed in _PACKED:
-        plain = plain.removesuffix(packed)
-    return not name.startswith(".") and (plain.endswith(ENDINGS) or name.lower().endswith(".zip"))
+    """Whether a file of that name may hold candles, compressed or not; hidden files do not count."""
+    uncompressed = name.lower()
+    for ending in _COMPRESSED:
+        uncompressed = uncompressed.removesuffix(ending)
+    return not name.startswith(".") and (uncompressed.endswith(ENDINGS) or name.lower().endswith(".zip"))
 
 
 def read_series(path: Path, interval: str | None, timezone: str | None) -> list[Candles]:
-    """Read a file's candles: one instrument's, or those of each instrument in it.
+    """Read a file's candles: of its only instrument, or of each one.
 
     Raises:
         DataError: If the candles cannot be used; `NoCandlesError` if the table holds something else.
-        ParameterError: If an argument is wrong.
+        ParameterError: If an argument is invalid.
     """
     try:
         return [read_candles(path, interval=interval, timezone=timezone)]
@@ -264,9 +265,9 @@ def read_series(path: Path, interval: str | None, timezone: str | None) -> list[
         return list(read_many(path, interval=interval, timezone=timezone).values())
 
 
-def _checked(path: Path, candles: Candles) -> Checked:
+def _inspect(path: Path, candles: Candles) -> InspectedSeries:
     quality = assess(candles)
-    return Checked(
+    return InspectedSeries(
         path=path,
         name=_name(path, candles),
         interval=candles.interval,
@@ -290,8 +291,5 @@ def _name(path: Path, candles: Candles) -> str:
 
 
 def stem(path: Path) -> str:
-    """A file's name without its endings: ``btc_1h`` of ``btc_1h.csv.gz``."""
-    name = path.name
-    while Path(name).suffix.lower() in (*ENDINGS, *_PACKED, ".txt"):
-        name = Path(name).stem
-    return name
+    """A file's name without its endings: ``btc_1h`` for ``btc_1h.csv.gz``."""
+    return file_stem(path, (*ENDINGS, *_COMPRESSED, ".txt"))

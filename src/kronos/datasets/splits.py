@@ -1,13 +1,13 @@
-"""Training, validation and test by time: whole candles before a cut, an embargo after it, never a shuffle.
+"""Splits by time into training, validation and test: whole candles before a date, an embargo after it, no shuffling.
 
-Markets move together, so the cuts are dates, the same for every symbol. A candle belongs to a part only if it opens and
-closes within it: a daily candle that straddles a cut would carry the later part's prices into the earlier one.
+Markets move together, so all symbols share the same dates. A candle belongs to a part only if it opens and closes
+within it: a daily candle that spans a date would carry the later part's prices into the earlier part.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +20,26 @@ from kronos.datasets.config import Split
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import truncate
 from kronos.intervals import Interval
+from kronos.typing import IntArray
 
 SPLITS = "splits.csv"
 _COLUMNS = ("market", "validation_from", "test_from")
 
+PARTS = ("train", "val", "test")
+PART_TITLES = {"train": "training", "val": "validation", "test": "test"}
+
+
+# Dates given by the user -----------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class SplitDates:
-    """When validation and test begin.
+    """Dates from which validation and test begin, by market.
 
     Attributes:
-        cuts: By market; times without a timezone are the candles' own wall clock.
-        path: The file they are from; None if they are from a program.
-        embargo: Candles left out after each cut; None for as many as a sample predicts. Only training keeps to it.
+        cuts: Validation date and test date by market; times without a timezone are on the candles' own wall clock.
+        path: File they were read from, if any.
+        embargo: Candles left out after each date; None for as many as a sample predicts. Only used in training.
     """
 
     cuts: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]]
@@ -41,158 +48,205 @@ class SplitDates:
 
     @property
     def name(self) -> str:
-        """What errors call them."""
+        """Their name in messages."""
         return "The split" if self.path is None else str(self.path)
 
 
 def read_split_dates(path: str | Path) -> SplitDates:
-    """Read the cuts.
-
-    Args:
-        path: A CSV file with the columns market, validation_from and test_from.
+    """Read split dates from a CSV file with the columns market, validation_from and test_from.
 
     Raises:
-        DataError: If it cannot be read, or a line is wrong.
+        DataError: If it cannot be read, or a line is invalid.
     """
-    place = Path(path)
-    table = _table(place)
-    lacking = [name for name in _COLUMNS if name not in table.columns]
-    if lacking:
-        raise DataError(f"{place} has no column {lacking[0]}; it needs {', '.join(_COLUMNS)}.")
+    path = Path(path)
+    table = _read_table(path)
+    missing = [name for name in _COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]}: it needs {', '.join(_COLUMNS)}.")
     cuts: dict[str, tuple[pd.Timestamp, pd.Timestamp]] = {}
     for number, row in enumerate(table[list(_COLUMNS)].itertuples(index=False), start=2):
-        where = f"Line {number} of {place}"
+        line = f"{path}, line {number}"
         market, *texts = ("" if pd.isna(value) else str(value).strip() for value in row)
         if not market:
-            raise DataError(f"{where} names no market; add it.")
+            raise DataError(f"{line}: the market is missing.")
         if market in cuts:
-            raise DataError(f"{where} has the market '{truncate(market)}' again; leave one line of it.")
-        validation, test = (_date(text, name, where) for text, name in zip(texts, _COLUMNS[1:], strict=True))
+            raise DataError(f"{line}: the market '{truncate(market)}' is repeated.")
+        validation, test = (_parse_date(text, name, line) for text, name in zip(texts, _COLUMNS[1:], strict=True))
         if (validation.tz is None) != (test.tz is None) or validation >= test:
-            raise DataError(f"{where} has its validation begin at {texts[0]}, not before its test at {texts[1]}.")
+            raise DataError(f"{line}: validation_from {texts[0]} must be before test_from {texts[1]}.")
         cuts[market] = (validation, test)
     if not cuts:
-        raise DataError(f"{place} has no line; add the markets and their dates.")
-    return SplitDates(cuts, place)
+        raise DataError(f"{path} has no lines: add the markets and their dates.")
+    return SplitDates(cuts, path)
 
 
 def find_split_dates(paths: Iterable[str | Path]) -> SplitDates | None:
-    """The cuts beside candles: ``splits.csv`` in their folder, or in one of the two above it.
+    """Find split dates next to candles: ``splits.csv`` in their folder, or in one of the two above it.
 
-    A file of that name with other columns is somebody else's (of share splits, say), and does not count.
+    A file of that name with other columns (of share splits, for example) is ignored.
 
     Args:
-        paths: Of candle files and folders.
+        paths: Candle files and folders.
 
     Raises:
-        DataError: If a line is wrong.
-        ParameterError: If there are several.
+        DataError: If a line is invalid.
+        ParameterError: If there are several files.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         folder = path if path.is_dir() else path.parent
-        places = [Path(os.path.normpath(folder / up / SPLITS)) for up in ("", "..", "../..")]
-        near = next((place for place in places if _ours(place)), None)
-        if near is not None:
-            found.setdefault(near.resolve(), near)
+        candidates = [Path(os.path.normpath(folder / up / SPLITS)) for up in ("", "..", "../..")]
+        nearest = next((candidate for candidate in candidates if _has_columns(candidate)), None)
+        if nearest is not None:
+            found.setdefault(nearest.resolve(), nearest)
     if len(found) > 1:
         first, second, *_ = found.values()
-        raise ParameterError(f"There are dates in {first} and in {second}; say which count with --splits.")
+        raise ParameterError(f"Found split dates in {first} and in {second}: choose one with --splits.")
     return next((read_split_dates(path) for path in found.values()), None)
 
 
-def _ours(path: Path) -> bool:
+def _has_columns(path: Path) -> bool:
     try:
-        return path.is_file() and set(_COLUMNS) <= set(_table(path).columns)
+        return path.is_file() and set(_COLUMNS) <= set(_read_table(path).columns)
     except DataError:
         return False
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=str)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no table"
-        raise DataError(f"{path} cannot be read ({reason.lower()}); give a CSV with {', '.join(_COLUMNS)}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a table"
+        raise DataError(f"Cannot read {path} ({reason.lower()}): use a CSV with {', '.join(_COLUMNS)}.") from error
 
 
-def _date(text: str, name: str, where: str) -> pd.Timestamp:
+def _parse_date(text: str, name: str, line: str) -> pd.Timestamp:
     with suppress(ValueError, TypeError, OverflowError):
         date = pd.Timestamp(text)
         if not pd.isna(date):
             return date
-    raise DataError(f"{where} has '{truncate(text)}' as {name}; write a date like 2024-01-31.")
+    raise DataError(f"{line}: invalid {name} '{truncate(text)}'; write a date like 2024-01-31.")
 
 
-PARTS = ("train", "val", "test")
-TITLES = {"train": "training", "val": "validation", "test": "test"}
+# The split ------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPoints:
-    """When validation and test begin, UTC.
+    """Times that separate the parts, UTC.
 
     Attributes:
-        validation: Training candles have closed by then.
-        test: Validation candles have closed by then.
+        validation: Begin of validation; training candles have closed by then.
+        test: Begin of test; validation candles have closed by then.
     """
 
     validation: pd.Timestamp
     test: pd.Timestamp
 
 
-def choose_cuts(closes: Iterable[pd.DatetimeIndex], split: Split) -> SplitPoints:
-    """The dates that give each part its share of all candles.
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosingTimes:
+    """Closing times of a series' candles, ``times + step``, in microseconds since 1970, UTC.
+
+    Times may be memory-mapped opening times, which adding the step would copy.
+    """
+
+    times: IntArray
+    step: int
+
+    @classmethod
+    def of(cls, opens: IntArray, interval: Interval) -> ClosingTimes:
+        """Closing times of candles with these opening times."""
+        if interval.unit != "mo":
+            return cls(opens, interval.seconds * 1_000_000)
+        months = pd.DatetimeIndex(opens.astype(np.int64).view("M8[us]")) + interval.offset
+        return cls(pd.DatetimeIndex(months).as_unit("us").asi8, 0)
+
+    def count_until(self, time: int) -> int:
+        """Number of candles that have closed by a time."""
+        return int(self.times.searchsorted(time - self.step, side="right"))
+
+
+def group_by_dates(timeframes: Sequence[str], split: Split) -> list[list[int]]:
+    """Group series that share split points: all together, or those of each timeframe."""
+    groups: dict[str, list[int]] = {}
+    for number, timeframe in enumerate(timeframes):
+        groups.setdefault(timeframe if split.dates == "timeframe" else "", []).append(number)
+    return list(groups.values())
+
+
+def choose_split_points(closes: Sequence[ClosingTimes], split: Split) -> SplitPoints:
+    """Choose the times that give each part its share of all candles.
 
     Args:
-        closes: When the candles of each series close, UTC.
+        closes: Closing times of each series, none empty.
         split: The shares.
 
     Raises:
-        DataError: If there are too few different times for three parts.
+        DataError: If there are too few distinct times for three parts.
     """
-    times = np.sort(np.concatenate([index.as_unit("us").asi8 for index in closes]))
-    first, second = (
-        int(times[max(0, round(share * len(times)) - 1)]) for share in (split.train, split.train + split.validation)
+    total = sum(len(series.times) for series in closes)
+    low = min(int(series.times[0]) + series.step for series in closes)
+    high = max(int(series.times[-1]) + series.step for series in closes)
+    validation, test = (
+        _earliest_time(low, high, closes, max(1, round(share * total)))
+        for share in (split.train, split.train + split.validation)
     )
-    if not first < second < int(times[-1]):
+    if not validation < test < high:
         raise DataError(
-            f"{len(np.unique(times))} different times are too few for training, validation and test; "
-            f"ask for more records."
+            f"Cannot split {total:,} candles into training, validation and test: too few different times. "
+            f"Use a longer history."
         )
-    return SplitPoints(pd.Timestamp(first, unit="us", tz="UTC"), pd.Timestamp(second, unit="us", tz="UTC"))
+    return SplitPoints(*(pd.Timestamp(time, unit="us", tz="UTC") for time in (validation, test)))
 
 
-def parts_of(opens: pd.DatetimeIndex, interval: Interval, cuts: SplitPoints, embargo: int) -> npt.NDArray[np.int8]:
-    """Which part each candle belongs to.
+def _earliest_time(low: int, high: int, closes: Sequence[ClosingTimes], count: int) -> int:
+    """The earliest time by which ``count`` candles have closed, by bisection, without a list of all times."""
+    while low < high:
+        middle = (low + high) // 2
+        if sum(series.count_until(middle) for series in closes) >= count:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def split_rows(opens: IntArray, interval: Interval, points: SplitPoints, embargo: int) -> list[tuple[int, int]]:
+    """The rows of one series in each part: first row and row after the last of training, validation and test.
+
+    A part without candles has a first row that is not before its end.
 
     Args:
-        opens: Opening times, UTC, increasing. [N]
-        interval: The candles' length.
-        cuts: When validation and test begin.
-        embargo: Candles left out after each cut.
-
-    Returns:
-        0 for training, 1 for validation, 2 for test, -1 for candles that straddle a cut or lie in an embargo. [N]
+        opens: Opening times in microseconds since 1970, UTC, increasing. [N]
+        interval: Length of the candles.
+        points: Begin of validation and test.
+        embargo: Candles left out at the beginning of validation and of test.
     """
-    closes = closing_times(opens, interval)
-    part = np.full(len(opens), -1, dtype=np.int8)
-    part[closes <= cuts.validation] = 0
-    for number, start, end in ((1, cuts.validation, cuts.test), (2, cuts.test, None)):
-        inside = np.flatnonzero((opens >= start) & ((closes <= end) if end is not None else True))
-        part[inside[embargo:]] = number
-    return part
+    closes = ClosingTimes.of(opens, interval)
+    validation, test = (to_micros(time) for time in (points.validation, points.test))
+    begins = (0, *(int(opens.searchsorted(time)) + embargo for time in (validation, test)))
+    ends = (closes.count_until(validation), closes.count_until(test), len(opens))
+    return list(zip(begins, ends, strict=True))
 
 
-def closing_times(opens: pd.DatetimeIndex, interval: Interval) -> pd.DatetimeIndex:
-    """When candles close that open at these times."""
-    if interval.unit == "mo":
-        return pd.DatetimeIndex(opens + interval.offset)
-    return opens + interval.delta
+def assign_parts(opens: IntArray, interval: Interval, points: SplitPoints, embargo: int) -> npt.NDArray[np.int8]:
+    """The part of each candle, [N]: 0 training, 1 validation, 2 test, -1 none (across a date, or in an embargo).
+
+    The arguments are those of `split_rows`.
+    """
+    parts = np.full(len(opens), -1, dtype=np.int8)
+    for number, (begin, end) in enumerate(split_rows(opens, interval, points, embargo)):
+        parts[begin:end] = number
+    return parts
 
 
-def count_windows(segments: npt.NDArray[np.int64], total: int) -> int:
-    """How many windows of ``total`` candles fit into the stretches that have these numbers, one a candle."""
+def to_micros(time: pd.Timestamp) -> int:
+    """Microseconds since 1970, UTC."""
+    return int(time.tz_convert("UTC").asm8.astype("M8[us]").astype(np.int64))
+
+
+def count_windows(segments: IntArray, total: int) -> int:
+    """Number of windows of ``total`` candles within segments, given the number of each candle's segment."""
     if not len(segments):
         return 0
     lengths = np.unique_counts(segments).counts

@@ -1,4 +1,4 @@
-"""``data_summary.json``: what a dataset is, what it was made of, and what was left out, for people and programs."""
+"""``data_summary.json``: contents, origin and omissions of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -15,17 +15,69 @@ import pandas as pd
 from kronos.candles import Candles
 from kronos.candles.quality import Quality
 from kronos.datasets.config import DatasetConfig
-from kronos.datasets.splits import PARTS, TITLES, SplitPoints, count_windows
+from kronos.datasets.splits import PART_TITLES, PARTS, SplitPoints, count_windows
+from kronos.formatting import join_names
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest, now_utc, sha256_file, versions
 from kronos.sources import CandleSource
 
 SUMMARY = "data_summary.json"
 _FORMAT = 1
-_REASONS = 20  # splits and left-out runs that are listed
+_MAX_REASONS = 20  # splits and dropped runs that are listed
 
 
-def describe(
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetSeries:
+    """One symbol at one timeframe.
+
+    Attributes:
+        symbol: The instrument, as in the configuration.
+        candles: The source's candles, oldest first.
+        quality: Assessment by the quality filters; None if they are off.
+        stamps: The source's timestamps in UTC; naive ones count as UTC. [N]
+        opens: Opening times, UTC. [N]
+        segments: Number of each candle's unbroken segment, from 0; -1 if the filters dropped it. [N]
+        resampled_from: Interval of the source's candles if they were resampled.
+    """
+
+    symbol: str
+    candles: Candles
+    quality: Quality | None
+    stamps: pd.DatetimeIndex
+    opens: pd.DatetimeIndex
+    segments: npt.NDArray[np.int32]
+    resampled_from: Interval | None
+
+    @property
+    def interval(self) -> Interval:
+        """Length of a candle."""
+        return self.candles.interval
+
+    @property
+    def timeframe(self) -> str:
+        """The interval as written in datasets."""
+        return self.interval.timeframe
+
+    @property
+    def name(self) -> str:
+        """Its name: ``BTC-USDT-SWAP_4H``."""
+        return f"{self.symbol}_{self.timeframe}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetSplits:
+    """The split of a dataset.
+
+    Attributes:
+        cuts: Split points by timeframe.
+        part: Part of each candle, for each series: 0, 1, 2, or -1 for none.
+    """
+
+    cuts: Mapping[str, SplitPoints]
+    part: tuple[npt.NDArray[np.int8], ...]
+
+
+def build_summary(
     config: DatasetConfig,
     source: CandleSource,
     series: Sequence[DatasetSeries],
@@ -33,49 +85,49 @@ def describe(
     frames: Mapping[str, pd.DataFrame],
     *,
     building: Path,
-    place: Path,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Say everything about a dataset, ready for JSON.
+    """Build the summary of a dataset as JSON values.
 
     Args:
-        config: What it was to be.
-        source: Where its candles came from.
-        series: What was gathered.
-        parts: How it was split.
-        frames: The parts.
-        building: The folder that holds its files now.
-        place: The folder that will.
+        config: Its configuration.
+        source: Source of its candles.
+        series: Its series.
+        parts: Its split.
+        frames: Its contents by part.
+        building: Folder that holds its files now.
+        folder: Its final folder.
     """
-    splits = {name: _split(name, number, series, parts, frames, config) for number, name in enumerate(PARTS)}
-    entries = [_series(one, number, parts, config) for number, one in enumerate(series)]
+    splits = {name: _describe_part(name, number, series, parts, frames, config) for number, name in enumerate(PARTS)}
+    entries = [_describe_series(one, number, parts, config) for number, one in enumerate(series)]
     return {
         "format": _FORMAT,
         "model_name": config.model_name,
         "description": config.description,
         "timeframes": list(config.timeframes),
         "records_per_timeframe": config.records_per_timeframe,
-        "output_directory": str(place),
+        "output_directory": str(folder),
         "created_at": now_utc(),
-        "files": [_file(path) for path in sorted(building.iterdir())],
+        "files": [_describe_file(path) for path in sorted(building.iterdir())],
         "source": source.name,
         "simulated": any(one.candles.simulated for one in series),
         "as_of": _iso(source.now()),
         "splits": splits,
-        "warnings": [*_clashes(entries), *_shortages(splits, entries, config), *_findings(entries)],
+        "warnings": [*_conflicts(entries), *_shortages(splits, entries, config), *_warnings(entries)],
         "series": entries,
         "config": config.model_dump(mode="json"),
         "versions": versions(),
     }
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _describe_file(path: Path) -> dict[str, Any]:
     stat = path.stat()
     modified = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     size = round(stat.st_size / 1e6, 3)
     return {"filename": path.name, "size_mb": size, "modified": modified, "sha256": sha256_file(path)}
 
 
-def _split(
+def _describe_part(
     name: str,
     number: int,
     series: Sequence[DatasetSeries],
@@ -83,7 +135,7 @@ def _split(
     frames: Mapping[str, pd.DataFrame],
     config: DatasetConfig,
 ) -> dict[str, Any]:
-    """Rows, span, windows and hash of one part; for validation and test when they begin."""
+    """Rows, time span, windows and hash of one part; for validation and test also when they begin."""
     frame = frames[name]
     total = config.windows.total
     windows = {
@@ -93,7 +145,7 @@ def _split(
     begins = {}
     if number:
         field = "validation" if number == 1 else "test"
-        begins = {"begins": {frame_: _iso(getattr(cuts, field)) for frame_, cuts in parts.cuts.items()}}
+        begins = {"begins": {timeframe: _iso(getattr(points, field)) for timeframe, points in parts.cuts.items()}}
     return {
         "rows": len(frame),
         "first": _iso(frame["timestamps"].min()),
@@ -104,8 +156,8 @@ def _split(
     }
 
 
-def _series(one: DatasetSeries, number: int, parts: DatasetSplits, config: DatasetConfig) -> dict[str, Any]:
-    """What one series is, and where its candles went."""
+def _describe_series(one: DatasetSeries, number: int, parts: DatasetSplits, config: DatasetConfig) -> dict[str, Any]:
+    """Origin of one series, and the parts of its candles."""
     candles, quality = one.candles, one.quality
     part = parts.part[number]
     return {
@@ -124,7 +176,7 @@ def _series(one: DatasetSeries, number: int, parts: DatasetSplits, config: Datas
         "has_volume": candles.has_volume,
         "has_amount": candles.has_amount,
         "segments": len(quality.segments) if quality is not None else 1,
-        "quality": None if quality is None else _quality(quality),
+        "quality": None if quality is None else _describe_quality(quality),
         "rows": {name: int((part == i).sum()) for i, name in enumerate(PARTS)},
         "left_out": {
             "filters": int((one.segments < 0).sum()),
@@ -137,7 +189,7 @@ def _series(one: DatasetSeries, number: int, parts: DatasetSplits, config: Datas
 
 
 def quality_counts(quality: Quality) -> dict[str, Any]:
-    """What the filters asked for, and how much they split and left out."""
+    """Rules of the quality filters, and how much they split and dropped."""
     rules = quality.rules
     return {
         "rules": {
@@ -152,110 +204,55 @@ def quality_counts(quality: Quality) -> dict[str, Any]:
     }
 
 
-def _quality(quality: Quality) -> dict[str, Any]:
-    reasons = [str(reason) for reason in quality.reasons[:_REASONS]]
+def _describe_quality(quality: Quality) -> dict[str, Any]:
+    reasons = [str(reason) for reason in quality.reasons[:_MAX_REASONS]]
     return quality_counts(quality) | {"reasons": reasons, "notes": list(quality.notes)}
 
 
-def _clashes(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What is wrong between series: one instrument twice, and times that cannot be compared."""
+def _conflicts(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Conflicts between series: duplicates, and timestamps that cannot be compared."""
     seen: dict[tuple[str, str], str] = {}
     for entry in entries:
         first = seen.setdefault((entry["timeframe"], entry["sha256"]), entry["unique_id"])
         if first != entry["unique_id"]:
-            yield f"{entry['unique_id']} holds the same candles as {first}; drop one of them."
+            yield f"{entry['unique_id']} has the same candles as {first}: drop one of them."
     naive = [entry["unique_id"] for entry in entries if entry["timezone"] is None]
     if naive and len(naive) < len(entries):
         yield (
-            f"{naive[0]} has times without a timezone, which count as UTC beside the others': its parts may overlap "
-            f"theirs by some hours; give its times a timezone."
+            f"{naive[0]} has timestamps without a timezone, unlike other series. They count as UTC, so its parts may "
+            f"overlap the others' by some hours: give its timestamps a timezone."
         )
 
 
 def _shortages(
     splits: Mapping[str, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], config: DatasetConfig
 ) -> Iterator[str]:
-    """Of which series the filters leave nothing, and which have parts without a single window."""
+    """Series that the filters dropped completely, and parts without a single window."""
     total = config.windows.total
-    mend = "ask for more records or a shorter window"
+    hint = "increase records_per_timeframe or shorten the window"
     if config.split.dates == "common" and len(config.timeframes) > 1:
-        mend = "ask for more records, a shorter window, or split: {dates: timeframe}"
+        hint = "increase records_per_timeframe, shorten the window, or set split: {dates: timeframe}"
     for entry in entries:
         name = entry["unique_id"]
         if entry["left_out"]["filters"] == entry["candles"]:
             yield (
-                f"The quality filters left nothing of {name}, which has {entry['candles']:,} candles; ask for more "
-                f"records, or set quality to none."
+                f"The quality filters dropped all {entry['candles']:,} candles of {name}: increase "
+                f"records_per_timeframe, or set quality to none."
             )
             continue
-        short = [TITLES[part] for part, split in splits.items() if not split["windows"][name]]
+        short = [PART_TITLES[part] for part, split in splits.items() if not split["windows"][name]]
         if short:
             parts = f"part of {name} is" if len(short) == 1 else f"parts of {name} are"
-            yield f"The {_listed(short)} {parts} too short for one window of {total} candles; {mend}."
+            yield f"The {join_names(short)} {parts} too short for one window of {total} candles: {hint}."
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _findings(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _warnings(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry in entries:
-        warnings = (finding for finding in entry["findings"] if finding["severity"] == "warning")
-        yield from (f"{entry['unique_id']}: {finding['message']}" for finding in warnings)
+        found = (finding for finding in entry["findings"] if finding["severity"] == "warning")
+        yield from (f"{entry['unique_id']}: {finding['message']}" for finding in found)
 
 
 def _iso(time: Any) -> str | None:
     if time is None or pd.isna(time):
         return None
     return pd.Timestamp(time).isoformat().replace("+00:00", "Z")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DatasetSeries:
-    """One symbol at one timeframe.
-
-    Attributes:
-        symbol: As the configuration writes it.
-        candles: What the source gave, oldest first.
-        quality: What the quality filters say of it; None if they were not asked.
-        stamps: The candles' times as the source writes them, in UTC; those without a timezone are taken for it. [N]
-        opens: When each candle opens, UTC. [N]
-        segments: For each candle the number of its unbroken stretch, from 0, or -1 if the filters dropped it. [N]
-        resampled_from: The interval of the source's candles it was made of; None if it has the right one itself.
-    """
-
-    symbol: str
-    candles: Candles
-    quality: Quality | None
-    stamps: pd.DatetimeIndex
-    opens: pd.DatetimeIndex
-    segments: npt.NDArray[np.int32]
-    resampled_from: Interval | None
-
-    @property
-    def interval(self) -> Interval:
-        """The candles' length."""
-        return self.candles.interval
-
-    @property
-    def timeframe(self) -> str:
-        """The interval as datasets write it."""
-        return self.interval.timeframe
-
-    @property
-    def name(self) -> str:
-        """``BTC-USDT-SWAP_4H``."""
-        return f"{self.symbol}_{self.timeframe}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DatasetSplits:
-    """How series were split.
-
-    Attributes:
-        cuts: By timeframe.
-        part: For each series its candles' parts: 0, 1, 2, or -1 for none.
-    """
-
-    cuts: Mapping[str, SplitPoints]
-    part: tuple[npt.NDArray[np.int8], ...]

@@ -1,4 +1,4 @@
-"""Sampling, cached decoding, and the predictor."""
+"""The predictor, sampling of tokens, and cached decoding."""
 
 from kronos.inference.compat import auto_regressive_inference, sample_from_logits, top_k_top_p_filtering
 from kronos.inference.devices import Precision, pick_device

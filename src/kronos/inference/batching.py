@@ -1,9 +1,8 @@
-"""Seeded forecasts of many series: which go together, and how one block is decoded.
+"""Seeded sampling of many series: how they are batched, and how one batch is decoded.
 
-Notable here:
-- a block is a few series of similar length times a range of paths, at most `ROWS` rows, so that matrices are large
-  enough to be fast and caches small enough for memory; a block that doesn't fit is halved, which changes no path;
-- histories are cut so that history and horizon fit the context: the cache then serves every step.
+- A batch is a few series of similar length times a range of paths, at most `MAX_ROWS` rows: matrices large enough to
+  be fast, caches small enough for memory. A batch that does not fit is halved, which changes no path.
+- History and horizon together must fit the context, so that the cache serves every step.
 """
 
 from __future__ import annotations
@@ -20,20 +19,22 @@ from numpy.typing import NDArray
 from kronos.errors import DeviceError
 from kronos.inference.devices import is_out_of_memory
 from kronos.inference.engine import PackedModel, Prompt, Rollout, TokenSampler
-from kronos.inference.sampling import CounterBasedSampler, ProgressSampler, SamplingParams, keyed_uniforms
+from kronos.inference.sampling import CounterBasedSampler, SamplingParams
 from kronos.preprocessing import ModelInput
 from kronos.progress import ProgressCallback
+from kronos.rng import keyed_uniforms
+from kronos.typing import FloatArray
 
-ROWS = 256  # rows decoded together, at most
-CACHE_BYTES = 2**31  # keys and values of one block, at most (a single row may need more)
-_WASTE = 1.25  # the longest history of a block over its shortest, at most
+MAX_ROWS = 256  # rows of a batch
+CACHE_BYTES = 2**31  # keys and values of a batch; a single row may need more
+_MAX_LENGTH_RATIO = 1.25  # of a batch's longest history to its shortest, which limits padding
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesInput:
-    """One series to forecast: its name, which keys its draws, and its prepared history."""
+    """One series to forecast: its prepared history, and the name that keys its random numbers."""
 
     name: str
     prepared: ModelInput
@@ -41,141 +42,139 @@ class SeriesInput:
 
 @dataclass(frozen=True, slots=True)
 class DecodeBatch:
-    """Series by their position in the list of jobs, and a range of paths."""
+    """Series, by their index in the list of inputs, and a range of their paths."""
 
-    jobs: tuple[int, ...]
+    series: tuple[int, ...]
     paths: range
 
     @property
     def rows(self) -> int:
         """Rows decoded at each step."""
-        return len(self.jobs) * len(self.paths)
+        return len(self.series) * len(self.paths)
 
     def halves(self) -> tuple[DecodeBatch, DecodeBatch]:
-        """The block in two: by series, or by paths where there is but one."""
-        if len(self.jobs) > 1:
-            middle = len(self.jobs) // 2
-            return DecodeBatch(self.jobs[:middle], self.paths), DecodeBatch(self.jobs[middle:], self.paths)
-        middle = (self.paths.start + self.paths.stop) // 2
-        return DecodeBatch(self.jobs, range(self.paths.start, middle)), DecodeBatch(
-            self.jobs, range(middle, self.paths.stop)
-        )
+        """The batch in two: by series, or by paths if there is only one series."""
+        if len(self.series) > 1:
+            middle = len(self.series) // 2
+            return DecodeBatch(self.series[:middle], self.paths), DecodeBatch(self.series[middle:], self.paths)
+        middle = len(self.paths) // 2
+        return DecodeBatch(self.series, self.paths[:middle]), DecodeBatch(self.series, self.paths[middle:])
 
 
 def plan_batches(lengths: Sequence[int], samples: int, horizon: int, row_bytes: int) -> list[DecodeBatch]:
-    """Blocks over series, each path of each series in exactly one.
+    """Divide series and paths into batches, each path of each series in exactly one.
 
     Args:
         lengths: Rows of each history.
-        samples: Paths of each.
-        horizon: Steps.
-        row_bytes: Bytes of keys and values that one row of a window takes.
+        samples: Sample paths per series.
+        horizon: Steps to generate.
+        row_bytes: Bytes of keys and values per row of a window.
     """
-    room = CACHE_BYTES // row_bytes  # rows of history and own rows that caches may hold together
-    most = max(1, min(ROWS, room // (2 * horizon)))
-    chunks = -(-samples // most)
-    size = -(-samples // chunks)  # equal chunks, so that none is left with a few rows
+    cache_rows = CACHE_BYTES // row_bytes  # rows of histories and of samples that the caches can hold together
+    max_rows = max(1, min(MAX_ROWS, cache_rows // (2 * horizon)))
+    chunks = -(-samples // max_rows)
+    size = -(-samples // chunks)  # equal chunks, so that no batch is left with a few rows
     ranges = [range(first, min(first + size, samples)) for first in range(0, samples, size)]
-    together = max(1, min(most // size, room // (2 * max(lengths))))
-    blocks: list[DecodeBatch] = []
+    max_series = max(1, min(max_rows // size, cache_rows // (2 * max(lengths))))
+    batches: list[DecodeBatch] = []
     current: list[int] = []
-    for job in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if current and (len(current) == together or lengths[job] > _WASTE * lengths[current[0]]):
-            blocks += [DecodeBatch(tuple(current), paths) for paths in ranges]
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        too_long = bool(current) and lengths[index] > _MAX_LENGTH_RATIO * lengths[current[0]]
+        if too_long or len(current) == max_series:
+            batches += [DecodeBatch(tuple(current), paths) for paths in ranges]
             current = []
-        current.append(job)
-    return blocks + [DecodeBatch(tuple(current), paths) for paths in ranges]
+        current.append(index)
+    return batches + [DecodeBatch(tuple(current), paths) for paths in ranges]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sampled:
-    """What was sampled for one job, in price units.
+class SampledPaths:
+    """Sample paths of one series, in price units.
 
     Attributes:
-        paths: ``[S, H, 6]``, not yet mended.
-        last: ``[6]``, the last candle of the history as the tokenizer gives it back.
+        paths: ``[S, H, 6]``, before `kronos.forecasts.repair_candles`.
+        last: The last candle of the history as the tokenizer reconstructs it, ``[6]``.
     """
 
-    paths: NDArray[np.float64]
-    last: NDArray[np.float64]
+    paths: FloatArray
+    last: FloatArray
 
 
-def decode_blocks(
-    decoders: PackedModel,
-    jobs: Sequence[SeriesInput],
+def sample_paths(
+    packed: PackedModel,
+    series: Sequence[SeriesInput],
     params: SamplingParams,
     seed: int,
     progress: ProgressCallback | None,
-) -> list[Sampled]:
-    """Sample all jobs, which share one horizon.
+) -> list[SampledPaths]:
+    """Sample the paths of all series, which share one horizon.
 
     Args:
-        decoders: The packed networks.
-        jobs: What to forecast.
+        packed: The packed networks.
+        series: The series to forecast.
         params: Temperature, filters, samples.
-        seed: Of the draws.
-        progress: Called with the row-steps done and their number.
+        seed: Random seed.
+        progress: Called with the number of generated candles and their total.
 
     Returns:
-        What was sampled for each job.
+        The sample paths of each series.
 
     Raises:
-        DeviceError: If a single row does not fit into memory.
+        DeviceError: If even a single path does not fit into memory.
     """
-    horizon = len(jobs[0].prepared.y_stamp)
-    results = [Sampled(np.empty((params.samples, horizon, 6)), np.empty(6)) for _ in jobs]
-    todo = plan_batches([len(job.prepared.x) for job in jobs], params.samples, horizon, decoders.model.row_bytes)
-    total, done = len(jobs) * params.samples * horizon, 0
-    while todo:
-        block = todo.pop(0)
-        members = [jobs[i] for i in block.jobs]
-        draws = _draws(decoders, members, block.paths, params, seed)
-        choose = (
-            draws if progress is None else ProgressSampler(draws, horizon, _share(progress, done, block.rows, total))
+    horizon = len(series[0].prepared.y_stamp)
+    results = [SampledPaths(np.empty((params.samples, horizon, 6)), np.empty(6)) for _ in series]
+    lengths = [len(one.prepared.x) for one in series]
+    pending = plan_batches(lengths, params.samples, horizon, packed.model.row_bytes)
+    total, done = len(series) * params.samples * horizon, 0
+    while pending:
+        batch = pending.pop(0)
+        members = [series[i] for i in batch.series]
+        uniforms = np.stack([keyed_uniforms(seed, one.name, batch.paths, horizon) for one in members])
+        sampler = CounterBasedSampler(
+            params, torch.from_numpy(uniforms).to(packed.model.wide_dtype).to(packed.model.device)
         )
         try:
-            last, values = _decode(decoders, members, len(block.paths), choose)
+            last, values = _decode(
+                packed, members, len(batch.paths), sampler, _batch_progress(progress, done, batch.rows, total)
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if block.rows == 1:
-                raise DeviceError("Memory ran out on one path; use a smaller model or a shorter history.") from error
-            _log.warning("Memory ran out on %d rows; halving the batch.", block.rows)
-            todo = [*block.halves(), *todo]
+            if batch.rows == 1:
+                raise DeviceError(
+                    "Out of memory while sampling a single path: use a smaller model or a shorter history."
+                ) from error
+            _log.warning("Out of memory with %d rows; halving the batch.", batch.rows)
+            pending = [*batch.halves(), *pending]
             continue
-        for i, job, last_row, block_values in zip(block.jobs, members, last, values, strict=True):
-            results[i].paths[block.paths.start : block.paths.stop] = job.prepared.restore(block_values)
-            results[i].last[:] = job.prepared.restore(last_row)
-        done += block.rows * horizon
+        for i, one, last_row, rows in zip(batch.series, members, last, values, strict=True):
+            results[i].paths[batch.paths.start : batch.paths.stop] = one.prepared.restore(rows)
+            results[i].last[:] = one.prepared.restore(last_row)
+        done += batch.rows * horizon
     return results
 
 
-def _share(progress: ProgressCallback, before: int, rows: int, total: int) -> ProgressCallback:
-    """One block's progress as part of the whole."""
-    return lambda step, _: progress(before + step * rows, total)
-
-
-def _draws(
-    decoders: PackedModel, jobs: Sequence[SeriesInput], paths: range, params: SamplingParams, seed: int
-) -> CounterBasedSampler:
-    horizon = len(jobs[0].prepared.y_stamp)
-    uniforms = np.stack([keyed_uniforms(seed, job.name, paths, horizon) for job in jobs])
-    return CounterBasedSampler(
-        params, torch.from_numpy(uniforms).to(decoders.model.wide_dtype).to(decoders.model.device)
-    )
+def _batch_progress(progress: ProgressCallback | None, done: int, rows: int, total: int) -> ProgressCallback | None:
+    """Report one batch's steps as part of the total."""
+    return None if progress is None else lambda step, _: progress(done + step * rows, total)
 
 
 @torch.inference_mode()
 def _decode(
-    decoders: PackedModel, jobs: Sequence[SeriesInput], samples: int, choose: TokenSampler
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normalised candles of one block: the histories' last ones as the tokenizer knows them ``[B, 6]``, and the paths.
+    packed: PackedModel,
+    series: Sequence[SeriesInput],
+    samples: int,
+    sampler: TokenSampler,
+    progress: ProgressCallback | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Normalised candles of one batch.
 
     Returns:
-        ``[B, 6]`` and ``[B, S, H, 6]``.
+        The histories' last candles as the tokenizer reconstructs them ``[B, 6]``, and the paths ``[B, S, H, 6]``.
     """
-    device = decoders.model.device
-    lengths = torch.tensor([len(job.prepared.x) for job in jobs])
+    device = packed.model.device
+    lengths = torch.tensor([len(one.prepared.x) for one in series])
     longest = int(lengths.max())
 
     def padded(rows: Sequence[NDArray[Any]]) -> torch.Tensor:
@@ -184,11 +183,11 @@ def _decode(
             out[b, : len(row)] = row
         return torch.from_numpy(out).to(device)
 
-    tokens = decoders.tokenizer.encode(padded([job.prepared.x for job in jobs]))
-    stamps = padded([job.prepared.x_stamp for job in jobs])
-    future = torch.from_numpy(np.stack([job.prepared.y_stamp for job in jobs])).to(device)
+    tokens = packed.tokenizer.encode(padded([one.prepared.x for one in series]))
+    stamps = padded([one.prepared.x_stamp for one in series])
+    future = torch.from_numpy(np.stack([one.prepared.y_stamp for one in series])).to(device)
     prompt = Prompt(tokens, lengths.to(device), stamps, future)
-    own = Rollout(decoders.model, prompt, samples, longest + future.shape[1]).run(choose)
-    past, values = decoders.tokenizer.decode(tokens, prompt.lengths, own)
-    last = past[torch.arange(len(jobs), device=device), prompt.lengths - 1]
+    own = Rollout(packed.model, prompt, samples, longest + future.shape[1]).generate(sampler, progress)
+    past, values = packed.tokenizer.decode(tokens, prompt.lengths, own)
+    last = past[torch.arange(len(series), device=device), prompt.lengths - 1]
     return last.cpu().double().numpy(), values.cpu().double().numpy()

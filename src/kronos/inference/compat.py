@@ -1,6 +1,6 @@
-"""The published predictor's methods: averaged paths, drawn from torch's own generator as published.
+"""The published interface: averaged paths, sampled with torch's global generator exactly as published.
 
-They are a class of their own, which `KronosPredictor` is a kind of: whoever wants every path needs none of them.
+`KronosPredictor` inherits it from `CompatMixin`; its own methods `forecast` and `forecast_many` keep every path.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from kronos.calendars import future_times
 from kronos.candles import COLUMNS, infer_interval
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.inference.devices import is_out_of_memory
-from kronos.inference.engine import CHANNELS, PackedModel, Prompt, Rollout, Tokens, TokenSampler, check_horizon
+from kronos.inference.engine import CHANNELS, PackedModel, Prompt, Rollout, Tokens, check_horizon
 from kronos.inference.inputs import history_index
-from kronos.inference.sampling import ProgressSampler, SamplingParams, TorchSampler
+from kronos.inference.sampling import SamplingParams, TorchSampler
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.model import CALENDAR_SIZES
 from kronos.preprocessing import ModelInput, Timestamps, as_index, prepare_published
@@ -45,43 +45,43 @@ class PublishedBatch:
             ("y_stamp", self.y_stamp, (B, H, len(CALENDAR_SIZES))),
         ):
             if tuple(value.shape) != shape:
-                raise ParameterError(f"{name} has the shape {tuple(value.shape)}, but should have {shape}.")
+                raise ParameterError(f"Invalid shape {tuple(value.shape)} of {name}: it must be {shape}.")
         if not bool(self.x.isfinite().all()):
-            raise DataError("x holds values that are no numbers; fill or drop such rows first.")
+            raise DataError("x holds NaN or infinite values: fill or drop such rows.")
 
 
 def make_batch(x: Tensor, x_stamp: Tensor, y_stamp: Tensor, horizon: int, clip: float) -> PublishedBatch:
-    """A batch of those arrays, clipped, its future cut to ``horizon`` steps.
+    """Make a batch of these arrays: candles clipped, future stamps cut to ``horizon`` steps.
 
     Raises:
-        DataError: If ``x`` holds NaN or infinities.
-        ParameterError: If shapes contradict each other, or the future has too few stamps.
+        DataError: If ``x`` holds NaN or infinite values.
+        ParameterError: If shapes do not match, or there are too few future stamps.
     """
     if y_stamp.shape[1] < horizon:
-        raise ParameterError(f"y_stamp has {y_stamp.shape[1]} rows for pred_len {horizon}; give one for each candle.")
+        raise ParameterError(f"y_stamp has {y_stamp.shape[1]} rows for pred_len {horizon}: pass one per candle.")
     return PublishedBatch(x.clamp(-clip, clip), x_stamp.long(), y_stamp.long()[:, :horizon])
 
 
 @torch.inference_mode()
 def generate_paths(
-    decoders: PackedModel,
+    packed: PackedModel,
     batch: PublishedBatch,
     params: SamplingParams,
     context: int,
     progress: ProgressCallback | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Generate as the published system does: whole history tokenised, window sliding, global generator.
+    """Sample paths as published: the whole history tokenised, a sliding window, torch's global generator.
 
     Args:
-        decoders: The packed networks.
-        batch: What to continue.
+        packed: The packed networks.
+        batch: Series to continue.
         params: Temperature, filters, samples.
-        context: The longest window, in candles.
-        progress: Called with the steps done and their number.
+        context: Longest window, in candles.
+        progress: Called with the number of finished steps and their total.
 
     Returns:
-        Of the last min(T + H, context) candles, normalised: the history's part ``[B, P, 6]``, which all samples share,
-        and the generated part ``[B, S, H, 6]``.
+        The last min(T + H, context) candles, normalised: the history's part ``[B, P, 6]``, which samples share, and
+        the generated part ``[B, S, H, 6]``.
 
     Raises:
         ParameterError: If the horizon leaves no room for history.
@@ -90,23 +90,18 @@ def generate_paths(
     B, T = batch.x.shape[:2]
     H = batch.y_stamp.shape[1]
     check_horizon(H, context)
-    choose: TokenSampler = TorchSampler(params)
-    if progress is not None:
-        choose = ProgressSampler(choose, H, progress)
     try:
-        tokens = decoders.tokenizer.encode(batch.x)
+        tokens = packed.tokenizer.encode(batch.x)
         lengths = torch.full((B,), T, device=batch.x.device)
         prompt = Prompt(tokens, lengths, batch.x_stamp, batch.y_stamp)
-        own = Rollout(decoders.model, prompt, params.samples, context).run(choose)
+        own = Rollout(packed.model, prompt, params.samples, context).generate(TorchSampler(params), progress)
         kept = min(T, context - H)
         window = Tokens(tokens.s1[:, T - kept :], tokens.s2[:, T - kept :])
-        return decoders.tokenizer.decode(window, torch.full_like(lengths, kept), own)
+        return packed.tokenizer.decode(window, torch.full_like(lengths, kept), own)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise DeviceError(
-            f"Memory ran out with {B} series of {params.samples} samples; ask for fewer at once."
-        ) from error
+        raise DeviceError(f"Out of memory with {B} series of {params.samples} samples: reduce either.") from error
 
 
 def auto_regressive_inference(
@@ -124,35 +119,35 @@ def auto_regressive_inference(
     sample_count: int = 5,
     verbose: bool = False,
 ) -> NDArray[np.float32]:
-    """Average sampled continuations of normalised candles, as the published function of this name.
+    """Average sampled continuations of normalised candles, like the published function of this name.
 
     Args:
         tokenizer: The tokenizer.
         model: The model, on the same device.
         x: Normalised candles ``[B, T, 6]``.
-        x_stamp: Their calendar features ``[B, T, 5]``.
-        y_stamp: Calendar features of the future ``[B, pred_len, 5]``.
-        max_context: The longest window, in candles.
-        pred_len: Steps to generate.
+        x_stamp: Calendar features of the history ``[B, T, 5]``.
+        y_stamp: Calendar features of the forecast's steps ``[B, pred_len, 5]``.
+        max_context: Longest window, in candles.
+        pred_len: Candles to forecast.
         clip: Bound of the normalised candles.
         T: Temperature.
-        top_k: Where above 0, keep that many tokens (and ignore ``top_p``).
-        top_p: Where below 1, keep tokens up to that mass.
+        top_k: If above 0, keep this many tokens and ignore ``top_p``.
+        top_p: If below 1, keep tokens up to this probability mass.
         sample_count: Paths to average.
-        verbose: Whether to show progress, on stderr, where a person watches.
+        verbose: Show a progress bar on stderr if it is a terminal.
 
     Returns:
-        ``[B, min(T + pred_len, max_context), 6]``: the end of the history, reconstructed, and the forecast.
+        ``[B, min(T + pred_len, max_context), 6]``: the reconstructed end of the history, and the forecast.
 
     Raises:
-        ParameterError: If the horizon leaves no room for history or a parameter is out of its range.
+        ParameterError: If the horizon leaves no room for history, or a parameter is out of range.
     """
-    decoders = PackedModel.pack(model, tokenizer, model.norm.weight.dtype)
+    packed = PackedModel.pack(model, tokenizer, model.norm.weight.dtype)
     device = model.norm.weight.device
     batch = make_batch(x.to(device), x_stamp.to(device), y_stamp.to(device), pred_len, clip)
     params = SamplingParams(T, top_k, top_p, sample_count)
-    with progress_bar(verbose, "forecast") as progress:
-        past, own = generate_paths(decoders, batch, params, max_context, progress)
+    with progress_bar("forecast", enabled=verbose) as progress:
+        past, own = generate_paths(packed, batch, params, max_context, progress)
     return torch.cat((past, own.mean(dim=1)), dim=1).float().cpu().numpy()
 
 
@@ -163,10 +158,10 @@ def top_k_top_p_filtering(
     filter_value: float = -float("inf"),
     min_tokens_to_keep: int = 1,
 ) -> Tensor:
-    """Filter logits ``[B, V]`` as the published function of this name; the input is not changed.
+    """Filter logits ``[B, V]`` like the published function of this name, without changing the input.
 
-    With ``top_k`` above 0 the k largest stay and ``top_p`` is ignored; otherwise with ``top_p`` below 1 tokens go whose
-    predecessors, in order of probability, exceed that mass.
+    With ``top_k`` above 0 the k largest are kept and ``top_p`` is ignored. Otherwise, with ``top_p`` below 1, tokens
+    are dropped once more probable ones exceed this probability mass.
     """
     if top_k > 0:
         k = min(max(top_k, min_tokens_to_keep), logits.shape[-1])
@@ -187,7 +182,7 @@ def sample_from_logits(
     top_p: float | None = None,
     sample_logits: bool = True,
 ) -> Tensor:
-    """Draw ids ``[B, 1]`` from logits ``[B, V]``, or take the most probable where not ``sample_logits``."""
+    """Sample ids ``[B, 1]`` from logits ``[B, V]``; without ``sample_logits``, take the most probable ones."""
     logits = logits / temperature
     if top_k is not None or top_p is not None:
         logits = top_k_top_p_filtering(logits, top_k=top_k or 0, top_p=1.0 if top_p is None else top_p)
@@ -196,14 +191,14 @@ def sample_from_logits(
 
 
 class CompatMixin(ABC):
-    """`predict`, `predict_batch` and what they consist of, with the published signatures.
+    """Methods of the published predictor, with the published signatures.
 
     Attributes:
-        device: Where the networks compute.
-        max_context: The longest window of history and forecast, in candles.
+        device: Device of the networks.
+        max_context: Longest window of history and forecast together, in candles.
         least_history: Candles of history that the model needs.
         clip: Bound of the normalised candles, in standard deviations.
-        tokenizer: What turns candles into tokens, and says how they are normalised.
+        tokenizer: The tokenizer; its `normalisation` applies to the candles.
     """
 
     device: torch.device
@@ -213,18 +208,18 @@ class CompatMixin(ABC):
     tokenizer: KronosTokenizer
 
     def _check_history(self, rows: int, name: str = "") -> None:
-        """Refuse a history of which the model was not trained to tell anything.
+        """Validate that the model was trained on histories this short.
 
         Raises:
-            DataError: Then.
+            DataError: If it was not.
         """
-        least = max(2, self.least_history)
-        if rows < least:
-            raise DataError(f"{name or 'The history'} has {rows} candles, but a forecast needs at least {least}.")
+        needed = max(2, self.least_history)
+        if rows < needed:
+            raise DataError(f"{name or 'The history'} has {rows} candles: a forecast needs at least {needed}.")
 
     @abstractmethod
-    def decoders(self) -> PackedModel:
-        """The networks packed for decoding, as their weights are now."""
+    def packed_model(self) -> PackedModel:
+        """The networks packed for decoding, with their current weights."""
 
     def predict(
         self,
@@ -240,28 +235,28 @@ class CompatMixin(ABC):
         *,
         strategy: str | None = None,
     ) -> pd.DataFrame:
-        """Forecast as the published method: sample paths, averaged.
+        """Forecast with the published method: the average of sample paths.
 
         Args:
-            df: Columns open, high, low, close, and optionally volume and amount. All rows are normalised over and
+            df: Columns open, high, low, close, and optionally volume and amount. All rows are normalised together and
                 tokenised; each step sees at most the last ``max_context``.
-            x_timestamp: A time for each row; the frame's index by default.
-            y_timestamp: A time for each future candle; the calendar tells them by default.
+            x_timestamp: Timestamp of each row; by default the frame's index.
+            y_timestamp: Timestamp of each future candle; by default from the calendar.
             pred_len: Candles to forecast, below ``max_context``.
             T: Temperature.
-            top_k: Where above 0, keep that many tokens (and ignore ``top_p``).
-            top_p: Where below 1, keep tokens up to that mass.
+            top_k: If above 0, keep this many tokens and ignore ``top_p``.
+            top_p: If below 1, keep tokens up to this probability mass.
             sample_count: Paths to average.
-            verbose: Whether to show progress, on stderr, where a person watches.
+            verbose: Show a progress bar on stderr if it is a terminal.
             strategy: ``default``, ``conservative`` or ``aggressive``: sets T, top_k and top_p by name.
 
         Returns:
-            A float32 frame of the six columns, indexed by ``y_timestamp``. Averages are no candles: `forecast` keeps
-            the paths.
+            A float32 frame of the six columns, indexed by ``y_timestamp``. Averages of candles need not be valid
+            candles; `forecast` returns the paths.
 
         Raises:
-            DataError: If the frame can't be used.
-            ParameterError: If a parameter is out of its range.
+            DataError: If the frame cannot be used.
+            ParameterError: If a parameter is out of range.
         """
         params = _published_params(T, top_k, top_p, sample_count, strategy)
         prepared = self.preprocess(df, x_timestamp, y_timestamp, pred_len)
@@ -281,21 +276,21 @@ class CompatMixin(ABC):
         *,
         strategy: str | None = None,
     ) -> list[pd.DataFrame]:
-        """Forecast several series as the published method of this name; they may differ in length.
+        """Forecast several series with the published method; they may differ in length.
 
-        Series of one length are drawn together, as published; those of other lengths follow, length by length in order
-        of first appearance. Arguments are lists of those of `predict`.
+        Series of one length are sampled together, as published; other lengths follow in order of first appearance.
+        The arguments are lists of those of `predict`.
 
         Raises:
-            DataError: If a frame can't be used.
-            ParameterError: If the lists differ in length or a parameter is out of its range.
+            DataError: If a frame cannot be used.
+            ParameterError: If the lists differ in length or a parameter is out of range.
         """
         count = len(df_list)
         xs = [None] * count if x_timestamp_list is None else list(x_timestamp_list)
         ys = [None] * count if y_timestamp_list is None else list(y_timestamp_list)
         if not count == len(xs) == len(ys):
             raise ParameterError(
-                f"There are {count} frames, {len(xs)} x_timestamps and {len(ys)} y_timestamps; give as many of each."
+                f"Got {count} frames, {len(xs)} x_timestamps and {len(ys)} y_timestamps: pass as many of each."
             )
         params = _published_params(T, top_k, top_p, sample_count, strategy)
         prepared = [self.preprocess(df, x, y, pred_len) for df, x, y in zip(df_list, xs, ys, strict=True)]
@@ -308,34 +303,34 @@ class CompatMixin(ABC):
         y_timestamp: Timestamps | None = None,
         pred_len: int | None = None,
     ) -> ModelInput:
-        """Normalise a history and read its calendar features: arrays, stamps and the statistics.
+        """Normalise a history and compute its calendar features.
 
         Args:
-            df: As for `predict`, and so are the others.
-            x_timestamp: A time for each row.
-            y_timestamp: A time for each future candle.
-            pred_len: How many there are; the length of ``y_timestamp`` by default.
+            df: As for `predict`.
+            x_timestamp: Timestamp of each row, as for `predict`.
+            y_timestamp: Timestamp of each future candle, as for `predict`.
+            pred_len: Number of future candles; by default the length of ``y_timestamp``.
 
         Raises:
-            DataError: If the frame can't be used.
-            ParameterError: If lengths contradict each other.
+            DataError: If the frame cannot be used.
+            ParameterError: If lengths do not match.
         """
         history = history_index(df, x_timestamp)
-        if len(history) >= 2:  # of fewer it is said what they lack themselves
+        if len(history) >= 2:  # prepare_published reports shorter ones
             self._check_history(len(history))
         if y_timestamp is None:
             if pred_len is None:
-                raise ParameterError("Give y_timestamp, or pred_len to have the calendar tell it.")
+                raise ParameterError("Pass y_timestamp, or pred_len to derive it from the calendar.")
             check_horizon(pred_len, self.max_context)
             times = future_times(history, infer_interval(history), pred_len).times
         else:
             times = as_index(y_timestamp, "y_timestamp")
         if pred_len is not None and len(times) != pred_len:
-            raise ParameterError(f"y_timestamp has {len(times)} times for pred_len {pred_len}; give one for each.")
+            raise ParameterError(f"y_timestamp has {len(times)} rows for pred_len {pred_len}: pass one per candle.")
         return prepare_published(df, history, times, self.clip, self.tokenizer.normalisation)
 
     def postprocess(self, values: NDArray[np.float32], prepared: ModelInput) -> pd.DataFrame:
-        """A frame of generated values ``[H, 6]``: de-normalised, float32, indexed by the future times."""
+        """Undo the normalisation of generated values ``[H, 6]``: a float32 frame, indexed by the future timestamps."""
         restored = prepared.restore(values)
         return pd.DataFrame(restored.astype(np.float32), columns=list(COLUMNS), index=prepared.y_timestamp)
 
@@ -355,31 +350,31 @@ class CompatMixin(ABC):
 
         Args:
             x: Normalised candles ``[B, T, 6]``.
-            x_stamp: Calendar features ``[B, T, 5]``.
-            y_stamp: Of the future ``[B, pred_len, 5]``.
-            pred_len: Steps to generate.
+            x_stamp: Calendar features of the history ``[B, T, 5]``.
+            y_stamp: Calendar features of the forecast's steps ``[B, pred_len, 5]``.
+            pred_len: Candles to forecast.
             T: Temperature.
-            top_k: Where above 0, keep that many tokens (and ignore ``top_p``).
-            top_p: Where below 1, keep tokens up to that mass.
+            top_k: If above 0, keep this many tokens and ignore ``top_p``.
+            top_p: If below 1, keep tokens up to this probability mass.
             sample_count: Paths to average.
-            verbose: Whether to show progress, on stderr, where a person watches.
+            verbose: Show a progress bar on stderr if it is a terminal.
 
         Returns:
             Normalised averages ``[B, pred_len, 6]``.
 
         Raises:
-            ParameterError: If a parameter is out of its range.
+            ParameterError: If a parameter is out of range.
         """
         past, stamps, future = (torch.as_tensor(array, device=self.device) for array in (x, x_stamp, y_stamp))
         batch = make_batch(past, stamps, future, pred_len, self.clip)
         params = SamplingParams(T, top_k, top_p, sample_count)
-        with progress_bar(verbose, "forecast") as progress:
-            _, own = generate_paths(self.decoders(), batch, params, self.max_context, progress)
+        with progress_bar("forecast", enabled=verbose) as progress:
+            _, own = generate_paths(self.packed_model(), batch, params, self.max_context, progress)
         averaged: NDArray[np.float32] = own.mean(dim=1).float().cpu().numpy()
         return averaged
 
     def _predict(self, prepared: Sequence[ModelInput], params: SamplingParams, verbose: bool) -> list[pd.DataFrame]:
-        """Frames in the order given; series of one length are generated together."""
+        """Forecast in the order given; series of one length are sampled together."""
         groups: dict[tuple[int, int], list[int]] = {}
         for i, one in enumerate(prepared):
             groups.setdefault((len(one.x), len(one.y_stamp)), []).append(i)
@@ -398,5 +393,5 @@ def _published_params(T: float, top_k: int, top_p: float, samples: int, strategy
     if strategy is None:
         return SamplingParams(T, top_k, top_p, samples)
     if strategy not in ("default", "conservative", "aggressive"):
-        raise ParameterError(f"strategy is default, conservative or aggressive, not '{strategy}'.")
-    return SamplingParams.of(strategy, samples)
+        raise ParameterError(f"Invalid strategy '{strategy}': choose default, conservative or aggressive.")
+    return SamplingParams.resolve(strategy, samples)

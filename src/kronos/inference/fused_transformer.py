@@ -1,19 +1,18 @@
-"""Transformer stacks repacked for decoding: the same mathematics in fewer and larger products.
+"""Transformer stacks repacked for decoding: the same computations in fewer and larger matrix products.
 
-Notable here:
-- q, k and v are one matrix product, so are the two gates; the norms' weights and the attention's scale are folded in;
-- rotary pairs are made neighbours by permuting the rows of q and k, which leaves every dot product as it was and turns
-  the rotation into one complex multiplication;
-- `Stack.prefill` reads a history once; `Stack.extend` continues it for many samples, which share the history's keys
-  and values and own only those of their own rows ("bifurcated" attention, Athiwaratkun et al. 2024). Samples lie on the
-  query axis, so the shared part is one product per head, and one softmax over both parts keeps it exact.
+- q, k and v are one matrix product, and so are the two gates; norm weights and the attention scale are folded in.
+- Rotary pairs are interleaved by permuting the rows of q and k, which changes no dot product and turns the rotation
+  into one complex multiplication.
+- `FusedTransformer.prefill` reads a history once. `FusedTransformer.decode` continues it for many samples, which share
+  the history's keys and values and only own those of their own rows: bifurcated attention (Athiwaratkun et al. 2024).
+  Samples lie on the query axis, so the shared part is one product per head; one softmax over both parts is exact.
 
 Shapes: B series, S samples, h heads, P rows of shared history, t new rows, u own rows so far, d width, e head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,24 +22,36 @@ from torch import Tensor, nn
 
 from kronos.nn.layers import NORM_EPS, Attention, RotaryEmbedding, TransformerBlock
 
-# Rows of a score matrix made at once, in elements: beyond it samples are attended to in slices, which bounds memory.
+# Elements of a score matrix; beyond it, samples are processed in slices, which bounds memory.
 _SCORE_ELEMENTS = 64 * 2**20
-# Rows up to which `linear` puts the weights on the left. On two cores a single path took two thirds of the time with it
-# (0.68 s for 1.05 s, kronos-small, 392 + 120); from six rows on there was nothing to gain.
-_THIN = 4
+# Rows up to which `linear` puts the weights on the left. With it a single path took 0.68 s instead of 1.05 s
+# (kronos-small, 392 + 120 candles, two cores); from six rows on it gained nothing.
+_FEW_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class KVCache:
-    """Keys and values of one layer: ``[B, h, P, e]`` shared, or ``[B, h, S, u, e]`` each sample's own."""
+    """Keys and values of one layer: ``[B, h, P, e]`` if samples share them, ``[B, h, S, u, e]`` if each has its own."""
 
     keys: Tensor
     values: Tensor
 
+    @classmethod
+    def allocate(cls, like: Tensor, shape: Sequence[int]) -> KVCache:
+        """An uninitialised cache with the type and device of ``like``."""
+        return cls(like.new_empty(shape), like.new_empty(shape))
+
+    def append(self, keys: Tensor, values: Tensor, used: int) -> KVCache:
+        """Write rows ``[B, h, S, t, e]`` after the ``used`` ones; return the filled part as views."""
+        stop = used + keys.shape[3]
+        self.keys[:, :, :, used:stop] = keys
+        self.values[:, :, :, used:stop] = values
+        return KVCache(self.keys[:, :, :, :stop], self.values[:, :, :, :stop])
+
 
 @dataclass(frozen=True, slots=True)
-class PackedLayer:
-    """One block's weights, fused; norms' weights and the attention's scale are inside."""
+class FusedLayer:
+    """Fused weights of one block, including the norm weights and the attention scale."""
 
     qkv: Tensor  # [3d, d]
     qkv_bias: Tensor  # [3d]
@@ -51,13 +62,13 @@ class PackedLayer:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`, quicker for a few float32 rows on a processor.
+    """`F.linear`, faster for a few float32 rows on a CPU.
 
-    Its matrix library reads weights at a fraction of the memory's bandwidth when the left factor has only a few rows.
-    With the weights as the left factor it does not, from two columns on: even one row is cheaper computed twice.
+    The CPU's matrix library reads the weights at a fraction of the memory bandwidth if the left factor has few rows.
+    With the weights on the left it does not, from two columns on; so even a single row is cheaper computed twice.
     """
     rows = x.numel() // x.shape[-1]
-    if rows > _THIN or x.device.type != "cpu" or x.dtype != torch.float32:
+    if rows > _FEW_ROWS or x.device.type != "cpu" or x.dtype != torch.float32:
         return F.linear(x, weight, bias)
     columns = x.reshape(rows, -1).t() if rows > 1 else x.reshape(1, -1).repeat(2, 1).t()
     product = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
@@ -72,24 +83,24 @@ class Linear:
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``[..., in]`` to ``[..., out]``."""
+        """Map ``[..., in]`` to ``[..., out]``."""
         return linear(x, self.weight, self.bias)
 
 
-def rms(x: Tensor) -> Tensor:
-    """``x · rsqrt(mean(x²) + ε)`` over the last axis, in float32 at least."""
+def rms_norm(x: Tensor) -> Tensor:
+    """``x · rsqrt(mean(x²) + ε)`` over the last axis, computed in float32 or wider."""
     wide = x if x.dtype == torch.float64 else x.float()
     return F.rms_norm(wide, (x.shape[-1],), None, NORM_EPS).to(x.dtype)
 
 
 def interleave_rotary(head_dim: int, n_heads: int) -> Tensor:
-    """The order of rows ``[h · e]`` that puts the halves' rotary pairs (i, i + e/2) side by side in every head."""
+    """The order of rows ``[h · e]`` that puts the rotary pairs (i, i + e/2) of every head next to each other."""
     within = torch.arange(head_dim).view(2, -1).t().flatten()
     return (torch.arange(n_heads)[:, None] * head_dim + within).flatten()
 
 
 class Rotations:
-    """The rotations of positions as complex numbers, tabulated as far as windows reach."""
+    """A table of the positions' rotations as complex numbers, which grows with the longest window."""
 
     def __init__(self, rotary: RotaryEmbedding, dtype: torch.dtype) -> None:
         self._rotary = rotary
@@ -97,7 +108,7 @@ class Rotations:
         self._table = self._tabulate(512)
 
     def __call__(self, length: int) -> Tensor:
-        """Positions 0 … at least length − 1: ``[≥ length, e/2]``."""
+        """Rotations of positions 0 … length − 1 or more: ``[≥ length, e/2]``."""
         if length > self._table.shape[0]:
             self._table = self._tabulate(2 * length)
         return self._table
@@ -109,19 +120,19 @@ class Rotations:
         return torch.complex(cos[:, :half], sin[:, :half]).to(self._dtype)
 
 
-def rotate_neighbours(x: Tensor, turn: Tensor) -> Tensor:
-    """Rotate ``x [..., e]`` by ``turn [..., e/2]``; the result has the dtype of ``x``."""
+def rotate_interleaved(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate interleaved pairs ``x [..., e]`` by ``rotation [..., e/2]``; the result has the dtype of ``x``."""
     wide = x if x.dtype == torch.float64 else x.float()
     pairs = torch.view_as_complex(wide.view(*wide.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
 def pack(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy that doesn't follow the network's weights."""
+    """A contiguous copy of a weight, independent of the network."""
     return x.detach().to(dtype, copy=True).contiguous()
 
 
-def pack_layer(block: TransformerBlock, dtype: torch.dtype) -> PackedLayer:
+def fuse_layer(block: TransformerBlock, dtype: torch.dtype) -> FusedLayer:
     """Fuse one block's weights."""
     attention = block.self_attn
     order = interleave_rotary(attention.rotary.inv_freq.shape[0] * 2, attention.n_heads).to(block.norm1.weight.device)
@@ -131,42 +142,42 @@ def pack_layer(block: TransformerBlock, dtype: torch.dtype) -> PackedLayer:
     bias = torch.cat((q.bias[order] * scale, k.bias[order], v.bias))
     gates = torch.cat((block.ffn.w1.weight, block.ffn.w3.weight)) * block.norm2.weight
     tensors = (qkv, bias, attention.out_proj.weight, attention.out_proj.bias, gates, block.ffn.w2.weight)
-    return PackedLayer(*(pack(t, dtype) for t in tensors))
+    return FusedLayer(*(pack(t, dtype) for t in tensors))
 
 
 class FusedTransformer:
-    """A list of transformer blocks, packed, with the operations decoding needs.
+    """Transformer blocks fused for decoding.
 
     Args:
-        blocks: The blocks to pack; they may be trained on, the packed copy stays as it was.
-        dtype: What to compute in.
+        blocks: The blocks; the fused copy does not follow their later changes.
+        dtype: Type to compute in.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], dtype: torch.dtype) -> None:
         typed = [block for block in blocks if isinstance(block, TransformerBlock)]
-        self.layers = [pack_layer(block, dtype) for block in typed]
+        self.layers = [fuse_layer(block, dtype) for block in typed]
         self.n_heads = typed[0].self_attn.n_heads if typed else 1
         self.rotations = Rotations(typed[0].self_attn.rotary if typed else RotaryEmbedding(2), dtype)
 
     def prefill(self, x: Tensor) -> tuple[Tensor, list[KVCache]]:
-        """Read a history causally.
+        """Read a history.
 
         Args:
-            x: Embedded rows ``[B, P, d]``. Shorter series are padded at the right, where no real row looks.
+            x: Embedded rows ``[B, P, d]``; shorter series are padded at the right, which causal attention ignores.
 
         Returns:
-            The rows after the last block ``[B, P, d]`` and each layer's keys and values ``[B, h, P, e]``.
+            The rows after the last block ``[B, P, d]``, and each layer's keys and values ``[B, h, P, e]``.
         """
-        turn = self.rotations(x.shape[1])[: x.shape[1], None]  # [P, 1, e/2]
+        rotation = self.rotations(x.shape[1])[: x.shape[1], None]  # [P, 1, e/2]
         caches = []
         for layer in self.layers:
-            q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, turn))  # [B, h, P, e]
+            q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, rotation))  # [B, h, P, e]
             caches.append(KVCache(k, v))
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
-            x = self._close(layer, x, mixed.transpose(1, 2).flatten(-2))
+            x = self._finish_block(layer, x, mixed.transpose(1, 2).flatten(-2))
         return x, caches
 
-    def extend(
+    def decode(
         self,
         x: Tensor,
         shared: list[KVCache],
@@ -179,62 +190,54 @@ class FusedTransformer:
 
         Args:
             x: New rows ``[B, S, t, d]``.
-            shared: Of the history, one per layer.
-            own: Caches of the samples' own rows ``[B, h, S, U, e]``, of which ``used`` are filled; the new ones are
-                written behind them.
-            start: The position of each series' first own row, ``[B]`` int64: its history's length.
-            used: Own rows so far.
-            mask: ``[B, 1, 1, P]``, 0 where a history row is real and −inf where it is padding; None where all are.
+            shared: Keys and values of the history, one cache per layer.
+            own: Caches of the samples' own rows, ``[B, h, S, U, e]`` per layer; the new rows are appended.
+            start: Position of each series' first own row, ``[B]`` int64: the length of its history.
+            used: Own rows in the caches so far.
+            mask: ``[B, 1, 1, P]``, 0 where a row of the history is real and −inf where it is padding; None if all are.
 
         Returns:
             The rows after the last block, ``[B, S, t, d]``.
         """
         t = x.shape[2]
         positions = start[:, None] + torch.arange(used, used + t, device=x.device)  # [B, t]
-        turn = self.rotations(shared_rows(shared) + used + t)[positions][:, None, :, None]  # [B, 1, t, 1, e/2]
-        for layer, past, mine in zip(self.layers, shared, own, strict=True):
-            q, k, v = (part.permute(0, 3, 1, 2, 4) for part in self._qkv(layer, x, turn))  # [B, h, S, t, e]
-            mine.keys[:, :, :, used : used + t] = k
-            mine.values[:, :, :, used : used + t] = v
-            filled = KVCache(mine.keys[:, :, :, : used + t], mine.values[:, :, :, : used + t])
-            x = self._close(layer, x, bifurcated_attention(q, past, filled, mask).permute(0, 2, 3, 1, 4).flatten(-2))
+        rows = shared[0].keys.shape[2] if shared else 0  # P
+        rotation = self.rotations(rows + used + t)[positions][:, None, :, None]  # [B, 1, t, 1, e/2]
+        for layer, past, cache in zip(self.layers, shared, own, strict=True):
+            q, k, v = (part.permute(0, 3, 1, 2, 4) for part in self._qkv(layer, x, rotation))  # [B, h, S, t, e]
+            mixed = bifurcated_attention(q, past, cache.append(k, v, used), mask)
+            x = self._finish_block(layer, x, mixed.permute(0, 2, 3, 1, 4).flatten(-2))
         return x
 
-    def own_caches(self, series: int, samples: int, rows: int) -> list[KVCache]:
-        """Empty caches for that many own rows, one per layer."""
+    def allocate_caches(self, series: int, samples: int, rows: int) -> list[KVCache]:
+        """Uninitialised caches for ``rows`` own rows of every sample, one per layer."""
         if not self.layers:
             return []
         width = self.layers[0].down.shape[0] // self.n_heads
         shape = (series, self.n_heads, samples, rows, width)
-        like = self.layers[0].qkv
-        return [KVCache(like.new_empty(shape), like.new_empty(shape)) for _ in self.layers]
+        return [KVCache.allocate(layer.qkv, shape) for layer in self.layers]
 
-    def _qkv(self, layer: PackedLayer, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated q and k, and v, each ``[..., h, e]``; q carries the scale."""
-        heads = linear(rms(x), layer.qkv, layer.qkv_bias).view(*x.shape[:-1], 3 * self.n_heads, -1)
-        qk = rotate_neighbours(heads[..., : 2 * self.n_heads, :], turn)
+    def _qkv(self, layer: FusedLayer, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated q and k, and v, each ``[..., h, e]``; q is scaled."""
+        heads = linear(rms_norm(x), layer.qkv, layer.qkv_bias).view(*x.shape[:-1], 3 * self.n_heads, -1)
+        qk = rotate_interleaved(heads[..., : 2 * self.n_heads, :], rotation)
         return qk[..., : self.n_heads, :], qk[..., self.n_heads :, :], heads[..., 2 * self.n_heads :, :]
 
     @staticmethod
-    def _close(layer: PackedLayer, x: Tensor, mixed: Tensor) -> Tensor:
+    def _finish_block(layer: FusedLayer, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a block after attention: both residuals and the feed-forward layer."""
         x = x + linear(mixed, layer.out, layer.out_bias)
-        gate, up = linear(rms(x), layer.gates).chunk(2, dim=-1)
+        gate, up = linear(rms_norm(x), layer.gates).chunk(2, dim=-1)
         return x + linear(F.silu(gate) * up, layer.down)
 
 
-def shared_rows(caches: list[KVCache]) -> int:
-    """P, the rows of the shared history (padding included)."""
-    return caches[0].keys.shape[2] if caches else 0
-
-
 def bifurcated_attention(q: Tensor, shared: KVCache, own: KVCache, mask: Tensor | None) -> Tensor:
-    """Attention of each sample's last rows to the shared history and to its own rows, causally.
+    """Causal attention of each sample's last rows to the shared history and to its own rows.
 
     Args:
         q: ``[B, h, S, t, e]``, scaled; the last t of the u own rows.
-        shared: ``[B, h, P, e]``.
-        own: ``[B, h, S, u, e]``.
+        shared: Keys and values of the history, ``[B, h, P, e]``.
+        own: Keys and values of the samples' own rows, ``[B, h, S, u, e]``.
         mask: ``[B, 1, 1, P]`` to add to the scores of the history, or None.
 
     Returns:
@@ -269,7 +272,7 @@ def _attend(q: Tensor, shared: KVCache, own: KVCache, mask: Tensor | None) -> Te
 
 
 class CrossProjections(NamedTuple):
-    """Weights of a cross-attention: keys' and values' in one, ``[2d, d]`` and ``[2d]``; the query's, scaled."""
+    """Fused weights of a cross-attention: keys and values in one, ``[2d, d]`` and ``[2d]``; the query's, scaled."""
 
     kv: Tensor
     kv_bias: Tensor
@@ -278,7 +281,7 @@ class CrossProjections(NamedTuple):
 
 
 def cross_projections(attention: Attention, rotated: bool) -> CrossProjections:
-    """Fuse the s2 attention's projections; with rotary pairs side by side where it is ``rotated``."""
+    """Fuse the projections of the s2 attention, with interleaved rotary pairs if it is ``rotated``."""
     q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
     width = attention.rotary.inv_freq.shape[0] * 2
     order = interleave_rotary(width, attention.n_heads) if rotated else torch.arange(q.weight.shape[0])

@@ -1,4 +1,4 @@
-"""What made a forecast: gathered once, so that it travels with the result."""
+"""Metadata of a forecast: networks, sampling, history and versions, collected when it is made."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.zoo import CheckpointRef
 
-_SHORT = 32  # candles of history below which a forecast says that it has little to go by
+_SHORT_HISTORY = 32  # candles below which a forecast gets a note
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastSettings:
-    """What was asked for: sampling, horizon in candles, and the most candles of history to use."""
+    """Settings of a forecast: sampling, horizon, and the maximum number of candles of history to use."""
 
     sampling: SamplingParams
     horizon: int
@@ -32,7 +32,7 @@ class ForecastSettings:
 
 @dataclass(frozen=True, slots=True)
 class PredictorInfo:
-    """What a forecast is made with: both networks, the context in candles, and how they compute."""
+    """The networks of a forecast, their context in candles, and how they compute."""
 
     model: Kronos
     tokenizer: KronosTokenizer
@@ -43,31 +43,31 @@ class PredictorInfo:
 
 
 def build_metadata(
-    machinery: PredictorInfo,
-    recipe: ForecastSettings,
+    predictor: PredictorInfo,
+    settings: ForecastSettings,
     series: tuple[str, Candles],
     used: int,
-    time: FutureTimes,
+    future: FutureTimes,
     seed: int,
 ) -> ForecastMetadata:
-    """How one forecast was made.
+    """Build the metadata of one forecast.
 
     Args:
-        machinery: The networks and how they compute.
-        recipe: What was asked for.
-        series: The name that keyed the draws, and the history as given.
-        used: How many of its last candles were used.
-        time: Where the future timestamps come from.
-        seed: Of the draws.
+        predictor: The networks and how they compute.
+        settings: Settings of the forecast.
+        series: The name that keys the random numbers, and the whole history.
+        used: Number of its last candles that were used.
+        future: The future timestamps and their origin.
+        seed: Random seed.
     """
     name, history = series
-    params = recipe.sampling
+    params = settings.sampling
     details: dict[str, Any] = {
         "series": name,
         "seed": seed,
         "sampling": sampling_details(params),
         "samples": params.samples,
-        "horizon": recipe.horizon,
+        "horizon": settings.horizon,
         "lookback": used,
         "history": {
             "rows": len(history),
@@ -77,32 +77,32 @@ def build_metadata(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        "model": weights_info(machinery.model),
-        "tokenizer": weights_info(machinery.tokenizer),
-        "max_context": machinery.max_context,
-        "precision": machinery.precision,
-        "dtype": str(machinery.dtype).removeprefix("torch."),
-        "device": str(machinery.device),
+        "model": weights_info(predictor.model),
+        "tokenizer": weights_info(predictor.tokenizer),
+        "max_context": predictor.max_context,
+        "precision": predictor.precision,
+        "dtype": str(predictor.dtype).removeprefix("torch."),
+        "device": str(predictor.device),
         "versions": _versions(),
         "created": provenance.now_utc(),
     }
     return ForecastMetadata(
-        model=title(machinery.model),
+        model=model_title(predictor.model),
         details=details,
-        calendar=time.calendar,
-        calendar_basis=time.basis,
+        calendar=future.calendar,
+        calendar_basis=future.basis,
         simulated=history.simulated,
-        notes=_notes(history, used, recipe, time),
+        notes=_notes(history, used, settings, future),
     )
 
 
 def sampling_details(params: SamplingParams) -> dict[str, Any]:
-    """What of the sampling a path's distribution depends on."""
+    """The sampling parameters that a path's distribution depends on."""
     return {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p}
 
 
-def title(model: Kronos) -> str:
-    """What forecasts call a model; it says so where the weights are no file's."""
+def model_title(model: Kronos) -> str:
+    """A model's name in forecasts, marked if its weights are not those of a file."""
     located = model.located
     if located is None:
         return "kronos (unsaved)"
@@ -114,7 +114,7 @@ def _ref(located: CheckpointRef) -> str:
 
 
 def weights_info(network: Kronos | KronosTokenizer) -> dict[str, Any]:
-    """Where a network's weights come from; those that were never saved, or changed since, have no file's hash."""
+    """Reference, revision and hash of a network's weights; no hash if they were never saved or have changed since."""
     located = network.located
     if located is None:
         return {"ref": None}
@@ -128,7 +128,7 @@ def weights_info(network: Kronos | KronosTokenizer) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=16)
-def _digest(file: Path, modified: int, size: int) -> str:  # noqa: ARG001 (they make the cache notice a new file)
+def _digest(file: Path, modified: int, size: int) -> str:  # noqa: ARG001 (part of the key: a changed file is new)
     return provenance.sha256_file(file)
 
 
@@ -137,15 +137,15 @@ def _versions() -> dict[str, str]:
     return provenance.versions()
 
 
-def _notes(history: Candles, used: int, recipe: ForecastSettings, time: FutureTimes) -> tuple[str, ...]:
+def _notes(history: Candles, used: int, settings: ForecastSettings, future: FutureTimes) -> tuple[str, ...]:
     notes = []
-    asked = min(len(history), recipe.lookback or len(history))
-    if used < asked:
-        notes.append(f"Used the last {used:,} of {asked:,} candles: history and horizon share the context.")
-    if used < _SHORT:
-        notes.append(f"Only {used} candles of history: the forecast has little to go by.")
-    if time.basis in ("projected", "inferred"):
-        notes.append(time.note)
+    requested = min(len(history), settings.lookback or len(history))
+    if used < requested:
+        notes.append(f"Used the last {used:,} of {requested:,} candles: history and horizon share the context.")
+    if used < _SHORT_HISTORY:
+        notes.append(f"Only {used} candles of history: the forecast is unreliable.")
+    if future.basis in ("projected", "inferred"):
+        notes.append(future.note)
     if history.frame["close"].iloc[-used:].nunique() == 1:
-        notes.append("The close never changes in the history used: the forecast means little.")
+        notes.append("The close never changes in the history used: the forecast is unreliable.")
     return tuple(note for note in notes if note)

@@ -1,11 +1,9 @@
 """`KronosPredictor`: forecasts from candles.
 
-Notable here:
-- `forecast` and `forecast_many` are what users want: every path kept, reproducible by seed whatever the batch, valid
-  candles, timestamps from the calendar, raw or calibrated by one argument, and all that made the result travelling
-  with it;
-- `predict`, `predict_batch` and `generate` are the published methods, which average paths: `PublishedMethods`;
-- networks are packed for decoding, and again before the next forecast after their weights have changed.
+- `forecast` and `forecast_many` keep every sample path. Paths depend on the seed, not on the batch; candles are valid,
+  timestamps come from the calendar, and `calibration` corrects the paths.
+- The published methods (`predict`, `predict_batch`, `generate`), which average paths, come from `CompatMixin`.
+- Networks are packed for decoding once, and again before the next forecast if their weights have changed.
 """
 
 from __future__ import annotations
@@ -18,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from kronos.calendars import FutureTimes
 from kronos.calibration import Calibration, ModelIdentity, calibrate_forecast
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, ParameterError
 from kronos.forecasts import Forecast, repair_candles
-from kronos.inference.batching import SeriesInput, decode_blocks
+from kronos.inference.batching import SeriesInput, sample_paths
 from kronos.inference.compat import CompatMixin
 from kronos.inference.devices import Precision, compute_dtype, pick_device
 from kronos.inference.engine import PackedModel, check_horizon
@@ -34,99 +31,99 @@ from kronos.inference.metadata import (
     ForecastSettings,
     PredictorInfo,
     build_metadata,
+    model_title,
     sampling_details,
-    title,
     weights_info,
 )
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.preprocessing import ModelInput, Timestamps, as_index, normalise, time_features
 from kronos.progress import ProgressCallback
-from kronos.zoo import DEFAULT_MODEL, find
+from kronos.typing import FloatArray
+from kronos.zoo import DEFAULT_MODEL, find_entry
 
-Choice = Calibration | str | Path | bool | None
+CalibrationChoice = Calibration | str | Path | bool | None
 _FIT = "fit one with 'kronos calibrate'"
 
 
 def resolve_calibration(
-    choice: Choice, model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams
+    choice: CalibrationChoice, model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams
 ) -> Calibration | None:
-    """The calibration meant, if it corrects what this model and this sampling get wrong.
+    """Load a calibration and validate that it was fitted for this model, tokenizer and sampling.
 
     Args:
-        choice: None or False for none, True for the one that lies beside the model's weights, a calibration, or a file.
-        model: Whose forecasts it shall correct.
-        tokenizer: That goes with it.
-        sampling: How paths are drawn.
+        choice: None or False for no calibration, True for the one that ships with the model, a calibration, or a path.
+        model: The model whose forecasts it corrects.
+        tokenizer: The model's tokenizer.
+        sampling: Sampling parameters.
 
     Raises:
-        ParameterError: If the model has none of its own, or the one meant belongs to other forecasts.
-        DataError: If the file is missing or no calibration.
+        ParameterError: If the model ships without calibration, or it was fitted for other forecasts.
+        DataError: If the file is missing or not a calibration.
     """
     if choice is None or choice is False:
         return None
     if choice is True:
-        calibration = _own(model)
+        calibration = _shipped_calibration(model)
     elif isinstance(choice, Calibration):
         calibration = choice
     elif isinstance(choice, str | Path):
         calibration = Calibration.load(choice)
     else:
-        raise ParameterError(f"calibration is True, a Calibration or a file's path, not {type(choice).__name__}.")
-    _check(calibration, identity_of(model, tokenizer, sampling))
+        raise ParameterError(
+            f"Invalid calibration of type {type(choice).__name__}: pass True, a Calibration or a path."
+        )
+    _check_identity(calibration, calibration_identity(model, tokenizer, sampling))
     return calibration
 
 
-def identity_of(model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams) -> ModelIdentity:
-    """What a calibration of these forecasts remembers of their maker."""
+def calibration_identity(model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams) -> ModelIdentity:
+    """The identity that a calibration of these forecasts is stored with."""
     return ModelIdentity(
-        model=title(model),
+        model=model_title(model),
         sha256=weights_info(model).get("sha256"),
         tokenizer_sha256=weights_info(tokenizer).get("sha256"),
         sampling=sampling_details(sampling),
     )
 
 
-def _own(model: Kronos) -> Calibration:
-    """The calibration beside the weights."""
+def _shipped_calibration(model: Kronos) -> Calibration:
     if model.located is None or not model.unchanged:
         state = "was never saved" if model.located is None else "has changed since it was loaded"
-        raise ParameterError(
-            f"The model {state}, so no calibration ships with it; {_FIT}, and pass it or its path as calibration."
-        )
+        raise ParameterError(f"The model {state}, so it has no calibration: {_FIT}, and pass it or its path.")
     if model.located.calibration is None:
         raise ParameterError(
-            f"No calibration ships with {title(model)}; {_FIT}, and pass it or its path as calibration, or save it as "
+            f"No calibration ships with {model_title(model)}: {_FIT}, and pass it or its path, or save it as "
             f"calibration.json in {model.located.folder}."
         )
     return Calibration.load(model.located.calibration)
 
 
-def _check(calibration: Calibration, identity: ModelIdentity) -> None:
-    difference = calibration.identity.differs(identity)
+def _check_identity(calibration: Calibration, identity: ModelIdentity) -> None:
+    difference = calibration.identity.difference_from(identity)
     if not difference and calibration.identity.tokenizer_sha256 and not identity.tokenizer_sha256:
         difference = "tokenizers differ (this one was never saved, or has changed since it was loaded)"
     if difference:
         raise ParameterError(
-            f"The calibration is not these forecasts': their {difference}; {_FIT}, or apply it all the same with "
-            "Calibration.apply(forecast, other_model=True)."
+            f"The calibration was fitted for other forecasts: {difference}. To correct these, {_FIT}; to apply it "
+            "nevertheless, use Calibration.apply(forecast, other_model=True)."
         )
 
 
 class KronosPredictor(CompatMixin):
-    """A model and its tokenizer, ready to forecast.
+    """Forecasts candles with a model and its tokenizer.
 
     Args:
-        model: The model; put into evaluation mode and onto the device.
-        tokenizer: The tokenizer that belongs to it; likewise.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None takes the best there is.
-        max_context: The longest window of history and forecast, in candles.
+        model: The model; it is moved to the device and set to evaluation mode.
+        tokenizer: The tokenizer that belongs to the model; likewise.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None for the best available one.
+        max_context: Longest window of history and forecast together, in candles.
         clip: Bound of the normalised candles, in standard deviations.
-        precision: ``"exact"`` (float32), or ``"fast"`` (bfloat16 where the hardware gains from it).
+        precision: ``"exact"`` (float32), or ``"fast"`` (bfloat16 if the hardware supports it).
 
     Raises:
         DeviceError: If there is no such device.
-        ParameterError: If the tokenizer doesn't fit the model, or a parameter is out of its range.
+        ParameterError: If the tokenizer does not fit the model, or a parameter is out of range.
     """
 
     def __init__(
@@ -142,7 +139,7 @@ class KronosPredictor(CompatMixin):
         self.least_history = model.pairing.least_history if model.pairing is not None else 1
         if max_context <= self.least_history:
             raise ParameterError(
-                f"max_context is {max_context}, but must be at least {self.least_history + 1} candles."
+                f"Invalid max_context {max_context}: choose at least {self.least_history + 1} candles."
             )
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
@@ -150,7 +147,7 @@ class KronosPredictor(CompatMixin):
         self.max_context, self.clip, self.precision = max_context, clip, precision
         _check_pairing(self.model, self.tokenizer)
         self._packed: tuple[tuple[object, ...], PackedModel] | None = None
-        self.decoders()
+        self.packed_model()
 
     @classmethod
     def from_pretrained(
@@ -164,32 +161,32 @@ class KronosPredictor(CompatMixin):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> KronosPredictor:
-        """Load a model with the tokenizer and the context that belong to it.
+        """Load a model with its tokenizer and context.
 
         Args:
-            ref: Zoo name (``kronos-small``), hub id, or folder; the bundled model by default.
-            tokenizer: Another tokenizer than the one that belongs to the model.
+            ref: Zoo name (``kronos-small``), hub id or folder; the bundled model by default.
+            tokenizer: Replaces the tokenizer that belongs to the model.
             device: As for the constructor.
             revision: Branch, tag or commit of the model on the hub.
             precision: As for the constructor.
-            cache_dir: Where downloads are kept; the hub's own cache by default.
-            local_files_only: Whether to stay offline.
+            cache_dir: Folder for downloads; the hub's own cache by default.
+            local_files_only: Do not use the network.
 
         Raises:
-            CheckpointError: If the weights can't be had, or nothing says which tokenizer belongs to them.
+            CheckpointError: If the weights cannot be found, or their tokenizer is unknown.
         """
         model = Kronos.from_pretrained(ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         assert model.pairing is not None  # from_pretrained sets it on every model
-        chosen = tokenizer or model.pairing.tokenizer
-        if chosen is None:
-            raise CheckpointError(f"Nothing says which tokenizer belongs to {ref}; give it as tokenizer=.")
-        coder = KronosTokenizer.from_pretrained(chosen, cache_dir=cache_dir, local_files_only=local_files_only)
-        return cls(model, coder, device, model.pairing.context, precision=precision)
+        tokenizer = tokenizer or model.pairing.tokenizer
+        if tokenizer is None:
+            raise CheckpointError(f"The tokenizer of {ref} is unknown: pass it as tokenizer.")
+        network = KronosTokenizer.from_pretrained(tokenizer, cache_dir=cache_dir, local_files_only=local_files_only)
+        return cls(model, network, device, model.pairing.context, precision=precision)
 
-    def decoders(self) -> PackedModel:
-        """The networks packed for decoding, as their weights are now."""
+    def packed_model(self) -> PackedModel:
+        """The networks packed for decoding, with their current weights."""
         tensors = [t for net in (self.model, self.tokenizer) for t in (*net.parameters(), *net.buffers())]
-        # Inference tensors count no versions; they can't be trained on either.
+        # Inference tensors have no version counter; they cannot be trained either.
         state: tuple[object, ...] = (
             self.precision,
             self.model.s2_attention,
@@ -201,10 +198,8 @@ class KronosPredictor(CompatMixin):
         return self._packed[1]
 
     def repack(self) -> None:
-        """Pack the networks again at the next forecast: needed after writes through ``.data``, which leave no trace."""
+        """Pack the networks again at the next forecast; needed after writes through ``.data``, which go undetected."""
         self._packed = None
-
-    # What users want -------------------------------------------------------
 
     def forecast(
         self,
@@ -216,41 +211,43 @@ class KronosPredictor(CompatMixin):
         sampling: SamplingParams | str = "default",
         lookback: int | None = None,
         timestamps: Timestamps | None = None,
-        calibration: Choice = None,
+        calibration: CalibrationChoice = None,
         market: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Forecast:
-        """Sample the candles that may come next.
+        """Sample future candles of one series.
 
         Args:
-            candles: The history; only its last ``max_context − horizon`` candles are used, which the result says.
+            candles: The history; at most its last ``max_context − horizon`` candles are used.
             horizon: Candles to forecast, at least 1 and below ``max_context``.
-            samples: Paths; those of ``sampling`` (100) by default. More paths leave the first ones as they are.
-            seed: Of the draws, which are keyed by (seed, symbol, path, step); None draws one, which the result says.
-            sampling: A preset's name (``default``, ``conservative``, ``aggressive``, ``published`` …) or parameters.
-            lookback: Candles of history to use, at most; all that fit by default.
-            timestamps: Of the future candles; the calendar tells them by default.
-            calibration: Whether and by what the paths are corrected: None or False leaves them raw, True takes the
-                calibration that ships with the model, else a `Calibration` or the path of one. Corrected paths depend
-                on all of them, so more paths move the first ones a little too.
-            market: Which of the calibration's factors to take, for example ``crypto`` or ``us_equity``; guessed from
-                the calendar by default. Without a calibration nothing depends on it.
-            progress: Called with the work done and all of it.
+            samples: Number of sample paths; by default that of ``sampling`` (100). More paths do not change the first
+                ones.
+            seed: Random seed; random numbers depend on (seed, symbol, path, step). None for a random seed, which the
+                result records.
+            sampling: A preset (``default``, ``conservative``, ``aggressive``, ``published``, …) or parameters.
+            lookback: Maximum number of candles of history to use; all that fit by default.
+            timestamps: Timestamps of the future candles; from the calendar by default.
+            calibration: None or False for raw paths, True for the calibration that ships with the model, a
+                `Calibration`, or the path of one. Each corrected path depends on all paths, so more paths change the
+                first ones slightly.
+            market: Group of the calibration's factors, such as ``crypto`` or ``us_equity``; by default inferred from
+                the calendar. Only used with a calibration.
+            progress: Called with the number of generated candles and their total.
 
         Returns:
-            All paths, valid candles each, with how they were made, and whether they are raw or calibrated.
+            All paths, as valid candles, with metadata.
 
         Raises:
-            DataError: If the candles can't be used, or the calibration's file can't.
-            ParameterError: If a parameter is out of its range, or the calibration is missing or another model's.
+            DataError: If the candles or the calibration's file cannot be used.
+            ParameterError: If a parameter is out of range, or the calibration is missing or another model's.
         """
         history = as_candles(candles)
         name = history.symbol or ""
-        given = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
-        recipe = ForecastSettings(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        corrections = self.calibration_for(calibration, recipe.sampling)
-        raw = self._forecast([(name, history)], recipe, given, progress)[0]
-        return raw if corrections is None else calibrate_forecast(raw, corrections, market=market)
+        times = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
+        settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
+        correction = self.calibration_for(calibration, settings.sampling)
+        raw = self._forecast([(name, history)], settings, times, progress)[0]
+        return raw if correction is None else calibrate_forecast(raw, correction, market=market)
 
     def forecast_many(
         self,
@@ -262,117 +259,121 @@ class KronosPredictor(CompatMixin):
         sampling: SamplingParams | str = "default",
         lookback: int | None = None,
         timestamps: Mapping[str, Timestamps] | None = None,
-        calibration: Choice = None,
+        calibration: CalibrationChoice = None,
         market: str | Mapping[str, str] | None = None,
         progress: ProgressCallback | None = None,
     ) -> dict[str, Forecast]:
-        """Sample the futures of many series, which may differ in length, interval and calendar.
+        """Sample future candles of many series, which may differ in length, interval and calendar.
 
         Args:
             series: A dictionary by name, a list of candles with distinct symbols, or a long frame (``unique_id``,
-                ``ds``, open, …). The names key the draws: a series' paths don't depend on its company.
-            horizon: As for `forecast`, and so are the others.
-            samples: Paths of each.
-            seed: Of the draws.
-            sampling: A preset's name or parameters.
-            lookback: Candles of history to use, at most.
-            timestamps: Of the future candles, by name; the calendar tells those that are left out.
-            calibration: Whether and by what the paths are corrected.
-            market: Of all series, or by name; guessed for those that are left out.
-            progress: Called with the work done and all of it.
+                ``ds``, open, …). Random numbers depend on the name, so a series' paths do not depend on the others.
+            horizon: As for `forecast`.
+            samples: Number of sample paths per series.
+            seed: Random seed.
+            sampling: A preset or parameters.
+            lookback: Maximum number of candles of history to use.
+            timestamps: Timestamps of the future candles by name; from the calendar for series not listed.
+            calibration: As for `forecast`.
+            market: Group of the calibration's factors, for all series or by name; inferred for series not listed.
+            progress: Called with the number of generated candles and their total.
 
         Returns:
-            A forecast by name, in the order given.
+            Forecasts by name, in the order given.
 
         Raises:
-            DataError: If some candles can't be used (the sentence names the series), or the calibration's file can't.
-            ParameterError: If a parameter is out of its range, or the calibration is missing or another model's.
+            DataError: If candles (the message names the series) or the calibration's file cannot be used.
+            ParameterError: If a parameter is out of range, or the calibration is missing or another model's.
         """
         named = as_series(series)
         names = [name for name, _ in named]
-        given = {name: as_index(times, f"timestamps of {name}") for name, times in (timestamps or {}).items()}
-        _check_names("are timestamps", given, names)
+        times = {name: as_index(values, f"timestamps of {name}") for name, values in (timestamps or {}).items()}
+        _check_names("timestamps", times, names)
         markets = market if isinstance(market, Mapping) else dict.fromkeys(names, market)
-        _check_names("is a market", markets, names)
-        recipe = ForecastSettings(SamplingParams.of(sampling, samples, seed), horizon, lookback)
-        corrections = self.calibration_for(calibration, recipe.sampling)
-        found = dict(zip(names, self._forecast(named, recipe, given, progress), strict=True))
-        if corrections is None:
-            return found
-        return {name: calibrate_forecast(raw, corrections, market=markets.get(name)) for name, raw in found.items()}
+        _check_names("market", markets, names)
+        settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
+        correction = self.calibration_for(calibration, settings.sampling)
+        forecasts = dict(zip(names, self._forecast(named, settings, times, progress), strict=True))
+        if correction is None:
+            return forecasts
+        return {name: calibrate_forecast(raw, correction, market=markets.get(name)) for name, raw in forecasts.items()}
 
     def calibration_for(
-        self, calibration: Choice = True, sampling: SamplingParams | str = "default"
+        self, calibration: CalibrationChoice = True, sampling: SamplingParams | str = "default"
     ) -> Calibration | None:
-        """The calibration that `forecast` would apply, checked to be this model's.
+        """Load the calibration that `forecast` would apply, and validate that it was fitted for this model.
 
         Args:
             calibration: As for `forecast`.
-            sampling: As for `forecast`; a calibration belongs to one temperature and filter.
+            sampling: As for `forecast`; a calibration is fitted for one temperature and filter.
 
         Raises:
             DataError: If its file is missing or damaged.
-            ParameterError: If the model has none, or the one meant is another model's or sampling's.
+            ParameterError: If the model has no calibration, or it was fitted for another model or sampling.
         """
-        return resolve_calibration(calibration, self.model, self.tokenizer, SamplingParams.of(sampling))
+        return resolve_calibration(calibration, self.model, self.tokenizer, SamplingParams.resolve(sampling))
 
     def _forecast(
         self,
         named: Sequence[tuple[str, Candles]],
-        recipe: ForecastSettings,
-        given: Mapping[str, pd.DatetimeIndex],
+        settings: ForecastSettings,
+        timestamps: Mapping[str, pd.DatetimeIndex],
         progress: ProgressCallback | None,
     ) -> list[Forecast]:
-        check_horizon(recipe.horizon, self.max_context, self.least_history)
-        seed = secrets.randbelow(2**31) if recipe.sampling.seed is None else recipe.sampling.seed
-        used = [self._used(name, candles, recipe) for name, candles in named]
-        times = [resolve_future(name, history, recipe.horizon, given.get(name)) for name, history in named]
-        jobs = [SeriesInput(name, self._prepare(h, t)) for (name, _), h, t in zip(named, used, times, strict=True)]
-        decoders = self.decoders()
-        machinery = PredictorInfo(
-            self.model, self.tokenizer, self.max_context, self.precision, decoders.model.dtype, self.device
+        check_horizon(settings.horizon, self.max_context, self.least_history)
+        seed = secrets.randbelow(2**31) if settings.sampling.seed is None else settings.sampling.seed
+        used = [self._truncate(name, candles, settings) for name, candles in named]
+        futures = [resolve_future(name, history, settings.horizon, timestamps.get(name)) for name, history in named]
+        series = [
+            SeriesInput(name, self._prepare(history, future))
+            for (name, _), history, future in zip(named, used, futures, strict=True)
+        ]
+        packed = self.packed_model()
+        info = PredictorInfo(
+            self.model, self.tokenizer, self.max_context, self.precision, packed.model.dtype, self.device
         )
-        sampled = decode_blocks(decoders, jobs, recipe.sampling, seed, progress)
+        sampled = sample_paths(packed, series, settings.sampling, seed, progress)
         forecasts = []
-        for (name, history), rows, time, one in zip(named, used, times, sampled, strict=True):
+        for (name, history), rows, future, raw in zip(named, used, futures, sampled, strict=True):
             if not rows.has_volume:
-                one.paths[..., 4:] = 0.0
-            valid, mended = repair_candles(one.paths)
-            made = build_metadata(machinery, recipe, (name, history), len(rows), time, seed)
-            made = made.with_details(level_error=_level_error(one.last, history))
-            forecasts.append(Forecast(valid, time.times, history, made, mended))
+                raw.paths[..., 4:] = 0.0
+            paths, repaired = repair_candles(raw.paths)
+            metadata = build_metadata(info, settings, (name, history), len(rows), future, seed)
+            metadata = metadata.with_details(level_error=_level_error(raw.last, history))
+            forecasts.append(Forecast(paths, future.times, history, metadata, repaired))
         return forecasts
 
-    def _used(self, name: str, candles: Candles, recipe: ForecastSettings) -> Candles:
+    def _truncate(self, name: str, candles: Candles, settings: ForecastSettings) -> Candles:
         """The end of the history that fits the context together with the horizon."""
         self._check_history(len(candles), name)
-        least = max(2, self.least_history)
-        if recipe.lookback is not None and recipe.lookback < least:
-            raise ParameterError(f"lookback is {recipe.lookback}, but must be at least {least} candles.")
-        most = self.max_context - recipe.horizon
-        return candles.tail(max(2, most if recipe.lookback is None else min(most, recipe.lookback)))
+        needed = max(2, self.least_history)
+        if settings.lookback is not None and settings.lookback < needed:
+            raise ParameterError(f"Invalid lookback {settings.lookback}: choose at least {needed} candles.")
+        room = self.max_context - settings.horizon
+        return candles.tail(max(2, room if settings.lookback is None else min(room, settings.lookback)))
 
-    def _prepare(self, history: Candles, time: FutureTimes) -> ModelInput:
+    def _prepare(self, history: Candles, future: FutureTimes) -> ModelInput:
         values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
         x, mean, scale = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
-        return ModelInput(x, time_features(history.index), time_features(time.times), mean, scale, time.times)
+        return ModelInput(x, time_features(history.index), time_features(future.times), mean, scale, future.times)
 
 
-def _check_names(what: str, given: Mapping[str, object], names: Sequence[str]) -> None:
-    unknown = sorted(given.keys() - set(names))
+def _check_names(argument: str, values: Mapping[str, object], names: Sequence[str]) -> None:
+    unknown = sorted(values.keys() - set(names))
     if unknown:
-        raise ParameterError(f"There {what} for '{unknown[0]}', but no series of that name.")
+        raise ParameterError(f"{argument} names '{unknown[0]}', which is not among the series.")
 
 
-def _level_error(last: NDArray[np.float64], history: Candles) -> float | None:
-    """Log of the last close as the tokenizer gives it back, over what it was; None if it gives back no price."""
-    close, known = float(last[COLUMNS.index("close")]), float(history.frame["close"].iloc[-1])
-    return math.log(close / known) if close > 0 else None
+def _level_error(last: FloatArray, history: Candles) -> float | None:
+    """Log ratio of the last close as the tokenizer reconstructs it to the actual one; None if it is not positive."""
+    close, actual = float(last[COLUMNS.index("close")]), float(history.frame["close"].iloc[-1])
+    return math.log(close / actual) if close > 0 else None
 
 
 def _check_pairing(model: Kronos, tokenizer: KronosTokenizer) -> None:
-    """Refuse the tokenizer of another published model: its tokens have as many bits, but mean other candles."""
-    expected = find(model.pairing.tokenizer) if model.pairing and model.pairing.tokenizer else None
-    found = tokenizer.located.entry if tokenizer.located else None
-    if expected and found and expected.name != found.name and model.pairing and model.pairing.basis != "guessed":
-        raise ParameterError(f"This model was trained with {expected.title}, not with {found.title}; load that one.")
+    """Reject the tokenizer of another published model: its tokens have as many bits, but mean other candles."""
+    pairing = model.pairing
+    expected = find_entry(pairing.tokenizer) if pairing and pairing.tokenizer else None
+    actual = tokenizer.located.entry if tokenizer.located else None
+    if expected and actual and expected.name != actual.name and pairing and pairing.basis != "guessed":
+        raise ParameterError(f"The model was trained with {expected.title}, not with {actual.title}: load that one.")

@@ -1,4 +1,4 @@
-"""The registry of classes by name, as the published system has it."""
+"""Classes by name, as in the published system."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ model_dict: dict[str, type] = {
 
 
 def get_model_class(model_name: str) -> type:
-    """The class of that name in `model_dict`, to which `register_model` adds users' own.
+    """Look up a class in `model_dict`; `register_model` adds to it.
 
     Raises:
-        NotImplementedError: If there is none, as in the published system.
+        NotImplementedError: If there is no class of that name, as in the published system.
     """
     if model_name not in model_dict:
-        raise NotImplementedError(f"There is no model class '{model_name}'; there are {', '.join(model_dict)}.")
+        raise NotImplementedError(f"Unknown model class '{model_name}': choose {', '.join(model_dict)}.")
     return model_dict[model_name]
 
 
 def register_model(name: str, cls: type, *, replace: bool = False) -> None:
-    """Add a class to the registry, for this process.
+    """Register a class in this process.
 
     Args:
-        name: What `get_model_class` will find it by.
-        cls: The class itself, not an instance.
-        replace: Whether it may take the place of another class of that name.
+        name: Name for `get_model_class`.
+        cls: The class, not an instance.
+        replace: Replace another class of that name.
 
     Raises:
-        ParameterError: If it is no class, the name is empty, or another class has it and ``replace`` is not said.
+        ParameterError: If ``cls`` is not a class, the name is empty, or another class has it and ``replace`` is False.
     """
     if not isinstance(cls, type):
-        raise ParameterError(f"'{name}' has to be registered with a class, not with a {type(cls).__name__}.")
+        raise ParameterError(f"Cannot register a {type(cls).__name__} as '{name}': pass a class.")
     if not isinstance(name, str) or not name.strip():
-        raise ParameterError("A model class needs a name; give register_model one.")
+        raise ParameterError("A model class needs a name: pass a non-empty one.")
     taken = model_dict.get(name)
     if taken is not None and taken is not cls and not replace:
         owner = f"{taken.__module__}.{taken.__qualname__}"
-        raise ParameterError(f"'{name}' is registered for {owner}; take another name, or say replace=True.")
+        raise ParameterError(f"'{name}' is registered for {owner}: choose another name, or pass replace=True.")
     model_dict[name] = cls

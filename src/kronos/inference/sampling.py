@@ -1,40 +1,35 @@
-"""How tokens are drawn: temperature, filters, presets.
+"""Sampling of tokens: temperature, filters, presets and samplers.
 
-Notable here:
-- ``default`` neither sharpens nor filters: a filter below 1 cuts both tails at every step, and bands get too narrow;
-- the nucleus (top-p) is found among the 128 largest logits, and by a full sort only where it reaches beyond them.
+- ``default`` neither sharpens nor filters: filtering cuts both tails at every step, which makes bands too narrow.
+- The nucleus (top-p) is searched among the 128 largest logits first, and in all of them only if it is larger.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kronos.errors import ParameterError
-from kronos.progress import ProgressCallback
 
-_NUCLEUS_GUESS = 128
+_FIRST_NUCLEUS_WIDTH = 128
 MAX_SAMPLES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How sample paths are drawn.
+    """How sample paths are drawn from the model's distribution.
 
     Attributes:
-        temperature: Divides the logits; above 0. 1 is the distribution as learnt.
-        top_k: Where above 0, only logits not below the k-th largest are kept, and ``top_p`` is ignored.
-        top_p: Where below 1, tokens are dropped once those more probable exceed this mass. 0 < top_p ≤ 1.
-        samples: Paths of each series.
-        seed: Of the paths; None draws one, which the forecast then states.
+        temperature: Divisor of the logits, > 0; 1 leaves the learnt distribution unchanged.
+        top_k: If above 0, keep only logits not below the k-th largest, and ignore ``top_p``.
+        top_p: If below 1, drop tokens once more probable ones exceed this probability mass; 0 < top_p ≤ 1.
+        samples: Number of sample paths per series.
+        seed: Random seed; None for a random one, which the forecast records.
 
     Raises:
-        ParameterError: If a value is out of its range.
+        ParameterError: If a value is out of range.
     """
 
     temperature: float = 1.0
@@ -46,25 +41,28 @@ class SamplingParams:
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
             raise ParameterError(
-                f"temperature is {self.temperature}, but must be above 0; for the most probable path use top_k=1."
+                f"Invalid temperature {self.temperature}: choose a number above 0, or top_k=1 for the most probable "
+                "tokens."
             )
         if self.top_k < 0:
-            raise ParameterError(f"top_k is {self.top_k}, but must be 0 (off) or more.")
+            raise ParameterError(f"Invalid top_k {self.top_k}: choose 1 or more, or 0 for no limit.")
         if not 0 < self.top_p <= 1:
-            raise ParameterError(f"top_p is {self.top_p}, but must be above 0 and at most 1 (off).")
+            raise ParameterError(f"Invalid top_p {self.top_p}: choose a number above 0 and at most 1 (1: no filter).")
         if not 1 <= self.samples <= MAX_SAMPLES:
-            raise ParameterError(f"samples is {self.samples}, but must be between 1 and {MAX_SAMPLES}.")
+            raise ParameterError(f"Invalid samples {self.samples}: choose 1–{MAX_SAMPLES}.")
 
     @classmethod
-    def of(cls, sampling: SamplingParams | str, samples: int | None = None, seed: int | None = None) -> SamplingParams:
-        """A preset by name, or the parameters given, with the number of samples and the seed replaced where given.
+    def resolve(
+        cls, sampling: SamplingParams | str, samples: int | None = None, seed: int | None = None
+    ) -> SamplingParams:
+        """Look up a preset by name, or take the given parameters; replace samples and seed if given.
 
         Raises:
-            ParameterError: If there is no preset of that name.
+            ParameterError: If there is no such preset.
         """
         if isinstance(sampling, str):
             if sampling.lower() not in PRESETS:
-                raise ParameterError(f"There is no preset '{sampling}'; the presets are {', '.join(PRESETS)}.")
+                raise ParameterError(f"Unknown preset '{sampling}': choose {', '.join(PRESETS)}.")
             sampling = PRESETS[sampling.lower()]
         return replace(
             sampling,
@@ -86,22 +84,22 @@ PRESETS: dict[str, SamplingParams] = {
 
 
 def filter_logits(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Logits ``[..., V]`` divided by the temperature, with −inf where a token is filtered out."""
+    """Divide logits ``[..., V]`` by the temperature and set those of filtered tokens to −inf."""
     logits = logits / params.temperature if params.temperature != 1 else logits
     if params.top_k > 0:
         k = min(params.top_k, logits.shape[-1])
-        least = logits.topk(k, dim=-1).values[..., -1:]
+        threshold = logits.topk(k, dim=-1).values[..., -1:]
     elif params.top_p < 1:
-        least = _nucleus_floor(logits, params.top_p)
+        threshold = _nucleus_threshold(logits, params.top_p)
     else:
         return logits
-    return logits.masked_fill(logits < least, float("-inf"))
+    return logits.masked_fill(logits < threshold, float("-inf"))
 
 
-def _nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
-    """The smallest logit ``[..., 1]`` that top-p keeps: the last whose predecessors' mass does not exceed it."""
+def _nucleus_threshold(logits: Tensor, top_p: float) -> Tensor:
+    """The smallest logit ``[..., 1]`` that top-p keeps: the last one whose predecessors' mass does not exceed it."""
     total = logits.logsumexp(-1, keepdim=True)
-    width = min(_NUCLEUS_GUESS, logits.shape[-1])
+    width = min(_FIRST_NUCLEUS_WIDTH, logits.shape[-1])
     while True:
         top = logits.topk(width, dim=-1).values  # descending
         mass = (top - total).exp().cumsum(-1)
@@ -111,17 +109,14 @@ def _nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
         width = logits.shape[-1]
 
 
-HEADS = 2
-
-
 class TorchSampler:
-    """Draws rows series-major with `torch.multinomial`, from torch's global generator."""
+    """Samples with `torch.multinomial` from torch's global generator, series by series, as published."""
 
     def __init__(self, params: SamplingParams) -> None:
         self.params = params
 
-    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:  # noqa: ARG002 (a Chooser's signature)
-        """Draw ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
+    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:  # noqa: ARG002 (a TokenSampler's signature)
+        """Sample ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
         B, _, V = logits.shape
         # Filtered before it is repeated: the rows are the same, and so is the generator's use.
         probabilities = filter_logits(logits, self.params).softmax(-1)
@@ -130,59 +125,24 @@ class TorchSampler:
 
 
 class CounterBasedSampler:
-    """Draws by inverse distribution function at given uniform numbers.
+    """Samples by inverting the distribution function at given uniform numbers, whatever the batch.
 
     Args:
         params: Temperature and filters.
-        uniforms: ``[B, S, H, 2]`` in [0, 1), of `keyed_uniforms`.
+        uniforms: ``[B, S, H, 2]`` in [0, 1), from `kronos.rng.keyed_uniforms`.
     """
 
     def __init__(self, params: SamplingParams, uniforms: Tensor) -> None:
         self.params, self.uniforms = params, uniforms
 
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
-        """Draw ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
+        """Sample ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
         cdf = filter_logits(logits, self.params).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
         if cdf.device.type != "cpu":
-            cdf = cdf.cummax(-1).values  # parallel sums need not increase, and a step back would draw what was filtered
-        # Rounded to the logits' precision a uniform may become 1, beyond every token.
+            cdf = cdf.cummax(-1).values  # parallel sums may decrease, which could select a filtered token
+        # Rounded to the logits' precision, a uniform number may become 1, beyond every token.
         below_one = 1 - torch.finfo(cdf.dtype).eps / 2
         u = self.uniforms[:, :, step, head].to(cdf.dtype).clamp(max=below_one)  # [B, S]
         if cdf.shape[1] == 1:
             return torch.searchsorted(cdf[:, 0], u * cdf[:, 0, -1:], right=True)
         return torch.searchsorted(cdf, u[..., None] * cdf[..., -1:], right=True).squeeze(-1)
-
-
-def keyed_uniforms(seed: int, series: str, paths: range, horizon: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) that depend on nothing but their names.
-
-    Args:
-        seed: Any integer.
-        series: The series' name.
-        paths: Which sample paths.
-        horizon: Steps, H.
-
-    Returns:
-        ``[len(paths), H, 2]`` float64. A longer horizon or further paths leave the first ones as they are.
-    """
-    digest = hashlib.blake2b(f"{seed}|{series}".encode(), digest_size=16).digest()
-    key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
-    draws = np.empty((len(paths), horizon, HEADS))
-    for row, path in enumerate(paths):
-        counter = np.array([0, 0, path, 0], dtype=np.uint64)  # a path has 2^128 numbers to itself
-        draws[row] = np.random.Generator(np.random.Philox(key=key, counter=counter)).random((horizon, HEADS))
-    return draws
-
-
-class ProgressSampler:
-    """A chooser that calls ``progress(steps done, total)`` after every step."""
-
-    def __init__(self, choose: Callable[[int, int, Tensor], Tensor], total: int, progress: ProgressCallback) -> None:
-        self.choose, self.total, self.progress = choose, total, progress
-
-    def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
-        """Choose as the chooser inside does."""
-        chosen = self.choose(step, head, logits)
-        if head == 1:
-            self.progress(step + 1, self.total)
-        return chosen

@@ -1,4 +1,4 @@
-"""The networks: torch modules only, with the names and the mathematics of published checkpoints."""
+"""The networks: torch modules with the parameter names and the computations of the published checkpoints."""
 
 from kronos.nn.model import Kronos, S2Attention
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss

@@ -1,13 +1,12 @@
-"""The blocks that the tokenizer and the model share.
+"""Layers shared by the tokenizer and the model.
 
-Notable here:
-- rotary positions in the half-split convention, on queries and keys, counted from 0 at a window's first row;
-- attention is causal whatever the mode: train/eval switches dropout and nothing else;
-- one meaning of a padding mask everywhere: True marks a real position. A position always sees itself, so that a row
-  of padding gives numbers (which nobody reads) instead of NaN;
-- norms are computed in float32 at least, so that half precision doesn't lose their small sums.
+- Rotary positions use the half-split convention, on queries and keys, and count from 0 at a window's first row.
+- Attention is causal in training and in evaluation mode; the mode switches dropout only.
+- A padding mask is True where a position is real. Every position attends to itself, so that rows of padding give
+  finite numbers, which are ignored, instead of NaN.
+- Norms are computed in float32 or wider, because half precision loses their small sums.
 
-Attribute names are the state-dict prefixes of published checkpoints, hence fixed.
+Attribute names are the state-dict prefixes of published checkpoints and must not change.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis; shape and dtype are kept."""
+        """Normalise the last axis of ``x``; shape and dtype stay the same."""
         wide = x if x.dtype == torch.float64 else x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPS)
         return normed.to(x.dtype) * self.weight
@@ -51,38 +50,38 @@ class FeedForward(nn.Module):
 
 
 class RotaryEmbedding(nn.Module):
-    """Rotary position embedding (Su et al. 2021), half-split: dimension i turns with dimension i + d/2."""
+    """Rotary position embedding (Su et al. 2021), half-split: dimensions i and i + d/2 form a pair."""
 
     inv_freq: Tensor
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
-        # Tables are computed in numpy: arithmetic on the meta device would import torch's compiler, a second's work.
+        # In NumPy, because arithmetic on the meta device imports torch's compiler, which takes a second.
         exponents = np.arange(0, head_dim, 2, dtype=np.float32) / head_dim
-        self.register_buffer("inv_freq", torch.tensor(1.0 / ROTARY_BASE**exponents))  # in checkpoints, so persistent
+        self.register_buffer("inv_freq", torch.tensor(1.0 / ROTARY_BASE**exponents))  # persistent: part of checkpoints
 
     def table(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of positions 0 … length − 1, each ``[length, head_dim]``."""
-        # Half precision counts exactly to 256 only.
+        # bfloat16 represents integers exactly up to 256 only.
         frequencies = self.inv_freq if self.inv_freq.dtype == torch.float64 else self.inv_freq.float()
         angles = torch.outer(torch.arange(length, device=frequencies.device, dtype=frequencies.dtype), frequencies)
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos(), angles.sin()
 
     def forward(self, *heads: Tensor) -> tuple[Tensor, ...]:
-        """Rotate each of ``heads``, ``[B, h, T, head_dim]``, by its position; the shorter are the last of T rows."""
+        """Rotate each of ``heads``, ``[B, h, T, head_dim]``, by position; shorter ones are the last of the T rows."""
         cos, sin = self.table(max(x.shape[-2] for x in heads))
         return tuple(apply_rotary(x, cos[-x.shape[-2] :], sin[-x.shape[-2] :]) for x in heads)
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + d/2) of the last axis of ``x`` by the angles given; tables broadcast against ``x``."""
+    """Rotate the pairs (i, i + d/2) of the last axis of ``x``; the tables broadcast against ``x``."""
     first, second = x.chunk(2, dim=-1)
     return x * cos.to(x.dtype) + torch.cat((-second, first), dim=-1) * sin.to(x.dtype)
 
 
 class Attention(nn.Module):
-    """Multi-head causal attention with rotary positions; the query may be another than the context."""
+    """Multi-head causal attention with rotary positions, as self-attention or as cross-attention."""
 
     def __init__(self, d_model: int, n_heads: int, attn_dropout: float = 0.0, resid_dropout: float = 0.0) -> None:
         super().__init__()
@@ -96,12 +95,12 @@ class Attention(nn.Module):
         self.resid_dropout = nn.Dropout(resid_dropout)
 
     def forward(self, query: Tensor, context: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Row t of the query attends to rows 0 … t of the context.
+        """Attend from row t of the query to rows 0 … t of the context.
 
         Args:
-            query: ``[B, P, d_model]``; where P < T, of the last P rows.
-            context: ``[B, T, d_model]``, what keys and values are made of.
-            padding_mask: ``[B, T]`` bool, True where the context row is real; None where all are.
+            query: ``[B, P, d_model]``; if P < T, the queries of the last P rows.
+            context: ``[B, T, d_model]``, the source of keys and values.
+            padding_mask: ``[B, T]`` bool, True where the context row is real; None if all are.
 
         Returns:
             ``[B, P, d_model]``.
@@ -115,22 +114,22 @@ class Attention(nn.Module):
         return self.merge(mixed)
 
     def attend_unrotated(self, query: Tensor, context: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """One query over all rows of the context, without positions: ``[B, 1, d_model]`` (no dropout)."""
+        """Attend from one query to all rows of the context, without positions or dropout: ``[B, 1, d_model]``."""
         q, k, v = self.split(self.q_proj(query)), self.split(self.k_proj(context)), self.split(self.v_proj(context))
         mask = None if padding_mask is None else padding_mask.bool()[:, None, None, :]
         return self.merge(F.scaled_dot_product_attention(q, k, v, mask))
 
     def split(self, x: Tensor) -> Tensor:
-        """``[B, T, d_model]`` to ``[B, h, T, head_dim]``."""
+        """Split ``[B, T, d_model]`` into heads ``[B, h, T, head_dim]``."""
         return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)
 
     def merge(self, x: Tensor) -> Tensor:
-        """``[B, h, T, head_dim]`` to ``[B, T, d_model]``, projected out."""
+        """Join heads ``[B, h, T, head_dim]`` and project them to ``[B, T, d_model]``."""
         return self.resid_dropout(self.out_proj(x.transpose(1, 2).flatten(-2)))  # type: ignore[no-any-return]
 
 
 def _mask(rows: int, context: Tensor, padding_mask: Tensor | None) -> Tensor | None:
-    """Which rows of the context ``[B, T, d]`` its last ``rows`` may look at; None where all T do so causally."""
+    """The mask of the context's last ``rows`` queries over its T rows; None if plain causal attention suffices."""
     length = context.shape[1]
     if padding_mask is not None:
         return _causal_and_real(padding_mask)[:, :, length - rows :]
@@ -140,11 +139,11 @@ def _mask(rows: int, context: Tensor, padding_mask: Tensor | None) -> Tensor | N
 
 
 def _causal_and_real(real: Tensor) -> Tensor:
-    """The attention mask ``[B, 1, T, T]`` (True = may look) of a padding mask ``[B, T]``."""
+    """The attention mask ``[B, 1, T, T]``, True where attention is allowed, of a padding mask ``[B, T]``."""
     real, length = real.bool(), real.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
-    itself = torch.eye(length, dtype=torch.bool, device=real.device)
-    return (causal & real[:, None, :] | itself)[:, None]
+    diagonal = torch.eye(length, dtype=torch.bool, device=real.device)
+    return (causal & real[:, None, :] | diagonal)[:, None]
 
 
 class TransformerBlock(nn.Module):
@@ -173,16 +172,16 @@ class TransformerBlock(nn.Module):
 
 
 class Embedding(nn.Embedding):
-    """An embedding table that `init_weights` fills; torch's own first filling would be thrown away."""
+    """An embedding table initialised by `init_weights` only."""
 
     def reset_parameters(self) -> None:
-        """Leave the table as it is."""
+        """Skip torch's own initialisation, which `init_weights` would overwrite."""
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialise as the published system does: Xavier-normal matrices, zero biases, N(0, 1/d) embeddings.
+    """Initialise a module as published: Xavier-normal matrices, zero biases, N(0, 1/d) embeddings.
 
-    For ``module.apply``. Norms start at one by construction; networks on torch's meta device have no values to set.
+    Pass it to ``module.apply``. Norm weights already are ones; on torch's meta device there are no values to set.
     """
     if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
         return

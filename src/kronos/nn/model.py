@@ -1,12 +1,11 @@
-"""The model: a decoder-only transformer over pairs of tokens, each pair sampled coarse token first.
+"""The model: a decoder-only transformer over pairs of tokens; of each pair the coarse token (s1) is sampled first.
 
-Notable here:
-- the fine token's logits depend on the coarse token just chosen, through one cross-attention from it to the states;
-- that cross-attention has a training form (causal, rotated by position) and, in the published system, another
-  inference form (one unrotated query over all rows). `s2_attention` says which one inference uses: ``"published"`` for
-  published checkpoints, ``"causal"`` for those that infer as they were trained. Training is always causal: in
-  evaluation mode too no row sees a later one;
-- calendar features are indices into tables, read from the wall clock as given.
+- The logits of the fine token (s2) depend on the sampled coarse token, through a cross-attention from it to the states.
+- That cross-attention has a training form (causal, rotated by position) and, in the published system, a different
+  inference form (one unrotated query over all rows). `s2_attention` selects the form at inference: ``"published"`` for
+  published checkpoints, ``"causal"`` for checkpoints that infer as they were trained. `Kronos.forward` is causal in
+  every mode.
+- Calendar features are indices into embedding tables, read from the wall clock of the timestamps.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from kronos.nn.layers import Attention, Embedding, RMSNorm, TransformerBlock, in
 from kronos.nn.pretrained import PretrainedMixin
 
 S2Attention = Literal["published", "causal"]
-CROSS_HEADS = 4  # of the s2 cross-attention, whatever n_heads is
+CROSS_HEADS = 4  # heads of the s2 cross-attention, independent of n_heads
 
-# Rows of the calendar tables, in the order of a stamp's columns.
+# Rows of each calendar table, in the order of a stamp's columns.
 CALENDAR_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "day": 32, "month": 13}
 
 
 class HierarchicalEmbedding(nn.Module):
-    """One vector per pair of tokens: both embeddings, scaled by √d and joined, through a linear fusion."""
+    """Embedding of a pair of tokens: both embeddings, scaled by √d and concatenated, through a linear layer."""
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int) -> None:
         super().__init__()
@@ -41,13 +40,13 @@ class HierarchicalEmbedding(nn.Module):
         self.scale = math.sqrt(d_model)
 
     def forward(self, s1_ids: Tensor, s2_ids: Tensor) -> Tensor:
-        """``[B, T]`` and ``[B, T]`` to ``[B, T, d_model]``."""
+        """Embed ids ``[B, T]`` and ``[B, T]`` as ``[B, T, d_model]``."""
         joined = torch.cat((self.emb_s1(s1_ids), self.emb_s2(s2_ids)), dim=-1) * self.scale
         return self.fusion_proj(joined)  # type: ignore[no-any-return]
 
 
 class FixedEmbedding(nn.Module):
-    """A sinusoidal table that is not learnt (Vaswani et al. 2017); a checkpoint's own table replaces it."""
+    """A fixed sinusoidal embedding (Vaswani et al. 2017); loading a checkpoint replaces the table."""
 
     def __init__(self, rows: int, d_model: int) -> None:
         super().__init__()
@@ -56,12 +55,12 @@ class FixedEmbedding(nn.Module):
         self.emb = nn.Embedding.from_pretrained(torch.tensor(table, dtype=torch.float32), freeze=True)  # type: ignore[no-untyped-call]
 
     def forward(self, index: Tensor) -> Tensor:
-        """``[...]`` to ``[..., d_model]``."""
+        """Embed indices ``[...]`` as ``[..., d_model]``."""
         return self.emb(index)  # type: ignore[no-any-return]
 
 
 class TemporalEmbedding(nn.Module):
-    """The sum of five calendar embeddings: minute, hour, weekday, day of the month, month."""
+    """Sum of five calendar embeddings: minute, hour, weekday, day of the month, month."""
 
     def __init__(self, d_model: int, learn: bool) -> None:
         super().__init__()
@@ -70,14 +69,14 @@ class TemporalEmbedding(nn.Module):
             self.add_module(f"{name}_embed", table(rows, d_model))
 
     def forward(self, stamp: Tensor) -> Tensor:
-        """``[B, T, 5]``, columns minute, hour, weekday, day, month, to ``[B, T, d_model]``."""
+        """Embed calendar features ``[B, T, 5]`` as ``[B, T, d_model]``."""
         columns = stamp.long().unbind(-1)
         parts = (self.get_submodule(f"{name}_embed")(c) for name, c in zip(CALENDAR_SIZES, columns, strict=True))
         return sum(parts, start=torch.zeros((), device=stamp.device))
 
 
 class DependencyAwareLayer(nn.Module):
-    """Adds what the chosen coarse token asks of the states: ``norm(states + cross-attention)``."""
+    """Conditions the states on the sampled coarse token: ``norm(states + cross-attention)``."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -85,19 +84,19 @@ class DependencyAwareLayer(nn.Module):
         self.norm = RMSNorm(d_model)
 
     def forward(self, states: Tensor, query: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The training form: row t's query looks at rows 0 … t, rotated by position.
+        """Apply the training form: the query of row t attends to rows 0 … t, rotated by position.
 
-        ``[B, T, d_model]`` and queries of the last P rows, ``[B, P, d_model]``, to ``[B, P, d_model]``.
+        States ``[B, T, d_model]`` and queries of the last P rows ``[B, P, d_model]`` give ``[B, P, d_model]``.
         """
         return self.norm(states[:, -query.shape[1] :] + self.cross_attn(query, states, padding_mask))  # type: ignore[no-any-return]
 
     def infer(self, states: Tensor, query: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The published inference form: one query ``[B, 1, d_model]`` over all rows, unrotated."""
+        """Apply the published inference form: one query ``[B, 1, d_model]`` over all rows, unrotated."""
         return self.norm(states + self.cross_attn.attend_unrotated(query, states, padding_mask))  # type: ignore[no-any-return]
 
 
 class DualHead(nn.Module):
-    """The two output layers, and their loss."""
+    """The output layers of both tokens, and their loss."""
 
     def __init__(self, s1_bits: int, s2_bits: int, d_model: int) -> None:
         super().__init__()
@@ -105,11 +104,11 @@ class DualHead(nn.Module):
         self.proj_s2 = nn.Linear(d_model, 2**s2_bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """s1 logits ``[B, T, 2^s1_bits]`` of states ``[B, T, d_model]``."""
+        """The s1 logits ``[B, T, 2^s1_bits]`` of states ``[B, T, d_model]``."""
         return self.proj_s1(x)  # type: ignore[no-any-return]
 
     def cond_forward(self, x: Tensor) -> Tensor:
-        """s2 logits ``[B, T, 2^s2_bits]`` of states that know the coarse token ``[B, T, d_model]``."""
+        """The s2 logits ``[B, T, 2^s2_bits]`` of states conditioned on the coarse token ``[B, T, d_model]``."""
         return self.proj_s2(x)  # type: ignore[no-any-return]
 
     def compute_loss(
@@ -120,14 +119,14 @@ class DualHead(nn.Module):
         s2_targets: Tensor,
         padding_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross-entropy in nats of both tokens over the real positions: ``(mean of both, s1, s2)``, scalars.
+        """Cross-entropy in nats of both tokens over the real positions: scalars ``(mean of both, s1, s2)``.
 
         Args:
             s1_logits: ``[B, T, 2^s1_bits]``.
             s2_logits: ``[B, T, 2^s2_bits]``.
-            s1_targets: ``[B, T]``, the next candle's coarse ids.
-            s2_targets: ``[B, T]``, the next candle's fine ids.
-            padding_mask: ``[B, T]`` bool, True where the position is real; None where all are.
+            s1_targets: ``[B, T]``, coarse ids of the next candles.
+            s2_targets: ``[B, T]``, fine ids of the next candles.
+            padding_mask: ``[B, T]`` bool, True where the position is real; None if all are.
         """
         if padding_mask is not None:
             real = padding_mask.bool()
@@ -139,7 +138,7 @@ class DualHead(nn.Module):
 
 
 class Kronos(PretrainedMixin):
-    """The forecasting network over tokens.
+    """The forecasting network: logits of the next pair of tokens.
 
     Args:
         s1_bits: Bits of the coarse token.
@@ -153,10 +152,10 @@ class Kronos(PretrainedMixin):
         resid_dropout_p: Dropout after attention, in training.
         token_dropout_p: Dropout of the token embedding, in training.
         learn_te: Whether the calendar tables are learnt.
-        s2_attention: The form of the s2 cross-attention at inference, ``"published"`` or ``"causal"``; see the module.
+        s2_attention: Form of the s2 cross-attention at inference, ``"published"`` or ``"causal"``; see the module.
 
     Raises:
-        ParameterError: If a size contradicts another.
+        ParameterError: If sizes are incompatible or ``s2_attention`` is unknown.
     """
 
     kind: ClassVar = "model"
@@ -177,13 +176,13 @@ class Kronos(PretrainedMixin):
         s2_attention: S2Attention = "published",
     ) -> None:
         super().__init__()
-        self._remember(locals())
+        self._record_config(locals())
         if d_model % (2 * n_heads) or d_model % (2 * CROSS_HEADS):
             raise ParameterError(
-                f"d_model {d_model} must be a multiple of {2 * CROSS_HEADS} and of 2 × n_heads = {2 * n_heads}."
+                f"Invalid d_model {d_model}: choose a multiple of {2 * CROSS_HEADS} and of 2 × n_heads = {2 * n_heads}."
             )
         if s2_attention not in ("published", "causal"):
-            raise ParameterError(f"s2_attention is 'published' or 'causal', not '{s2_attention}'.")
+            raise ParameterError(f"Invalid s2_attention '{s2_attention}': choose 'published' or 'causal'.")
         self.s1_bits, self.s2_bits = s1_bits, s2_bits
         self.s2_attention: S2Attention = s2_attention
         self.embedding = HierarchicalEmbedding(s1_bits, s2_bits, d_model)
@@ -207,40 +206,40 @@ class Kronos(PretrainedMixin):
         use_teacher_forcing: bool = False,
         s1_targets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Logits of the next pair at every position: the training form, causal in every mode.
+        """Compute the logits of the next pair at every position, in the training form: causal in every mode.
 
         Args:
             s1_ids: Coarse ids ``[B, T]`` int64.
             s2_ids: Fine ids ``[B, T]`` int64.
-            stamp: Calendar features ``[B, T, 5]``: minute, hour, weekday (Monday 0), day, month. None leaves them out.
+            stamp: Calendar features ``[B, T, 5]``: minute, hour, weekday (Monday 0), day, month; None to omit them.
             padding_mask: ``[B, T]`` bool, True where the position is real.
-            use_teacher_forcing: Whether the s2 head is given ``s1_targets``; otherwise it is given coarse tokens
-                sampled from the s1 logits with torch's global generator, as in the published training.
+            use_teacher_forcing: Condition the s2 head on ``s1_targets`` instead of on coarse tokens sampled from the
+                s1 logits with torch's global generator, as in the published training.
             s1_targets: The next coarse ids ``[B, T]``.
 
         Returns:
             s1 logits ``[B, T, 2^s1_bits]`` and s2 logits ``[B, T, 2^s2_bits]``.
 
         Raises:
-            ParameterError: If teacher forcing is asked for without targets.
+            ParameterError: If ``use_teacher_forcing`` is set without ``s1_targets``.
         """
         s1_logits, states = self.decode_s1(s1_ids, s2_ids, stamp, padding_mask)
         if use_teacher_forcing:
             if s1_targets is None:
-                raise ParameterError("Teacher forcing needs s1_targets.")
-            chosen = s1_targets
+                raise ParameterError("use_teacher_forcing needs s1_targets.")
+            s1 = s1_targets
         else:
             probabilities = s1_logits.detach().float().softmax(-1)
-            chosen = torch.multinomial(probabilities.flatten(0, 1), 1).view(s1_ids.shape)
-        query = self.embedding.emb_s1(chosen)
+            s1 = torch.multinomial(probabilities.flatten(0, 1), 1).view(s1_ids.shape)
+        query = self.embedding.emb_s1(s1)
         return s1_logits, self.head.cond_forward(self.dep_layer(states, query, padding_mask))
 
     def decode_s1(
         self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None, padding_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """s1 logits ``[B, T, 2^s1_bits]`` and the states ``[B, T, d_model]`` that the s2 head reads.
+        """The s1 logits ``[B, T, 2^s1_bits]`` and the states ``[B, T, d_model]`` for `decode_s2`.
 
-        Arguments are those of `forward`.
+        The arguments are those of `forward`.
         """
         states = self.states(s1_ids, s2_ids, stamp, padding_mask)
         return self.head(states), states
@@ -248,9 +247,9 @@ class Kronos(PretrainedMixin):
     def states(
         self, s1_ids: Tensor, s2_ids: Tensor, stamp: Tensor | None = None, padding_mask: Tensor | None = None
     ) -> Tensor:
-        """What both heads read, ``[B, T, d_model]``: the normalised output of the blocks.
+        """The normalised output of the last block ``[B, T, d_model]``, which both heads read.
 
-        Arguments are those of `forward`.
+        The arguments are those of `forward`.
         """
         x = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
@@ -261,27 +260,27 @@ class Kronos(PretrainedMixin):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def decode_s2(self, context: Tensor, s1_ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """s2 logits of every row, given coarse tokens.
+        """The s2 logits of every row, given coarse tokens.
 
         Args:
             context: The states ``[B, T, d_model]`` of `decode_s1`.
-            s1_ids: The token sampled for the row after the last, ``[B, 1]``; or one per row, ``[B, T]``, which gives
-                the training form.
+            s1_ids: The token sampled for the row after the last, ``[B, 1]``; or one per row, ``[B, T]``, for the
+                training form.
             padding_mask: ``[B, T]`` bool, True where the row is real.
 
         Returns:
-            ``[B, T, 2^s2_bits]``. With one token only the last row is meaningful; the others hold the same
-            attention added to their own state, as the published system has it.
+            ``[B, T, 2^s2_bits]``. With one token only the last row is meaningful: the others are the same attention
+            added to their own state, as in the published system.
 
         Raises:
-            ParameterError: If there are neither one nor T tokens.
+            ParameterError: If ``s1_ids`` has neither 1 nor T tokens.
         """
-        rows, asked = context.shape[1], s1_ids.shape[1]
-        if asked not in (1, rows):
-            raise ParameterError(f"s1_ids has {asked} tokens for {rows} rows; give one, or one for each.")
+        rows, tokens = context.shape[1], s1_ids.shape[1]
+        if tokens not in (1, rows):
+            raise ParameterError(f"s1_ids has {tokens} tokens for {rows} rows: pass 1, or 1 per row.")
         query = self.embedding.emb_s1(s1_ids)
-        if asked == rows or self.s2_attention == "causal":
-            # One token in the training form: the same query on every row, of which the last was asked for.
+        if tokens == rows or self.s2_attention == "causal":
+            # One token in the training form: the same query on every row, of which only the last matters.
             return self.head.cond_forward(self.dep_layer(context, query.expand_as(context), padding_mask))
         return self.head.cond_forward(self.dep_layer.infer(context, query, padding_mask))
 

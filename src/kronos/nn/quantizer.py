@@ -1,10 +1,9 @@
-"""Binary spherical quantisation (Zhao et al. 2024): a vector on the sphere becomes one bit per dimension.
+"""Binary spherical quantisation (Zhao et al. 2024): a vector on the unit sphere becomes one bit per dimension.
 
-Notable here:
-- a code is ±1/√n, n bits, so that every code lies on the unit sphere too;
-- the gradient passes straight through the sign and is scaled by 1/√n;
-- the entropy terms are those of independent bits, which is what the published setting computes: each code should be
-  certain of its own bits (small per-sample entropy) while bits are used evenly over the batch (large codebook entropy).
+- A code consists of n entries ±1/√n, so that every code lies on the unit sphere too.
+- The gradient passes straight through the sign and is scaled by 1/√n.
+- The entropy terms treat bits as independent, as published: bits should be certain for each sample (small per-sample
+  entropy) and used evenly over the batch (large codebook entropy).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LOG_FLOOR = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class QuantizerWeights:
-    """The weights of the quantiser loss: commitment, per-sample entropy, codebook entropy, both entropies."""
+    """Weights of the quantiser loss: commitment, per-sample entropy, codebook entropy, and both entropies together."""
 
     beta: float
     gamma0: float
@@ -41,13 +40,13 @@ class QuantizerLoss(NamedTuple):
 
 
 class BinarySphericalQuantizer(nn.Module):
-    """Signs of a normalised vector, as codes, as token ids, and the loss that shapes them.
+    """Quantises vectors to the signs of their entries, as codes or as token ids, with the loss for training.
 
     Args:
-        s1_bits: Bits of the coarse token; the first dimensions of a code.
-        s2_bits: Bits of the fine token; the rest.
-        weights: Of the parts of the loss.
-        group_size: Shapes a buffer of the checkpoint and nothing else.
+        s1_bits: Bits of the coarse token: the first dimensions of a code.
+        s2_bits: Bits of the fine token: the remaining dimensions.
+        weights: Weights of the parts of the loss.
+        group_size: Size of a buffer in published checkpoints; not used otherwise.
     """
 
     basis: Tensor
@@ -58,20 +57,20 @@ class BinarySphericalQuantizer(nn.Module):
         self.s1_bits = s1_bits
         self.bits = s1_bits + s2_bits
         self.weights = weights
-        # Both buffers are part of published checkpoints. Ids here are computed from powers in the other order.
+        # Both buffers are only here because published checkpoints have them: ids use powers in the opposite order.
         self.register_buffer("basis", torch.tensor([2**i for i in reversed(range(self.bits))]))
         self.register_buffer("group_basis", torch.tensor([2**i for i in reversed(range(group_size))]))
 
     def forward(self, z: Tensor, average: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, QuantizerLoss]:
-        """Quantise.
+        """Quantise vectors.
 
         Args:
-            z: ``[..., bits]``, any length; normalised here.
-            average: From the mean over these vectors to that over all processes, each of which has as many; the
-                codebook entropy is one of the whole batch. None where there is one process.
+            z: ``[..., bits]`` of any norm; it is normalised here.
+            average: Averages a mean over all processes of a distributed training, because the codebook entropy is that
+                of the whole batch; None for a single process.
 
         Returns:
-            The code ``[..., bits]`` of ±1/√n with its straight-through gradient, and the loss.
+            The code ``[..., bits]`` of ±1/√n, with a straight-through gradient, and the loss.
         """
         z = F.normalize(z, dim=-1)
         scale = 1 / math.sqrt(self.bits)
@@ -81,28 +80,28 @@ class BinarySphericalQuantizer(nn.Module):
     def _loss(self, z: Tensor, code: Tensor, average: Callable[[Tensor], Tensor] | None) -> QuantizerLoss:
         w = self.weights
         commit = w.beta * (code - z).square().sum(-1).mean()
-        p = torch.sigmoid(-4 * z / math.sqrt(self.bits)).flatten(0, -2)  # [N, bits], chance that a bit is 0
+        p = torch.sigmoid(-4 * z / math.sqrt(self.bits)).flatten(0, -2)  # [N, bits]: probability that a bit is 0
         sample_entropy = _binary_entropy(p).sum(-1).mean()
-        used = p.mean(0)
-        codebook_entropy = _binary_entropy(used if average is None else average(used)).sum()
+        usage = p.mean(0)
+        codebook_entropy = _binary_entropy(usage if average is None else average(usage)).sum()
         total = commit + w.zeta * (w.gamma0 * sample_entropy - w.gamma * codebook_entropy)
         return QuantizerLoss(total, commit, sample_entropy, codebook_entropy)
 
     def ids(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Token ids ``(s1, s2)``, each ``[...]`` int64, of codes (or of anything with their signs) ``[..., bits]``."""
+        """Token ids ``(s1, s2)``, each ``[...]`` int64, of codes ``[..., bits]``; only their signs matter."""
         return bits_to_id(code[..., : self.s1_bits] >= 0), bits_to_id(code[..., self.s1_bits :] >= 0)
 
     def full_id(self, code: Tensor) -> Tensor:
-        """One id ``[...]`` int64 of all bits of codes ``[..., bits]``."""
+        """Ids of all bits, ``[...]`` int64, of codes ``[..., bits]``."""
         return bits_to_id(code >= 0)
 
     def code(self, ids: Tensor, bits: int) -> Tensor:
-        """The ±1/√n code ``[..., bits]``, float32, of ids of that many bits; n counts the bits of both tokens."""
+        """Codes ``[..., bits]`` of ±1/√n, float32, of ids with ``bits`` bits; n counts the bits of both tokens."""
         return id_to_bits(ids, bits).float().mul_(2).sub_(1).div_(math.sqrt(self.bits))
 
 
 def signs(z: Tensor) -> Tensor:
-    """+1 where positive, −1 elsewhere (zero included, unlike `torch.sign`)."""
+    """+1 where positive, −1 elsewhere; zero gives −1, unlike `torch.sign`."""
     return torch.where(z > 0, 1.0, -1.0).to(z.dtype)
 
 
@@ -118,6 +117,6 @@ def id_to_bits(ids: Tensor, n: int) -> Tensor:
 
 
 def _binary_entropy(p: Tensor) -> Tensor:
-    """Entropy in nats of a coin with chance p, elementwise."""
+    """Entropy in nats of a Bernoulli variable with probability p, elementwise."""
     q = 1 - p
     return -(p * torch.log(p + _LOG_FLOOR) + q * torch.log(q + _LOG_FLOOR))

@@ -1,10 +1,9 @@
-"""The tokenizer: candles become pairs of discrete tokens, and tokens become candles again.
+"""The tokenizer: an auto-encoder that turns candles into pairs of discrete tokens and back.
 
-Notable here:
-- an auto-encoder of causal transformer blocks around a binary quantiser; because both stacks are causal, the tokens
-  of a prefix are the prefix of the tokens of the whole, and so are the reconstructions;
-- the coarse token alone can be decoded, through an embedding of its own and the same decoder;
-- `n_enc_layers` counts one layer more than there are blocks, as the published configurations do.
+- Encoder and decoder are causal transformer blocks around a binary quantiser, so the tokens of a prefix are a prefix
+  of the tokens, and likewise the reconstructions.
+- The coarse token alone can be decoded, through its own embedding and the same decoder.
+- `n_enc_layers` and `n_dec_layers` are one more than the number of blocks, as in the published configurations.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class TokenizerLoss(NamedTuple):
 
 
 class _Quantizer(nn.Module):
-    """Only the level between ``tokenizer`` and ``bsq`` in the names of published weights."""
+    """Adds the level between ``tokenizer`` and ``bsq`` that the names of published weights have."""
 
     def __init__(self, bsq: BinarySphericalQuantizer) -> None:
         super().__init__()
@@ -43,7 +42,7 @@ class KronosTokenizer(PretrainedMixin):
     """Turns normalised candles into pairs of tokens and back.
 
     Args:
-        d_in: Channels of a candle; 6 for open, high, low, close, volume, amount.
+        d_in: Channels of a candle: 6 for open, high, low, close, volume, amount.
         d_model: Width of the blocks.
         n_heads: Attention heads.
         ff_dim: Width of the feed-forward layers.
@@ -58,12 +57,12 @@ class KronosTokenizer(PretrainedMixin):
         gamma0: Weight of the per-sample entropy.
         gamma: Weight of the codebook entropy.
         zeta: Weight of both entropies.
-        group_size: Shapes a buffer of the checkpoint and nothing else.
-        normalisation: What candles it reads: ``spread``, each column by its own mean and standard deviation, as
-            published, or ``steps``, see `kronos.inference.statistics`.
+        group_size: Size of a buffer in published checkpoints; not used otherwise.
+        normalisation: Normalisation of its candles: ``spread``, as published, or ``steps``; see
+            `kronos.preprocessing.normalisation_statistics`.
 
     Raises:
-        ParameterError: If a size contradicts another.
+        ParameterError: If sizes are incompatible or the normalisation is unknown.
     """
 
     kind: ClassVar = "tokenizer"
@@ -89,12 +88,12 @@ class KronosTokenizer(PretrainedMixin):
         normalisation: Normalisation = "spread",
     ) -> None:
         super().__init__()
-        self._remember(locals())
+        self._record_config(locals())
         if normalisation not in ("spread", "steps"):
-            raise ParameterError(f"normalisation is 'spread' or 'steps', not '{normalisation}'.")
+            raise ParameterError(f"Invalid normalisation '{normalisation}': choose 'spread' or 'steps'.")
         self.normalisation: Normalisation = normalisation
         if d_model % (2 * n_heads):
-            raise ParameterError(f"d_model {d_model} must be a multiple of 2 × n_heads = {2 * n_heads}.")
+            raise ParameterError(f"Invalid d_model {d_model}: choose a multiple of 2 × n_heads = {2 * n_heads}.")
         self.s1_bits, self.s2_bits = s1_bits, s2_bits
         self.d_in = d_in
 
@@ -117,70 +116,70 @@ class KronosTokenizer(PretrainedMixin):
 
     @property
     def quantizer(self) -> BinarySphericalQuantizer:
-        """The quantiser between encoder and decoder."""
+        """The quantiser between the encoder and the decoder."""
         return self.tokenizer.bsq
 
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
-        """Encode, quantise and decode.
+        """Encode, quantise and decode candles.
 
         Args:
             x: Normalised candles ``[B, T, d_in]``.
 
         Returns:
             ``((coarse, full), loss, quantized, ids)``: the reconstructions ``[B, T, d_in]`` from the coarse token and
-            from both, the quantiser loss (scalar), the codes ``[B, T, bits]`` and the full ids ``[B, T]``.
+            from both tokens, the quantiser loss (scalar), the codes ``[B, T, bits]`` and the full ids ``[B, T]``.
         """
         coarse, full, loss, code = self._reconstruct(x)
         return (coarse, full), loss.total, code, self.quantizer.full_id(code)
 
     def compute_loss(self, x: Tensor) -> TokenizerLoss:
-        """The published training loss, ``(mse(coarse) + mse(full) + quantiser)/2``, of candles ``[B, T, d_in]``."""
+        """The published training loss ``(mse(coarse) + mse(full) + quantiser) / 2`` of candles ``[B, T, d_in]``."""
         *parts, quantizer, _ = self._reconstruct(x)
         coarse, full = (F.mse_loss(part, x) for part in parts)
         return TokenizerLoss((coarse + full + quantizer.total) / 2, coarse, full, quantizer)
 
     def _reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, QuantizerLoss, Tensor]:
-        """Coarse and full reconstruction, the quantiser's loss, and the codes."""
+        """Coarse reconstruction, full reconstruction, quantiser loss and codes."""
         code, loss = self.quantizer(self.embed_codes(x))
         coarse = self._decode(self.post_quant_embed_pre(code[..., : self.s1_bits]))
         return coarse, self._decode(self.post_quant_embed(code)), loss, code
 
     def embed_codes(self, x: Tensor) -> Tensor:
-        """What the quantiser takes the signs of: ``[B, T, d_in]`` to ``[B, T, bits]``, not yet normalised."""
+        """Encode candles ``[B, T, d_in]`` as the quantiser's input ``[B, T, bits]``, not yet normalised."""
         hidden = self.embed(x)
         for block in self.encoder:
             hidden = block(hidden)
         return self.quant_embed(hidden)  # type: ignore[no-any-return]
 
     def encode(self, x: Tensor, half: bool = False) -> Tensor | list[Tensor]:
-        """Tokens of normalised candles.
+        """Encode normalised candles as tokens.
 
         Args:
             x: ``[B, T, d_in]``.
-            half: Whether to give the pair instead of one id of all bits.
+            half: Return the pair of tokens instead of one id of all bits.
 
         Returns:
-            Full ids ``[B, T]`` int64, or ``[s1, s2]``, each ``[B, T]``, where ``half``.
+            Full ids ``[B, T]`` int64; with ``half``, ``[s1, s2]``, each ``[B, T]``.
         """
         codes = signs(self.embed_codes(x))
         return list(self.quantizer.ids(codes)) if half else self.quantizer.full_id(codes)
 
     def indices_to_bits(self, ids: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
-        """Codes ``[B, T, bits]`` of ±1/√n from full ids ``[B, T]``, or from ``[s1, s2]`` where ``half``."""
+        """Codes ``[B, T, bits]`` of ±1/√n of full ids ``[B, T]``, or with ``half`` of ``[s1, s2]``."""
         if half:
             s1, s2 = ids
             parts = self.quantizer.code(s1, self.s1_bits), self.quantizer.code(s2, self.s2_bits)
             return torch.cat(parts, dim=-1).to(self.head.weight.dtype)
         if not isinstance(ids, Tensor):
-            raise ParameterError("Full ids are one tensor; pass half=True with a pair of them.")
+            raise ParameterError("ids is a pair: pass half=True, or one tensor of full ids.")
         return self.quantizer.code(ids, self.s1_bits + self.s2_bits).to(self.head.weight.dtype)
 
     def decode(self, ids: Tensor | list[Tensor] | tuple[Tensor, Tensor], half: bool = False) -> Tensor:
-        """Normalised candles ``[B, T, d_in]`` from full ids ``[B, T]``, or from ``[s1, s2]`` where ``half``."""
+        """Normalised candles ``[B, T, d_in]`` of full ids ``[B, T]``, or with ``half`` of ``[s1, s2]``."""
         return self._decode(self.post_quant_embed(self.indices_to_bits(ids, half)))
 
     def decode_coarse(self, s1_ids: Tensor) -> Tensor:
-        """Normalised candles ``[B, T, d_in]`` from coarse ids ``[B, T]`` alone."""
+        """Normalised candles ``[B, T, d_in]`` of coarse ids ``[B, T]`` alone."""
         code = self.quantizer.code(s1_ids, self.s1_bits).to(self.head.weight.dtype)
         return self._decode(self.post_quant_embed_pre(code))
 

@@ -1,7 +1,8 @@
-"""Datasets from a source to a folder: whole, split, labelled, reproducible, and never half there."""
+"""Preparation of datasets: contents, summary, labels, reproducibility, atomic writes, and output folders."""
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from kronos.candles import Candles, read_many
 from kronos.datasets import DatasetConfig, open_dataset, prepare
-from kronos.datasets.prepare import base_interval
+from kronos.datasets.preparation import base_interval, check_distinct_folders, check_output_folder
 from kronos.errors import DataError, ParameterError, SourceError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest, sha256_file
@@ -42,8 +43,8 @@ def parts(dataset):
     return {name: dataset.read(name) for name in ("train", "val", "test")}
 
 
-def test_a_dataset_is_a_folder_of_three_parts_and_a_summary(tmp_path):
-    made = prepare(config(), source(tmp_path), folder=tmp_path / "mine")
+def test_dataset_has_three_parts_and_a_summary(tmp_path):
+    prepared = prepare(config(), source(tmp_path), folder=tmp_path / "mine")
     names = {path.name for path in (tmp_path / "mine").iterdir()}
     assert names == {"train_data.parquet", "val_data.parquet", "test_data.parquet", "data_summary.json"}
     dataset = open_dataset(tmp_path / "mine")
@@ -58,10 +59,10 @@ def test_a_dataset_is_a_folder_of_three_parts_and_a_summary(tmp_path):
     whole = FRAME.iloc[-2_001:-1]
     np.testing.assert_array_equal(train[list(FRAME.columns)].to_numpy(), whole.iloc[:1_400].to_numpy())
     assert frames["test"]["timestamps"].iloc[-1] == whole.index[-1]
-    assert dataset.summary == json.loads(json.dumps(made.summary))
+    assert dataset.summary == json.loads(json.dumps(prepared.summary))
 
 
-def test_the_summary_says_what_it_is(tmp_path):
+def test_summary(tmp_path):
     summary = prepare(config(), source(tmp_path), folder=tmp_path / "mine").summary
     assert (summary["model_name"], summary["timeframes"], summary["records_per_timeframe"]) == ("Mine", ["1H"], 2_000)
     assert (summary["source"], summary["simulated"], summary["warnings"]) == ("memory", False, [])
@@ -76,7 +77,7 @@ def test_the_summary_says_what_it_is(tmp_path):
     assert open_dataset(tmp_path / "mine").config == config()
 
 
-def test_the_same_candles_make_the_same_dataset(tmp_path):
+def test_equal_candles_give_equal_files(tmp_path):
     digests = []
     for name in ("a", "b"):
         summary = prepare(config(), source(tmp_path / name), folder=tmp_path / name / "mine").summary
@@ -84,7 +85,7 @@ def test_the_same_candles_make_the_same_dataset(tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_training_does_not_see_what_comes_after_the_first_cut(tmp_path):
+def test_training_part_does_not_depend_on_later_candles(tmp_path):
     changed = FRAME.copy()
     changed.iloc[-600:-1] *= 1.7
     first = prepare(config(), source(tmp_path / "a"), folder=tmp_path / "a" / "mine")
@@ -93,57 +94,57 @@ def test_training_does_not_see_what_comes_after_the_first_cut(tmp_path):
     assert first.summary["splits"]["val"]["sha256"] != second.summary["splits"]["val"]["sha256"]
 
 
-def test_longer_timeframes_are_made_of_complete_shorter_candles(tmp_path):
+def test_longer_timeframes_are_resampled_from_complete_candles(tmp_path):
     frame = FRAME.drop(FRAME.index[[-500, -900]])
     four = config(target_symbols=["BTC-USDT_4H"], records_per_timeframe=300)
-    made = prepare(four, source(tmp_path, frame), folder=tmp_path / "mine")
-    [series] = made.summary["series"]
+    prepared = prepare(four, source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = prepared.summary["series"]
     assert (series["resampled_from"], series["candles"]) == ("1h", 300)
-    [told] = [finding["message"] for finding in series["findings"] if finding["code"] == "resampled"]
-    assert "2 " in told
+    [message] = [finding["message"] for finding in series["findings"] if finding["code"] == "resampled"]
+    assert "2 " in message
     train = open_dataset(tmp_path / "mine").read("train").set_index("timestamps")
     hour = FRAME.loc[train.index[0] : train.index[0] + pd.Timedelta(hours=3)]
     assert train["high"].iloc[0] == hour["high"].max()
     assert train["volume"].iloc[0] == pytest.approx(hour["volume"].sum())
 
 
-def test_the_longest_candles_that_fit_are_taken_for_longer_ones():
-    class Serves:
+def test_base_interval_is_the_longest_that_can_be_resampled():
+    class Source:
         name = "several"
 
         def intervals(self, symbol):
             return tuple(map(Interval.parse, ("1h", "4h", "1d", "3d", "1w")))
 
-    for wanted, base in (("4h", "4h"), ("12h", "4h"), ("2d", "1d"), ("6d", "3d"), ("1mo", "1d")):
-        assert str(base_interval(Serves(), "X", Interval.parse(wanted))) == base
-    with pytest.raises(ParameterError, match="several has no 10h candles of X, nor shorter ones to make them of"):
-        base_interval(Serves(), "X", Interval.parse("10h"))
+    for target, base in (("4h", "4h"), ("12h", "4h"), ("2d", "1d"), ("6d", "3d"), ("1mo", "1d")):
+        assert str(base_interval(Source(), "X", Interval.parse(target))) == base
+    with pytest.raises(ParameterError, match="several has neither 10h candles of X"):
+        base_interval(Source(), "X", Interval.parse("10h"))
 
 
-def test_all_timeframes_share_their_dates_unless_said_otherwise(tmp_path):
+def test_timeframes_share_split_dates_unless_configured(tmp_path):
     both = config(target_symbols=["BTC-USDT_1H", "BTC-USDT_4H"], records_per_timeframe=1_000)
-    made = prepare(both, source(tmp_path), folder=tmp_path / "mine")
+    prepared = prepare(both, source(tmp_path), folder=tmp_path / "mine")
     frames = parts(open_dataset(tmp_path / "mine"))
     hour, four = Interval.parse("1h").delta, Interval.parse("4h").delta
     length = frames["train"]["timeframe"].map({"1H": hour, "4H": four})
     assert (frames["train"]["timestamps"] + length).max() <= frames["val"]["timestamps"].min()
-    assert len(set(made.summary["splits"]["val"]["begins"].values())) == 1
+    assert len(set(prepared.summary["splits"]["val"]["begins"].values())) == 1
     apart = config(**{"target_symbols": ["BTC-USDT_1H", "BTC-USDT_4H"], "split": {"dates": "timeframe"}})
-    made = prepare(apart, source(tmp_path), folder=tmp_path / "apart")
-    assert len(set(made.summary["splits"]["val"]["begins"].values())) == 2
+    prepared = prepare(apart, source(tmp_path), folder=tmp_path / "apart")
+    assert len(set(prepared.summary["splits"]["val"]["begins"].values())) == 2
 
 
-def test_a_part_too_short_for_a_window_is_a_warning(tmp_path):
-    made = prepare(config(records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
+def test_part_too_short_for_a_window_is_a_warning(tmp_path):
+    prepared = prepare(config(records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
     assert (
         "The validation and test parts of BTC-USDT_1H are too short for one window of 48 candles"
-        in made.summary["warnings"][0]
+        in prepared.summary["warnings"][0]
     )
 
 
-def test_series_that_clash_or_come_to_nothing_are_warnings(tmp_path):
+def test_conflicting_and_dropped_series_are_warnings(tmp_path):
     class Several:
-        """Three series: twice the same instrument, once its times without a timezone, and one that stands still."""
+        """Four series: an instrument twice, one without a timezone, and one with constant prices."""
 
         name = "several"
         simulated = False
@@ -163,31 +164,26 @@ def test_series_that_clash_or_come_to_nothing_are_warnings(tmp_path):
             return Candles.from_frame(frame, symbol=symbol, interval=HOUR)
 
     symbols = ["BTC-USDT_1H", "btc/usdt_1H", "LOCAL_1H", "STILL_1H"]
-    made = prepare(config(target_symbols=symbols, quality="paper"), Several(), folder=tmp_path / "mine")
-    assert made.summary["warnings"] == [
-        "btc/usdt_1H holds the same candles as BTC-USDT_1H; drop one of them.",
-        "LOCAL_1H has times without a timezone, which count as UTC beside the others': its parts may overlap theirs by "
-        "some hours; give its times a timezone.",
-        "The quality filters left nothing of STILL_1H, which has 2,000 candles; ask for more records, or set quality "
-        "to none.",
-        "STILL_1H: All prices of DataFrame are the same; there is nothing to forecast from.",
-    ]
+    prepared = prepare(config(target_symbols=symbols, quality="paper"), Several(), folder=tmp_path / "mine")
+    duplicate, naive, dropped, constant = prepared.summary["warnings"]
+    assert "btc/usdt_1H has the same candles as BTC-USDT_1H" in duplicate
+    assert "LOCAL_1H has timestamps without a timezone" in naive
+    assert "dropped all 2,000 candles of STILL_1H" in dropped
+    assert constant.startswith("STILL_1H: ")
 
 
-def test_timeframes_that_differ_much_are_told_how_to_have_dates_of_their_own(tmp_path):
+def test_warning_suggests_split_dates_per_timeframe(tmp_path):
     both = config(target_symbols=["BTC-USDT_1H", "BTC-USDT_1D"], records_per_timeframe=150)
     warnings = prepare(both, source(tmp_path), folder=tmp_path / "mine").summary["warnings"]
-    assert any(
-        "of BTC-USDT_1D are too short" in one and one.endswith("or split: {dates: timeframe}.") for one in warnings
-    )
+    assert any("of BTC-USDT_1D are too short" in one and "split: {dates: timeframe}" in one for one in warnings)
 
 
-def test_filters_split_and_leave_out_and_say_so(tmp_path):
+def test_summary_counts_what_filters_split_and_drop(tmp_path):
     frame = FRAME.copy()
     frame.iloc[-1_500:, :4] *= 3.0
     frame.iloc[-700:-600, 4:] = 0.0
-    made = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
-    [series] = made.summary["series"]
+    prepared = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = prepared.summary["series"]
     assert series["quality"]["splits"]["jumps"] == 1
     assert series["quality"]["left_out"]["illiquid"] == 100
     assert series["left_out"]["filters"] == 100
@@ -196,27 +192,27 @@ def test_filters_split_and_leave_out_and_say_so(tmp_path):
     assert set(test["segment"]) == {2}
 
 
-def test_missing_volume_is_zero_and_said(tmp_path):
+def test_missing_volume_becomes_zero_with_a_finding(tmp_path):
     frame = FRAME.copy()
     frame["volume"] = np.nan
     frame["amount"] = np.nan
-    made = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
-    [series] = made.summary["series"]
+    prepared = prepare(config(quality="paper"), source(tmp_path, frame), folder=tmp_path / "mine")
+    [series] = prepared.summary["series"]
     assert "no-volume" in {finding["code"] for finding in series["findings"]}
     assert (open_dataset(tmp_path / "mine").read("train")[["volume", "amount"]] == 0).all(axis=None)
 
 
-def test_too_little_for_the_filters_is_said_with_the_mend(tmp_path):
-    with pytest.raises(DataError, match="The quality filters left nothing of BTC-USDT_1H, which has 200 candles"):
+def test_series_dropped_by_filters_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="dropped all 200 candles of BTC-USDT_1H"):
         prepare(config(quality="paper", records_per_timeframe=200), source(tmp_path), folder=tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_dataset_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path):
+def test_force_replaces_a_dataset_only_when_the_new_one_is_complete(tmp_path):
     place = tmp_path / "mine"
     prepare(config(), source(tmp_path), folder=place)
     before = sha256_file(place / "data_summary.json")
-    with pytest.raises(ParameterError, match="exists; --force replaces it"):
+    with pytest.raises(ParameterError, match="--force"):
         prepare(config(), source(tmp_path), folder=place)
     with pytest.raises(SourceError):
         prepare(config(records_per_timeframe=4_000), source(tmp_path, breaks_after=0), folder=place, force=True)
@@ -226,7 +222,7 @@ def test_a_dataset_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "store"]
 
 
-def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path):
+def test_other_folders_are_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_bytes(b"x")
     for force in (False, True):
@@ -235,7 +231,7 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path):
     assert (tmp_path / "photos" / "one.jpg").read_bytes() == b"x"
 
 
-def test_what_came_into_the_folder_meanwhile_is_not_lost(tmp_path):
+def test_files_added_during_the_download_are_not_lost(tmp_path):
     place = tmp_path / "mine"
     prepare(config(), source(tmp_path), folder=place)
     slow = source(tmp_path)
@@ -246,7 +242,7 @@ def test_what_came_into_the_folder_meanwhile_is_not_lost(tmp_path):
         return fetch(*args, **options)
 
     slow.candles = meanwhile
-    with pytest.raises(ParameterError, match=r"holds notes\.md besides its dataset"):
+    with pytest.raises(ParameterError, match=r"also holds notes\.md"):
         prepare(config(), slow, folder=place, force=True)
     assert (place / "notes.md").read_text() == "mine"
     assert open_dataset(place).name == "Mine"
@@ -260,7 +256,7 @@ def test_pickles_for_the_published_scripts(tmp_path):
     assert list(frame.columns) == ["open", "high", "low", "close", "vol", "amt"]
     assert (frame.index.name, frame.index.tz, len(frame)) == ("datetime", None, 1_400)
     assert frame.attrs == {"simulated": False}
-    with pytest.raises(ParameterError, match="no format 'csv'; there are parquet and pkl"):
+    with pytest.raises(ParameterError, match="format 'csv': choose parquet or pkl"):
         prepare(config(), source(tmp_path), folder=tmp_path / "other", formats=("csv",))
 
 
@@ -270,7 +266,7 @@ def test_parts_can_be_read_as_candles(tmp_path):
     assert (name, str(candles.interval), len(candles)) == ("BTC-USDT_1H", "1h", 1_400)
 
 
-def test_names_of_datasets(tmp_path):
+def test_open_dataset_by_name(tmp_path):
     prepare(config(), source(tmp_path), folder=tmp_path / "sets" / "mine")
     assert open_dataset("MINE", tmp_path / "sets").name == "Mine"
     with pytest.raises(ParameterError, match="no prepared dataset 'min'; did you mean mine"):
@@ -280,21 +276,21 @@ def test_names_of_datasets(tmp_path):
         open_dataset("mine", tmp_path / "sets")
 
 
-def test_a_dataset_is_found_where_its_configuration_or_the_environment_puts_it(tmp_path, monkeypatch):
+def test_open_dataset_in_the_configured_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("configs").mkdir()
     Path("configs/recipe.yaml").write_text("model_name: Mine\ntarget_symbols: [BTC_1H]\ndataset_path: elsewhere/it\n")
     prepare(config(), source(tmp_path), folder=Path("elsewhere/it"))
     assert open_dataset("recipe").folder == Path("elsewhere/it")
     prepare(config(), source(tmp_path), folder=Path("base/mine"))
-    with pytest.raises(ParameterError, match="no prepared dataset 'mine'; make one"):
+    with pytest.raises(ParameterError, match="no prepared dataset 'mine'"):
         open_dataset("mine")
     monkeypatch.setenv("KRONOS_OUTPUT_DIR", "base")
     assert open_dataset("mine").folder == Path("base/mine")
 
 
-class Naive:
-    """A local source whose stamps name the close of A-share candles, without a timezone."""
+class Given:
+    """A source of given candles."""
 
     name = "naive"
     simulated = True
@@ -312,7 +308,7 @@ class Naive:
         return self._candles.tail(records)
 
 
-def test_stamps_that_name_the_close_are_understood(tmp_path):
+def test_closing_timestamps_are_resampled(tmp_path):
     days = pd.bdate_range("2025-03-03", "2025-06-30")
     clock = [
         *pd.timedelta_range("9h45min", "11h30min", freq="15min"),
@@ -320,24 +316,89 @@ def test_stamps_that_name_the_close_are_understood(tmp_path):
     ]
     times = pd.DatetimeIndex([day + at for day in days for at in clock])
     candles = Candles.from_frame(rows(times), symbol="SH600000", interval="15m", timezone="Asia/Shanghai")
-    made = prepare(
+    prepared = prepare(
         config(target_symbols=["SH600000_1H"], records_per_timeframe=300, quality="paper"),
-        Naive(candles),
+        Given(candles),
         folder=tmp_path / "mine",
     )
-    [series] = made.summary["series"]
-    assert (series["resampled_from"], series["timezone"], made.summary["simulated"]) == ("15m", "Asia/Shanghai", False)
+    [series] = prepared.summary["series"]
+    assert (series["resampled_from"], series["timezone"], prepared.summary["simulated"]) == (
+        "15m",
+        "Asia/Shanghai",
+        False,
+    )
     assert series["candles"] == 300
 
 
-def test_the_simulated_label_is_in_every_file(tmp_path):
-    from dataclasses import replace
-
+def test_simulated_label_is_in_every_file(tmp_path):
     candles = replace(Candles.from_frame(FRAME.iloc[:2_000], symbol="X", interval=HOUR), simulated=True)
-    made = prepare(config(target_symbols=["X_1H"]), Naive(candles), folder=tmp_path / "mine", formats=("pkl",))
-    assert made.summary["simulated"] is True
+    prepared = prepare(config(target_symbols=["X_1H"]), Given(candles), folder=tmp_path / "mine", formats=("pkl",))
+    assert prepared.summary["simulated"] is True
     [(_, read)] = read_many(tmp_path / "mine" / "test_data.parquet").items()
     assert read.simulated
     with (tmp_path / "mine" / "val_data.pkl").open("rb") as handle:
         assert all(frame.attrs["simulated"] for frame in pickle.load(handle).values())  # noqa: S301
-    assert frame_digest(candles.frame) == made.summary["series"][0]["sha256"]
+    assert frame_digest(candles.frame) == prepared.summary["series"][0]["sha256"]
+
+
+# Output folders ----------------------------------------------------------
+
+
+def make_dataset(folder):
+    folder.mkdir(parents=True)
+    for name in ("train_data.parquet", "val_data.parquet", "test_data.parquet", "train_data.pkl"):
+        (folder / name).touch()
+    summary = {"model_name": "X", "config": {}, "simulated": False}
+    (folder / "data_summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_accepted_output_folders(tmp_path):
+    check_output_folder(tmp_path / "new", force=False)
+    (tmp_path / "empty").mkdir()
+    check_output_folder(tmp_path / "empty", force=False)
+    old = make_dataset(tmp_path / "old")
+    (old / ".DS_Store").touch()
+    (tmp_path / "empty" / ".DS_Store").touch()
+    for folder in (old, tmp_path / "empty"):
+        check_output_folder(folder, force=True)
+    (tmp_path / "link").symlink_to(old)
+    check_output_folder(tmp_path / "link", force=True)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    check_output_folder(tmp_path / "loop", force=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "force", "words"),
+    [
+        ("old", False, "--force"),
+        ("file", True, "is a file"),
+        ("photos", True, "holds no dataset"),
+        ("with_notes", True, "also holds notes.md"),
+        ("with_another", True, "also holds inner"),
+        ("old/inner", False, "inside the dataset"),
+        ("link/inner", False, "inside the dataset"),
+    ],
+)
+def test_rejected_output_folders(tmp_path, name, force, words):
+    make_dataset(tmp_path / "old")
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    (tmp_path / "file").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").touch()
+    (make_dataset(tmp_path / "with_notes") / "notes.md").touch()
+    make_dataset(make_dataset(tmp_path / "with_another") / "inner")
+    with pytest.raises(ParameterError) as caught:
+        check_output_folder(tmp_path / name, force=force)
+    assert words in str(caught.value)
+
+
+def test_datasets_of_one_command_need_distinct_folders(tmp_path):
+    check_distinct_folders([("A", tmp_path / "a"), ("B", tmp_path / "ab"), ("C", tmp_path / "c" / "a")])
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for other in ("a", "link"):
+        with pytest.raises(ParameterError, match="A and B would share the folder"):
+            check_distinct_folders([("A", tmp_path / "a"), ("B", tmp_path / other)])
+    for pair in ([("A", tmp_path / "a"), ("B", tmp_path / "a/b")], [("B", tmp_path / "a/b"), ("A", tmp_path / "a")]):
+        with pytest.raises(ParameterError, match=r"B would be inside the folder .*a of A"):
+            check_distinct_folders(pair)

@@ -1,4 +1,4 @@
-"""Losses and gradients of training against those of the published code; tests/golden holds everything else."""
+"""Training losses and gradients, compared with the published code; tests/golden has everything else."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +29,10 @@ def golden(request: pytest.FixtureRequest, shared: Path) -> Golden:
     return Golden(KronosTokenizer.from_pretrained(folder), Kronos.from_pretrained(folder), expected)
 
 
-def assert_close(got: torch.Tensor | float, want: np.ndarray) -> None:
-    array = np.asarray(got.detach() if isinstance(got, torch.Tensor) else got)
-    assert array.shape == want.shape
-    assert np.abs(array - want).max() <= TOLERANCE * np.abs(want).max()
+def assert_close(actual: torch.Tensor | float, expected: np.ndarray) -> None:
+    array = np.asarray(actual.detach() if isinstance(actual, torch.Tensor) else actual)
+    assert array.shape == expected.shape
+    assert np.abs(array - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 def grad_norm(module: torch.nn.Module) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_tokenizer_loss_and_gradients(golden: Golden) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_model_loss_and_gradients_in_the_training_form(golden: Golden, training: bool) -> None:
-    want = golden.expected
+    expected = golden.expected
     s1, s2, stamp = (golden.tensor(n) for n in ("s1_ids", "s2_ids", "stamp"))
     golden.model.train(training).zero_grad()  # these checkpoints have no dropout, and the mode changes nothing else
     s1_logits, s2_logits = golden.model(
@@ -58,7 +58,7 @@ def test_model_loss_and_gradients_in_the_training_form(golden: Golden, training:
     losses = golden.model.head.compute_loss(s1_logits, s2_logits, s1[:, 1:], s2[:, 1:])
     losses[0].backward()
     golden.model.eval()
-    assert_close(s1_logits, want["train_s1_logits"])
-    assert_close(s2_logits, want["train_s2_logits_teacher_forced"])
-    assert_close(torch.stack(losses), want["train_loss"])
-    assert_close(grad_norm(golden.model), want["train_grad_norm"])
+    assert_close(s1_logits, expected["train_s1_logits"])
+    assert_close(s2_logits, expected["train_s2_logits_teacher_forced"])
+    assert_close(torch.stack(losses), expected["train_loss"])
+    assert_close(grad_norm(golden.model), expected["train_grad_norm"])

@@ -1,4 +1,4 @@
-"""Forecasts corrected by one argument: off changes nothing, on is told, coherent, and blind to the future."""
+"""The argument `calibration` of forecasts: recorded, consistent with evaluations, blind to the future; errors."""
 
 import json
 from dataclasses import replace
@@ -12,23 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.markets import trials
-from evaluation.walks import candles as walk
+from evaluation.random_walks import candles as walk
 from kronos import Candles, KronosPredictor, SamplingParams
 from kronos.baselines import BASELINES
-from kronos.baselines.base import WINDOW, derive_seed
+from kronos.baselines.base import WINDOW
 from kronos.calibration import BASELINE_PATHS, Calibration, Curve, calibrate_forecast, fit
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import (
     Correction,
     Instrument,
     ModelForecaster,
+    RollingOrigins,
     RollingSettings,
-    WalkForward,
     evaluate,
     identity_of,
     make_plan,
 )
 from kronos.forecasts import Forecast, repair_candles
+from kronos.rng import derive_seed
 from networks import random_model, random_tokenizer
 
 HORIZON = 8
@@ -70,7 +71,7 @@ def calibration(predictor: KronosPredictor) -> Calibration:
 
 @pytest.fixture
 def own(folder: Path, calibration: Calibration):
-    """The calibration beside the weights, as long as a test runs."""
+    """A calibration next to the model's weights, for one test."""
     path = calibration.save(folder / "model" / "calibration.json")
     yield path
     path.unlink()
@@ -85,7 +86,7 @@ def same(a: Forecast, b: Forecast) -> bool:
     return bool((a.paths == b.paths).all()) and a.metadata.calibrated == b.metadata.calibrated and a.notes == b.notes
 
 
-def test_off_is_the_forecast_as_it_was(predictor, history, own, calibration):
+def test_without_calibration_paths_are_raw(predictor, history, own, calibration):
     raw = predictor.forecast(history, HORIZON, **OPTIONS)
     for off in (None, False):
         one = predictor.forecast(history, HORIZON, **OPTIONS, calibration=off, market="crypto")
@@ -98,7 +99,7 @@ def test_off_is_the_forecast_as_it_was(predictor, history, own, calibration):
     assert same(other, raw)
 
 
-def test_one_argument_in_all_its_forms_gives_one_forecast(predictor, history, own, calibration):
+def test_forms_of_the_argument_give_the_same_forecast(predictor, history, own, calibration):
     raw = predictor.forecast(history, HORIZON, **OPTIONS)
     found = [
         predictor.forecast(history, HORIZON, **OPTIONS, calibration=choice)
@@ -112,13 +113,13 @@ def test_one_argument_in_all_its_forms_gives_one_forecast(predictor, history, ow
     assert predictor.calibration_for(None) is None
 
 
-def test_how_it_was_corrected_travels_with_it(predictor, history, calibration, tmp_path):
+def test_calibration_is_recorded_in_the_forecast(predictor, history, calibration, tmp_path):
     forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration)
     loaded = Forecast.load(forecast.save(tmp_path / "one.npz"))
     for one in (forecast, loaded):
-        told = one.metadata.details["calibration"]
-        assert told["parts"] == list(calibration.parts)
-        assert told["fitted_on"]["sha256"] == calibration.fitted_on["sha256"]
+        details = one.metadata.details["calibration"]
+        assert details["parts"] == list(calibration.parts)
+        assert details["fitted_on"]["sha256"] == calibration.fitted_on["sha256"]
         name, weights = one.metadata.pooled
         assert (name, len(weights)) == (BASELINE, HORIZON)
         assert weights == pytest.approx(calibration.curves["pooling"].at(range(1, HORIZON + 1), "crypto 1h"), abs=1e-6)
@@ -126,7 +127,7 @@ def test_how_it_was_corrected_travels_with_it(predictor, history, calibration, t
     json.dumps(forecast.to_dict())
 
 
-def test_without_weight_it_is_the_baseline_as_an_evaluation_draws_it(predictor, history, calibration):
+def test_zero_pooling_weight_gives_the_baseline_of_an_evaluation(predictor, history, calibration):
     curves = {"pooling": Curve((1,), (0.0,))}
     nothing = replace(calibration, parts=("pooling",), curves=curves)
     forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=nothing)
@@ -140,11 +141,11 @@ def test_without_weight_it_is_the_baseline_as_an_evaluation_draws_it(predictor, 
 
 def test_forecasts_and_evaluations_agree(predictor, calibration, tmp_path):
     instrument = Instrument("walk", "crypto", walk(1, rows=400))
-    plan = make_plan([instrument], WalkForward(HORIZON, least_history=350))
+    plan = make_plan([instrument], RollingOrigins(HORIZON, least_history=350))
     forecaster = ModelForecaster(predictor, "random-small")
     correction = Correction("corrected", "random-small", calibration)
-    asked = RollingSettings(OPTIONS["samples"], OPTIONS["seed"])
-    paths = evaluate(plan, [forecaster], tmp_path, asked, baselines=[], corrections=[correction]).paths["corrected"]
+    rolling = RollingSettings(OPTIONS["samples"], OPTIONS["seed"])
+    paths = evaluate(plan, [forecaster], tmp_path, rolling, baselines=[], corrections=[correction]).paths["corrected"]
     for origin in range(len(plan)):
         name = plan.name(origin)
         found = predictor.forecast_many(
@@ -158,7 +159,7 @@ def test_forecasts_and_evaluations_agree(predictor, calibration, tmp_path):
         np.testing.assert_allclose(found[name].returns(cumulative=True), paths.returns[origin], atol=1e-6)
 
 
-def test_company_changes_nothing(predictor, calibration):
+def test_other_series_change_nothing(predictor, calibration):
     series = {"a": walk(1, rows=200), "b": walk(2, rows=90), "c": walk(3, rows=300)}
     many = predictor.forecast_many(series, HORIZON, **OPTIONS, calibration=calibration)
     for name, candles in series.items():
@@ -166,12 +167,12 @@ def test_company_changes_nothing(predictor, calibration):
         np.testing.assert_allclose(many[name].paths, alone.paths, rtol=1e-5)
 
 
-def test_the_future_changes_nothing(predictor, calibration):
+def test_future_candles_change_nothing(predictor, calibration):
     table = walk(7, rows=400).frame
     origin = table.index[299]
     changed = table.copy()
     changed.loc[changed.index > origin] *= 5
-    made = [
+    forecasts = [
         predictor.forecast(
             Candles.from_frame(frame, symbol="X", interval="1h").until(origin),
             HORIZON,
@@ -180,35 +181,35 @@ def test_the_future_changes_nothing(predictor, calibration):
         )
         for frame in (table, changed)
     ]
-    assert same(*made)
-    assert made[0].start == origin
-    assert not any("no fair test" in note for note in made[0].notes)  # all it was fitted on was known by then
+    assert same(*forecasts)
+    assert forecasts[0].start == origin
+    assert not any("look-ahead" in note.lower() for note in forecasts[0].notes)  # all outcomes of the fit were known
     for late, words in (
-        ({"known": "2099-01-01", "known_by_group": {"crypto 1h": "2099-01-01"}}, ": no fair test"),
-        ({"known": "2099-01-01"}, "not quite a fair test"),  # the other group's outcomes only
+        ({"known": "2099-01-01", "known_by_group": {"crypto 1h": "2099-01-01"}}, "Look-ahead"),
+        ({"known": "2099-01-01"}, "Partial look-ahead"),  # only outcomes of the other group
     ):
-        told = replace(calibration, fitted_on={**calibration.fitted_on, **late})
-        seen = predictor.forecast(walk(7, rows=400), HORIZON, **OPTIONS, calibration=told)
-        assert any(words in note for note in seen.notes)
+        later = replace(calibration, fitted_on={**calibration.fitted_on, **late})
+        forecast = predictor.forecast(walk(7, rows=400), HORIZON, **OPTIONS, calibration=later)
+        assert any(note.startswith(words) for note in forecast.notes)
 
 
-def test_the_market_chooses_the_factors(predictor, history, calibration):
+def test_market_selects_the_factors(predictor, history, calibration):
     def group(**options):
         forecast = predictor.forecast(history, HORIZON, **OPTIONS, calibration=calibration, **options)
         return forecast.metadata.details["calibration"]["group"], " ".join(forecast.notes)
 
     assert group()[0] == "crypto 1h"
-    assert "guessed" in group()[1]
+    assert "inferred" in group()[1]
     assert group(market="fx")[0] == "fx 1h"
-    assert "guessed" not in group(market="fx")[1]
-    unknown, words = group(market="bonds")
+    assert "inferred" not in group(market="fx")[1]
+    unknown, notes = group(market="bonds")
     assert unknown is None
-    assert "doesn't know 'bonds 1h'" in words
+    assert "'bonds 1h'" in notes
     times = pd.date_range(history.end, periods=HORIZON + 1, freq="h")[1:]
     assert group(timestamps=times)[0] == "crypto 1h"
 
 
-def test_the_market_is_told_from_the_candles_whatever_the_forecast_says_of_its_calendar(predictor, calibration):
+def test_market_is_inferred_from_the_candles_not_from_the_metadata(predictor, calibration):
     days = pd.bdate_range("2024-01-02", periods=300, name="timestamps")
     daily = Candles.from_frame(walk(5, rows=300).frame.set_axis(days), symbol="X", interval="1d", calendar="XNYS")
     raw = predictor.forecast(daily, HORIZON, **OPTIONS)
@@ -216,18 +217,18 @@ def test_the_market_is_told_from_the_candles_whatever_the_forecast_says_of_its_c
     assert any("'us_equity 1d'" in note for note in calibrate_forecast(silent, calibration).notes)
 
 
-def test_a_calendar_without_a_market_takes_the_factors_of_all(predictor, history, calibration):
+def test_unknown_market_gets_the_factors_of_all(predictor, history, calibration):
     short = history.tail(20)
     forecast = predictor.forecast(short, HORIZON, **OPTIONS, calibration=calibration)
     assert forecast.metadata.details["calibration"]["group"] is None
-    assert any("tells no market" in note for note in forecast.notes)
+    assert any("market" in note for note in forecast.notes)
     alone = replace(calibration, fitted_on={**calibration.fitted_on, "groups": {"all": 240}})
     quiet = predictor.forecast(short, HORIZON, **OPTIONS, calibration=alone)
     assert (quiet.paths == forecast.paths).all()
     assert not any("market" in note for note in quiet.notes)
 
 
-def test_markets_of_many_are_given_by_name_or_for_all(predictor, history, calibration):
+def test_markets_by_name_or_for_all_series(predictor, history, calibration):
     series = {"a": history, "b": history}
     options = {**OPTIONS, "calibration": calibration}
     mixed = predictor.forecast_many(series, HORIZON, **options, market={"b": "fx"})
@@ -235,91 +236,91 @@ def test_markets_of_many_are_given_by_name_or_for_all(predictor, history, calibr
     assert groups == ["crypto 1h", "fx 1h"]
     alike = predictor.forecast_many(series, HORIZON, **options, market="fx")
     assert {one.metadata.details["calibration"]["group"] for one in alike.values()} == {"fx 1h"}
-    with pytest.raises(ParameterError, match="is a market for 'c'"):
+    with pytest.raises(ParameterError, match="market names 'c'"):
         predictor.forecast_many(series, HORIZON, **options, market={"c": "fx"})
 
 
 @settings(max_examples=15)
 @given(st.text(max_size=30))
-def test_any_word_may_be_called_a_market(predictor, calibration, market):
+def test_any_text_is_accepted_as_market(predictor, calibration, market):
     forecast = predictor.forecast(walk(5, rows=60), 2, samples=2, seed=1, calibration=calibration, market=market)
     assert forecast.metadata.calibrated
 
 
-def test_a_history_too_short_for_the_baseline_is_not_pooled(predictor, history, calibration):
+def test_history_too_short_for_the_baseline_is_not_pooled(predictor, history, calibration):
     forecast = predictor.forecast(history.tail(2), HORIZON, **OPTIONS, calibration=calibration)
     assert forecast.metadata.details["calibration"]["parts"] == ["anchor", "drift", "dispersion"]
     assert forecast.metadata.pooled is None
     assert any(note.startswith(f"Calibrated without pooling and conformal: {BASELINE}") for note in forecast.notes)
 
 
-def test_one_path_can_be_moved_too(predictor, history, calibration):
+def test_single_path(predictor, history, calibration):
     forecast = predictor.forecast(history, HORIZON, samples=1, seed=3, calibration=calibration)
     assert np.isfinite(forecast.paths).all()
     assert repair_candles(forecast.paths)[1] == 0
 
 
-class Untouched:
-    """Progress that must not be made."""
+class NoProgress:
+    """A progress callback that must not be called."""
 
     def __call__(self, done: int, total: int) -> None:
         raise AssertionError("decoded before the calibration was checked")
 
 
-def refused(predictor: KronosPredictor, history: Candles, choice: object, **options) -> str:
+def error_of(predictor: KronosPredictor, history: Candles, choice: object, **options) -> str:
     with pytest.raises((ParameterError, DataError)) as caught:
-        predictor.forecast(history, HORIZON, calibration=choice, progress=Untouched(), **OPTIONS, **options)
+        predictor.forecast(history, HORIZON, calibration=choice, progress=NoProgress(), **OPTIONS, **options)
     return str(caught.value)
 
 
-def test_a_model_without_a_calibration_says_how_to_get_one(predictor, history):
-    sentence = refused(predictor, history, True)
-    assert "random-small" in sentence
-    assert "'kronos calibrate'" in sentence
-    assert "calibration.json" in sentence
+def test_model_without_calibration(predictor, history):
+    message = error_of(predictor, history, True)
+    assert "random-small" in message
+    assert "'kronos calibrate'" in message
+    assert "calibration.json" in message
 
 
-def test_weights_that_no_calibration_was_fitted_for_are_refused(folder, history, own, calibration):
+def test_calibration_of_other_weights_is_rejected(folder, history, own, calibration):
     fresh = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
-    assert "never saved" in refused(fresh, history, True)
-    assert "models differ" in refused(fresh, history, calibration)
+    assert "never saved" in error_of(fresh, history, True)
+    assert "models differ" in error_of(fresh, history, calibration)
     trained = KronosPredictor.from_pretrained(folder, device="cpu")
     with torch.no_grad():
         next(trained.model.parameters()).mul_(1.01)
-    assert "has changed" in refused(trained, history, True)
-    assert "models differ" in refused(trained, history, calibration)
+    assert "has changed" in error_of(trained, history, True)
+    assert "models differ" in error_of(trained, history, calibration)
     coded = KronosPredictor.from_pretrained(folder, device="cpu")
     with torch.no_grad():
         next(coded.tokenizer.parameters()).mul_(1.01)
-    assert "tokenizers differ" in refused(coded, history, True)
+    assert "tokenizers differ" in error_of(coded, history, True)
 
 
-def test_other_sampling_is_refused_before_anything_is_decoded(predictor, history, calibration):
+def test_calibration_of_other_sampling_is_rejected(predictor, history, calibration):
     for sampling in ("conservative", SamplingParams(top_p=0.9)):
-        assert "sampling differs" in refused(predictor, history, calibration, sampling=sampling)
+        assert "sampling differs" in error_of(predictor, history, calibration, sampling=sampling)
         with pytest.raises(ParameterError, match="sampling differs"):
             predictor.calibration_for(calibration, sampling)
     assert predictor.forecast(history, HORIZON, samples=50, calibration=calibration).metadata.calibrated
 
 
-def test_files_and_things_that_are_no_calibration_are_refused(predictor, history, calibration, tmp_path):
-    assert "does not exist" in refused(predictor, history, tmp_path / "none.json")
+def test_invalid_calibrations_are_rejected(predictor, history, calibration, tmp_path):
+    assert "does not exist" in error_of(predictor, history, tmp_path / "none.json")
     path = tmp_path / "other.json"
     path.write_text("{}")
-    assert "no saved calibration" in refused(predictor, history, str(path))
-    assert "not int" in refused(predictor, history, 1)
+    assert "other.json" in error_of(predictor, history, str(path))
+    assert "of type int" in error_of(predictor, history, 1)
     own_baseline = replace(calibration, baseline="my-own")
     with pytest.raises(ParameterError, match=r"'my-own'.*Calibration\.apply"):
         predictor.forecast(history, HORIZON, **OPTIONS, calibration=own_baseline)
 
 
-def test_a_model_is_called_as_its_folder_from_within_too(folder, history, own, monkeypatch):
+def test_model_in_the_current_folder_is_named_after_it(folder, history, own, monkeypatch):
     monkeypatch.chdir(folder)
     here = KronosPredictor.from_pretrained(".", device="cpu")
     assert here.forecast(history, 2, samples=2, seed=1, calibration=True).metadata.model == "random-small"
 
 
-def test_the_bundled_model_is_corrected_by_its_own_name(history):
+def test_bundled_model_keeps_its_name(history):
     nano = KronosPredictor.from_pretrained(device="cpu")
     past = replace(trials(origins=60, horizon=4, spread=0.5), baseline_name=BASELINE)
     fitted = fit(replace(past, identity=identity_of(ModelForecaster(nano, "nano"))), ["dispersion", "pooling"])

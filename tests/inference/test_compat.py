@@ -1,4 +1,4 @@
-"""The official regression numbers of the published Kronos-small; tests/golden holds the exactness of forecasts."""
+"""Official regression numbers of the published Kronos-small; tests/golden has the exactness of forecasts."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from kronos import KronosPredictor, zoo
 
 @pytest.fixture(scope="module")
 def official() -> KronosPredictor:
-    # Only what can't be had is skipped; weights that are there and don't load are a failure.
+    # Only missing weights are skipped; weights that are there but do not load are a failure.
     try:
         for name, kind in (("kronos-small", "model"), ("kronos-tokenizer-base", "tokenizer")):
             zoo.resolve_checkpoint(name, kind=kind)  # type: ignore[arg-type]
@@ -26,15 +26,15 @@ def official() -> KronosPredictor:
 @pytest.mark.parametrize("context", [512, 256])
 def test_official_forecast(official: KronosPredictor, shared: Path, context: int) -> None:
     candles = pd.read_csv(shared / "golden/official/regression_input.csv", parse_dates=["timestamps"])
-    want = pd.read_csv(shared / f"golden/official/regression_output_{context}.csv")
+    expected = pd.read_csv(shared / f"golden/official/regression_output_{context}.csv")
     past, future = candles.iloc[:context], candles.iloc[context : context + 8]
     torch.manual_seed(123)
-    got = official.predict(
+    actual = official.predict(
         past, past["timestamps"], future["timestamps"], 8, T=1.0, top_k=1, top_p=1.0, sample_count=1, verbose=False
     )
-    columns = [c for c in got.columns if c in want.columns]
+    columns = [c for c in actual.columns if c in expected.columns]
     assert columns
-    np.testing.assert_allclose(got[columns].to_numpy(), want[columns].to_numpy(), rtol=1e-5)
+    np.testing.assert_allclose(actual[columns].to_numpy(), expected[columns].to_numpy(), rtol=1e-5)
 
 
 @pytest.mark.hub
@@ -46,7 +46,7 @@ def test_official_error(official: KronosPredictor, shared: Path, context: int, e
     torch.manual_seed(123)
     for start in starts:
         past, future = candles.iloc[start - context : start], candles.iloc[start : start + 30]
-        got = official.predict(past, past["timestamps"], future["timestamps"], 30, top_k=1, top_p=1.0, verbose=False)
+        actual = official.predict(past, past["timestamps"], future["timestamps"], 30, top_k=1, top_p=1.0, verbose=False)
         prices = ["open", "high", "low", "close"]
-        errors.append(((got[prices].to_numpy() - future[prices].to_numpy()) ** 2).mean())
+        errors.append(((actual[prices].to_numpy() - future[prices].to_numpy()) ** 2).mean())
     assert np.mean(errors) == pytest.approx(expected, abs=1e-6)
