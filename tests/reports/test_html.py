@@ -12,17 +12,22 @@ from markupsafe import Markup
 
 from kronos.errors import ParameterError
 from kronos.plotting import svg
-from kronos.reports import Cell, Column, Row, Table, Translator, css_variables, render
+from kronos.reports import Table, TableCell, TableColumn, TableRow, Translator, css_variables, render
 from kronos.reports.i18n import _read
 
 TABLE = Table(
     "<b>caption</b>",
-    [Column("who"), Column("1", "over"), Column("2", "over"), Column("word", number=False)],
+    [TableColumn("who"), TableColumn("1", "over"), TableColumn("2", "over"), TableColumn("word", number=False)],
     [
-        Row(
-            "<i>nano</i>", [Cell("0.1", best=True), Cell("0.2", "0.1 to 0.3"), Cell("worse", tone="bad")], "raw", "raw"
+        TableRow(
+            "<i>nano</i>",
+            [TableCell("0.1", best=True), TableCell("0.2", "0.1 to 0.3"), TableCell("worse", tone="bad")],
+            "raw",
+            "raw",
         ),
-        Row("walk", [Cell("0.3"), Cell("–"), Cell("anything")], "reference", "reference", begins=True),
+        TableRow(
+            "walk", [TableCell("0.3"), TableCell("–"), TableCell("anything")], "reference", "reference", begins=True
+        ),
     ],
     note="a note",
 )

@@ -1,4 +1,4 @@
-"""Candles, networks and trainings that are small enough to be made in a test."""
+"""Small training data, networks and trainings for tests of comparisons."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ WINDOWS = WindowSettings(lookback=32, predict=4)
 
 
 def write_walk(path: Path, seed: int, rows: int = 1500, freq: str = "h", start: str = "2024-01-01") -> Path:
-    """A random walk whose steps swing between calm and wild, as a CSV."""
+    """Write a random walk with alternating volatility as a CSV file."""
     rng = np.random.default_rng(seed)
-    wild = 0.004 * (1 + 0.7 * np.sin(np.arange(rows) / 40))
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, rows) * wild))
-    opened = np.concatenate([[100.0], close[:-1]])
-    high, low = np.maximum(opened, close) * (1 + wild / 3), np.minimum(opened, close) * (1 - wild / 3)
-    table = pd.DataFrame(
-        {"open": opened, "high": high, "low": low, "close": close, "volume": rng.lognormal(3, 1, rows)}
-    )
+    volatility = 0.004 * (1 + 0.7 * np.sin(np.arange(rows) / 40))
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, rows) * volatility))
+    opens = np.concatenate([[100.0], close[:-1]])
+    high, low = np.maximum(opens, close) * (1 + volatility / 3), np.minimum(opens, close) * (1 - volatility / 3)
+    volume = rng.lognormal(3, 1, rows)
+    table = pd.DataFrame({"open": opens, "high": high, "low": low, "close": close, "volume": volume})
     table.insert(0, "timestamps", pd.date_range(start, periods=rows, freq=freq))
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
     return path
 
 
-def opened(path: Path, cache: Path, windows: WindowSettings = WINDOWS, **more) -> TrainingData:
-    return open_training_data(path, windows=windows, cache=cache, quality="none", **more)
+def open_walk(path: Path, cache: Path) -> TrainingData:
+    return open_training_data(path, windows=WINDOWS, cache=cache, quality="none")
 
 
 def trained_tokenizer(tokenizer: KronosTokenizer, data: TrainingData, steps: int) -> KronosTokenizer:
-    """A copy of a tokenizer that has learnt to give back candles, roughly."""
+    """A copy of a tokenizer after a short training."""
     objective = TokenizerObjective(copy.deepcopy(tokenizer))
     _fit(objective, data, steps)
     return objective.network
 
 
-def trained(predictor: KronosPredictor, data: TrainingData, steps: int, *, noise: bool = False) -> KronosPredictor:
-    """A copy of a model that has been trained a little, on the candles or on noise in their place."""
+def trained_model(
+    predictor: KronosPredictor, data: TrainingData, steps: int, *, noise: bool = False
+) -> KronosPredictor:
+    """A copy of a model after a short training on the candles, or on noise."""
     objective = ModelObjective(copy.deepcopy(predictor.model), predictor.tokenizer, teacher_forcing=True)
     _fit(objective, data, steps, noise=noise)
     return KronosPredictor(objective.network, predictor.tokenizer, device="cpu", max_context=predictor.max_context)

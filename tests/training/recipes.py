@@ -1,4 +1,4 @@
-"""A tiny checkpoint, candles in a file, and a configuration that trains on them in seconds."""
+"""A tiny checkpoint, a candle file, and a configuration that trains on them in seconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from evaluation.walks import candles
+from evaluation.random_walks import candles
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.config import TrainConfig
 
@@ -24,7 +24,7 @@ TOKENIZER = {
 
 
 def write_checkpoint(folder: Path, context: int = 64, *, model: dict | None = None) -> Path:
-    """A forecasting folder with random weights."""
+    """Write a tokenizer and a model with random weights."""
     torch.manual_seed(0)
     Kronos(**(MODEL | (model or {}))).save_pretrained(folder / "model", context=context, tokenizer="../tokenizer")
     KronosTokenizer(**TOKENIZER).save_pretrained(folder / "tokenizer")
@@ -32,18 +32,18 @@ def write_checkpoint(folder: Path, context: int = 64, *, model: dict | None = No
 
 
 def write_candles(path: Path, rows: int = 400, seed: int = 0) -> Path:
-    """A CSV file of an hourly random walk."""
+    """Write an hourly random walk as a CSV file."""
     candles(seed, rows).frame.reset_index().to_csv(path, index=False)
     return path
 
 
-def small(tmp_path: Path, **changes) -> TrainConfig:
-    """A training of a few steps on a random walk, from a random checkpoint; both are written where they aren't."""
+def small_config(tmp_path: Path, **changes) -> TrainConfig:
+    """Configuration of a few steps on a random walk, from a random checkpoint; writes both if they are missing."""
     start, data = tmp_path / "start", tmp_path / "walk_1h.csv"
     if not start.exists():
         write_checkpoint(start)
         write_candles(data)
-    told = {
+    values = {
         "model_name": "Small",
         "data": str(data),
         "start": str(start),
@@ -52,4 +52,6 @@ def small(tmp_path: Path, **changes) -> TrainConfig:
         "training": {"batch_size": 4, "epochs": 1, "steps_per_epoch": 2, "validation_batches": 2, "device": "cpu"},
         "output": str(tmp_path / "models"),
     }
-    return TrainConfig.check({name: one for name, one in (told | changes).items() if one is not None}, "small.yaml")
+    return TrainConfig.check(
+        {name: value for name, value in (values | changes).items() if value is not None}, "small.yaml"
+    )

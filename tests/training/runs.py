@@ -1,4 +1,4 @@
-"""Tiny trainings on candles that never traded, for tests; also a script, to be killed or started several times.
+"""Tiny trainings on a random walk; also a script that can be killed, or started in several processes.
 
 python runs.py '{"kind": "model", "folder": "/tmp/run", "candles": "/tmp/walk.csv", "settings": {…}, …}'
 """
@@ -32,14 +32,14 @@ SMALL = {
 
 
 def write_walk(path: Path, rows: int = 600) -> Path:
-    """An hourly random walk as a CSV file."""
+    """Write an hourly random walk as a CSV file."""
     rng = np.random.default_rng(3)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
-    opened = np.concatenate(([100.0], close[:-1]))
-    high, low = np.maximum(opened, close) * 1.002, np.minimum(opened, close) * 0.998
+    opens = np.concatenate(([100.0], close[:-1]))
+    high, low = np.maximum(opens, close) * 1.002, np.minimum(opens, close) * 0.998
     volume = rng.lognormal(3, 1, rows)
     times = pd.date_range("2024-01-01", periods=rows, freq="h")
-    frame = pd.DataFrame({"timestamps": times, "open": opened, "high": high, "low": low, "close": close})
+    frame = pd.DataFrame({"timestamps": times, "open": opens, "high": high, "low": low, "close": close})
     frame.assign(volume=volume, amount=volume * close).to_csv(path, index=False)
     return path
 
@@ -72,16 +72,16 @@ def datasets(candles: Path, settings: TrainingArguments) -> tuple[WindowDataset,
 
 
 def train(
-    candles: Path, folder: Path, kind: str = "model", *, monitors=(), resume=True, options=None, **changes
+    candles: Path, folder: Path, kind: str = "model", *, callbacks=(), resume=True, options=None, **changes
 ) -> TrainResult:
-    """Train a tiny network from end to end; ``options`` are the objective's, ``changes`` the settings'."""
+    """Train a tiny network; ``options`` are those of the objective, ``changes`` those of the settings."""
     settings = small(**changes)
     parts = datasets(candles, settings)
-    return fit(objective(kind, **(options or {})), *parts, settings, folder, monitors=monitors, resume=resume)
+    return fit(objective(kind, **(options or {})), *parts, settings, folder, callbacks=callbacks, resume=resume)
 
 
 class Killer(TrainingCallback):
-    """Kills its process, as ``kill -9`` does, after a step."""
+    """Kills its process after a step, like ``kill -9``."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -91,43 +91,44 @@ class Killer(TrainingCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_while_writing(number: int) -> None:
-    """Have this process killed when it has written so many files, and is about to put the next in its place."""
+def kill_while_writing(files: int) -> None:
+    """Kill this process after it has written that many files, just before the next one is moved into place."""
     from kronos import atomic
 
     publish, count = atomic._publish, [0]
 
     def publish_or_die(temporary: Path, final: Path) -> None:
         count[0] += 1
-        if count[0] > number:
+        if count[0] > files:
             os.kill(os.getpid(), signal.SIGKILL)
         publish(temporary, final)
 
     atomic._publish = publish_or_die
 
 
-def main(asked: Mapping[str, Any]) -> None:
-    """Do the runs; in a process of its own for each of ``deaths``, and tell what these ended with."""
-    if "deaths" not in asked:
-        run(asked, {})
+def main(request: Mapping[str, Any]) -> None:
+    """Run the trainings; with ``deaths``, once per death in a forked process, and print the exit statuses."""
+    if "deaths" not in request:
+        run(request, {})
         return
-    ends = []
-    for death in asked["deaths"]:
-        child = os.fork()  # what takes long, to import everything, is done
+    statuses = []
+    for death in request["deaths"]:
+        child = os.fork()  # the slow imports are done
         if not child:
-            run(asked, death)
+            run(request, death)
             os._exit(0)
-        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    sys.stdout.write(json.dumps(ends) + "\n")
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    sys.stdout.write(json.dumps(statuses) + "\n")
 
 
-def run(asked: Mapping[str, Any], death: Mapping[str, int]) -> None:
-    monitors = (Killer(death["at_step"]),) if "at_step" in death else ()
+def run(request: Mapping[str, Any], death: Mapping[str, int]) -> None:
+    callbacks = (Killer(death["at_step"]),) if "at_step" in death else ()
     if "at_file" in death:
         kill_while_writing(death["at_file"])
-    for one in asked["runs"]:
-        told = dict(one)
-        train(Path(asked["candles"]), Path(told.pop("folder")), told.pop("kind"), monitors=monitors, **told)
+    for arguments in request["runs"]:
+        options = dict(arguments)
+        folder, kind = Path(options.pop("folder")), options.pop("kind")
+        train(Path(request["candles"]), folder, kind, callbacks=callbacks, **options)
 
 
 if __name__ == "__main__":

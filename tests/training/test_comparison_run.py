@@ -11,21 +11,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.walks import candles as walk
+from evaluation.random_walks import candles as walk
 from kronos.datasets.training_data import WindowSettings
 from kronos.datasets.windows import WindowDataset
 from kronos.errors import DataError, ParameterError
-from kronos.evaluation import WalkForward, make_plan
+from kronos.evaluation import RollingOrigins, make_plan
 from kronos.evaluation.plan import Instrument
 from kronos.inference import KronosPredictor
 from kronos.metrics import Estimate
-from kronos.training.comparison import RULE, Comparison, Measure, verdict_of
-from kronos.training.comparison_run import CompareSettings, compare, compare_tokenizers
-from kronos.training.heldout import EvalWindow, held_out_moments, nll, thinned, window_batches
+from kronos.training.comparison import RULE, Measure, TrainingComparison, verdict_of
+from kronos.training.comparison_run import ComparisonSettings, compare, compare_tokenizers
+from kronos.training.heldout import EvalWindow, heldout_origins, nll, subsample, window_batches
 from networks import random_model, random_tokenizer
 from training.candles import WINDOWS, opened, trained, trained_tokenizer, write_walk
 
-LITTLE = CompareSettings(origins=30, paths=8, windows=60, baselines=("last-value",))
+LITTLE = ComparisonSettings(origins=30, paths=8, windows=60, baselines=("last-value",))
 TINY = replace(LITTLE, origins=4, windows=4, paths=2)
 
 
@@ -47,7 +47,7 @@ def good(new, data) -> KronosPredictor:
 
 
 @pytest.fixture(scope="module")
-def helped(new, good, data) -> Comparison:
+def helped(new, good, data) -> TrainingComparison:
     return compare(new, good, data, WINDOWS, replace(LITTLE, names=("new", "good")))
 
 
@@ -101,7 +101,7 @@ def test_only_the_test_part_is_looked_at(helped, data):
 
 
 def test_models_see_as_much_as_they_were_trained_with_and_baselines_what_they_like(helped):
-    identities = {one.name: one.identity for one in helped.evaluation.subjects}
+    identities = {one.name: one.identity for one in helped.evaluation.contenders}
     assert identities["good"]["lookback"] == identities["new"]["lookback"] == 32
     assert identities["historical-volatility"]["window"] > 64
 
@@ -146,7 +146,7 @@ def test_a_summary_tells_the_verdict_everybody_and_what_speaks_against_it(helped
 
 
 def test_it_is_written_and_read_again(helped, tmp_path):
-    again = Comparison.read(helped.save(tmp_path / "deep" / "comparison.json"))
+    again = TrainingComparison.read(helped.save(tmp_path / "deep" / "comparison.json"))
     assert again == helped
     assert again.evaluation is None
     assert again.summary() == helped.summary()
@@ -157,7 +157,7 @@ def test_it_is_written_and_read_again(helped, tmp_path):
 def test_a_damaged_file_is_refused_in_a_sentence(tmp_path, text):
     (tmp_path / "comparison.json").write_text(text, "utf-8")
     with pytest.raises(DataError, match="no comparison that can be read"):
-        Comparison.read(tmp_path / "comparison.json")
+        TrainingComparison.read(tmp_path / "comparison.json")
 
 
 def test_the_same_seed_gives_the_same_verdict(new, good, data):
@@ -183,9 +183,9 @@ def test_too_short_a_test_part_is_refused(new, tmp_path):
 
 def test_nonsense_is_refused():
     with pytest.raises(ParameterError, match="origins is at least 1"):
-        CompareSettings(origins=0)
+        ComparisonSettings(origins=0)
     with pytest.raises(ParameterError, match="both called 'x'"):
-        CompareSettings(names=("x", "x"))
+        ComparisonSettings(names=("x", "x"))
 
 
 # The moments ---------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_nonsense_is_refused():
 
 def test_windows_are_those_that_training_makes(data):
     """To the digit: the same candles give the same numbers whichever of the two cuts them."""
-    plan = held_out_moments(data, WINDOWS.lookback, WINDOWS.predict)
+    plan = heldout_origins(data, WINDOWS.lookback, WINDOWS.predict)
     dataset = WindowDataset(data, "test", WINDOWS, samples=10_000)
     theirs = {dataset.window(i).first + WINDOWS.lookback: dataset[i] for i in range(len(dataset))}
     ours = list(window_batches(plan, EvalWindow(WINDOWS.lookback), "spread"))
@@ -208,7 +208,7 @@ def test_windows_are_those_that_training_makes(data):
 
 
 def test_what_comes_changes_nothing_that_is_known(data):
-    plan = held_out_moments(data, WINDOWS.lookback, WINDOWS.predict)
+    plan = heldout_origins(data, WINDOWS.lookback, WINDOWS.predict)
     [one] = plan.instruments
     frame = one.candles.frame.copy()
     frame.iloc[int(plan.known[3]) :] *= 1.5
@@ -217,27 +217,27 @@ def test_what_comes_changes_nothing_that_is_known(data):
         next(iter(window_batches(this, EvalWindow(WINDOWS.lookback, batch_size=4), "spread"))).x
         for this in (plan, changed)
     )
-    assert torch.equal(before[:3], after[:3]) or plan.walk.step < WINDOWS.predict
+    assert torch.equal(before[:3], after[:3]) or plan.rolling.step < WINDOWS.predict
     assert torch.equal(before[3, : WINDOWS.lookback], after[3, : WINDOWS.lookback])
     assert not torch.equal(before[3], after[3])
 
 
 def test_few_moments_may_overlap_and_intervals_know(data):
-    plan = held_out_moments(data, WINDOWS.lookback, WINDOWS.predict)
-    assert plan.walk.step < WINDOWS.predict
-    assert plan.walk.overlapping
+    plan = heldout_origins(data, WINDOWS.lookback, WINDOWS.predict)
+    assert plan.rolling.step < WINDOWS.predict
+    assert plan.rolling.overlapping
     assert len(plan) >= 100
 
 
 def test_many_moments_share_nothing(tmp_path):
     data = opened(write_walk(tmp_path / "walk.csv", 1, rows=4000), tmp_path / "cache")
-    plan = held_out_moments(data, WINDOWS.lookback, WINDOWS.predict)
-    assert not plan.walk.overlapping
+    plan = heldout_origins(data, WINDOWS.lookback, WINDOWS.predict)
+    assert not plan.rolling.overlapping
     assert np.diff(plan.known).min() == WINDOWS.predict
 
 
 def test_nll_is_that_of_both_tokens(new, data):
-    plan = thinned(held_out_moments(data, WINDOWS.lookback, WINDOWS.predict), 6)
+    plan = subsample(heldout_origins(data, WINDOWS.lookback, WINDOWS.predict), 6)
     flat = KronosPredictor(random_model(3), new.tokenizer, device="cpu", max_context=64)
     with torch.no_grad():
         for parameter in flat.model.head.parameters():
@@ -249,10 +249,11 @@ def test_nll_is_that_of_both_tokens(new, data):
 @given(st.lists(st.integers(70, 260), min_size=1, max_size=4), st.integers(1, 80))
 def test_thinning_keeps_groups_alike_and_no_more_than_asked(rows, most):
     plan = make_plan(
-        [Instrument(f"w{place}", f"m{place}", walk(place, count)) for place, count in enumerate(rows)], WalkForward(4)
+        [Instrument(f"w{place}", f"m{place}", walk(place, count)) for place, count in enumerate(rows)],
+        RollingOrigins(4),
     )
     counts = pd.Series([len(plan.table().query("group == @group")) for group in plan.table()["group"].unique()])
-    kept = thinned(plan, most)
+    kept = subsample(plan, most)
     found = kept.table().groupby("group").size()
     assert len(kept) <= max(most, len(counts))
     assert len(kept) >= min(most, len(plan), counts.sum()) - len(counts)
@@ -297,6 +298,8 @@ def test_a_figure_that_cannot_be_told_is_written_and_read_again(helped, tmp_path
     rivals = tuple(replace(one, crps=dict.fromkeys(one.crps, math.nan)) for one in helped.rivals)
     groups = {"a 1h": {"start": math.nan, "tuned": 1.0, "n": 3}}
     measures = tuple(replace(one, by_group=groups) for one in helped.measures)
-    found = Comparison.read(replace(helped, rivals=rivals, measures=measures).save(tmp_path / "comparison.json"))
+    found = TrainingComparison.read(
+        replace(helped, rivals=rivals, measures=measures).save(tmp_path / "comparison.json")
+    )
     assert any("nan" in line for line in found.summary())
     assert math.isnan(found.measures[0].by_group["a 1h"]["start"])

@@ -1,4 +1,4 @@
-"""Two processes end with the weights that one ends with, and a killed one with those of an uninterrupted one."""
+"""Training in two processes, or in a process that is killed, ends with the weights of one uninterrupted process."""
 
 import json
 import os
@@ -20,14 +20,15 @@ from training import runs
 from training.runs import objective, train
 
 TESTS = Path(__file__).resolve().parents[1]
-ONE = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
 
 
-def launch(asked: Mapping[str, Any], processes: int = 1) -> subprocess.CompletedProcess[str]:
-    """Train in processes of its own; by torchrun if there are several."""
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(several if processes > 1 else []), runs.__file__, json.dumps(asked)]
-    return subprocess.run(command, env={**os.environ, **ONE}, capture_output=True, text=True, timeout=200, check=False)
+def launch(request: Mapping[str, Any], processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run the trainings in a subprocess, or in several with torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), runs.__file__, json.dumps(request)]
+    environment = {**os.environ, **ENVIRONMENT}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -36,10 +37,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def flat(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """All floating-point values, in the order of their names."""
-    return torch.cat([one.flatten() for _, one in sorted(values.items()) if one.is_floating_point()])
+    return torch.cat([value.flatten() for _, value in sorted(values.items()) if value.is_floating_point()])
 
 
-SHARED = [
+TRAININGS = [
     {"kind": "model", "accumulation_steps": 2, "ema": 0.8},
     {"kind": "tokenizer"},
 ]
@@ -47,49 +48,49 @@ SHARED = [
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(walk, tmp_path):
-    """Of either network, with micro-batches and without; a validation of as many samples as don't divide by two."""
-    told = [{**one, "folder": str(tmp_path / "two" / str(number))} for number, one in enumerate(SHARED)]
-    done = launch({"candles": str(walk), "runs": told}, processes=2)
+    """For both networks, with and without gradient accumulation; the validation samples do not divide by two."""
+    requests = [{**options, "folder": str(tmp_path / "two" / options["kind"])} for options in TRAININGS]
+    done = launch({"candles": str(walk), "runs": requests}, processes=2)
     assert done.returncode == 0, done.stderr[-2000:]
-    for number, one in enumerate(SHARED):
-        asked = dict(one)
-        fitted = train(walk, tmp_path / "one" / str(number), asked.pop("kind"), **asked)
-        mine, theirs = (flat(weights(tmp_path / which / str(number))) for which in ("one", "two"))
-        learnt = mine - flat(objective(one["kind"]).network.state_dict())
-        assert (theirs - mine).norm() <= 1e-5 * mine.norm(), one
-        assert (theirs - mine).norm() <= 1e-3 * learnt.norm(), one
-        told = json.loads((tmp_path / "two" / str(number) / "resume" / "latest.json").read_text())["progress"]
-        assert told["best"] == pytest.approx(fitted.best, rel=1e-5)
-        assert told["history"][-1]["train_loss"] == pytest.approx(fitted.history[-1]["train_loss"], rel=1e-5)
+    for options in TRAININGS:
+        first, second = (tmp_path / processes / options["kind"] for processes in ("one", "two"))
+        result = train(walk, first, **options)
+        expected, actual = flat(weights(first)), flat(weights(second))
+        change = expected - flat(objective(options["kind"]).network.state_dict())
+        assert (actual - expected).norm() <= 1e-5 * expected.norm(), options
+        assert (actual - expected).norm() <= 1e-3 * change.norm(), options
+        state = json.loads((second / "resume" / "latest.json").read_text())["progress"]
+        assert state["best"] == pytest.approx(result.best, rel=1e-5)
+        assert state["history"][-1]["train_loss"] == pytest.approx(result.history[-1]["train_loss"], rel=1e-5)
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on_to_the_same_weights(walk, tmp_path):
-    """Between two steps, and when a state, its pointer or the best weights are whole but not in their place yet."""
-    told = {"options": {"dropout": 0.3}, "log_steps": 1, "checkpoint_minutes": 1e-9}
-    asked = {"candles": str(walk), "runs": [{**told, "kind": "model", "folder": str(tmp_path / "killed")}]}
-    done = launch({**asked, "deaths": [{"at_step": 3}, {"at_file": 3}, {"at_file": 9}]})
+def test_killed_training_resumes_to_the_same_weights(walk, tmp_path):
+    """Killed between two steps, or after writing a checkpoint, its pointer or the best weights, before moving it."""
+    options = {"options": {"dropout": 0.3}, "log_steps": 1, "checkpoint_minutes": 1e-9}
+    request = {"candles": str(walk), "runs": [{**options, "kind": "model", "folder": str(tmp_path / "killed")}]}
+    done = launch({**request, "deaths": [{"at_step": 3}, {"at_file": 3}, {"at_file": 9}]})
     assert done.stdout.split("\n")[-2:] == [str([-signal.SIGKILL.value] * 3), ""], done.stderr[-2000:]
-    train(walk, tmp_path / "killed", **told)
-    train(walk, tmp_path / "whole", **told)
-    got, want = weights(tmp_path / "killed"), weights(tmp_path / "whole")
-    assert all(torch.equal(got[name], value) for name, value in want.items())
+    train(walk, tmp_path / "killed", **options)
+    train(walk, tmp_path / "whole", **options)
+    actual, expected = weights(tmp_path / "killed"), weights(tmp_path / "whole")
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
-def test_alone_nothing_is_shared():
-    with process("cpu") as ours:
-        assert (ours.rank, ours.world, ours.first) == (0, 1, True)
+def test_single_process_changes_nothing():
+    with process("cpu") as member:
+        assert (member.rank, member.world_size, member.is_first) == (0, 1, True)
         value = torch.tensor([1.0, 2.0])
         assert average_over_processes(value) is value
-        assert torch.equal(ours.add_up(value.clone()), value)
+        assert torch.equal(member.all_reduce(value.clone()), value)
 
 
-def test_a_strange_environment_is_refused(monkeypatch):
+def test_invalid_environment_raises(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "many")
     with pytest.raises(ParameterError, match="WORLD_SIZE"), process("cpu"):
         pass
 
 
-def test_a_batch_that_does_not_divide_is_refused():
+def test_indivisible_batch_raises():
     with pytest.raises(ParameterError, match="multiple"):
-        Process(0, 3, torch.device("cpu")).share(8, "A micro-batch")
+        Process(0, 3, torch.device("cpu")).per_process(8, "A micro-batch")

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from kronos.training.comparison_run import CompareSettings, compare_stage
+from kronos.training.comparison_run import ComparisonSettings, compare_stage
 from kronos.training.plan import make_plan
 from kronos.training.runner import RunOptions, run
 from training.recipes import small
 
-TINY = CompareSettings(origins=4, paths=2, windows=4, baselines=("last-value",))
+TINY = ComparisonSettings(origins=4, paths=2, windows=4, baselines=("last-value",))
 
 
 @pytest.fixture(autouse=True)

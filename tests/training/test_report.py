@@ -11,10 +11,10 @@ import pytest
 from kronos.errors import DataError, ParameterError
 from kronos.metrics import Estimate
 from kronos.training.callbacks import JsonLines, TrainingHistory
-from kronos.training.comparison import RULE, Comparison, ComparisonRow, Measure
-from kronos.training.report.data import read_story, save_curves
-from kronos.training.report.report import write_overview, write_report, write_reports
-from kronos.training.run_folder import StageRecord, result_folder, stage_folder, write_record
+from kronos.training.comparison import RULE, ComparisonRow, Measure, TrainingComparison
+from kronos.training.report.page import write_overview, write_report, write_reports
+from kronos.training.report.summary import load_run_summary, save_curves
+from kronos.training.run_folder import StageRecord, result_folder, save_record, stage_folder
 
 HOSTILE = "<script>alert('x')</script>"
 DATA = {
@@ -42,7 +42,7 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     return Estimate(value, low, high, 0.95, "bootstrap", 100, 60.0, 80, 1.5)
 
 
-def comparison(change: Estimate, start: str | None = "kronos-nano") -> Comparison:
+def comparison(change: Estimate, start: str | None = "kronos-nano") -> TrainingComparison:
     groups = {
         f"crypto {HOSTILE}": {"start": 4.2, "tuned": 4.1, "n": 60},
         "fx 1h": {"start": 4.0, "tuned": 4.3, "n": 40},
@@ -57,7 +57,7 @@ def comparison(change: Estimate, start: str | None = "kronos-nano") -> Compariso
         ComparisonRow("kronos-nano", "start", 90, {"1": 0.51, "10": 0.61}, skill, coverage),
         ComparisonRow("historical-volatility", "reference", 90, {"1": 0.52, "10": 0.62}, None, coverage),
     )
-    return Comparison(
+    return TrainingComparison(
         measures=measures if start else (),
         rivals=rivals,
         against_baselines=("price: no evidence of an edge",),
@@ -72,7 +72,9 @@ def comparison(change: Estimate, start: str | None = "kronos-nano") -> Compariso
     )  # fmt: skip
 
 
-def make_run(folder: Path, *, stages=("tokenizer", "model"), done=True, found: Comparison | None = None) -> Path:
+def make_run(
+    folder: Path, *, stages=("tokenizer", "model"), done=True, found: TrainingComparison | None = None
+) -> Path:
     """A run's folder as training leaves it."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"model_name: mine\ndescription: hourly & {HOSTILE}\n", "utf-8")
@@ -90,7 +92,7 @@ def make_run(folder: Path, *, stages=("tokenizer", "model"), done=True, found: C
             result_folder(folder, stage).mkdir()
             for name in ("config.json", "model.safetensors"):
                 (result_folder(folder, stage) / name).write_text("{}")
-            write_record(folder, StageRecord(stage, 2, 40, 2, 3.8, "finished", 75.0, "kronos-nano", DATA))
+            save_record(folder, StageRecord(stage, 2, 40, 2, 3.8, "finished", 75.0, "kronos-nano", DATA))
     if found is not None:
         found.save(folder / "comparison.json")
     return folder
@@ -221,13 +223,13 @@ def test_figures_and_curves_lie_beside_the_page(run, page):
     [((0.1, 0.05, 0.15), ("bad", "It harmed")), ((0.0, -0.1, 0.1), ("neutral", "No evidence that it helped"))],
 )
 def test_harm_and_no_evidence_are_as_large_as_help(run, tmp_path, change, answer):
-    story = replace(read_story(run), comparison=comparison(estimate(*change)))
+    story = replace(load_run_summary(run), comparison=comparison(estimate(*change)))
     text = write_report(story, tmp_path / "report.html").read_text("utf-8")
     assert re.findall(r'<span class="answer (\w+)">([^<]+)</span>', text)[0] == answer
 
 
 def test_a_training_from_scratch_asks_no_such_question(run, tmp_path):
-    story = replace(read_story(run), comparison=comparison(estimate(0, 0, 0), start=None))
+    story = replace(load_run_summary(run), comparison=comparison(estimate(0, 0, 0), start=None))
     text = write_report(story, tmp_path / "report.html").read_text("utf-8")
     assert "<h1>How far mine has come</h1>" in text
     assert "Trained from scratch" in text
@@ -235,7 +237,7 @@ def test_a_training_from_scratch_asks_no_such_question(run, tmp_path):
 
 
 def test_links_hold_whatever_folders_are_called(run, tmp_path):
-    stories = [read_story(run), read_story(make_run(tmp_path / "50 % #1" / "mine"))]
+    stories = [load_run_summary(run), load_run_summary(make_run(tmp_path / "50 % #1" / "mine"))]
     write_reports(stories, tmp_path / "all.html")
     values = Words((tmp_path / "all.html").read_text("utf-8")).values
     assert ("href", "50%20%25%20%231/mine/report.html") in values
@@ -244,7 +246,7 @@ def test_links_hold_whatever_folders_are_called(run, tmp_path):
 def test_a_training_that_failed_half_way_has_a_page_too(tmp_path):
     run = make_run(tmp_path / "mine", stages=("tokenizer",), done=False)
     states = {"tokenizer": ("failed", f"The disk is full {HOSTILE}."), "model": ("skipped", "it needs its tokenizer")}
-    story = read_story(run, states, not_compared="The test part is too short.")
+    story = load_run_summary(run, states, not_compared="The test part is too short.")
     page = Words(write_reports([story]).read_text("utf-8"))
     text = "\n".join(page.words)
     assert f"Tokenizer, failed: The disk is full {HOSTILE}." in text
@@ -254,7 +256,7 @@ def test_a_training_that_failed_half_way_has_a_page_too(tmp_path):
 
 
 def test_an_empty_folder_tells_nothing_and_does_not_fail(tmp_path):
-    story = read_story(tmp_path / "nothing")
+    story = load_run_summary(tmp_path / "nothing")
     assert (story.name, story.stages, story.comparison) == ("nothing", (), None)
     write_report(story, tmp_path / "report.html")
 
@@ -263,12 +265,12 @@ def test_a_damaged_file_is_named(tmp_path):
     run = make_run(tmp_path / "mine", stages=("model",))
     (run / "comparison.json").write_text("{", "utf-8")
     with pytest.raises(DataError, match=r"comparison\.json"):
-        read_story(run)
+        load_run_summary(run)
 
 
 def test_several_trainings_have_one_table_with_links(run, tmp_path):
     other = make_run(tmp_path / "runs" / "other", found=comparison(estimate(0.1, 0.05, 0.15)))
-    failed = replace(read_story(make_run(tmp_path / "runs" / "failed", stages=())), name=f"failed {HOSTILE}")
+    failed = replace(load_run_summary(make_run(tmp_path / "runs" / "failed", stages=())), name=f"failed {HOSTILE}")
     first = write_reports([other, failed], language="en")
     assert first == tmp_path / "runs" / "trainings.html"
     page = Words(first.read_text("utf-8"))
@@ -284,7 +286,7 @@ def test_several_trainings_have_one_table_with_links(run, tmp_path):
 
 @pytest.mark.parametrize("look", ["auto", "light", "dark"])
 def test_pages_speak_chinese_and_look_as_asked(run, tmp_path, look):
-    story = read_story(run)
+    story = load_run_summary(run)
     text = write_report(story, tmp_path / "a.html", look=look, palette="colour-blind", language="zh").read_text("utf-8")
     assert 'lang="zh-Hans"' in text
     assert "训练 mine 有帮助吗？" in text
@@ -295,7 +297,7 @@ def test_pages_speak_chinese_and_look_as_asked(run, tmp_path, look):
 
 def test_an_unknown_look_writes_nothing(run, tmp_path):
     with pytest.raises(ParameterError, match="sepia"):
-        write_report(read_story(run), tmp_path / "report.html", look="sepia")
+        write_report(load_run_summary(run), tmp_path / "report.html", look="sepia")
     assert not (tmp_path / "report.html").exists()
 
 

@@ -17,7 +17,7 @@ from kronos.training import runner
 from kronos.training.callbacks import TrainingCallback
 from kronos.training.config import load_config
 from kronos.training.plan import make_plan
-from kronos.training.runner import RunOptions, report, run
+from kronos.training.runner import RunOptions, run, write_run_reports
 from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
@@ -236,7 +236,7 @@ def test_one_that_could_not_begin_can_be_given_again(tmp_path):
     (tmp_path / "walk_1h.csv").rename(tmp_path / "gone.csv")
     outcomes = run(plans, QUICK)
     assert [one.state for one in outcomes] == ["failed", "skipped"]
-    report(outcomes)
+    write_run_reports(outcomes)
     assert "Second" in (second.folder / "report.html").read_text("utf-8")
     (tmp_path / "gone.csv").rename(tmp_path / "walk_1h.csv")
     again = [make_plan(config, made=made) for config in (first, second)]
@@ -268,7 +268,7 @@ def test_other_weights_leave_no_comparison_of_those_before(tmp_path):
     (config.folder / "comparison.json").write_text("{}")
     outcomes = run([make_plan(config, restart=True)], RunOptions(restart=True, compare=False))
     assert not (config.folder / "comparison.json").exists()
-    report(outcomes)
+    write_run_reports(outcomes)
     assert json.loads((config.folder / "report.json").read_text())["comparison"] is None
     both = small(tmp_path, model_name="Both")
     run([make_plan(both, stages=["tokenizer"])], QUICK)

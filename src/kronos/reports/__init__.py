@@ -1,26 +1,46 @@
-"""One look for every HTML page: a template, a style sheet, palettes and messages, and `render`, which joins them.
+"""HTML reports: templates, style sheet, palettes, messages in two languages, tables and pages.
 
-- A page is one file that needs nothing else: its style is inline and named in a content-security policy that allows
-  nothing besides; there is no script. Pictures are inline SVG whose colours are the page's.
-- Light or dark follows the reader's system unless the page is made for one of them. Wide tables scroll by themselves.
-- Palettes and messages are JSON, so that other faces can share them; what users named is escaped.
+- A page is one file without external resources and without scripts. Its inline style is allowed by a content-security
+  policy that forbids everything else. Figures are inline SVG in the colours of the page.
+- Light or dark follows the reader's system unless a look is selected. Wide tables scroll on their own.
+- Palettes and messages are JSON files; text from users is escaped.
 """
 
-from kronos.reports.html import Look, check_look, css_variables, render
+from kronos.reports.html import Look, Palette, Theme, css_variables, render, validate_look
 from kronos.reports.i18n import Language, Translator
-from kronos.reports.tables import Cell, Column, Kind, Row, Table, Tone
+from kronos.reports.page import PageOptions, ReportPage, format_versions, inline_figures
+from kronos.reports.tables import (
+    RowKind,
+    Table,
+    TableCell,
+    TableColumn,
+    TableRow,
+    Tone,
+    change_cell,
+    lowest_marked,
+    percent_cell,
+)
 
 __all__ = [
-    "Cell",
-    "Column",
-    "Kind",
     "Language",
     "Look",
-    "Row",
+    "PageOptions",
+    "Palette",
+    "ReportPage",
+    "RowKind",
     "Table",
+    "TableCell",
+    "TableColumn",
+    "TableRow",
+    "Theme",
     "Tone",
     "Translator",
-    "check_look",
+    "change_cell",
     "css_variables",
+    "format_versions",
+    "inline_figures",
+    "lowest_marked",
+    "percent_cell",
     "render",
+    "validate_look",
 ]

@@ -1,4 +1,4 @@
-"""Pages made of templates: `render`."""
+"""Rendering of HTML pages from templates, with themes and palettes."""
 
 from __future__ import annotations
 
@@ -19,31 +19,28 @@ from kronos.reports.i18n import Language, Translator
 
 Palette = Literal["green-up", "red-up", "colour-blind"]
 Theme = Literal["light", "dark"]
+Look = Literal["auto", "light", "dark"]
 
 
 def css_variables(theme: Theme, palette: Palette = "green-up") -> dict[str, str]:
-    """Names and values of all colours, without the two hyphens.
+    """Colours by the name of their CSS variable, without the two hyphens.
 
     Raises:
-        ParameterError: If there is no such theme or palette.
+        ParameterError: If the theme or the palette is unknown.
     """
-    known = _read()
-    if theme not in known["themes"]:
-        raise ParameterError(f"There is no theme '{theme}'; choose one of {', '.join(known['themes'])}.")
-    if palette not in known["palettes"]:
-        raise ParameterError(f"There is no palette '{palette}'; choose one of {', '.join(known['palettes'])}.")
-    return {**known["themes"][theme], **known["palettes"][palette][theme]}
+    colors = _read_palettes()
+    if theme not in colors["themes"]:
+        raise ParameterError(f"Invalid theme '{theme}': choose one of {', '.join(colors['themes'])}.")
+    if palette not in colors["palettes"]:
+        raise ParameterError(f"Invalid palette '{palette}': choose one of {', '.join(colors['palettes'])}.")
+    return {**colors["themes"][theme], **colors["palettes"][palette][theme]}
 
 
 @cache
-def _read() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(
-        (resources.files("kronos.reports") / "shared" / "palettes.json").read_text("utf-8")
-    )
-    return found
-
-
-Look = Literal["auto", "light", "dark"]
+def _read_palettes() -> Mapping[str, Any]:
+    text = (resources.files("kronos.reports") / "shared" / "palettes.json").read_text("utf-8")
+    palettes: Mapping[str, Any] = json.loads(text)
+    return palettes
 
 
 def render(
@@ -55,49 +52,52 @@ def render(
     look: Look = "auto",
     palette: Palette = "green-up",
 ) -> str:
-    """Make a page.
+    """Render a page.
 
     Args:
-        template: Its name, such as ``evaluation.html``; it extends ``base.html``.
-        content: What the template shows, by name. All text is escaped; only `markupsafe.Markup` is taken as it is.
-        title: Of the page.
-        language: What its own words are in.
+        template: Name of the template, such as ``evaluation.html``; it extends ``base.html``.
+        content: Variables of the template. Text is escaped, except `markupsafe.Markup`.
+        title: Title of the page.
+        language: Language of the template's own texts.
         look: ``light``, ``dark``, or ``auto``, which follows the reader's system.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
     Returns:
-        The whole page: one file that loads nothing.
+        The page: one HTML file without external resources.
 
     Raises:
         ParameterError: If language, look or palette is unknown.
     """
-    check_look(look)
-    messages = Translator(language)
+    validate_look(look)
+    translator = Translator(language)
     style = _style(look, palette)
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    page = _environment().get_template(template)
-    made = page.render(
-        {
-            **content,
-            "title": title,
-            "t": messages,
-            "language": messages.tag,
-            "look": look,
-            "style": Markup(style),  # our own style sheet: no user's word is in it
-            "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        }
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            {
+                **content,
+                "title": title,
+                "t": translator,
+                "language": translator.tag,
+                "look": look,
+                "style": Markup(style),  # our own style sheet, without any text from users
+                "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            }
+        )
     )
-    return re.sub(r"\n[ \t]*(?=\n)", "", made) + "\n"  # without the empty lines that templates leave
+    return re.sub(r"\n[ \t]*(?=\n)", "", html) + "\n"  # without the empty lines of the templates
 
 
-def check_look(look: Look) -> Look:
-    """A look, checked.
+def validate_look(look: Look) -> Look:
+    """Return the look if it is valid.
 
     Raises:
-        ParameterError: If there is none of that name.
+        ParameterError: If the look is unknown.
     """
     if look not in get_args(Look):
-        raise ParameterError(f"A page looks {', '.join(get_args(Look))}, not '{look}'.")
+        raise ParameterError(f"Invalid look '{look}': choose one of {', '.join(get_args(Look))}.")
     return look
 
 
@@ -113,8 +113,8 @@ def _environment() -> Environment:
 
 
 def _style(look: Look, palette: Palette) -> str:
-    """The style sheet with its colours; without empty lines, so that `render` leaves it as its hash has it."""
-    light, dark = (_block(css_variables(theme, palette)) for theme in ("light", "dark"))
+    """The style sheet with its colours; without empty lines, so that `render` keeps the text that was hashed."""
+    light, dark = (_declarations(css_variables(theme, palette)) for theme in ("light", "dark"))
     sheet = (resources.files("kronos.reports") / "style.css").read_text("utf-8")
     schemes = {"light": "light", "dark": "dark", "auto": "light dark"}
     colors = [f":root {{ color-scheme: {schemes[look]}; {dark if look == 'dark' else light} }}"]
@@ -126,5 +126,5 @@ def _style(look: Look, palette: Palette) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _block(variables: Mapping[str, str]) -> str:
+def _declarations(variables: Mapping[str, str]) -> str:
     return " ".join(f"--{name}: {value};" for name, value in variables.items())

@@ -1,4 +1,4 @@
-"""What pages say, by language: JSON files of sentences under dotted names, with places for values."""
+"""Messages of the pages by language: JSON files of texts under dotted keys, with placeholders for values."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from kronos.errors import ParameterError
 
 Language = Literal["en", "zh"]
 
-TAGS = {"en": "en", "zh": "zh-Hans"}  # as HTML has them
+TAGS = {"en": "en", "zh": "zh-Hans"}  # of the HTML lang attribute
 
 
 class Translator:
-    """The sentences of one language."""
+    """The messages of one language."""
 
     def __init__(self, language: Language) -> None:
-        """Read them.
+        """Load the messages.
 
         Args:
             language: ``en`` or ``zh``.
 
         Raises:
-            ParameterError: If there is no such language.
+            ParameterError: If the language is unknown.
         """
         if language not in get_args(Language):
-            raise ParameterError(f"There is no language '{language}'; choose one of {', '.join(get_args(Language))}.")
+            raise ParameterError(f"Invalid language '{language}': choose one of {', '.join(get_args(Language))}.")
         self.tag = TAGS[language]
-        self._sentences = _read(language)
+        self._messages = _read_messages(language)
 
-    def __call__(self, name: str, /, **values: Any) -> str:
-        """A sentence with its values; plain text, not yet escaped.
+    def __call__(self, key: str, /, **values: Any) -> str:
+        """Format a message; the result is plain text, not escaped.
 
         Args:
-            name: Such as ``page.advice``.
-            values: By the places' names.
+            key: Key of the message, such as ``page.advice``.
+            values: Values of the placeholders.
 
         Raises:
-            KeyError: If there is no such sentence, or a value is missing.
+            KeyError: If there is no such message, or a value is missing.
         """
-        return self._sentences[name].format(**values)
+        return self._messages[key].format(**values)
 
     @property
-    def ordered(self) -> list[str]:
-        """Names of all sentences, as the file has them."""
-        return list(self._sentences)
+    def keys(self) -> list[str]:
+        """Keys of all messages, in the order of the file."""
+        return list(self._messages)
 
 
 @cache
-def _read(language: str) -> Mapping[str, str]:
+def _read_messages(language: str) -> Mapping[str, str]:
     text = (resources.files("kronos.reports") / "shared" / f"messages.{language}.json").read_text("utf-8")
-    return dict(_flat("", json.loads(text)))
+    return dict(_flatten("", json.loads(text)))
 
 
-def _flat(prefix: str, tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _flatten(prefix: str, tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    messages: list[tuple[str, str]] = []
     for name, value in tree.items():
-        dotted = f"{prefix}.{name}" if prefix else name
-        found += [(dotted, value)] if isinstance(value, str) else _flat(dotted, value)
-    return found
+        key = f"{prefix}.{name}" if prefix else name
+        messages += [(key, value)] if isinstance(value, str) else _flatten(key, value)
+    return messages

@@ -1,9 +1,9 @@
-"""What a training needs to go on where it was killed.
+"""Checkpoints to resume an interrupted training from.
 
-A state is everything that trains (weights, the optimiser's memory, averaged weights) and a `Progress`, in one
-safetensors file: nothing is pickled. Two files are written in turn, and ``latest.json`` is replaced once one is whole,
-so that whatever happens while one is written, the other is there. Random numbers need no state (`drawing`), nor does
-the data: both are functions of the step.
+A checkpoint is one safetensors file with all tensors that change (weights, optimizer state, averaged weights) and a
+`TrainState` in its metadata; nothing is pickled. Two files are written in turn, and ``latest.json`` is replaced once
+one of them is complete, so there is always a complete one. Neither random numbers nor the data need state: both are
+functions of the step (`kronos.training.runtime`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kronos.datasets.windows import WindowDataset
 from kronos.errors import CheckpointError, ParameterError, StorageError
 from kronos.provenance import now_utc
 from kronos.training.config import TrainingArguments
-from kronos.training.run_folder import _SHOWN, weights_digest
+from kronos.training.run_folder import DIGEST_CHARACTERS, weights_digest
 
 if TYPE_CHECKING:
     from kronos.training.objectives import Objective
@@ -39,18 +39,18 @@ Sections = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class TrainState:
-    """How far a training has come.
+    """Progress of a training.
 
     Attributes:
-        identity: What the run is; it goes on with nothing else.
+        identity: Fingerprint of the run (`run_fingerprint`); only a run with the same one can resume.
         step: Steps done.
-        epoch: Epochs done, whole and validated; −1 before the weights that training starts from were.
-        best: The least validation loss so far.
-        best_epoch: Whose it is; 0 for the start's.
-        seconds: Time spent training.
-        history: A record for each validated epoch, as monitors are told them.
-        pending: Sums since the monitors were told last, and since the epoch began, by kind and name.
-        stopped: Why the training has ended; None while it goes on.
+        epoch: Epochs trained and validated; −1 before the initial weights were validated.
+        best: Lowest validation loss so far.
+        best_epoch: Epoch with the lowest validation loss; 0 for the initial weights.
+        seconds: Training time.
+        history: Figures of every validated epoch, as the callbacks receive them.
+        pending: Running sums of the figures since the last report and since the start of the epoch, by kind and name.
+        stopped: Why the training ended; None while it is unfinished.
     """
 
     identity: Mapping[str, Any]
@@ -65,157 +65,158 @@ class TrainState:
 
 
 class Checkpointer:
-    """The states of one training in a folder.
+    """Saves and loads the checkpoints of one training.
 
     Args:
-        folder: Of nothing else; made when the first state is written.
+        folder: Folder of the checkpoints, created with the first one.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, sections: Sections, progress: TrainState) -> Path:
-        """Write a state, over the older one of the two.
+    def save(self, sections: Sections, state: TrainState) -> Path:
+        """Write a checkpoint over the older of the two.
 
         Returns:
-            Its file.
+            The file.
 
         Raises:
-            StorageError: If the file system refuses; the state before stays.
+            StorageError: If the file system refuses; the previous checkpoint remains.
         """
         slot = _SLOTS[0] if self._latest().get("slot") != _SLOTS[0] else _SLOTS[1]
         path = self._path(slot)
-        flat = {
+        tensors = {
             f"{section}/{name}": value.detach().cpu().contiguous()
-            for section, tensors in sections.items()
-            for name, value in tensors.items()
+            for section, values in sections.items()
+            for name, value in values.items()
         }
-        told = asdict(progress)
+        document = asdict(state)
         with atomic_path(path) as temporary:
             try:
-                save_file(flat, temporary, metadata={"progress": json.dumps(told)})
-            except SafetensorError as error:  # what the system refused, in its own words
-                raise StorageError(f"Cannot write {path}: {error}; free some space or take another folder.") from error
-        self._point(slot, told)
+                save_file(tensors, temporary, metadata={"progress": json.dumps(document)})
+            except SafetensorError as error:  # contains the reason of the operating system
+                raise StorageError(
+                    f"Cannot write {path}: {error}. Free some disk space or choose another folder."
+                ) from error
+        self._write_latest(slot, document)
         return path
 
-    def finish(self, progress: TrainState) -> None:
-        """Note that the training has ended, and remove what a resume would have needed."""
-        self._point(None, asdict(progress))
+    def finish(self, state: TrainState) -> None:
+        """Record that the training has ended, and remove the checkpoints."""
+        self._write_latest(None, asdict(state))
         for slot in _SLOTS:
             self._path(slot).unlink(missing_ok=True)
 
     def load(self, identity: Mapping[str, Any]) -> tuple[dict[str, dict[str, Tensor]], TrainState] | None:
-        """The latest state that is whole, and None where no training has begun; one that has ended has no tensors.
+        """Load the latest complete checkpoint.
 
         Args:
-            identity: Of the training that wants to go on.
+            identity: Fingerprint of the run that resumes.
+
+        Returns:
+            Tensors by section and the state; no tensors if the training has ended, None if it never started.
 
         Raises:
-            ParameterError: If the states are another training's.
-            CheckpointError: If there are some, and none of them can be read.
+            ParameterError: If the checkpoints belong to another run.
+            CheckpointError: If none of the checkpoints can be read.
         """
         latest = self._latest()
         if not latest:
             return None
-        found = _progress(latest.get("progress"))
-        if found is not None and latest.get("slot") is None:
-            self._check(found, identity)
-            return {}, found
-        first = latest.get("slot")
-        for slot in sorted(_SLOTS, key=lambda one: one != first):
-            state = _read(self._path(slot))
-            if state is not None:
-                self._check(state[1], identity)
-                return state
-        raise CheckpointError(f"{self.folder} has no state that can be read; begin anew without resuming.")
+        state = _to_state(latest.get("progress"))
+        if state is not None and latest.get("slot") is None:
+            self._validate_identity(state, identity)
+            return {}, state
+        newest = latest.get("slot")
+        for slot in sorted(_SLOTS, key=lambda slot: slot != newest):
+            checkpoint = _read_checkpoint(self._path(slot))
+            if checkpoint is not None:
+                self._validate_identity(checkpoint[1], identity)
+                return checkpoint
+        raise CheckpointError(f"{self.folder} has no readable checkpoint: start again without resuming.")
 
     def discard(self) -> None:
-        """Remove every state."""
+        """Remove all checkpoints."""
         for name in (_LATEST, *(self._path(slot).name for slot in _SLOTS)):
             (self.folder / name).unlink(missing_ok=True)
 
     def _path(self, slot: str) -> Path:
         return self.folder / f"{slot}.safetensors"
 
-    def _point(self, slot: str | None, progress: Mapping[str, Any]) -> None:
-        told = {"format": _FORMAT, "slot": slot, "written": now_utc(), "progress": progress}
-        write_text(self.folder / _LATEST, json.dumps(told, indent=2) + "\n")
+    def _write_latest(self, slot: str | None, state: Mapping[str, Any]) -> None:
+        document = {"format": _FORMAT, "slot": slot, "written": now_utc(), "progress": state}
+        write_text(self.folder / _LATEST, json.dumps(document, indent=2) + "\n")
 
     def _latest(self) -> Mapping[str, Any]:
         try:
-            found = json.loads((self.folder / _LATEST).read_text("utf-8"))
+            latest = json.loads((self.folder / _LATEST).read_text("utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.folder / _LATEST} cannot be read; begin anew without resuming.") from error
-        return found if isinstance(found, dict) else {}
+            raise CheckpointError(f"Cannot read {self.folder / _LATEST}: start again without resuming.") from error
+        return latest if isinstance(latest, dict) else {}
 
-    def _check(self, found: TrainState, identity: Mapping[str, Any]) -> None:
-        difference = _difference(found.identity, json.loads(json.dumps(identity)))
+    def _validate_identity(self, state: TrainState, identity: Mapping[str, Any]) -> None:
+        difference = _difference(state.identity, json.loads(json.dumps(identity)))
         if difference:
             raise ParameterError(
-                f"{self.folder} holds a training with {difference}; take another folder, or begin anew without "
+                f"{self.folder} holds a training with {difference}: choose another folder, or start again without "
                 "resuming."
             )
 
 
-def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainState] | None:
-    """A state from its file; None where that is missing or damaged."""
+def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainState] | None:
+    """Tensors and state from a file; None if it is missing or damaged."""
     sections: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            progress = _progress(json.loads((file.metadata() or {}).get("progress", "null")))
-            for key in file.keys():  # noqa: SIM118 (no mapping)
+            state = _to_state(json.loads((file.metadata() or {}).get("progress", "null")))
+            for key in file.keys():  # noqa: SIM118 (not a mapping)
                 section, _, name = key.partition("/")
                 sections.setdefault(section, {})[name] = file.get_tensor(key)
     except (SafetensorError, OSError, ValueError):
         return None
-    return None if progress is None else (sections, progress)
+    return None if state is None else (sections, state)
 
 
-def _progress(told: Any) -> TrainState | None:
-    if not isinstance(told, dict) or told.keys() != {one.name for one in fields(TrainState)}:
+def _to_state(document: Any) -> TrainState | None:
+    if not isinstance(document, dict) or document.keys() != {item.name for item in fields(TrainState)}:
         return None
-    return TrainState(**{**told, "history": tuple(told["history"])})
+    return TrainState(**{**document, "history": tuple(document["history"])})
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], under: str = "") -> str | None:
-    """The first thing in which two identities differ, in words."""
-    for name in dict.fromkeys((*wanted, *found)):
-        before, now = found.get(name), wanted.get(name)
+def _difference(stored: Mapping[str, Any], current: Mapping[str, Any], prefix: str = "") -> str | None:
+    """Describe the first difference between two fingerprints."""
+    for name in dict.fromkeys((*current, *stored)):
+        before, now = stored.get(name), current.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
-            inner = _difference(before, now, f"{under}{name}.")
-            if inner:
-                return inner
+            nested = _difference(before, now, f"{prefix}{name}.")
+            if nested:
+                return nested
         elif before != now:
-            return f"another {under}{name} ({_short(before)}, not {_short(now)})"
+            return f"another {prefix}{name} ({str(before)[:40]}, not {str(now)[:40]})"
     return None
-
-
-def _short(value: Any) -> str:
-    return str(value)[:40]
 
 
 def run_fingerprint(
     objective: Objective, train: WindowDataset, validation: WindowDataset, settings: TrainingArguments
 ) -> dict[str, Any]:
-    """What decides on the weights that a training ends with, fit for JSON.
+    """Collect everything that determines the final weights, ready for JSON.
 
     Args:
-        objective: With the network before its first step.
-        train: What it is trained on.
-        validation: What its weights are selected on.
-        settings: How it is trained.
+        objective: Objective with the network before its first step.
+        train: Training samples.
+        validation: Validation samples, which select the best weights.
+        settings: Training settings.
     """
     network = objective.network
     return {
-        "settings": settings.binding(),
+        "settings": settings.identity(),
         "objective": objective.describe(),
         "network": {"kind": network.kind, "start": weights_digest(network)},
         "data": {
             "steps_per_epoch": settings.steps(train.available),
-            # A few samples do not tell how others are drawn and varied.
+            # The digests below cover a few samples only, so the settings of the windows are listed as well.
             "windows": asdict(train.settings),
             "validation_windows": asdict(validation.settings),
             "training": data_digest(train),
@@ -225,11 +226,11 @@ def run_fingerprint(
 
 
 def data_digest(dataset: WindowDataset) -> str:
-    """A hash of the candles, of how many samples are drawn of them and by which seed, and of a few of these samples."""
-    number = len(dataset)
+    """Hash the candles, the number of samples, their seed and a few of the samples."""
+    count = len(dataset)
     dataset.set_epoch(0)
-    batch = collate([dataset[index] for index in sorted({0, number // 3, 2 * number // 3, number - 1})])
-    digest = hashlib.sha256(f"{dataset.data.digest} {number} {dataset.available} {dataset.seed}".encode())
-    for one in (batch.x, batch.stamp, batch.known, batch.step):
-        digest.update(one.contiguous().numpy().data)
-    return digest.hexdigest()[:_SHOWN]
+    batch = collate([dataset[index] for index in sorted({0, count // 3, 2 * count // 3, count - 1})])
+    digest = hashlib.sha256(f"{dataset.data.digest} {count} {dataset.available} {dataset.seed}".encode())
+    for tensor in (batch.x, batch.stamp, batch.known, batch.step):
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:DIGEST_CHARACTERS]

@@ -1,19 +1,17 @@
-"""Did it help? What was trained, beside what it started from and naive baselines, on candles that it never saw.
+"""Comparison of a trained model with its initial weights and with baselines, on candles not used in training.
 
-In short:
+    comparison = compare(start, tuned, data, windows)
+    print(comparison.sentence)
+    comparison.save(Path("outputs/models/mine/comparison.json"))
 
-    found = compare(start, tuned, data, windows)
-    print(found.sentence)
-    found.save(Path("outputs/models/mine/comparison.json"))
+Three measures are taken, before and after at the same origins of the test part:
 
-Three things are measured, start and tuned at the same moments of the test part:
+- *NLL*: negative log-likelihood of the actual candles' tokens, coarse and fine together. Only if both models share a
+  tokenizer: under another tokenizer the same token is another candle.
+- *Reconstruction*: error of the closes that the tokenizer reconstructs. Only if the tokenizers differ.
+- *CRPS* of sampled forecasts, computed by `kronos.evaluation` together with the baselines.
 
-- *NLL*: how unlikely the tokens of the candles that came are to the model, coarse and fine together. Only where both
-  share a tokenizer: the same token of another tokenizer is another candle.
-- *Reconstruction*: how far the closes that the tokenizer gives back are off. Only where tokenizers differ.
-- *CRPS* of sampled forecasts, by `kronos.evaluation`, which puts the naive baselines beside them.
-
-Each change has a 95 % interval by blocks of dates, and the verdict follows from those by a stated rule.
+Each change has a 95 % interval by blocks of dates, from which the verdict follows by `kronos.training.comparison.RULE`.
 """
 
 from __future__ import annotations
@@ -43,14 +41,15 @@ from kronos.evaluation import (
     evaluate,
 )
 from kronos.evaluation.forecasters import Histories, Times
-from kronos.evaluation.scoring import count_by_group, equal_mean, equal_weights
+from kronos.evaluation.scoring import equal_mean, equal_weights, large_groups
 from kronos.forecasts import Forecast
+from kronos.formatting import join_names
 from kronos.inference import KronosPredictor
 from kronos.metrics import bootstrap_mean
 from kronos.nn import KronosTokenizer
 from kronos.progress import ProgressCallback
-from kronos.training.comparison import Comparison, ComparisonRow, Kind, Measure, Name
-from kronos.training.heldout import EvalWindow, held_out_moments, nll, reconstruction, thinned
+from kronos.training.comparison import ComparisonRow, ContenderKind, Measure, MeasureName, TrainingComparison
+from kronos.training.heldout import EvalWindow, heldout_origins, nll, reconstruction_errors, subsample
 from kronos.training.plan import RunPlan, StagePlan, open_data, window_settings
 from kronos.training.run_folder import COMPARISON, result_folder
 from kronos.training.torchrun import is_first
@@ -60,22 +59,22 @@ from kronos.zoo import CheckpointRef, read_pairing
 if TYPE_CHECKING:
     from kronos.datasets.training_data import TrainingData, WindowSettings
 
-NAIVE = ("last-value", "drift", REFERENCE, "filtered-historical-simulation", "garch-t")
+BASELINE_NAMES = ("last-value", "drift", REFERENCE, "filtered-historical-simulation", "garch-t")
 
 
 @dataclass(frozen=True, slots=True)
-class CompareSettings:
-    """How much is measured, and what the two are called.
+class ComparisonSettings:
+    """Extent of a comparison, and the names of the two models.
 
     Attributes:
-        origins: Moments at which forecasts are sampled, over all instruments, at most.
-        paths: Of each forecast.
-        windows: Moments at which NLL and reconstruction are measured, which costs less, at most.
-        batch_size: Windows at once.
-        baselines: Who stands beside; None for `NAIVE`, as far as their libraries are installed.
-        names: What tables call start and tuned.
-        seed: Of the draws.
-        workers: Processes to share the forecasts, as for `kronos.evaluation.run_rolling`.
+        origins: Maximum number of origins with sampled forecasts, over all instruments.
+        paths: Sample paths per forecast.
+        windows: Maximum number of origins with NLL or reconstruction, which cost less.
+        batch_size: Windows per batch.
+        baselines: Names of the baselines; None for those of `BASELINE_NAMES` whose libraries are installed.
+        names: Names of the initial and the trained model in tables.
+        seed: Random seed of the forecasts.
+        workers: Processes that share the forecasts, see `kronos.evaluation.run_rolling`.
     """
 
     origins: int = 300
@@ -88,15 +87,14 @@ class CompareSettings:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        least = {"origins": 1, "paths": 2, "windows": 1, "batch_size": 1, "workers": 1}
-        wrong = next((name for name, low in least.items() if getattr(self, name) < low), None)
-        if wrong is not None:
-            raise ParameterError(f"A comparison's {wrong} is at least {least[wrong]}, not {getattr(self, wrong)}.")
+        for name, minimum in {"origins": 1, "paths": 2, "windows": 1, "batch_size": 1, "workers": 1}.items():
+            if getattr(self, name) < minimum:
+                raise ParameterError(f"Invalid {name} {getattr(self, name)}: choose at least {minimum}.")
         if self.names[0] == self.names[1]:
-            raise ParameterError(f"Start and tuned are both called '{self.names[0]}'; give them different names.")
+            raise ParameterError(f"Both models are named '{self.names[0]}': choose different names.")
 
 
-_USUAL = CompareSettings()
+_DEFAULT_SETTINGS = ComparisonSettings()
 
 
 def compare(
@@ -104,46 +102,48 @@ def compare(
     tuned: KronosPredictor,
     data: TrainingData,
     windows: WindowSettings,
-    settings: CompareSettings = _USUAL,
+    settings: ComparisonSettings = _DEFAULT_SETTINGS,
     *,
     progress: ProgressCallback | None = None,
-) -> Comparison:
-    """Compare a trained model with what it started from, and with naive baselines.
+) -> TrainingComparison:
+    """Compare a trained model with its initial weights and with baselines.
 
     Args:
-        start: What training started from; None for a training from scratch.
-        tuned: What was trained.
-        data: What it was trained on: the test part is looked at, which nothing was fitted to or chosen by.
-        windows: How samples were cut: forecasts see ``lookback`` candles and reach ``predict`` ahead.
-        settings: How much is measured.
-        progress: Called with the forecasts done and their number.
+        start: Initial model; None for a training from scratch.
+        tuned: Trained model.
+        data: Training data, of which only the test part is used: no weight was fitted to it or selected on it.
+        windows: Window settings of the training: forecasts have ``lookback`` candles of history and ``predict`` steps.
+        settings: Extent of the comparison.
+        progress: Called with the number of finished forecasts and their total.
 
     Raises:
         DataError: If the test part is too short.
-        ParameterError: If a name is a baseline's, or a baseline is unknown.
+        ParameterError: If a name clashes with a baseline's, or a baseline is unknown.
     """
-    moments = held_out_moments(data, windows.lookback, windows.predict)
-    many, few = thinned(moments, settings.windows), thinned(moments, settings.origins)
+    origins = heldout_origins(data, windows.lookback, windows.predict)
+    loss_plan, forecast_plan = subsample(origins, settings.windows), subsample(origins, settings.origins)
     measures: list[Measure] = []
     notes: list[str] = []
     if start is not None:
-        measures, notes = _of_windows(start, tuned, many, windows, settings.batch_size)
-    found = _forecasts(start, tuned, few, windows.lookback, settings, progress)
+        measures, notes = _compare_losses(start, tuned, loss_plan, windows, settings.batch_size)
+    evaluation = _evaluate_forecasts(start, tuned, forecast_plan, windows.lookback, settings, progress)
     if start is not None:
-        measures.append(_of_forecasts(found, *settings.names))
-    name = settings.names[1]
-    return Comparison(
+        measures.append(_compare_crps(evaluation, *settings.names))
+    start_name, tuned_name = None if start is None else settings.names[0], settings.names[1]
+    return TrainingComparison(
         measures=tuple(measures),
-        rivals=_rivals(found, None if start is None else settings.names[0], name),
+        contenders=_contenders(evaluation, start_name, tuned_name),
         against_baselines=tuple(
-            f"{one.about}: {one.sentence}" for one in found.verdicts if (one.forecaster, one.group) == (name, ALL)
+            f"{verdict.about}: {verdict.sentence}"
+            for verdict in evaluation.verdicts
+            if (verdict.forecaster, verdict.group) == (tuned_name, ALL)
         ),
         notes=tuple(notes),
-        warnings=(*_simulated(few), *found.warnings),
-        names=(None if start is None else settings.names[0], name),
-        tested=_tested(few, many if measures else None, windows.lookback, settings),
-        made={**found.made, "seed": settings.seed},
-        evaluation=found,
+        warnings=(*_simulation_warning(forecast_plan), *evaluation.warnings),
+        names=(start_name, tuned_name),
+        tested=_extent(forecast_plan, loss_plan if measures else None, windows.lookback, settings),
+        provenance={**evaluation.provenance, "seed": settings.seed},
+        evaluation=evaluation,
     )
 
 
@@ -152,47 +152,50 @@ def compare_tokenizers(
     tuned: KronosTokenizer,
     data: TrainingData,
     windows: WindowSettings,
-    settings: CompareSettings = _USUAL,
-) -> Comparison:
-    """Compare a trained tokenizer with what it started from, where no model has been trained on it yet.
+    settings: ComparisonSettings = _DEFAULT_SETTINGS,
+) -> TrainingComparison:
+    """Compare a trained tokenizer with its initial weights, before a model is trained on it.
 
     Args:
-        start: What training started from.
-        tuned: What was trained.
-        data: As for `compare`.
-        windows: Likewise.
-        settings: Likewise.
+        start: Initial tokenizer.
+        tuned: Trained tokenizer.
+        data: As for `compare`, and so are the others.
+        windows: Window settings.
+        settings: Extent of the comparison.
 
     Raises:
         DataError: If the test part is too short.
     """
-    many = thinned(held_out_moments(data, windows.lookback, windows.predict), settings.windows)
-    lens = EvalWindow(windows.lookback, windows.clip, settings.batch_size)
-    losses = reconstruction(start, many, lens), reconstruction(tuned, many, lens)
-    return Comparison(
-        measures=(_measure("reconstruction", losses, many),),
-        rivals=(),
+    plan = subsample(heldout_origins(data, windows.lookback, windows.predict), settings.windows)
+    window = EvalWindow(windows.lookback, windows.clip, settings.batch_size)
+    losses = reconstruction_errors(start, plan, window), reconstruction_errors(tuned, plan, window)
+    return TrainingComparison(
+        measures=(_measure("reconstruction", losses, plan),),
+        contenders=(),
         against_baselines=(),
-        notes=("Forecasts were not compared: the model has yet to be trained on this tokenizer.",),
-        warnings=tuple(_simulated(many)),
+        notes=("Forecasts were not compared: no model has been trained on this tokenizer yet.",),
+        warnings=tuple(_simulation_warning(plan)),
         names=settings.names,
-        tested=_tested(None, many, windows.lookback, settings),
-        made={"plan": many.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
+        tested=_extent(None, plan, windows.lookback, settings),
+        provenance={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
     )
 
 
-# Windows -------------------------------------------------------------------
+# Losses of windows ---------------------------------------------------------
 
 
-def _of_windows(
+def _compare_losses(
     start: KronosPredictor, tuned: KronosPredictor, plan: Plan, windows: WindowSettings, batch_size: int
 ) -> tuple[list[Measure], list[str]]:
-    """NLL or reconstruction, whichever can be compared, and why the other cannot."""
-    before, after = (EvalWindow(windows.lookback, one.clip, batch_size) for one in (start, tuned))
+    """NLL or reconstruction, whichever is comparable, and a note on the other."""
+    before, after = (EvalWindow(windows.lookback, predictor.clip, batch_size) for predictor in (start, tuned))
     if _same_tokens(start, tuned):
         return [_measure("nll", (nll(start, plan, before), nll(tuned, plan, after)), plan)], []
-    losses = reconstruction(start.tokenizer, plan, before), reconstruction(tuned.tokenizer, plan, after)
-    note = "NLLs were not compared: a token means another candle before and after."
+    losses = (
+        reconstruction_errors(start.tokenizer, plan, before),
+        reconstruction_errors(tuned.tokenizer, plan, after),
+    )
+    note = "NLLs were not compared: tokens have different meanings before and after."
     return [_measure("reconstruction", losses, plan)], [note]
 
 
@@ -200,18 +203,19 @@ def _same_tokens(start: KronosPredictor, tuned: KronosPredictor) -> bool:
     """Whether a token means the same candle to both."""
     if (start.tokenizer.normalisation, start.clip) != (tuned.tokenizer.normalisation, tuned.clip):
         return False
-    first, second = (one.tokenizer.state_dict() for one in (start, tuned))
+    first, second = (predictor.tokenizer.state_dict() for predictor in (start, tuned))
     return first.keys() == second.keys() and all(
         value.shape == second[name].shape and torch.equal(value.cpu(), second[name].cpu())
         for name, value in first.items()
     )
 
 
-def _measure(name: Name, losses: tuple[FloatArray, FloatArray], plan: Plan) -> Measure:
-    """Losses of every window before and after, each counting the same."""
+def _measure(name: MeasureName, losses: tuple[FloatArray, FloatArray], plan: Plan) -> Measure:
+    """Mean losses over all windows, equally weighted, and their difference."""
     start, tuned = losses
     table = plan.table().assign(start=start, tuned=tuned)
-    change = bootstrap_mean(tuned - start, table["date"].to_numpy(), overlap=plan.walk.overlap(plan.walk.horizon))
+    overlap = plan.rolling.overlap(plan.rolling.horizon)
+    change = bootstrap_mean(tuned - start, table["date"].to_numpy(), overlap=overlap)
     return Measure(name, float(start.mean()), float(tuned.mean()), change, _by_group(table))
 
 
@@ -230,143 +234,137 @@ def _by_group(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 # Forecasts -----------------------------------------------------------------
 
 
-class _Seeing(ModelForecaster):
-    """A model that sees as many candles as it was trained with; baselines see as many as they like."""
+class _LookbackForecaster(ModelForecaster):
+    """A model that sees as many candles as in training; baselines see the whole history."""
 
     def __init__(self, predictor: KronosPredictor, name: str, lookback: int) -> None:
         super().__init__(predictor, name)
         self._lookback = lookback
 
     def identity(self) -> Mapping[str, Any]:
-        """The model's, and how much it sees."""
+        """Identity of the model, with its lookback."""
         return {**super().identity(), "lookback": self._lookback}
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:
         """See `Forecaster`."""
-        seen = {name: history.tail(self._lookback) for name, history in histories.items()}
-        return super().forecast(seen, times, samples=samples, seed=seed)
+        recent = {name: history.tail(self._lookback) for name, history in histories.items()}
+        return super().forecast(recent, times, samples=samples, seed=seed)
 
 
-def _forecasts(
+def _evaluate_forecasts(
     start: KronosPredictor | None,
     tuned: KronosPredictor,
     plan: Plan,
     lookback: int,
-    settings: CompareSettings,
+    settings: ComparisonSettings,
     progress: ProgressCallback | None,
 ) -> Evaluation:
-    """Everybody's forecasts, scored."""
-    # Where the test part begins training has seen nothing; what it started from may have.
+    # Training has not seen the test part, but the initial weights may have.
     until = None if start is None else cutoffs(start, plan)
     names = [settings.names[1]] if start is None else list(reversed(settings.names))
     models = [tuned] if start is None else [tuned, start]
+    baselines = settings.baselines
+    if baselines is None:
+        baselines = tuple(name for name in BASELINE_NAMES if BASELINES[name].available)
     with tempfile.TemporaryDirectory(prefix="kronos-comparison-") as folder:
         return evaluate(
             plan,
-            [_Seeing(one, name, lookback) for one, name in zip(models, names, strict=True)],
+            [_LookbackForecaster(model, name, lookback) for model, name in zip(models, names, strict=True)],
             Path(folder) / "run",
             RollingSettings(settings.paths, settings.seed),
-            baselines=baseline_forecasters(_available() if settings.baselines is None else settings.baselines),
+            baselines=baseline_forecasters(baselines),
             trained_until={} if start is None else dict.fromkeys(names, until),
             workers=settings.workers,
             progress=progress,
         )
 
 
-def _available() -> list[str]:
-    return [name for name in NAIVE if BASELINES[name].available]
+def _compare_crps(evaluation: Evaluation, start: str, tuned: str) -> Measure:
+    """CRPS averaged over the reported steps, with equal weights for all groups."""
+    rows = evaluation.scores.steps
+    before, after = (rows[rows["forecaster"] == name].groupby("origin")["crps"].mean() for name in (start, tuned))
+    losses = pd.DataFrame({"start": before, "tuned": after})
+    table = evaluation.actuals.origins.join(losses).dropna(subset=["start", "tuned"])
+    counted = table[table["group"].isin(large_groups(table["group"]))]
+    groups = counted["group"].to_numpy()
+    weighted = (counted["tuned"] - counted["start"]).to_numpy() * equal_weights(groups)
+    rolling = evaluation.plan.rolling
+    change = bootstrap_mean(weighted, counted["date"].to_numpy(), overlap=rolling.overlap(rolling.horizon))
+    start_crps, tuned_crps = (equal_mean(counted[name], groups) for name in ("start", "tuned"))
+    return Measure("crps", start_crps, tuned_crps, change, _by_group(table))
 
 
-def _of_forecasts(found: Evaluation, start: str, tuned: str) -> Measure:
-    """CRPS, averaged over the steps that are reported; every market counts the same."""
-    rows = found.scores.steps
-    both = [rows[rows["forecaster"] == name].groupby("origin")["crps"].mean() for name in (start, tuned)]
-    table = found.truth.origins.join(pd.DataFrame({"start": both[0], "tuned": both[1]})).dropna(
-        subset=["start", "tuned"]
-    )
-    among = table[table["group"].isin(count_by_group(table["group"]))]
-    groups = among["group"].to_numpy()
-    weighted = (among["tuned"] - among["start"]).to_numpy() * equal_weights(groups)
-    change = bootstrap_mean(
-        weighted, among["date"].to_numpy(), overlap=found.plan.walk.overlap(found.plan.walk.horizon)
-    )
-    before, after = (equal_mean(among[name], groups) for name in ("start", "tuned"))
-    return Measure("crps", before, after, change, _by_group(table))
-
-
-def _rivals(found: Evaluation, start: str | None, tuned: str) -> tuple[ComparisonRow, ...]:
-    """Everybody over all markets."""
-    kinds: dict[str, Kind] = {tuned: "tuned", found.reference: "reference"}
+def _contenders(evaluation: Evaluation, start: str | None, tuned: str) -> tuple[ComparisonRow, ...]:
+    """Scores of all contenders over all groups."""
+    kinds: dict[str, ContenderKind] = {tuned: "tuned", evaluation.reference: "reference"}
     if start is not None:
         kinds[start] = "start"
     rows = []
-    for subject in found.subjects:
-        own = [one for one in found.figures if (one.forecaster, one.group) == (subject.name, ALL)]
+    for contender in evaluation.contenders:
+        name = contender.name
+        own = [figures for figures in evaluation.aggregates if (figures.forecaster, figures.group) == (name, ALL)]
         if not own:
             continue
-        last = max(own, key=lambda one: one.step)
-        crps = {str(one.step): one.crps for one in own}
-        coverage = None if subject.point else last.coverage["80"]
-        rows.append(
-            ComparisonRow(subject.name, kinds.get(subject.name, "baseline"), last.n, crps, last.skill, coverage)
-        )
+        last = max(own, key=lambda figures: figures.step)
+        crps = {str(figures.step): figures.crps for figures in own}
+        coverage = None if contender.point else last.coverage["80"]
+        rows.append(ComparisonRow(name, kinds.get(name, "baseline"), last.n, crps, last.skill, coverage))
     return tuple(rows)
 
 
-# What was tested ---------------------------------------------------------------
+# Extent of the test ------------------------------------------------------------
 
 
-def _simulated(plan: Plan) -> list[str]:
-    """A warning of candles that never traded."""
-    names = [one.name for one in plan.instruments if one.candles.simulated]
+def _simulation_warning(plan: Plan) -> list[str]:
+    names = [instrument.name for instrument in plan.instruments if instrument.candles.simulated]
     if not names:
         return []
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return [f"The candles of {shown} are simulated; what helps there says nothing of real markets."]
+    return [f"The candles of {join_names(names, 3)} are simulated: the result does not apply to real markets."]
 
 
-def _tested(few: Plan | None, many: Plan | None, lookback: int, settings: CompareSettings) -> dict[str, Any]:
-    plans = [one for one in (few, many) if one is not None]
-    tables = pd.concat([one.table() for one in plans])
+def _extent(
+    forecast_plan: Plan | None, loss_plan: Plan | None, lookback: int, settings: ComparisonSettings
+) -> dict[str, Any]:
+    plans = [plan for plan in (forecast_plan, loss_plan) if plan is not None]
+    tables = pd.concat([plan.table() for plan in plans])
     return {
         "first": f"{tables['first'].min():%Y-%m-%d}",
         "last": f"{tables['date'].max():%Y-%m-%d}",
-        "origins": 0 if few is None else len(few),
-        "windows": 0 if many is None else len(many),
+        "origins": 0 if forecast_plan is None else len(forecast_plan),
+        "windows": 0 if loss_plan is None else len(loss_plan),
         "instruments": int(tables["series"].nunique()),
         "groups": sorted(tables["group"].unique()),
         "lookback": lookback,
-        "horizon": plans[0].walk.horizon,
-        "paths": 0 if few is None else settings.paths,
+        "horizon": plans[0].rolling.horizon,
+        "paths": 0 if forecast_plan is None else settings.paths,
     }
 
 
 @dataclass(frozen=True)
 class ComparisonOutcome:
-    """What is known of whether a stage helped.
+    """Comparison of a stage, or the reason why there is none.
 
     Attributes:
-        comparison: With its verdict; None if there is none.
-        reason: Why it could not be made, one sentence; None if it was not asked for.
+        comparison: The comparison; None if there is none.
+        reason: Why the comparison failed, one sentence; None if it was not requested.
     """
 
-    comparison: Comparison | None = None
+    comparison: TrainingComparison | None = None
     reason: str | None = None
 
 
 def compare_stage(
-    plan: RunPlan, stage: StagePlan, *, wanted: bool = True, settings: CompareSettings | None = None
+    plan: RunPlan, stage: StagePlan, *, enabled: bool = True, settings: ComparisonSettings | None = None
 ) -> ComparisonOutcome:
-    """Compare what a run has trained with what it started from, once its last stage is done.
+    """Compare the last stage of a run with its initial weights, and store the comparison in the run's folder.
 
-    A comparison that fails, as where the test part is too short, costs nobody the model that was trained. One that is
-    there but cannot be read is made again, if any is wanted.
+    A comparison that fails, for example because the test part is too short, does not affect the trained model.
 
     Args:
         plan: The run.
-        stage: The stage that has just been done; one after which another comes is not judged.
-        wanted: Whether to make a comparison; one that an earlier run has made is read again either way.
-        settings: How much is measured.
+        stage: The stage that has just finished; only the last one is compared.
+        enabled: Whether to compare if there is no readable stored comparison; a stored one is read in any case.
+        settings: Extent of the comparison.
     """
     if stage.stage != plan.stages[-1].stage or not is_first():
         return ComparisonOutcome()
@@ -374,47 +372,45 @@ def compare_stage(
     weights = result_folder(plan.folder, stage.stage) / "model.safetensors"
     try:
         if path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime:
-            with suppress(DataError) if wanted else nullcontext():
-                return ComparisonOutcome(Comparison.read(path))
-        if not wanted:
+            with suppress(DataError) if enabled else nullcontext():
+                return ComparisonOutcome(TrainingComparison.read(path))
+        if not enabled:
             return ComparisonOutcome()
-        found = _compare(plan, stage, settings)
-        if found is None:
-            return ComparisonOutcome(
-                reason="There is nothing to compare a tokenizer with that was trained from scratch."
-            )
-        found.save(path)
+        comparison = _compare(plan, stage, settings)
+        if comparison is None:
+            return ComparisonOutcome(reason="A tokenizer trained from scratch has no initial weights to compare with.")
+        comparison.save(path)
     except KronosError as error:
         return ComparisonOutcome(reason=str(error))
-    return ComparisonOutcome(replace(found, evaluation=None))
+    return ComparisonOutcome(replace(comparison, evaluation=None))
 
 
-def _compare(plan: RunPlan, stage: StagePlan, settings: CompareSettings | None) -> Comparison | None:
+def _compare(plan: RunPlan, stage: StagePlan, settings: ComparisonSettings | None) -> TrainingComparison | None:
     data, start = open_data(plan.config), stage.start
     windows = window_settings(plan.config, plan.normalisation)
-    names = (_name(start), plan.folder.name)
-    asked = settings or CompareSettings(names=names if names[0] != names[1] else (f"{names[0]} before", names[1]))
+    start_name, name = _display_name(start), plan.folder.name
+    if settings is None:
+        settings = ComparisonSettings(names=(start_name if start_name != name else f"{name} before", name))
     folder = result_folder(plan.folder, stage.stage)
     if stage.stage == "tokenizer":
         if start is None:
             return None
-        before, after = (KronosTokenizer.from_pretrained(one) for one in (start.folder, folder))
-        return compare_tokenizers(before, after, data, windows, asked)
+        before, after = (KronosTokenizer.from_pretrained(path) for path in (start.folder, folder))
+        return compare_tokenizers(before, after, data, windows, settings)
     device = stage.settings.device
     tuned = KronosPredictor.from_pretrained(folder, device=device)
-    untrained = None if start is None else _predictor(start, plan, device)
-    return compare(untrained, tuned, data, windows, asked)
+    initial = None if start is None else _initial_predictor(start, plan, device)
+    return compare(initial, tuned, data, windows, settings)
 
 
-def _predictor(start: CheckpointRef, plan: RunPlan, device: str | None) -> KronosPredictor:
-    """What training started from, as it was found: with its own tokenizer, or where it names none, with that told."""
-    own = read_pairing(start).tokenizer is not None
-    return KronosPredictor.from_pretrained(
-        start.ref, tokenizer=None if own else plan.config.starts.tokenizer, device=device
-    )
+def _initial_predictor(start: CheckpointRef, plan: RunPlan, device: str | None) -> KronosPredictor:
+    """The initial model with its own tokenizer, or if it names none, with the configured one."""
+    has_tokenizer = read_pairing(start).tokenizer is not None
+    tokenizer = None if has_tokenizer else plan.config.starts.tokenizer
+    return KronosPredictor.from_pretrained(start.ref, tokenizer=tokenizer, device=device)
 
 
-def _name(start: CheckpointRef | None) -> str:
+def _display_name(start: CheckpointRef | None) -> str:
     if start is None:
         return "start"
     return start.entry.name if start.entry is not None else Path(start.ref).resolve().name

@@ -1,8 +1,8 @@
-"""What a training is made of: the YAML that users copy and change, checked before anything is read.
+"""Configuration of a training: the YAML file, validated before anything is read.
 
-- A configuration of a dataset (``target_symbols``) is one of a training too: on the dataset prepared from it.
-- Unknown keys are refused with the nearest match, wrong values with the key's full name and the file's.
-- What flags say replaces what the file says: `TrainConfig.changed`.
+- A dataset configuration (``target_symbols``) also works: it trains on the dataset prepared from it.
+- Unknown keys are rejected with the nearest match, wrong values with the full name of the key and the file.
+- Command-line options override the file: `TrainConfig.changed`.
 """
 
 from __future__ import annotations
@@ -14,60 +14,62 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kronos.atomic import expand_user, write_text
+from kronos.atomic import write_text
 from kronos.datasets.config import STAGES, DatasetConfig, SharedConfig, Split, StageName, StageTraining, Start
 from kronos.datasets.config_errors import format_validation_error
-from kronos.datasets.config_loading import configurations, find_file, read_yaml
+from kronos.datasets.config_loading import find_config_file, list_configs, read_yaml
 from kronos.errors import CheckpointError, ParameterError
-from kronos.zoo import DEFAULT_MODEL, Config, Kind, find, nearest
+from kronos.formatting import expand_user
+from kronos.zoo import DEFAULT_MODEL, Config, Kind, closest_name, find_entry
 from kronos.zoo.checkpoint import check_config
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-MOST_STEPS = 2000  # of an epoch whose length is not said
+MAX_STEPS_PER_EPOCH = 2000  # default for large datasets
 
-# What was published for fine-tuning; the rest is the same for both.
+# Published fine-tuning settings; the other defaults are the same for both networks.
 _PUBLISHED: Mapping[StageName, Mapping[str, Any]] = {
     "tokenizer": {"learning_rate": 2e-4, "betas": (0.9, 0.999), "gradient_clip": 2.0},
     "model": {"learning_rate": 4e-5, "betas": (0.9, 0.95), "gradient_clip": 3.0},
 }
-# Where, when and how often things are written changes no weight: a run may go on with others. The number of
-# processes is no setting, and may change too.
-_FREE = ("device", "threads", "compile", "checkpoint_minutes", "log_steps")
+# Settings that do not change the weights, so a run may resume with other values. The number of processes is not a
+# setting and may change too.
+_NOT_IDENTITY = ("device", "threads", "compile", "checkpoint_minutes", "log_steps")
 
 
 class TrainingArguments(BaseModel):
-    """How one network is trained.
+    """Settings for training one network.
 
     Attributes:
-        batch_size: Samples a step, over all processes and micro-batches.
-        accumulation_steps: Micro-batches of a step, whose gradients are added up before the weights change.
-        learning_rate: Its peak.
-        epochs: Passes at most.
-        steps_per_epoch: Steps of a pass; None for as many as there are different windows for, at most 2000.
-        validation_batches: Batches of validation at most.
-        weight_decay: Of AdamW; of matrices alone, not of biases and norms.
-        betas: Of AdamW. With ``onecycle`` the first goes from 0.05 more to 0.05 less and back, against the rate, as in
-            the published training.
-        gradient_clip: Largest norm of a step's gradient; None for any.
-        schedule: ``onecycle``: from a tenth of the peak up in 3 % of the steps and down to nothing, as published.
-            ``cosine``: from a tenth linearly up, then a half cosine down. ``constant``: the peak all the time.
-        warmup: Share of the steps in which the rate of ``cosine`` rises.
+        batch_size: Samples per step, over all processes and micro-batches.
+        accumulation_steps: Micro-batches per step; their gradients are accumulated before the weights change.
+        learning_rate: Peak learning rate.
+        epochs: Maximum number of epochs.
+        steps_per_epoch: Steps per epoch; None for one pass over the different windows, at most 2000 steps.
+        validation_batches: Maximum number of validation batches.
+        weight_decay: Weight decay of AdamW, applied to matrices and not to biases and norms.
+        betas: Betas of AdamW. With ``onecycle`` the first one cycles between 0.05 more and 0.05 less, opposite to the
+            learning rate, as in the published training.
+        gradient_clip: Maximum norm of a step's gradient; None for no limit.
+        schedule: ``onecycle``: from a tenth of the peak up during 3 % of the steps, then down to almost zero, as
+            published. ``cosine``: linear warm-up from a tenth, then a half cosine. ``constant``: always the peak.
+        warmup: Share of the steps in which ``cosine`` warms up.
         final: Share of the peak at which ``cosine`` ends.
-        precision: ``float32``, ``bfloat16`` (matrix products only: weights and losses stay in float32), or ``auto``:
+        precision: ``float32``, ``bfloat16`` (matrix products only; weights and losses stay in float32), or ``auto``:
             bfloat16 where the hardware multiplies it natively and the network is wide enough to gain from it.
-        patience: Epochs without a better validation after which to stop; None for never.
-        seed: Of the dropout.
-        ema: Decay of averaged weights, which are then the ones validated and saved; None for the weights themselves.
-        compile: Whether to compile the blocks: minutes at first, faster steps afterwards.
-        device: ``cpu``, ``cuda:1``; None for the best there is, and in a group of processes for each its own.
-        threads: Of the processor; None leaves them as they are.
-        checkpoint_minutes: Minutes between the states that a resume goes on from; an epoch's end has one anyway.
-        log_steps: Steps between reports to the monitors.
-        minutes: Minutes of training after which to end; the rate follows whichever runs out first, steps or minutes.
-            Such a run depends on the machine's speed: it cannot be repeated, nor resumed, bit for bit.
+        patience: Early stopping: epochs without a better validation loss after which to stop; None for never.
+        seed: Seed of the dropout.
+        ema: Decay of the exponential moving average of the weights, which is then validated and saved; None to use
+            the weights themselves.
+        compile: Whether to compile the blocks: slow to start, faster steps afterwards.
+        device: ``cpu``, ``cuda:1``; None for the best one available, and with several processes one device each.
+        threads: CPU threads; None leaves the current setting.
+        checkpoint_minutes: Minutes between resume checkpoints; there is one at the end of each epoch anyway.
+        log_steps: Steps between calls of the callbacks.
+        minutes: Time limit in minutes; the learning rate follows steps or minutes, whichever runs out first. Such a
+            run depends on the speed of the machine: it cannot be reproduced or resumed bit for bit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -96,106 +98,102 @@ class TrainingArguments(BaseModel):
     minutes: Positive | None = None
 
     @model_validator(mode="after")
-    def _divisible(self) -> Self:
+    def _validate_accumulation(self) -> Self:
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
-                f"a batch_size of {self.batch_size} is no multiple of {self.accumulation_steps} accumulation_steps"
+                f"batch_size {self.batch_size} is not a multiple of accumulation_steps {self.accumulation_steps}"
             )
         return self
 
     @classmethod
     def of(cls, stage: StageName, changes: Mapping[str, Any] | None = None, origin: str = "The settings") -> Self:
-        """The published settings of a stage, with changes.
+        """Create the published settings of a stage, with changes.
 
         Args:
             stage: ``tokenizer`` or ``model``.
-            changes: Values by name; those left out are as published.
-            origin: What to call the changes in messages, a file's name.
+            changes: Values by name that replace the published ones.
+            origin: Source of the changes for error messages, such as a file's name.
 
         Raises:
-            ParameterError: If there is no such setting, or a value is out of its range.
+            ParameterError: If a setting is unknown or a value is out of range.
         """
         if stage not in _PUBLISHED:
-            raise ParameterError(f"A stage is 'tokenizer' or 'model', not '{stage}'.")
+            raise ParameterError(f"Invalid stage '{stage}': choose 'tokenizer' or 'model'.")
         try:
             return cls.model_validate({**_PUBLISHED[stage], **(changes or {})})
         except ValidationError as error:
             raise ParameterError(format_validation_error(error, origin, cls)) from None
 
     def steps(self, available: int) -> int:
-        """Steps of an epoch.
-
-        Args:
-            available: How many different windows there are to train on.
-        """
-        return self.steps_per_epoch or min(MOST_STEPS, max(1, available // self.batch_size))
+        """Steps per epoch, for a dataset of ``available`` different windows."""
+        return self.steps_per_epoch or min(MAX_STEPS_PER_EPOCH, max(1, available // self.batch_size))
 
     def samples(self, available: int) -> int:
-        """Samples of an epoch, which is what a training set has to give; ``available`` as in `steps`."""
+        """Samples per epoch, which is the length that a training dataset needs; ``available`` as in `steps`."""
         return self.steps(available) * self.batch_size
 
-    def binding(self) -> dict[str, Any]:
-        """What decides on the weights, fit for JSON: a run goes on with nothing else."""
-        return self.model_dump(mode="json", exclude=set(_FREE))
+    def identity(self) -> dict[str, Any]:
+        """Settings that determine the weights, ready for JSON; a run resumes only with the same ones."""
+        return self.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
 
 
-_DATASET = ("source", "timeframe", "target_symbols", "records_per_timeframe", "dataset_path")
-_RATES: Mapping[StageName, str] = {"tokenizer": "tokenizer_learning_rate", "model": "model_learning_rate"}
-# Of the objective, and of the loop's end: everything else of the section is a stage's setting.
-_OBJECTIVE = ("teacher_forcing", "loss_on")
+_DATASET_KEYS = ("source", "timeframe", "target_symbols", "records_per_timeframe", "dataset_path")
+_LEARNING_RATES: Mapping[StageName, str] = {"tokenizer": "tokenizer_learning_rate", "model": "model_learning_rate"}
+_OBJECTIVE_OPTIONS = ("teacher_forcing", "loss_on")  # keys of the section that belong to the objective
 
 
 class TrainSplit(Split):
-    """How candles become training, validation and test.
+    """Split of the candles into training, validation and test.
 
     Attributes:
-        file: Dates by market instead of shares: a CSV with market, validation_from and test_from.
+        file: CSV with dates by market (``market``, ``validation_from``, ``test_from``), used instead of the shares.
     """
 
     file: Path | None = None
 
 
-def _data(text: str) -> str:
+def _validate_data(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("name a file or folder of candles, a prepared dataset, or qlib:FOLDER:INSTRUMENTS")
+        raise ValueError("give a candle file or folder, a prepared dataset, or qlib:FOLDER:INSTRUMENTS")
     return text.strip()
 
 
 class TrainConfig(SharedConfig):
-    """A training.
+    """Configuration of a training.
 
     Attributes:
-        data: A file of candles, a folder of them, a prepared dataset's name or folder, or ``qlib:FOLDER:INSTRUMENTS``.
-        split: Training, validation and test; a prepared dataset has its own.
+        data: Candle file, folder of candle files, name or folder of a prepared dataset, or
+            ``qlib:FOLDER:INSTRUMENTS``.
+        split: Training, validation and test split; a prepared dataset has its own.
     """
 
-    data: Annotated[str, AfterValidator(_data)]
+    data: Annotated[str, AfterValidator(_validate_data)]
     split: TrainSplit = TrainSplit()
 
     @model_validator(mode="after")
-    def _possible(self) -> TrainConfig:
+    def _validate_combinations(self) -> TrainConfig:
         if len(set(self.stages)) < len(self.stages):
-            raise ValueError("stages names one twice; each is trained once")
+            raise ValueError("stages has a duplicate: name each stage once")
         if self.windows.shortest is not None and self.windows.shortest > self.windows.lookback:
             raise ValueError("windows.shortest is longer than windows.lookback; it is the shortest history")
         for stage in self.stages:
-            fresh = self.scratch(stage)
-            if fresh and (self.architecture is None or getattr(self.architecture, stage) is None):
-                raise ValueError(f"nothing tells the {stage}'s architecture, and it starts from no weights")
-            if fresh and self.lora is not None:
-                raise ValueError("lora adapts weights that are there, and these start from none; leave one out")
+            new = self.from_scratch(stage)
+            if new and (self.architecture is None or getattr(self.architecture, stage) is None):
+                raise ValueError(f"the {stage} has neither initial weights nor an architecture; set one of them")
+            if new and self.lora is not None:
+                raise ValueError(f"lora needs initial weights, but the {stage} is trained from scratch; remove one")
         return self
 
     @classmethod
     def check(cls, values: Mapping[str, Any], origin: str) -> TrainConfig:
-        """Check values from a file or from a program.
+        """Validate values from a file or a program.
 
         Args:
-            values: By key.
-            origin: What to call them in messages, a file's name.
+            values: Values by key.
+            origin: Source of the values for error messages, such as a file's name.
 
         Raises:
-            ParameterError: If a key is unknown (the nearest is named), missing, or has a wrong value.
+            ParameterError: If a key is unknown (the message names the nearest) or missing, or a value is wrong.
         """
         try:
             config = cls.model_validate(values)
@@ -203,102 +201,101 @@ class TrainConfig(SharedConfig):
             raise ParameterError(format_validation_error(error, origin, cls)) from None
         for stage in config.stages:
             config.settings(stage, origin)
-            config.shape(stage, origin)
+            config.architecture_of(stage, origin)
         return config
 
     @property
     def folder(self) -> Path:
-        """Where the trained model goes."""
+        """Output folder of the run."""
         return expand_user(self.output) / self.folder_name
 
     @property
     def starts(self) -> Start:
-        """The weights to start from; a tokenizer of None is the one that belongs to the model."""
-        if self.start is None:
+        """Initial weights; without a tokenizer, the model's own is used."""
+        start = self.start
+        if start is None:
             return Start() if self.architecture is not None else Start(model=DEFAULT_MODEL)
-        told = self.start
-        return Start(tokenizer=None if told.tokenizer == told.model else told.tokenizer, model=told.model)
+        return Start(tokenizer=None if start.tokenizer == start.model else start.tokenizer, model=start.model)
 
-    def scratch(self, stage: StageName) -> bool:
-        """Whether a network is trained from nothing."""
+    def from_scratch(self, stage: StageName) -> bool:
+        """Whether a network is trained from new weights."""
         starts = self.starts
         if stage == "model":
             return starts.model is None
-        shaped = self.architecture is not None and self.architecture.tokenizer is not None
-        return starts.tokenizer is None and (starts.model is None or shaped)
+        has_architecture = self.architecture is not None and self.architecture.tokenizer is not None
+        return starts.tokenizer is None and (starts.model is None or has_architecture)
 
-    def shape(self, stage: StageName, origin: str = "the configuration") -> Config | None:
-        """The architecture of a network that is trained from nothing; None where it starts from weights.
+    def architecture_of(self, stage: StageName, origin: str = "the configuration") -> Config | None:
+        """Architecture of a network that is trained from scratch; None if it has initial weights.
 
         Args:
-            stage: Which.
-            origin: What to call the values in messages.
+            stage: The network.
+            origin: Source of the values for error messages.
 
         Raises:
-            ParameterError: If a name is no checkpoint's of that kind, or a key is missing or wrong.
+            ParameterError: If the architecture names no checkpoint of that kind, or a key is missing or wrong.
         """
-        told = None if self.architecture is None else getattr(self.architecture, stage)
-        if told is None or not self.scratch(stage):
+        value = None if self.architecture is None else getattr(self.architecture, stage)
+        if value is None or not self.from_scratch(stage):
             return None
-        if isinstance(told, str):
-            return _named_shape(told, stage, origin)
+        if isinstance(value, str):
+            return _architecture_of_checkpoint(value, stage, origin)
         try:
-            return check_config(told, stage, f"architecture.{stage} of {origin}")
+            return check_config(value, stage, f"architecture.{stage} in {origin}")
         except CheckpointError as error:
             raise ParameterError(str(error)) from None
 
     def settings(self, stage: StageName, origin: str = "the configuration") -> TrainingArguments:
-        """How to train a network: what the section says of it, else of both, else the published defaults.
+        """Settings of a network: from its own section, else from the shared section, else the published defaults.
 
         Args:
-            stage: Which.
-            origin: What to call the values in messages.
+            stage: The network.
+            origin: Source of the values for error messages.
 
         Raises:
             ParameterError: If two values contradict each other.
         """
-        own = self._section(stage)
-        for name in _OBJECTIVE:
-            own.pop(name, None)
-        return TrainingArguments.of(stage, own, f"The section 'training' of {origin}")
+        section = self._section(stage)
+        for name in _OBJECTIVE_OPTIONS:
+            section.pop(name, None)
+        return TrainingArguments.of(stage, section, f"The section 'training' in {origin}")
 
-    def objective(self) -> dict[str, Any]:
-        """What of the model's objective is told."""
-        told = self._section("model")
-        return {name: told[name] for name in _OBJECTIVE if name in told}
+    def objective_options(self) -> dict[str, Any]:
+        """Configured options of the model's objective."""
+        section = self._section("model")
+        return {name: section[name] for name in _OBJECTIVE_OPTIONS if name in section}
 
-    def reconstruction(self) -> dict[str, Any]:
-        """What of the tokenizer's objective is told."""
+    def reconstruction_options(self) -> dict[str, Any]:
+        """Configured options of the tokenizer's objective."""
         return self.training.reconstruction.model_dump(exclude_none=True)
 
-    def binding(self, stage: StageName) -> dict[str, Any]:
-        """What decides on a stage's weights besides candles and start, ready for JSON."""
-        own: dict[str, Any] = self.reconstruction() if stage == "tokenizer" else self.objective()
+    def identity(self, stage: StageName) -> dict[str, Any]:
+        """What determines a stage's weights besides candles and initial weights, ready for JSON."""
+        options = self.reconstruction_options() if stage == "tokenizer" else self.objective_options()
         lora = None if self.lora is None or stage == "tokenizer" else self.lora.model_dump(mode="json")
-        return {"settings": self.settings(stage).binding(), "objective": own, "lora": lora}
+        return {"settings": self.settings(stage).identity(), "objective": options, "lora": lora}
 
     def _section(self, stage: StageName) -> dict[str, Any]:
         section: dict[str, Any] = self.training.model_dump(
-            exclude_none=True, exclude={*STAGES, *_RATES.values(), "reconstruction"}
+            exclude_none=True, exclude={*STAGES, *_LEARNING_RATES.values(), "reconstruction"}
         )
-        rate = getattr(self.training, _RATES[stage])
+        rate = getattr(self.training, _LEARNING_RATES[stage])
         own: StageTraining = getattr(self.training, stage)
         return section | ({} if rate is None else {"learning_rate": rate}) | own.model_dump(exclude_none=True)
 
     def changed(self, values: Mapping[str, Any]) -> TrainConfig:
-        """The same with what flags say.
+        """Return a copy with changed values.
 
         Args:
-            values: By key, sections likewise; they replace what is there, key by key.
+            values: New values by key; sections are merged key by key, and None removes a key.
 
         Raises:
-            ParameterError: If a value is out of its range, or contradicts another.
+            ParameterError: If a value is out of range or contradicts another.
         """
-        told = self.model_dump(exclude_none=True)
-        return type(self).check(_merged(told, values), "the options given")
+        return type(self).check(_merge(self.model_dump(exclude_none=True), values), "the options given")
 
     def save(self, path: Path) -> None:
-        """Write it as YAML that `load_config` reads.
+        """Write the configuration as YAML that `load_config` reads.
 
         Raises:
             StorageError: If the file system refuses.
@@ -309,67 +306,57 @@ class TrainConfig(SharedConfig):
 
 
 def load_config(name: str | Path) -> TrainConfig:
-    """Read a configuration of a training, or of a dataset to train on.
+    """Load the configuration of a training, or of a dataset to train on.
 
     Args:
-        name: A name in any case (``finetune_csv``, ``model_a_4h``), or the path of a YAML file.
+        name: Name of a configuration in any case (``finetune_csv``, ``model_a_4h``), or path of a YAML file.
 
     Raises:
-        ParameterError: If there is none, naming the nearest, or something in it is wrong.
+        ParameterError: If there is no such configuration (the message names the nearest), or it is invalid.
     """
-    return load_both(name)[0]
+    return load_config_with_dataset(name)[0]
 
 
-def load_both(name: str | Path) -> tuple[TrainConfig, DatasetConfig | None]:
-    """Read a configuration, and that of the dataset which has to be prepared for it, if it is one.
-
-    Args:
-        name: As for `load_config`.
-
-    Raises:
-        ParameterError: As `load_config`.
-    """
-    path = find_file(name, configurations(training=True))
+def load_config_with_dataset(name: str | Path) -> tuple[TrainConfig, DatasetConfig | None]:
+    """Load a configuration, and the dataset configuration if the file is one; arguments and errors of `load_config`."""
+    path = find_config_file(name, list_configs(training=True))
     values = read_yaml(path)
     if "target_symbols" not in values:
         return TrainConfig.check(values, path.name), None
     if "data" in values:
-        raise ParameterError(f"{path.name} has both 'data' and 'target_symbols'; candles come from one of them.")
+        raise ParameterError(f"{path.name} has both 'data' and 'target_symbols': remove one of them.")
     dataset = DatasetConfig.check(values, path.name)
-    return TrainConfig.check(_training_of(values, dataset), path.name), dataset
+    return TrainConfig.check(_training_values(values, dataset), path.name), dataset
 
 
-def _training_of(values: Mapping[str, Any], dataset: DatasetConfig) -> dict[str, Any]:
-    """The keys of a dataset's configuration that are about training on it."""
+def _training_values(values: Mapping[str, Any], dataset: DatasetConfig) -> dict[str, Any]:
+    """The keys of a dataset configuration that concern the training on it."""
     from kronos.settings import get_settings
 
-    kept = {name: value for name, value in values.items() if name not in _DATASET}
-    return kept | {"data": str(dataset.folder(get_settings().output_dir))}
+    training = {name: value for name, value in values.items() if name not in _DATASET_KEYS}
+    return training | {"data": str(dataset.folder(get_settings().output_dir))}
 
 
-def _named_shape(name: str, stage: Kind, origin: str) -> Config:
-    entry = find(name)
+def _architecture_of_checkpoint(name: str, stage: Kind, origin: str) -> Config:
+    entry = find_entry(name)
     if entry is not None and stage == "tokenizer" and entry.kind == "model":
-        entry = find(entry.tokenizer) if entry.tokenizer else None
+        entry = find_entry(entry.tokenizer) if entry.tokenizer else None
     if entry is None or entry.kind != stage:
-        near = nearest(name)
-        mend = f"did you mean {near}?" if near and near != name.lower() else f"name a {stage} of 'kronos models list'."
-        raise ParameterError(f"'architecture.{stage}' of {origin} cannot be '{name}'; {mend}")
+        near = closest_name(name)
+        fix = f"did you mean {near}?" if near and near != name.lower() else f"name a {stage} of 'kronos models list'."
+        raise ParameterError(f"'architecture.{stage}' in {origin} cannot be '{name}': {fix}")
     return entry.config
 
 
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """New values over old ones; of sections the keys that are there, and what is None goes."""
+def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge new values into old ones, sections key by key; None removes a key."""
     merged = dict(old)
     for name, value in new.items():
         before = merged.get(name)
         if isinstance(value, Mapping) and isinstance(before, Mapping):
-            merged[name] = _merged(before, value)
+            merged[name] = _merge(before, value)
         elif value is None:
             merged.pop(name, None)
         else:
             merged[name] = value
     return merged
-
-
-__all__ = ["TrainConfig", "TrainSplit", "load_both", "load_config"]

@@ -1,10 +1,10 @@
-"""Several processes that train one network: who this is, and what they tell each other.
+"""Data-parallel training in several processes (DDP without a wrapper module).
 
-- ``torchrun`` starts them and says by the environment who each is; without it there is one, and nothing to install;
-- every process holds all weights. A step's batch is shared out in equal parts, gradients are averaged once a step,
-  whatever the number of micro-batches; so the weights stay the same everywhere, and the number of processes changes
-  them by rounding only;
-- only the first process writes.
+- ``torchrun`` starts the processes and describes each in its environment; without it there is a single process.
+- Every process holds all weights and computes an equal part of each batch. Gradients are averaged once per step,
+  however many micro-batches it has, so the weights stay identical; the number of processes changes them by rounding
+  only.
+- Only the first process writes files.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 
-_BUCKET = 2**25  # numbers that are sent at once: 128 MB
-_meetings = itertools.count()  # of this process with the others, who count alike
+_BUCKET = 2**25  # gradient values sent at once: 128 MB
+_group_numbers = itertools.count()  # of the process groups of this process; all processes count alike
 
 
 @dataclass(frozen=True)
@@ -37,58 +37,63 @@ class Process:
     """One of the processes that train together.
 
     Attributes:
-        rank: Its number.
-        world: How many there are.
-        device: Where it computes.
+        rank: Number of the process, from 0.
+        world_size: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes and reports."""
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and reports."""
         return self.rank == 0
 
-    def share(self, number: int, what: str) -> int:
-        """This process's part of so many samples.
+    def per_process(self, count: int, name: str) -> int:
+        """Samples per process of ``count`` samples.
+
+        Args:
+            count: Number of samples.
+            name: Description for the error message, such as ``A micro-batch``.
 
         Raises:
-            ParameterError: If they cannot be shared out equally.
+            ParameterError: If the samples do not divide equally.
         """
-        if number % self.world:
+        if count % self.world_size:
             raise ParameterError(
-                f"{what} of {number} cannot be shared by {self.world} processes; make it a multiple of their number."
+                f"{name} of {count} does not divide among {self.world_size} processes: choose a multiple of their "
+                "number."
             )
-        return number // self.world
+        return count // self.world_size
 
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
             dist.barrier()
 
-    def add_up(self, values: Tensor) -> Tensor:
-        """The sum of all processes' tensors of that shape, in place."""
-        if self.world > 1:
+    def all_reduce(self, values: Tensor) -> Tensor:
+        """Sum the tensors of all processes, in place."""
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def from_first(self, values: Tensor) -> Tensor:
-        """The first process's tensor of that shape, in place."""
-        if self.world > 1:
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Copy the first process's tensor to all, in place."""
+        if self.world_size > 1:
             dist.broadcast(values, 0)
         return values
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its mean over the processes; all have the same ones."""
-        if self.world == 1:
+        """Replace every gradient by its mean over the processes; all must have the same parameters."""
+        if self.world_size == 1:
             return
         bucket: list[Tensor] = []
         for parameter in parameters:
             if parameter.grad is None:
                 continue
-            if bucket and sum(one.numel() for one in bucket) + parameter.grad.numel() > _BUCKET:
+            if bucket and sum(grad.numel() for grad in bucket) + parameter.grad.numel() > _BUCKET:
                 self._average(bucket)
                 bucket = []
             bucket.append(parameter.grad)
@@ -96,21 +101,21 @@ class Process:
             self._average(bucket)
 
     def _average(self, bucket: list[Tensor]) -> None:
-        flat = torch.cat([one.flatten() for one in bucket])
+        flat = torch.cat([grad.flatten() for grad in bucket])
         dist.all_reduce(flat)
-        flat /= self.world
-        parts = torch.split(flat, [one.numel() for one in bucket])
-        for one, mean in zip(bucket, parts, strict=True):
-            one.copy_(mean.view_as(one))
+        flat /= self.world_size
+        parts = torch.split(flat, [grad.numel() for grad in bucket])
+        for grad, mean in zip(bucket, parts, strict=True):
+            grad.copy_(mean.view_as(grad))
 
 
 def average_over_processes(values: Tensor) -> Tensor:
-    """The mean over all processes of a tensor each has, differentiably.
+    """Average a tensor over all processes, differentiably.
 
-    The gradient of the mean is passed on to this process's part as it is: averaging the gradients of the weights over
-    the processes afterwards is what makes it right.
+    The gradient of the mean is passed unchanged to this process's values, because the gradients of the weights are
+    averaged over the processes afterwards.
     """
-    if not _together():
+    if not _is_initialized():
         return values
     mean = values.detach().clone()
     dist.all_reduce(mean)
@@ -119,76 +124,76 @@ def average_over_processes(values: Tensor) -> Tensor:
 
 @contextmanager
 def process(device: str | None = None) -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; alone otherwise. It may be entered again within itself.
+    """Join the processes started by ``torchrun``, or run alone. Contexts may be nested.
 
     Args:
-        device: Where to compute; None for the best there is, and of several cards each process its own.
+        device: Device; None for the best one available, and one card per process if there are several.
 
     Raises:
-        DeviceError: If the device is absent, or the others cannot be reached.
-        ParameterError: If the environment is not what ``torchrun`` sets.
+        DeviceError: If the device is not available, or the other processes cannot be reached.
+        ParameterError: If the environment was not set by ``torchrun``.
     """
-    if _together():
-        yield Process(dist.get_rank(), dist.get_world_size(), _device(device))
+    if _is_initialized():
+        yield Process(dist.get_rank(), dist.get_world_size(), _select_device(device))
         return
     if world_size() == 1:
-        yield Process(0, 1, _device(device))
+        yield Process(0, 1, _select_device(device))
         return
-    with _joined(rank(), world_size(), _device(device)) as ours:
-        yield ours
+    with _process_group(rank(), world_size(), _select_device(device)) as member:
+        yield member
 
 
 @contextmanager
-def _joined(rank: int, world: int, device: torch.device) -> Iterator[Process]:
-    """Meet the other processes, and part from them."""
+def _process_group(rank: int, world_size: int, device: torch.device) -> Iterator[Process]:
     from torch.distributed.distributed_c10d import PrefixStore  # not in every build of torch
 
     try:
-        # Under a name of its own: who meets twice would find the addresses of the first time.
-        store = PrefixStore(f"kronos-{next(_meetings)}", _store(rank, world))
-        # The card is named, so that a barrier does not guess it.
+        # A prefix per group: a second group would otherwise find the addresses of the first.
+        store = PrefixStore(f"kronos-{next(_group_numbers)}", _rendezvous_store(rank, world_size))
+        # The card is passed explicitly so that a barrier does not guess it.
         card = device if device.type == "cuda" else None
-        dist.init_process_group("nccl" if card else "gloo", store=store, rank=rank, world_size=world, device_id=card)
+        dist.init_process_group(
+            "nccl" if card else "gloo", store=store, rank=rank, world_size=world_size, device_id=card
+        )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(
-            f"Process {rank} cannot reach the other {world - 1} ({reason}); start them all with torchrun."
+            f"Process {rank} cannot reach the other {world_size - 1} ({reason}): start them all with torchrun."
         ) from error
     try:
-        yield Process(rank, world, device)
-        _part(store, rank, world)
+        yield Process(rank, world_size, device)
+        _leave_together(store, rank, world_size)
     finally:
         dist.destroy_process_group()
 
 
 @functools.cache
-def _store(rank: int, world: int) -> Store:
-    """Where processes find each other: kept, because its server may be in the first process."""
+def _rendezvous_store(rank: int, world_size: int) -> Store:
+    """Key-value store of all processes; cached because its server may run in the first process."""
     from torch.distributed.rendezvous import rendezvous
 
-    store: Store = next(rendezvous("env://", rank, world))[0]
+    store: Store = next(rendezvous("env://", rank, world_size))[0]
     return store
 
 
-def _part(store: Store, rank: int, world: int) -> None:
-    """Wait until nobody needs the connections any more: one that is closed early is an error at its other end.
+def _leave_together(store: Store, rank: int, world_size: int) -> None:
+    """Wait until no process needs the connections: closing one early is an error at its other end.
 
-    The first process may keep the store, so it leaves last.
+    The first process may host the store, so it leaves last.
     """
-    everyone = range(world)
     store.set(f"done/{rank}", "1")
-    store.wait([f"done/{one}" for one in everyone])
+    store.wait([f"done/{other}" for other in range(world_size)])
     store.set(f"gone/{rank}", "1")
     if rank == 0:
-        store.wait([f"gone/{one}" for one in everyone])
+        store.wait([f"gone/{other}" for other in range(world_size)])
 
 
-def _together() -> bool:
+def _is_initialized() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _device(name: str | None) -> torch.device:
-    """The device of that name; a card without a number is this process's own."""
+def _select_device(name: str | None) -> torch.device:
+    """The named device; ``cuda`` without a number is the card of this process."""
     device = pick_device(name)
     if device == torch.device("cuda"):
         device = pick_device(f"cuda:{env_int('LOCAL_RANK', 0)}")

@@ -1,8 +1,8 @@
-"""Candles that training never saw: the moments of the test part, and losses of networks there.
+"""Held-out losses: the forecast origins of the test part, and the losses of networks there.
 
-A moment has its whole window within an unbroken stretch, and the candles that are to come in the test part. Moments of
-an instrument are a horizon apart, so that no outcome counts twice; where that leaves few of them they are closer, and
-intervals allow for what they share.
+The window of an origin lies in one unbroken segment, and the candles to predict lie in the test part. Origins of an
+instrument are a horizon apart, so that no outcome counts twice. If that leaves few of them they are closer together,
+and the intervals take the overlap into account.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 from kronos.candles import COLUMNS
 from kronos.datasets.batching import Batch
 from kronos.errors import DataError
-from kronos.evaluation import Instrument, Plan, WalkForward
-from kronos.evaluation.plan import LEAST_HISTORY
+from kronos.evaluation import Instrument, Plan, RollingOrigins
+from kronos.evaluation.plan import MIN_HISTORY
 from kronos.preprocessing import CLOSE, normalisation_statistics, time_features
-from kronos.training.objectives import ModelObjective
+from kronos.training.objectives import MIN_STEP_VOLATILITY, ModelObjective
 from kronos.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from kronos.nn import KronosTokenizer
     from kronos.zoo import Normalisation
 
-ENOUGH = 100  # moments; where there are fewer, they may overlap
-_STILL = 0.02  # the least one-step volatility that errors are told in, as in training
+MIN_ORIGINS = 100  # with fewer, origins may overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,9 @@ class EvalWindow:
     """How windows are cut.
 
     Attributes:
-        lookback: Candles that are known.
+        lookback: Known candles.
         clip: Bound of the normalised candles.
-        batch_size: Windows at once.
+        batch_size: Windows per batch.
     """
 
     lookback: int
@@ -50,147 +49,148 @@ class EvalWindow:
     batch_size: int = 50
 
 
-def held_out_moments(data: TrainingData, lookback: int, horizon: int) -> Plan:
-    """All moments of the test part.
+def heldout_origins(data: TrainingData, lookback: int, horizon: int) -> Plan:
+    """All forecast origins of the test part.
 
     Args:
-        data: The candles and their parts.
-        lookback: Candles that are known at each, at least.
-        horizon: Candles to come.
+        data: Candles with their parts.
+        lookback: Minimum number of known candles at each origin.
+        horizon: Candles to predict.
 
     Returns:
-        Origins as `kronos.evaluation` has them, a horizon apart; closer where that would be fewer than `ENOUGH`.
+        Origins a horizon apart, or closer if there were fewer than `MIN_ORIGINS`.
 
     Raises:
         DataError: If there is none.
     """
-    least = max(lookback, LEAST_HISTORY)
-    spans = [(one, max(one.future, one.start + lookback, _begin(data, one) + least)) for one in data.spans("test")]
-    spans = [(one, first) for one, first in spans if first + horizon <= one.stop]
+    least = max(lookback, MIN_HISTORY)
+    spans = [
+        (span, max(span.future, span.start + lookback, _first_row(data, span) + least)) for span in data.spans("test")
+    ]
+    spans = [(span, first) for span, first in spans if first + horizon <= span.stop]
     if not spans:
         raise DataError(
-            f"The test part has no {horizon} candles in a row with {least} before them, so that nothing tells whether "
-            f"training helped; give longer histories, a larger test part, or shorter windows."
+            f"The test part has no {horizon} consecutive candles with {least} candles before them, so training cannot "
+            "be evaluated: use longer histories, a larger test part, or shorter windows."
         )
-    numbers = sorted({one.series for one, _ in spans})
+    numbers = sorted({span.series for span, _ in spans})
     instruments = [_instrument(data, number) for number in numbers]
-    walk = WalkForward(horizon, stride=_stride(spans, horizon), least_history=least)
-    known = [np.arange(first, one.stop - horizon + 1, walk.step) - _begin(data, one) for one, first in spans]
-    series = [np.full(len(at), numbers.index(one.series)) for (one, _), at in zip(spans, known, strict=True)]
-    return Plan(walk, tuple(instruments), np.concatenate(series).astype(np.int64), np.concatenate(known))
+    rolling = RollingOrigins(horizon, stride=_stride(spans, horizon), least_history=least)
+    known = [np.arange(first, span.stop - horizon + 1, rolling.step) - _first_row(data, span) for span, first in spans]
+    series = [np.full(len(rows), numbers.index(span.series)) for (span, _), rows in zip(spans, known, strict=True)]
+    return Plan(rolling, tuple(instruments), np.concatenate(series).astype(np.int64), np.concatenate(known))
 
 
 def _instrument(data: TrainingData, number: int) -> Instrument:
-    one = data.store.series[number]
-    return Instrument(one.unique_id, one.market, data.store.read(number))
+    series = data.store.series[number]
+    return Instrument(series.unique_id, series.market, data.store.read(number))
 
 
-def _begin(data: TrainingData, span: Segment) -> int:
-    """The first row of a stretch's instrument."""
+def _first_row(data: TrainingData, span: Segment) -> int:
+    """First row of the segment's instrument in the store."""
     return data.store.series[span.series].start
 
 
 def _stride(spans: Sequence[tuple[Segment, int]], horizon: int) -> int | None:
-    """Candles from one moment to the next: a horizon, or so many fewer that there are enough of them."""
-    free = [one.stop - horizon + 1 - first for one, first in spans]
+    """Candles between two origins: a horizon, or halved until there are enough origins; None for a horizon."""
+    rows = [span.stop - horizon + 1 - first for span, first in spans]
     stride = horizon
-    while stride > 1 and sum(-(-rows // stride) for rows in free) < ENOUGH:
+    while stride > 1 and sum(-(-count // stride) for count in rows) < MIN_ORIGINS:
         stride = -(-stride // 2)
     return None if stride == horizon else stride
 
 
-def thinned(plan: Plan, most: int) -> Plan:
-    """At most so many moments, every market at an interval as many as another where it has them, evenly over its dates.
+def subsample(plan: Plan, limit: int) -> Plan:
+    """Reduce the origins to ``limit``, evenly over dates and with equal numbers per group where possible.
 
     Args:
-        plan: All moments.
-        most: How many to keep.
+        plan: All origins.
+        limit: Number of origins; at least one of each group remains.
     """
     table = plan.table().sort_values(["date", "series"], kind="stable")
     groups = [rows.index.to_numpy() for _, rows in table.groupby("group", sort=True)]
-    kept: list[int] = []
-    left = most
-    for place, rows in enumerate(sorted(groups, key=len)):  # what a small one leaves, the larger ones share
+    selected: list[int] = []
+    left = limit
+    for place, rows in enumerate(sorted(groups, key=len)):  # what small groups leave goes to the larger ones
         count = min(len(rows), max(1, left // (len(groups) - place)))
-        kept += rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))].tolist()
+        selected += rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))].tolist()
         left -= count
-    chosen = np.sort(np.array(kept, dtype=np.int64))
-    return Plan(plan.walk, plan.instruments, plan.series[chosen], plan.known[chosen])
+    return plan.select(np.sort(np.array(selected, dtype=np.int64)))
 
 
-def nll(predictor: KronosPredictor, plan: Plan, lens: EvalWindow) -> FloatArray:
-    """How unlikely the tokens of what came are, coarse and fine together.
+def nll(predictor: KronosPredictor, plan: Plan, window: EvalWindow) -> FloatArray:
+    """Negative log-likelihood of the actual candles' tokens, coarse and fine together.
 
     Args:
-        predictor: The model with its tokenizer.
-        plan: The moments.
-        lens: How windows are cut.
+        predictor: Model with its tokenizer.
+        plan: The origins.
+        window: How windows are cut.
 
     Returns:
-        Nats a candle, the mean over those that were to come. [N]
+        Nats per candle, the mean over the candles to predict. [N]
     """
     objective = ModelObjective(predictor.model, predictor.tokenizer)
-    batches = window_batches(plan, lens, predictor.tokenizer.normalisation)
+    batches = window_batches(plan, window, predictor.tokenizer.normalisation)
     with torch.inference_mode():
-        # An objective's score is the mean of the two tokens' cross-entropies; a candle is both of them.
-        found = [2 * objective.per_sample(batch.to(predictor.device)) for batch in batches]
-    return _joined(found)
+        # The objective is the mean of the two tokens' cross-entropies; a candle consists of both.
+        losses = [2 * objective.per_sample(batch.to(predictor.device)) for batch in batches]
+    return _concatenate(losses)
 
 
-def reconstruction(tokenizer: KronosTokenizer, plan: Plan, lens: EvalWindow) -> FloatArray:
-    """How far the closes that a tokenizer gives back are off.
+def reconstruction_errors(tokenizer: KronosTokenizer, plan: Plan, window: EvalWindow) -> FloatArray:
+    """Error of the closes that a tokenizer reconstructs.
 
     Args:
-        tokenizer: Whose.
-        plan: The moments.
-        lens: How windows are cut.
+        tokenizer: The tokenizer.
+        plan: The origins.
+        window: How windows are cut.
 
     Returns:
-        The root of the mean square over a window, in one-step volatilities of its known candles. [N]
+        Root mean squared error over a window, in one-step volatilities of its known candles. [N]
     """
     device = next(tokenizer.parameters()).device
-    found = []
-    for batch in window_batches(plan, lens, tokenizer.normalisation):
+    errors = []
+    for batch in window_batches(plan, window, tokenizer.normalisation):
         x = batch.x.to(device)
         with torch.inference_mode():
             error = tokenizer.decode(tokenizer.encode(x))[..., CLOSE] - x[..., CLOSE]
-        found.append(error.square().mean(dim=1).sqrt() / batch.step.to(device).clamp(min=_STILL))
-    return _joined(found)
+        errors.append(error.square().mean(dim=1).sqrt() / batch.step.to(device).clamp(min=MIN_STEP_VOLATILITY))
+    return _concatenate(errors)
 
 
-def _joined(found: Sequence[torch.Tensor]) -> FloatArray:
-    return torch.cat([one.double().cpu() for one in found]).numpy()
+def _concatenate(losses: Sequence[torch.Tensor]) -> FloatArray:
+    return torch.cat([loss.double().cpu() for loss in losses]).numpy()
 
 
-def window_batches(plan: Plan, lens: EvalWindow, normalisation: Normalisation) -> Iterator[Batch]:
-    """The windows of all moments, in their order, each normalised by what is known of it.
+def window_batches(plan: Plan, window: EvalWindow, normalisation: Normalisation) -> Iterator[Batch]:
+    """Yield the windows of all origins in order, each normalised by its known candles.
 
     Args:
-        plan: The moments.
-        lens: How windows are cut.
-        normalisation: As the networks know candles.
+        plan: The origins.
+        window: How windows are cut.
+        normalisation: The networks' normalisation.
     """
-    values = [one.candles.frame[list(COLUMNS)].to_numpy(dtype=np.float64) for one in plan.instruments]
-    stamps = [time_features(one.candles.index) for one in plan.instruments]
-    for begin in range(0, len(plan), lens.batch_size):
-        rows = range(begin, min(begin + lens.batch_size, len(plan)))
-        where = [(int(plan.series[row]), int(plan.known[row]) - lens.lookback) for row in rows]
-        long = lens.lookback + plan.walk.horizon
-        windows = [_window(values[series][first : first + long], lens, normalisation) for series, first in where]
+    values = [item.candles.frame[list(COLUMNS)].to_numpy(dtype=np.float64) for item in plan.instruments]
+    stamps = [time_features(item.candles.index) for item in plan.instruments]
+    length = window.lookback + plan.rolling.horizon
+    for start in range(0, len(plan), window.batch_size):
+        rows = range(start, min(start + window.batch_size, len(plan)))
+        positions = [(int(plan.series[row]), int(plan.known[row]) - window.lookback) for row in rows]
+        windows = [_normalise(values[series][at : at + length], window, normalisation) for series, at in positions]
         yield Batch(
             x=torch.from_numpy(np.stack([x for x, _ in windows])),
-            stamp=torch.from_numpy(np.stack([stamps[series][first : first + long] for series, first in where])),
-            known=torch.full((len(rows),), lens.lookback, dtype=torch.int64),
+            stamp=torch.from_numpy(np.stack([stamps[series][at : at + length] for series, at in positions])),
+            known=torch.full((len(rows),), window.lookback, dtype=torch.int64),
             step=torch.tensor([step for _, step in windows], dtype=torch.float32),
             row=torch.arange(rows.start, rows.stop, dtype=torch.int64),
         )
 
 
-def _window(
-    values: FloatArray, lens: EvalWindow, normalisation: Normalisation
+def _normalise(
+    values: FloatArray, window: EvalWindow, normalisation: Normalisation
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """A window by the statistics of what is known, and the one-step volatility in its units."""
-    history = values[: lens.lookback]
+    """A window normalised by its known candles, and the one-step volatility in its units."""
+    history = values[: window.lookback]
     mean, scale = normalisation_statistics(history, normalisation)
-    x = np.clip((values - mean) / scale, -lens.clip, lens.clip).astype(np.float32)
+    x = np.clip((values - mean) / scale, -window.clip, window.clip).astype(np.float32)
     return x, float(np.diff(history[:, CLOSE]).std() / scale[CLOSE])

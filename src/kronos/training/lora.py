@@ -1,13 +1,12 @@
-"""LoRA: fine-tuning two thin factors beside frozen weights (Hu et al. 2021, "LoRA: Low-Rank Adaptation").
+"""LoRA: fine-tuning two low-rank factors next to frozen weights (Hu et al. 2021, "LoRA: Low-Rank Adaptation").
 
-Notable here:
-- an adapted layer is still a linear layer. Its own weight keeps its name in the state dict, the factors stand beside it
-  as ``lora_A.weight`` and ``lora_B.weight``;
-- what is read as ``layer.weight`` is the weight in effect, W + (α/r)·B·A. The decoding engine packs weights and never
-  calls layers, so a network forecasts with its adapter, merged or not;
-- nothing that is given is changed: adding, merging and loading return a copy;
-- adapters are stored as the PEFT library stores them. Beside that, the weights file remembers a hash of the base: an
-  adapter beside other weights of the same shape would do harm without a word.
+- An adapted layer is still a linear layer. Its own weight keeps its name in the state dict; the factors are
+  ``lora_A.weight`` and ``lora_B.weight``.
+- ``layer.weight`` is the effective weight, W + (α/r)·B·A. The decoding engine packs weights and never calls layers, so
+  a network forecasts with its adapter, merged or not.
+- Adding, merging and loading return a copy and leave the given network unchanged.
+- Adapters are stored in the format of the PEFT library. The weights file also has a hash of the base weights, because
+  an adapter loaded on other weights of the same shape would fail silently.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from kronos.zoo.checkpoint import PICKLES, read_json
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _BASE = "kronos_base_sha256"
 _KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<factor>[AB])\.weight")
-# What PEFT's configuration says of plain LoRA; every release of it knows these keys.
+# PEFT's configuration of plain LoRA; every release of PEFT has these keys.
 _PLAIN: Mapping[str, Any] = {
     "peft_type": "LORA",
     "bias": "none",
@@ -49,22 +48,29 @@ _PLAIN: Mapping[str, Any] = {
     "modules_to_save": None,
     "init_lora_weights": True,
 }
-# Keys of relatives of LoRA that compute something else wherever they are set.
-_RELATIVES = ("lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "layer_replication")
-# Other starts than these change the base's weights as well (PiSSA, OLoRA, CorDA …).
-_STARTS = (True, False, "gaussian", "orthogonal")
+# Keys of LoRA variants that compute something else if they are set.
+_VARIANT_KEYS = (
+    "lora_bias",
+    "use_qalora",
+    "use_bdlora",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "layer_replication",
+)
+# Other initialisations change the base weights as well (PiSSA, OLoRA, CorDA …).
+_INITIALISATIONS = (True, False, "gaussian", "orthogonal")
 
 Network = TypeVar("Network", bound=PretrainedMixin)
 
 
 class LoRA(BaseModel):
-    """What is adapted, and how strongly.
+    """LoRA settings.
 
     Attributes:
-        rank: Width of the two factors, r.
-        alpha: Their product counts α/r times.
-        dropout: Of what goes into them, in training.
-        targets: Names of the linear layers, each the end of a layer's path: ``q_proj``, ``ffn.w1``, ``head.proj_s1``.
+        rank: Rank r of the two factors.
+        alpha: Scale α: the product of the factors is multiplied by α/r.
+        dropout: Dropout of the factors' input in training.
+        targets: Linear layers to adapt, by the end of their path: ``q_proj``, ``ffn.w1``, ``head.proj_s1``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,17 +80,17 @@ class LoRA(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("q_proj", "k_proj", "v_proj", "out_proj")
 
-    def means(self, path: str) -> bool:
-        """Whether the layer of that path is one of the targets."""
+    def matches(self, path: str) -> bool:
+        """Whether the layer at a path is one of the targets."""
         return any(path == target or path.endswith(f".{target}") for target in self.targets)
 
 
 class LoRALinear(nn.Linear):
-    """A frozen linear layer with an adapter beside it.
+    """A frozen linear layer with an adapter.
 
     Args:
-        base: The layer; its parameters are taken over, not copied.
-        lora: Rank, strength and dropout.
+        base: The layer; its parameters are shared, not copied.
+        lora: Rank, scale and dropout.
     """
 
     def __init__(self, base: nn.Linear, lora: LoRA) -> None:
@@ -92,7 +98,7 @@ class LoRALinear(nn.Linear):
         self.in_features, self.out_features = base.in_features, base.out_features
         self.scale, self.rank, self.alpha = lora.alpha / lora.rank, lora.rank, lora.alpha
         assert isinstance(base.weight, nn.Parameter)
-        # Not by assignment: `weight` is a property here, while the parameter keeps the name it has in checkpoints.
+        # Not by assignment: `weight` is a property here, but the parameter keeps its name in checkpoints.
         self._parameters["weight"] = base.weight
         self.register_parameter("bias", base.bias)
         self.lora_dropout = nn.Dropout(lora.dropout)
@@ -101,109 +107,109 @@ class LoRALinear(nn.Linear):
 
     @property
     def frozen(self) -> nn.Parameter:
-        """The base's own weight ``[out, in]``."""
+        """The base weight ``[out, in]``."""
         weight = self._parameters["weight"]
-        assert weight is not None  # the constructor put it there
+        assert weight is not None  # set by the constructor
         return weight
 
     @property
-    def weight(self) -> Tensor:  # type: ignore[override]  # a parameter where nothing is adapted
-        """The weight in effect ``[out, in]``, as anything that reads it from outside should see it."""
+    def weight(self) -> Tensor:  # type: ignore[override]  # a parameter in nn.Linear
+        """The effective weight ``[out, in]``: base plus adapter."""
         return self.frozen + self.delta().to(self.frozen.dtype)
 
     def delta(self) -> Tensor:
-        """What the adapter adds to the weight, ``[out, in]``, in float32 at least."""
+        """The adapter's contribution to the weight, ``[out, in]``, at least in float32."""
         a, b = self.lora_A.weight, self.lora_B.weight
         wide = torch.promote_types(a.dtype, torch.float32)
         return self.scale * (b.to(wide) @ a.to(wide))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[..., in]`` to ``[..., out]``, without ever making the product of the factors."""
+        """``[..., in]`` to ``[..., out]``, without computing the product of the factors."""
         added = self.lora_B(self.lora_A(self.lora_dropout(x)))
         return torch.add(F.linear(x, self.frozen, self.bias), added, alpha=self.scale)
 
 
 def _factor(inputs: int, outputs: int, like: Tensor) -> nn.Linear:
-    """A layer without values yet; torch's own first ones would move its global generator."""
+    """An uninitialised layer: torch's initialisation would advance its global generator."""
     return nn.Linear(inputs, outputs, bias=False, device="meta", dtype=like.dtype).to_empty(device=like.device)
 
 
 def add_lora(network: Network, lora: LoRA, *, seed: int = 100) -> Network:
-    """Put adapters beside linear layers and freeze all else.
+    """Add adapters to linear layers and freeze everything else.
 
     Args:
-        network: A model or a tokenizer; it stays as it is.
-        lora: What to adapt.
-        seed: Of the first factor's random start; the second starts at zero, so that nothing changes at first.
+        network: A model or a tokenizer; it is not changed.
+        lora: LoRA settings.
+        seed: Seed of the first factor; the second is initialised with zeros, so that the output is unchanged at first.
 
     Returns:
-        A copy with adapters, of which only these can be trained.
+        A copy with adapters, whose only trainable parameters are the factors.
 
     Raises:
-        ParameterError: If the network has adapters already, or a target is no linear layer of it.
+        ParameterError: If the network already has adapters, or a target is not one of its linear layers.
     """
     if is_adapted(network):
-        raise ParameterError("The network has adapters already; merge them before adding others.")
+        raise ParameterError("The network already has adapters: merge them before adding others.")
     linear = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     for target in lora.targets:
-        if not any(LoRA(targets=(target,)).means(path) for path in linear):
-            ends = ", ".join(sorted({path.rpartition(".")[2] for path in linear}))
-            raise ParameterError(f"The {network.kind} has no linear layer '{target}' to adapt; there are {ends}.")
-    adapted = _wrap(network, {path: lora for path in linear if lora.means(path)})
+        if not any(LoRA(targets=(target,)).matches(path) for path in linear):
+            names = ", ".join(sorted({path.rpartition(".")[2] for path in linear}))
+            raise ParameterError(f"The {network.kind} has no linear layer '{target}': choose from {names}.")
+    adapted = _wrap(network, {path: lora for path in linear if lora.matches(path)})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _, layer in _adapters(adapted):
-            # As PEFT and the authors' code start them; drawn on the CPU, so that every device starts alike.
+            # Initialised as in PEFT; sampled on the CPU, so that all devices get the same values.
             bound = 1 / math.sqrt(layer.in_features)
-            drawn = torch.empty(layer.rank, layer.in_features).uniform_(-bound, bound, generator=generator)
-            layer.lora_A.weight.copy_(drawn)
+            values = torch.empty(layer.rank, layer.in_features).uniform_(-bound, bound, generator=generator)
+            layer.lora_A.weight.copy_(values)
             layer.lora_B.weight.zero_()
     return adapted
 
 
 def is_adapted(network: nn.Module) -> bool:
-    """Whether a network has adapters that are not merged."""
+    """Whether a network has unmerged adapters."""
     return any(True for _ in _adapters(network))
 
 
 def merge_lora(network: Network) -> Network:
-    """Add the adapters to the weights they stand beside.
+    """Merge the adapters into the base weights.
 
     Args:
-        network: With adapters; it stays as it is.
+        network: A network with adapters; it is not changed.
 
     Returns:
-        A copy without adapters that computes the same up to rounding, every parameter trainable again, and every name
-        in its state dict as it was before.
+        A copy without adapters that computes the same up to rounding, with trainable parameters and the original names
+        in its state dict.
 
     Raises:
-        ParameterError: If there is nothing to merge.
+        ParameterError: If the network has no adapters.
     """
     if not is_adapted(network):
-        raise ParameterError("The network has no adapter to merge; add_lora or load_adapter put one there.")
-    plain = copy.deepcopy(network)
-    for path, layer in list(_adapters(plain)):
+        raise ParameterError("The network has no adapter to merge: call add_lora or load_adapter first.")
+    result = copy.deepcopy(network)
+    for path, layer in list(_adapters(result)):
         merged = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         with torch.no_grad():
             layer.frozen.add_(layer.delta().to(layer.frozen.dtype))
-        # In place, and the same parameter: so the network counts as changed since it was loaded.
+        # In place on the same parameter, so that the network counts as changed since it was loaded.
         merged.weight, merged.bias = layer.frozen, layer.bias
-        _replace(plain, path, merged.train(layer.training))
-    fixed = {id(p) for m in plain.modules() if isinstance(m, FixedEmbedding) for p in m.parameters()}
-    for parameter in plain.parameters():
+        _replace(result, path, merged.train(layer.training))
+    fixed = {id(p) for m in result.modules() if isinstance(m, FixedEmbedding) for p in m.parameters()}
+    for parameter in result.parameters():
         parameter.grad = None
         parameter.requires_grad_(id(parameter) not in fixed)
-    return plain
+    return result
 
 
 def save_adapter(network: PretrainedMixin, folder: str | Path, *, base: str | None = None) -> Path:
-    """Write a network's adapters, and nothing else of it, as the PEFT library does.
+    """Save a network's adapters in the format of the PEFT library.
 
     Args:
-        network: With adapters.
-        folder: Created where missing; ``adapter_config.json`` and ``adapter_model.safetensors`` are written to it.
-        base: What the adapters stand beside: a zoo name, a hub id or a folder; what the network was loaded as by
-            default.
+        network: A network with adapters.
+        folder: Folder for ``adapter_config.json`` and ``adapter_model.safetensors``, created if missing.
+        base: Reference to the base weights: a name, a hub id or a folder; by default the one the network was loaded
+            from.
 
     Returns:
         The folder.
@@ -214,19 +220,19 @@ def save_adapter(network: PretrainedMixin, folder: str | Path, *, base: str | No
     """
     layers = dict(_adapters(network))
     if not layers:
-        raise ParameterError("The network has no adapter to save; add_lora puts one there.")
+        raise ParameterError("The network has no adapter to save: call add_lora first.")
     if base is None and network.located is not None:
         base = network.located.entry.name if network.located.entry else network.located.ref
-    one = next(iter(layers.values()))
+    first = next(iter(layers.values()))
     config = {
         **_PLAIN,
         "task_type": None,
         "base_model_name_or_path": base,
         "revision": network.located.revision if network.located else None,
         "inference_mode": True,
-        "r": one.rank,
-        "lora_alpha": one.alpha,
-        "lora_dropout": one.lora_dropout.p,
+        "r": first.rank,
+        "lora_alpha": first.alpha,
+        "lora_dropout": first.lora_dropout.p,
         "target_modules": sorted(layers),
     }
     factors = {
@@ -242,37 +248,40 @@ def save_adapter(network: PretrainedMixin, folder: str | Path, *, base: str | No
 
 
 def load_adapter(network: Network, folder: str | Path, *, merge: bool = True) -> Network:
-    """Put stored adapters beside the network they were trained with.
+    """Load stored adapters into the network they were trained with.
 
     Args:
-        network: The base; it stays as it is.
-        folder: What `save_adapter` or PEFT wrote.
-        merge: Whether to add them to the weights, which leaves a plain network. Kept apart they can be trained further;
-            forecasts are the same either way.
+        network: The base network; it is not changed.
+        folder: Folder written by `save_adapter` or PEFT.
+        merge: Whether to merge the adapters into the weights. Unmerged adapters can be trained further; forecasts are
+            the same either way.
 
     Returns:
         A copy of the network with the adapters.
 
     Raises:
-        CheckpointError: If files are missing or damaged, or the adapters are another network's or no plain LoRA.
-        ParameterError: If the network has adapters already.
+        CheckpointError: If files are missing or damaged, or the adapters belong to another network or are not plain
+            LoRA.
+        ParameterError: If the network already has adapters.
     """
     if is_adapted(network):
-        raise ParameterError("The network has adapters already; merge them before loading others.")
+        raise ParameterError("The network already has adapters: merge them before loading others.")
     source = Path(folder)
     lora, base = _read_config(source)
     factors, digest = _read_factors(source)
-    said = f" ({base})" if base else ""
+    suffix = f" ({base})" if base else ""
     layers = dict(network.named_modules())
     for path, pair in factors.items():
         layer = layers.get(path)
         sizes = (layer.in_features, layer.out_features) if isinstance(layer, nn.Linear) else None
         if sizes is None or pair["A"].shape != (lora.rank, sizes[0]) or pair["B"].shape != (sizes[1], lora.rank):
-            wrong = f"its layer {path} is {'missing' if sizes is None else 'of another size'} there"
-            raise CheckpointError(f"The adapter in {source} does not fit this {network.kind}: {wrong}; load its{said}.")
+            problem = f"layer {path} {'is missing' if sizes is None else 'has another size'}"
+            raise CheckpointError(
+                f"The adapter in {source} does not fit this {network.kind}: {problem}. Load its base{suffix}."
+            )
     if digest is not None and digest != _fingerprint(network):
         raise CheckpointError(
-            f"The adapter in {source} was trained beside other weights than this {network.kind}'s; load its own{said}."
+            f"The adapter in {source} was trained on other weights than this {network.kind}'s: load its base{suffix}."
         )
     adapted = _wrap(network, dict.fromkeys(factors, lora))
     with torch.no_grad():
@@ -283,11 +292,11 @@ def load_adapter(network: Network, folder: str | Path, *, merge: bool = True) ->
 
 
 def _wrap(network: Network, layers: Mapping[str, LoRA]) -> Network:
-    """A frozen copy with empty adapters beside the layers of those paths."""
+    """A frozen copy with uninitialised adapters at the given paths."""
     adapted = copy.deepcopy(network).requires_grad_(False)
     for path, lora in layers.items():
         base = adapted.get_submodule(path)
-        assert isinstance(base, nn.Linear)  # callers looked
+        assert isinstance(base, nn.Linear)  # checked by the callers
         _replace(adapted, path, LoRALinear(base, lora).train(base.training))
     return adapted
 
@@ -304,7 +313,7 @@ def _adapters(network: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
 
 
 def _fingerprint(network: PretrainedMixin) -> str:
-    """SHA-256 of the parameters that adapters stand beside: names, shapes and float32 values."""
+    """SHA-256 of the base parameters: names, shapes and float32 values."""
     digest = hashlib.sha256()
     own = {id(p) for _, layer in _adapters(network) for f in (layer.lora_A, layer.lora_B) for p in f.parameters()}
     for name, parameter in sorted(network.named_parameters()):
@@ -315,47 +324,50 @@ def _fingerprint(network: PretrainedMixin) -> str:
 
 
 def _read_config(folder: Path) -> tuple[LoRA, str | None]:
-    """An adapter's rank and strength, and what its base is called."""
+    """Settings of an adapter, and the reference to its base."""
     path = folder / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder} has no {CONFIG}, so it holds no adapter; give the folder it was saved to.")
+        raise CheckpointError(f"{folder} has no {CONFIG}: give the folder that the adapter was saved to.")
     config = read_json(path)
-    for key, plain in {**_PLAIN, **dict.fromkeys(_RELATIVES)}.items():
-        found = config.get(key, plain)
-        usual = found in _STARTS if key == "init_lora_weights" else found == plain or not (found or plain)
-        if not usual:
-            raise CheckpointError(f"{path} says {key} {json.dumps(found)}; only plain LoRA can be loaded here.")
-    rank, alpha, dropout = (config.get(key, usual) for key, usual in (("r", 8), ("lora_alpha", 8), ("lora_dropout", 0)))
+    for key, plain in {**_PLAIN, **dict.fromkeys(_VARIANT_KEYS)}.items():
+        value = config.get(key, plain)
+        supported = value in _INITIALISATIONS if key == "init_lora_weights" else value == plain or not (value or plain)
+        if not supported:
+            raise CheckpointError(f"{path} has {key} {json.dumps(value)}: only plain LoRA is supported.")
+    defaults = (("r", 8), ("lora_alpha", 8), ("lora_dropout", 0))
+    rank, alpha, dropout = (config.get(key, default) for key, default in defaults)
     try:
         lora = LoRA.model_validate({"rank": rank, "alpha": alpha, "dropout": dropout})
     except ValueError as error:
         sizes = f"r {rank!r}, lora_alpha {alpha!r} and lora_dropout {dropout!r}"
-        raise CheckpointError(f"{path} has {sizes}, which no adapter can have; save it again.") from error
+        raise CheckpointError(f"{path} has invalid values ({sizes}): save the adapter again.") from error
     base = config.get("base_model_name_or_path")
     return lora, base if isinstance(base, str) else None
 
 
 def _read_factors(folder: Path) -> tuple[dict[str, dict[Literal["A", "B"], Tensor]], str | None]:
-    """Both factors of each layer, float32, and the hash of the base's weights where the file has one."""
+    """Both factors of each layer, float32, and the hash of the base weights if the file has one."""
     file = folder / WEIGHTS
     if not file.is_file():
         pickled = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
-        found = f"only {pickled[0]}, a pickle, which can run code and is never read" if pickled else f"no {WEIGHTS}"
-        raise CheckpointError(f"{folder} holds {found}; save the adapter as {WEIGHTS}.")
+        found = f"only {pickled[0]}, a pickle, which can run code and is never loaded" if pickled else f"no {WEIGHTS}"
+        raise CheckpointError(f"{folder} has {found}: save the adapter as {WEIGHTS}.")
     try:
         with safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118 (not a mapping)
             digest = (opened.metadata() or {}).get(_BASE)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged or no safetensors file ({error}); save or copy it again.") from error
+        raise CheckpointError(f"{file} is not a valid safetensors file ({error}): save or copy it again.") from error
     factors: dict[str, dict[Literal["A", "B"], Tensor]] = {}
     for name, tensor in tensors.items():
         match = _KEY.fullmatch(name)
         if match is None or tensor.ndim != 2 or not tensor.isfinite().all():
-            raise CheckpointError(f"{file} holds {name}, which is no factor of a linear layer's LoRA.")
+            raise CheckpointError(
+                f"{file} has the invalid tensor {name}: only finite LoRA factors of linear layers are supported."
+            )
         factor: Literal["A", "B"] = "A" if match["factor"] == "A" else "B"
         factors.setdefault(match["layer"], {})[factor] = tensor
-    lone = next((path for path, pair in factors.items() if len(pair) < 2), None)
-    if lone is not None or not factors:
-        raise CheckpointError(f"{file} lacks a factor of {lone or 'every layer'}; save or copy it again.")
+    incomplete = next((path for path, pair in factors.items() if len(pair) < 2), None)
+    if incomplete is not None or not factors:
+        raise CheckpointError(f"{file} lacks a factor of {incomplete or 'every layer'}: save or copy it again.")
     return factors, digest

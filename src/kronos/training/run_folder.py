@@ -1,10 +1,10 @@
-"""Where a run's files lie, and what a finished stage leaves on record.
+"""Layout of a run's folder, and the record of a finished stage.
 
 outputs/models/mine/
-  config.yaml                  what was asked for
+  config.yaml                  the configuration
   tokenizer/ model/            the best weights, ready for `KronosPredictor.from_pretrained`
-  adapter/                     LoRA's factors, kept apart
-  training/tokenizer|model/    log.jsonl, what a resume needs, stage.json once it is done
+  adapter/                     the LoRA factors on their own
+  training/tokenizer|model/    log.jsonl, resume checkpoints, and stage.json of a finished stage
   comparison.json report.html report.json
 """
 
@@ -16,41 +16,39 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from kronos.atomic import write_text
 from kronos.datasets.config import StageName
 from kronos.errors import DataError, StorageError
-from kronos.zoo.checkpoint import CONFIG as SHAPE
+from kronos.zoo.checkpoint import CONFIG as NETWORK_CONFIG
 from kronos.zoo.checkpoint import WEIGHTS
-
-if TYPE_CHECKING:
-    pass
 
 CONFIG = "config.yaml"
 ADAPTER = "adapter"
 LOG = "log.jsonl"
 COMPARISON = "comparison.json"
+DIGEST_CHARACTERS = 16  # hexadecimal, of a stored hash
 _RECORD = "stage.json"
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What a stage came to.
+    """Record of a finished stage.
 
     Attributes:
         stage: ``tokenizer`` or ``model``.
-        epochs: That were trained.
-        steps: That were made.
-        best_epoch: The one whose weights were kept.
-        best: Its validation loss.
-        stopped: Why it ended: ``finished``, ``patience`` …
-        seconds: That it took, all its starts together.
-        started_from: Name or folder of the weights it started from; None for new ones.
-        data: What it was trained on.
-        binding: The settings that decided on the weights.
+        epochs: Epochs trained.
+        steps: Steps trained.
+        best_epoch: Epoch of the saved weights; 0 for the initial weights.
+        best: Validation loss of the saved weights.
+        stopped: Why the training ended: ``finished``, ``patience`` or ``minutes``.
+        seconds: Training time of all starts together.
+        started_from: Name or folder of the initial weights; None for new ones.
+        data: Description of the training data.
+        binding: Settings that determine the weights (`TrainConfig.identity`).
     """
 
     stage: StageName
@@ -65,28 +63,29 @@ class StageRecord:
     binding: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """All fields, ready for JSON."""
         return asdict(self)
 
 
 def stage_folder(run: Path, stage: StageName) -> Path:
-    """Where a stage logs, and keeps what a resume needs."""
+    """Folder of a stage's log and resume checkpoints."""
     return run / "training" / stage
 
 
 def result_folder(run: Path, stage: StageName) -> Path:
-    """Where a stage's best weights go."""
+    """Folder of a stage's best weights."""
     return run / stage
 
 
 def is_done(run: Path, stage: StageName) -> bool:
-    """Whether a stage has ended and its weights are there."""
+    """Whether a stage is finished and its weights exist."""
     result = result_folder(run, stage)
-    return all(path.is_file() for path in (stage_folder(run, stage) / _RECORD, result / SHAPE, result / WEIGHTS))
+    files = (stage_folder(run, stage) / _RECORD, result / NETWORK_CONFIG, result / WEIGHTS)
+    return all(path.is_file() for path in files)
 
 
-def write_record(run: Path, record: StageRecord) -> None:
-    """Say that a stage is done.
+def save_record(run: Path, record: StageRecord) -> None:
+    """Record that a stage is finished.
 
     Raises:
         StorageError: If the file system refuses.
@@ -95,8 +94,8 @@ def write_record(run: Path, record: StageRecord) -> None:
     write_text(stage_folder(run, record.stage) / _RECORD, text + "\n")
 
 
-def read_record(run: Path, stage: StageName) -> StageRecord | None:
-    """What a finished stage left; None if it isn't done.
+def load_record(run: Path, stage: StageName) -> StageRecord | None:
+    """Load the record of a stage; None if the stage is not finished.
 
     Raises:
         DataError: If the record is damaged.
@@ -107,27 +106,27 @@ def read_record(run: Path, stage: StageName) -> StageRecord | None:
     try:
         return StageRecord(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is no record of a stage; train it again with --restart.") from error
+        raise DataError(f"{path} is not a valid stage record: train the stage again with --restart.") from error
 
 
-def forget(run: Path, stage: StageName) -> None:
-    """Remove what a stage has left: its logs, its resume states, its weights, and how these compared.
+def delete_stage(run: Path, stage: StageName) -> None:
+    """Delete a stage's log, checkpoints and weights, and the comparison of those weights.
 
     Raises:
         StorageError: If the file system refuses.
     """
-    forget_comparison(run)
-    places = [stage_folder(run, stage), result_folder(run, stage), *([run / ADAPTER] if stage == "model" else [])]
-    for place in places:
+    delete_comparison(run)
+    folders = [stage_folder(run, stage), result_folder(run, stage), *([run / ADAPTER] if stage == "model" else [])]
+    for folder in folders:
         try:
-            if place.is_dir():
-                shutil.rmtree(place)
+            if folder.is_dir():
+                shutil.rmtree(folder)
         except OSError as error:
-            raise _not_removed(place, error) from error
+            raise _cannot_delete(folder, error) from error
 
 
-def forget_comparison(run: Path) -> None:
-    """Remove a comparison of weights that are no longer there.
+def delete_comparison(run: Path) -> None:
+    """Delete the comparison of weights that no longer exist.
 
     Raises:
         StorageError: If the file system refuses.
@@ -135,21 +134,18 @@ def forget_comparison(run: Path) -> None:
     try:
         (run / COMPARISON).unlink(missing_ok=True)
     except OSError as error:
-        raise _not_removed(run / COMPARISON, error) from error
+        raise _cannot_delete(run / COMPARISON, error) from error
 
 
-def _not_removed(place: Path, error: OSError) -> StorageError:
+def _cannot_delete(path: Path, error: OSError) -> StorageError:
     reason = (error.strerror or type(error).__name__).lower()
-    return StorageError(f"{place} cannot be removed ({reason}); check its rights.")
+    return StorageError(f"Cannot delete {path}: {reason}. Check its permissions.")
 
 
 def weights_digest(network: nn.Module) -> str:
-    """A hash of all parameters: names, shapes and float32 values."""
+    """Hash all parameters: names, shapes and float32 values."""
     digest = hashlib.sha256()
     for name, parameter in network.named_parameters():
         digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
         digest.update(parameter.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:_SHOWN]
-
-
-_SHOWN = 16  # hexadecimal digits of a hash
+    return digest.hexdigest()[:DIGEST_CHARACTERS]

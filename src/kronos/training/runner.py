@@ -1,10 +1,11 @@
-"""Several trainings, each network after those it needs, none stopped by another's fault.
+"""Several trainings, in the order of their dependencies, sequentially or in parallel.
 
-    outcomes = run([make_plan(load_config(name)) for name in ("model_a_4h", "model_b_1d")], How("parallel", workers=2))
+    plans = [make_plan(load_config(name)) for name in ("model_a_4h", "model_b_1d")]
+    results = run(plans, RunOptions("parallel", workers=2))
 
-- A stage that fails takes with it what needs it, which is said; the others go on.
-- Side by side each stage has a process of its own with its share of the threads, and tells what it does in a file.
-- Ctrl-C and SIGTERM end everything at a state that the same call goes on from.
+- A stage that fails skips the stages that need it; the others continue.
+- In parallel mode every stage has its own process with a share of the threads, and its output goes to a file.
+- Ctrl-C and SIGTERM end all stages at a checkpoint from which the same call resumes.
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ from typing import TYPE_CHECKING, Any, Literal
 from kronos.datasets.config import StageName
 from kronos.errors import KronosError, ParameterError
 from kronos.training.plan import RunPlan, StagePlan
-from kronos.training.run_folder import CONFIG, StageRecord, forget, read_record, result_folder, stage_folder
+from kronos.training.run_folder import CONFIG, StageRecord, delete_stage, load_record, result_folder, stage_folder
 from kronos.training.torchrun import is_first
 
 if TYPE_CHECKING:
     from kronos.training.callbacks import TrainingCallback
-    from kronos.training.comparison import Comparison
+    from kronos.training.comparison import TrainingComparison
     from kronos.training.comparison_run import ComparisonOutcome
 
 Mode = Literal["sequential", "parallel"]
 State = Literal["done", "kept", "skipped", "failed", "stopped"]
-Monitors = Callable[[RunPlan, StagePlan], "Sequence[TrainingCallback]"]
+CallbackFactory = Callable[[RunPlan, StagePlan], "Sequence[TrainingCallback]"]
 
-OUTPUT = "output.log"  # what a stage in a process of its own prints
-_PATIENCE = 60.0  # seconds that a stage has to save its state before it is killed
+OUTPUT = "output.log"  # output of a stage in a process of its own
+_SHUTDOWN_SECONDS = 60.0  # for a stage to save its checkpoint before it is killed
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How several trainings are done.
+    """How several trainings are run.
 
     Attributes:
-        mode: One after another in this process, or side by side in processes of their own.
-        workers: Processes at most; None for one a core.
-        skip_existing: Whether a stage that an earlier run has finished is kept without a look at it.
-        restart: Whether to forget what earlier runs have left.
-        compare: Whether each model is compared with what it started from.
+        mode: ``sequential`` in this process, or ``parallel`` in processes of their own.
+        workers: Maximum number of processes; None for one per core.
+        skip_existing: Whether to skip stages that an earlier run has finished.
+        restart: Whether to delete the results of earlier runs.
+        compare: Whether to compare each model with its initial weights.
     """
 
     mode: Mode = "sequential"
@@ -63,19 +64,19 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage came to.
+    """Result of one stage.
 
     Attributes:
-        name: Of the model.
-        stage: Of its networks.
-        folder: Of the run.
-        state: ``done``; ``kept`` as an earlier run had finished it; ``skipped`` as what it needs failed; ``failed``;
-            or ``stopped`` by a person.
-        reason: Why it was skipped or failed, one sentence.
-        record: What the training came to.
-        comparison: Whether it helped; None if that was not asked, or not possible.
-        not_compared: Why it was not possible, one sentence.
-        error: What it failed with, where that is known.
+        name: Name of the model.
+        stage: The network.
+        folder: Folder of the run.
+        state: ``done``; ``kept`` if an earlier run had finished it; ``skipped`` because a stage it needs failed;
+            ``failed``; or ``stopped`` by the user.
+        reason: Why it was skipped, failed or stopped, one sentence.
+        record: Record of the training.
+        comparison: Comparison with the initial weights; None if it was not requested or not possible.
+        not_compared: Why the comparison was not possible, one sentence.
+        error: The error, if it was one of Kronos.
     """
 
     name: str
@@ -84,17 +85,17 @@ class StageResult:
     state: State
     reason: str | None = None
     record: StageRecord | None = None
-    comparison: Comparison | None = None
+    comparison: TrainingComparison | None = None
     not_compared: str | None = None
     error: KronosError | None = None
 
     @property
-    def good(self) -> bool:
-        """Whether the network is there."""
+    def succeeded(self) -> bool:
+        """Whether the network is available."""
         return self.state in ("done", "kept")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """The result, ready for JSON."""
         return {
             "model_name": self.name,
             "stage": self.stage,
@@ -109,95 +110,96 @@ class StageResult:
 
 @dataclass(frozen=True)
 class _Task:
-    """One stage of one run, and the folders of the networks that it needs."""
+    """A stage of a run, with the result folders of the stages that it needs."""
 
     plan: RunPlan
     stage: StagePlan
     needs: tuple[Path, ...]
 
     @property
-    def result(self) -> Path:
-        return _real(result_folder(self.plan.folder, self.stage.stage))
+    def output(self) -> Path:
+        return _real_path(result_folder(self.plan.folder, self.stage.stage))
 
-    def outcome(self, state: State, reason: str | None = None, **found: Any) -> StageResult:
-        return StageResult(self.plan.name, self.stage.stage, self.plan.folder, state, reason, **found)
+    def result(self, state: State, reason: str | None = None, **fields: Any) -> StageResult:
+        return StageResult(self.plan.name, self.stage.stage, self.plan.folder, state, reason, **fields)
 
 
 def run(
     plans: Sequence[RunPlan],
-    how: RunOptions | None = None,
+    options: RunOptions | None = None,
     *,
-    monitors: Monitors = lambda *_: (),
-    tell: Callable[[StageResult], None] = lambda _: None,
+    callbacks: CallbackFactory = lambda *_: (),
+    on_result: Callable[[StageResult], None] = lambda _: None,
 ) -> list[StageResult]:
-    """Train everything that was planned.
+    """Train all planned stages.
 
     Args:
-        plans: Runs without problems, each with a folder of its own.
-        how: One after another, or side by side.
-        monitors: Who listens to a stage, where it runs in this process.
-        tell: Called with each outcome as it comes.
+        plans: Plans without problems, each with a folder of its own.
+        options: Sequential or parallel, and what to do with earlier results.
+        callbacks: Returns the callbacks of a stage that runs in this process.
+        on_result: Called with each result as soon as it is known.
 
     Returns:
-        An outcome of each stage, in the order of the plans. After Ctrl-C or SIGTERM the one at work is ``stopped``,
-        and so are those that had not begun.
+        A result per stage, in the order of the plans. After Ctrl-C or SIGTERM the running and the remaining stages are
+        ``stopped``.
 
     Raises:
-        ParameterError: If a plan has a problem, two share a folder, or stages need each other in a circle.
+        ParameterError: If a plan has a problem, two plans share a folder, or stages depend on each other in a circle.
     """
-    how = how or RunOptions()
+    options = options or RunOptions()
     for plan in plans:
         plan.check()
-    tasks = _tasks(plans)
+    tasks = _order_tasks(plans)
     for plan in plans:
-        _begin(plan)
-    found: dict[Path, StageResult] = {}
+        _save_config(plan)
+    results: dict[Path, StageResult] = {}
 
-    def done(task: _Task, outcome: StageResult) -> None:
-        found[task.result] = outcome
-        tell(outcome)
+    def finish(task: _Task, result: StageResult) -> None:
+        results[task.output] = result
+        on_result(result)
 
     with interruptible():
         try:
-            if how.mode == "parallel" and len(tasks) > 1:
-                _run_parallel(tasks, how, found, done)
+            if options.mode == "parallel" and len(tasks) > 1:
+                _run_parallel(tasks, options, results, finish)
             else:
-                _one_by_one(tasks, how, found, done, monitors)
+                _run_sequential(tasks, options, results, finish, callbacks)
         except KeyboardInterrupt:
             for task in tasks:
-                if task.result not in found:
-                    done(task, task.outcome("stopped", "a person interrupted it; the same command goes on from there"))
-    order = [_real(result_folder(plan.folder, stage.stage)) for plan in plans for stage in plan.stages]
-    return [found[place] for place in order]
+                if task.output not in results:
+                    finish(task, task.result("stopped", "interrupted; the same command resumes"))
+    order = [_real_path(result_folder(plan.folder, stage.stage)) for plan in plans for stage in plan.stages]
+    return [results[output] for output in order]
 
 
-def report(outcomes: Sequence[StageResult]) -> Path | None:
-    """Write the page of each run, and of several one for all.
+def write_run_reports(results: Sequence[StageResult]) -> Path | None:
+    """Write the report of each run, and an overview if there are several.
 
     Args:
-        outcomes: Of all stages, as `run` gives them.
+        results: Results of all stages, as returned by `run`.
 
     Returns:
-        The page to look at first; None where nothing was run.
+        The overview, or the only report; None without results.
 
     Raises:
         DataError: If a file in a run's folder is damaged.
-        StorageError: If something cannot be written.
+        StorageError: If a file cannot be written.
     """
-    from kronos.training.report.data import read_story
-    from kronos.training.report.report import write_reports
+    from kronos.training.report.page import write_reports
+    from kronos.training.report.summary import load_run_summary
 
-    stories = []
-    for folder in dict.fromkeys(one.folder for one in outcomes):
-        own = [one for one in outcomes if one.folder == folder]
-        reason = next((one.not_compared for one in own if one.not_compared), None)
-        stories.append(read_story(folder, {one.stage: (one.state, one.reason) for one in own}, not_compared=reason))
-    return write_reports(stories) if stories else None
+    summaries = []
+    for folder in dict.fromkeys(result.folder for result in results):
+        own = [result for result in results if result.folder == folder]
+        reason = next((result.not_compared for result in own if result.not_compared), None)
+        states = {result.stage: (result.state, result.reason) for result in own}
+        summaries.append(load_run_summary(folder, states, not_compared=reason))
+    return write_reports(summaries) if summaries else None
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does for a block: stages save their state on the way out."""
+    """Handle SIGTERM like Ctrl-C in the block, so that stages save a checkpoint."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -212,204 +214,207 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _begin(plan: RunPlan) -> None:
-    """Leave word of whose folder it is before anything else is in it: what fails early can be given again."""
+def _save_config(plan: RunPlan) -> None:
+    """Write the configuration before anything else, so that a run that fails early can be started again."""
     if is_first() and not (plan.folder / CONFIG).is_file():
-        with suppress(KronosError):  # the stage itself says what is wrong
+        with suppress(KronosError):  # the stage itself reports the problem
             plan.config.save(plan.folder / CONFIG)
 
 
-def _tasks(plans: Sequence[RunPlan]) -> list[_Task]:
+def _order_tasks(plans: Sequence[RunPlan]) -> list[_Task]:
     """All stages, each after those it needs.
 
     Raises:
-        ParameterError: If two plans share a folder, or stages need each other in a circle.
+        ParameterError: If two plans share a folder, or stages depend on each other in a circle.
     """
-    folders = [_real(plan.folder) for plan in plans]
-    shared = next((plan for plan, place in zip(plans, folders, strict=True) if folders.count(place) > 1), None)
+    folders = [_real_path(plan.folder) for plan in plans]
+    shared = next((plan for plan, folder in zip(plans, folders, strict=True) if folders.count(folder) > 1), None)
     if shared is not None:
-        raise ParameterError(f"Two trainings would share the folder {shared.folder}; give one another model_name.")
+        raise ParameterError(f"Two trainings would share the folder {shared.folder}: give one another model_name.")
     waiting = []
     for plan in plans:
-        before: tuple[Path, ...] = tuple(map(_real, plan.needs))
+        needs: tuple[Path, ...] = tuple(map(_real_path, plan.needs))
         for stage in plan.stages:
-            task = _Task(plan, stage, before)
+            task = _Task(plan, stage, needs)
             waiting.append(task)
-            before = (*before, task.result)
-    made = {task.result for task in waiting}
+            needs = (*needs, task.output)
+    outputs = {task.output for task in waiting}
     ordered: list[_Task] = []
     while waiting:
-        there = {task.result for task in ordered}
-        ready = [task for task in waiting if not (set(task.needs) & made) - there]
+        available = {task.output for task in ordered}
+        ready = [task for task in waiting if not (set(task.needs) & outputs) - available]
         if not ready:
             names = " and ".join(dict.fromkeys(task.plan.name for task in waiting))
-            raise ParameterError(f"{names} need each other's networks; start one of them from others.")
+            raise ParameterError(f"{names} need each other's networks: change the start of one of them.")
         ordered.append(ready[0])
         waiting.remove(ready[0])
     return ordered
 
 
-def _blocked(task: _Task, found: dict[Path, StageResult]) -> str | None:
-    """Why a stage cannot be done: what it needs has failed."""
-    for place in task.needs:
-        outcome = found.get(place)
-        if outcome is not None and not outcome.good:
-            own = "its" if outcome.folder == task.plan.folder else f"{outcome.name}'s"
-            return f"{own} {outcome.stage} {'failed' if outcome.state == 'failed' else f'was {outcome.state}'}"
+def _blocked_by(task: _Task, results: dict[Path, StageResult]) -> str | None:
+    """Why a stage cannot run: a stage it needs failed; None if it can."""
+    for output in task.needs:
+        result = results.get(output)
+        if result is not None and not result.succeeded:
+            owner = "its" if result.folder == task.plan.folder else f"{result.name}'s"
+            return f"{owner} {result.stage} {'failed' if result.state == 'failed' else f'was {result.state}'}"
     return None
 
 
-def _one_by_one(
+def _run_sequential(
     tasks: Sequence[_Task],
-    how: RunOptions,
-    found: dict[Path, StageResult],
-    done: Callable[[_Task, StageResult], None],
-    monitors: Monitors,
+    options: RunOptions,
+    results: dict[Path, StageResult],
+    finish: Callable[[_Task, StageResult], None],
+    callbacks: CallbackFactory,
 ) -> None:
     for task in tasks:
-        blocked = _blocked(task, found)
+        blocked = _blocked_by(task, results)
         if blocked is not None:
-            done(task, task.outcome("skipped", blocked))
+            finish(task, task.result("skipped", blocked))
         else:
-            done(task, _attempt(task, how, monitors(task.plan, task.stage)))
+            finish(task, _run_task(task, options, callbacks(task.plan, task.stage)))
 
 
-def _attempt(task: _Task, how: RunOptions, monitors: Sequence[TrainingCallback] = ()) -> StageResult:
-    """Do a stage; whatever goes wrong in it is its own outcome and nobody else's."""
+def _run_task(task: _Task, options: RunOptions, callbacks: Sequence[TrainingCallback] = ()) -> StageResult:
+    """Run a stage; an error becomes its result and does not affect the other stages."""
     try:
-        return _do(task, how, monitors)
+        return _train_and_compare(task, options, callbacks)
     except KronosError as error:
-        return task.outcome("failed", str(error), error=error)
+        return task.result("failed", str(error), error=error)
     except MemoryError:
-        return task.outcome("failed", "Memory ran out; make batch_size smaller or accumulation_steps larger.")
-    except Exception as error:  # noqa: BLE001 (a fault of ours in one training must not cost the others their hours)
-        return task.outcome("failed", _log_traceback(task, error))
+        return task.result("failed", "Out of memory: reduce batch_size or increase accumulation_steps.")
+    except Exception as error:  # noqa: BLE001 (a bug in one training must not end the others)
+        return task.result("failed", _log_traceback(task, error))
 
 
 def _log_traceback(task: _Task, error: Exception) -> str:
-    """A fault in a sentence; where it happened goes to a file."""
+    """Write the traceback to the stage's output file; returns a sentence."""
     log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
         handle.write(traceback.format_exc())
-    return f"{type(error).__name__}: {error} ({log} has the details)"
+    return f"{type(error).__name__}: {error} (details in {log})"
 
 
-def _do(task: _Task, how: RunOptions, monitors: Sequence[TrainingCallback]) -> StageResult:
+def _train_and_compare(task: _Task, options: RunOptions, callbacks: Sequence[TrainingCallback]) -> StageResult:
     from kronos.training.stages import train_stage
 
     plan, stage = task.plan, task.stage
-    if how.restart and is_first():
-        forget(plan.folder, stage.stage)
-    kept = None if how.restart else read_record(plan.folder, stage.stage)
-    if kept is None or not how.skip_existing:
-        record = train_stage(plan, stage, monitors=monitors, resume=not how.restart)
+    if options.restart and is_first():
+        delete_stage(plan.folder, stage.stage)
+    existing = None if options.restart else load_record(plan.folder, stage.stage)
+    skipped = existing is not None and options.skip_existing
+    if existing is not None and skipped:
+        record = existing
     else:
-        record = kept
-    judged = _judge(task, wanted=how.compare and not (kept is not None and how.skip_existing))
-    return task.outcome(
-        "done" if kept is None else "kept", record=record, comparison=judged.comparison, not_compared=judged.reason
+        record = train_stage(plan, stage, callbacks=callbacks, resume=not options.restart)
+    outcome = _compare(task, enabled=options.compare and not skipped)
+    return task.result(
+        "done" if existing is None else "kept",
+        record=record,
+        comparison=outcome.comparison,
+        not_compared=outcome.reason,
     )
 
 
-def _judge(task: _Task, *, wanted: bool) -> ComparisonOutcome:
-    """Whether it helped; the model is there whatever goes wrong in saying so."""
+def _compare(task: _Task, *, enabled: bool) -> ComparisonOutcome:
     from kronos.training.comparison_run import ComparisonOutcome, compare_stage
 
     try:
-        return compare_stage(task.plan, task.stage, wanted=wanted)
-    except Exception as error:  # noqa: BLE001 (a fault of ours in the comparison must not cost the training its hours)
+        return compare_stage(task.plan, task.stage, enabled=enabled)
+    except Exception as error:  # noqa: BLE001 (a bug in the comparison must not discard the training)
         return ComparisonOutcome(reason=_log_traceback(task, error))
 
 
 def _run_parallel(
-    tasks: Sequence[_Task], how: RunOptions, found: dict[Path, StageResult], done: Callable[[_Task, StageResult], None]
+    tasks: Sequence[_Task],
+    options: RunOptions,
+    results: dict[Path, StageResult],
+    finish: Callable[[_Task, StageResult], None],
 ) -> None:
-    workers = _workers(how, tasks)
+    workers = _worker_count(options, tasks)
     import torch
 
-    # What torch would take by itself: it knows of cores that are not ours, and of what the environment says.
+    # torch's default respects the CPU affinity and the environment, unlike os.cpu_count().
     threads = max(1, torch.get_num_threads() // workers)
-    waiting, working = list(tasks), dict[Connection, tuple[_Task, SpawnProcess]]()
+    outputs = {task.output for task in tasks}
+    waiting, running = list(tasks), dict[Connection, tuple[_Task, SpawnProcess]]()
     try:
-        while waiting or working:
+        while waiting or running:
             for task in list(waiting):
-                if len(working) == workers:
+                if len(running) == workers:
                     break
-                if any(place in {one.result for one in tasks} and place not in found for place in task.needs):
+                if any(output in outputs and output not in results for output in task.needs):
                     continue
                 waiting.remove(task)
-                blocked = _blocked(task, found)
+                blocked = _blocked_by(task, results)
                 if blocked is not None:
-                    done(task, task.outcome("skipped", blocked))
+                    finish(task, task.result("skipped", blocked))
                 else:
-                    receiver, process = _start(task, how, threads)
-                    working[receiver] = task, process
-            for ready in connection.wait(list(working)):
+                    receiver, process = _start(task, options, threads)
+                    running[receiver] = task, process
+            for ready in connection.wait(list(running)):
                 assert isinstance(ready, Connection)
-                task, process = working.pop(ready)
-                done(task, _received(task, ready, process))
+                task, process = running.pop(ready)
+                finish(task, _receive(task, ready, process))
     except KeyboardInterrupt:
-        for _, process in working.values():
+        for _, process in running.values():
             process.terminate()
-        for _, process in working.values():
-            process.join(_PATIENCE)
+        for _, process in running.values():
+            process.join(_SHUTDOWN_SECONDS)
             process.kill()
         raise
 
 
-def _workers(how: RunOptions, tasks: Sequence[_Task]) -> int:
-    """Processes at a time: no more than runs, whose stages follow each other."""
+def _worker_count(options: RunOptions, tasks: Sequence[_Task]) -> int:
+    """Number of processes: no more than runs, whose stages depend on each other."""
     runs = len({task.plan.folder for task in tasks})
-    asked = how.workers if how.workers is not None else (os.cpu_count() or 1)
-    if asked < 1:
-        raise ParameterError(f"At least 1 worker is needed, not {asked}.")
-    return min(asked, runs)
+    workers = options.workers if options.workers is not None else (os.cpu_count() or 1)
+    if workers < 1:
+        raise ParameterError(f"Invalid number of workers {workers}: choose at least 1.")
+    return min(workers, runs)
 
 
-def _start(task: _Task, how: RunOptions, threads: int) -> tuple[Connection, SpawnProcess]:
+def _start(task: _Task, options: RunOptions, threads: int) -> tuple[Connection, SpawnProcess]:
     receiver, sender = get_context("spawn").Pipe(duplex=False)
-    process = get_context("spawn").Process(target=_work, args=(task, how, threads, sender))
+    process = get_context("spawn").Process(target=_work, args=(task, options, threads, sender))
     process.start()
     sender.close()
     return receiver, process
 
 
-def _received(task: _Task, receiver: Connection, process: SpawnProcess) -> StageResult:
-    """What a process says, or that it ended without a word."""
+def _receive(task: _Task, receiver: Connection, process: SpawnProcess) -> StageResult:
+    """Result of a process, which may have ended without sending one."""
     try:
-        outcome: StageResult = receiver.recv()
+        result: StageResult = receiver.recv()
     except EOFError:
         process.join()
-        outcome = task.outcome(
-            "failed", f"Its process was ended (status {process.exitcode}), perhaps because memory ran out; try again."
-        )
+        reason = f"Its process ended with status {process.exitcode}, perhaps because memory ran out: try again."
+        result = task.result("failed", reason)
     process.join()
     receiver.close()
-    return outcome
+    return result
 
 
-def _work(task: _Task, how: RunOptions, threads: int, sender: Connection) -> None:
-    """A stage in a process of its own: what it prints goes to a file, and its outcome to whoever started it."""
+def _work(task: _Task, options: RunOptions, threads: int, sender: Connection) -> None:
+    """Run a stage in a process of its own: output goes to a file, the result to the parent process."""
     log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(handle.fileno(), stream.fileno())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that the person started
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     import torch
 
     if task.stage.settings.threads is None:
         torch.set_num_threads(threads)
     with interruptible():
         try:
-            sender.send(_attempt(task, how))
+            sender.send(_run_task(task, options))
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGTERM)
 
 
-def _real(path: Path) -> Path:
+def _real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-__all__ = ["Mode", "RunOptions", "StageResult", "interruptible", "report", "run"]

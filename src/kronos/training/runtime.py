@@ -1,13 +1,13 @@
-"""In which precision to compute, compiled or not, with how many threads; nothing global is left behind.
+"""Precision, compilation, threads, random numbers and prefetching of a training; no global state is left changed.
 
-- bfloat16 is for matrix products alone, through autocast: weights, their gradients, norms and losses stay in float32;
-- `wide` is float32 within it, for what must not be rounded: a tokenizer that encodes (its codes are signs, of which
-  rounding turns some) and the logits of a validation.
+- bfloat16 is used for matrix products only, through autocast: weights, gradients, norms and losses stay in float32.
+- `full_precision` is float32 inside it, for what must not be rounded: the tokenizer's codes (signs, some of which
+  rounding would flip) and the logits of a validation.
+- Random numbers depend on the seed and the step or sample, not on a generator's state, so a resume needs none.
 """
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,64 +20,59 @@ from torch import Tensor, nn
 
 from kronos.datasets.batching import Batch, collate
 from kronos.datasets.windows import WindowDataset
-from kronos.inference.devices import gains_from_bfloat16
+from kronos.inference.devices import supports_bfloat16
 from kronos.nn.layers import TransformerBlock
+from kronos.rng import named_seed
 
-# Of SplitMix64 (Steele, Lea & Flood 2014), as signed 64-bit numbers.
+# SplitMix64 (Steele, Lea & Flood 2014), as signed 64-bit numbers.
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-_MIX = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
-
-
-def named_seed(*names: object) -> int:
-    """A seed in [0, 2^63) that depends on the names alone."""
-    digest = hashlib.blake2b("|".join(map(str, names)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+_MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
 
 @contextmanager
 def preserve_rng(device: torch.device) -> Iterator[None]:
-    """Seed torch's generators at will within, and find them as they were afterwards."""
+    """Restore the state of torch's generators after the block."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
 
 
-def uniforms(seed: int, rows: Tensor, positions: Tensor) -> Tensor:
-    """Numbers in [0, 1) that depend on nothing but their names.
+def keyed_uniforms(seed: int, rows: Tensor, positions: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) that depend only on seed, row and position.
 
     Args:
         seed: Any integer.
-        rows: Numbers of samples ``[B]`` int64.
-        positions: Within a sample ``[P]`` int64.
+        rows: Numbers of the samples ``[B]`` int64.
+        positions: Positions within a sample ``[P]`` int64.
 
     Returns:
         ``[B, P]`` float32, multiples of 2^-24.
     """
-    keys = _mix(rows * _GOLDEN + named_seed("uniforms", seed))
-    mixed = _mix(keys[:, None] + (positions + 1) * _GOLDEN)
+    keys = _splitmix(rows * _GOLDEN + named_seed("uniforms", seed))
+    mixed = _splitmix(keys[:, None] + (positions + 1) * _GOLDEN)
     return (mixed >> 40 & 0xFFFFFF).float() * 2.0**-24
 
 
-def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's scrambling; int64 arithmetic wraps around, and its shifts have to be made logical."""
-    x = (x ^ (x >> 30 & 2**34 - 1)) * _MIX[0]
-    x = (x ^ (x >> 27 & 2**37 - 1)) * _MIX[1]
+def _splitmix(x: Tensor) -> Tensor:
+    """The mixing function of SplitMix64; int64 arithmetic wraps around, masks make its shifts logical."""
+    x = (x ^ (x >> 30 & 2**34 - 1)) * _MULTIPLIERS[0]
+    x = (x ^ (x >> 27 & 2**37 - 1)) * _MULTIPLIERS[1]
     return x ^ (x >> 31 & 2**33 - 1)
 
 
 Item = TypeVar("Item")
-_AHEAD = 4  # batches that wait for the network
+_PREFETCHED = 4  # items that may wait in the queue
 
 
 @contextmanager
 def prefetch(source: Callable[[], Iterable[Item]]) -> Iterator[Iterator[Item]]:
-    """Run through an iterable in a thread of its own, a few items ahead, in its order.
+    """Iterate in a background thread, a few items ahead, in order.
 
-    What the iterable raises is raised where its item would have been. The thread ends with the block.
+    An exception of the iterable is raised in place of its item. The thread ends with the block.
 
     Args:
-        source: Gives the iterable.
+        source: Returns the iterable; called in the thread.
     """
-    waiting: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(_AHEAD)
+    waiting: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(_PREFETCHED)
     ended = threading.Event()
 
     def put(item: Item | None, error: BaseException | None = None) -> None:
@@ -94,7 +89,7 @@ def prefetch(source: Callable[[], Iterable[Item]]) -> Iterator[Iterator[Item]]:
                 put(item)
                 if ended.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001  (raised again where the item was wanted)
+        except BaseException as error:  # noqa: BLE001  (raised again in the consumer)
             put(None, error)
         else:
             put(None)
@@ -118,45 +113,45 @@ def prefetch(source: Callable[[], Iterable[Item]]) -> Iterator[Iterator[Item]]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """A batch on a device, but for how many candles are known.
+    """Move a batch to a device, except ``known``.
 
-    How many rows the heads are computed at depends on that: read from a card, it would hold up the computation.
+    The number of rows for which the heads are computed depends on ``known``: reading it from a card would stall it.
     """
     return batch if device.type == "cpu" else replace(batch.to(device), known=batch.known)
 
 
-def chosen(dataset: WindowDataset, indices: Sequence[int], batch_size: int) -> Iterator[Batch]:
-    """Batches of these samples, in this order; the last may be smaller."""
+def iterate_batches(dataset: WindowDataset, indices: Sequence[int], batch_size: int) -> Iterator[Batch]:
+    """Yield batches of the given samples in order; the last one may be smaller."""
     for first in range(0, len(indices), batch_size):
         yield collate([dataset[index] for index in indices[first : first + batch_size]])
 
 
-# The least width for which converting to bfloat16 and back costs a processor less than it gains. Seen on one core with
-# AMX, steps in bfloat16 against float32: .7 times as fast at 128, 1.3 at 192, 1.25 to 1.55 at 256, 2 at 512.
-_WORTHWHILE = 192
+# Width from which bfloat16 is worth its conversions on a CPU. Measured on one core with AMX, speed of steps in bfloat16
+# relative to float32: .7 at 128, 1.3 at 192, 1.25 to 1.55 at 256, 2 at 512.
+_MIN_BFLOAT16_WIDTH = 192
 
 
 def training_dtype(precision: Literal["float32", "bfloat16", "auto"], device: torch.device, width: int) -> torch.dtype:
-    """What matrix products of a network of that width are computed in on that device."""
+    """Precision of matrix products for a network of the given width on the device."""
     if precision == "auto":
-        worthwhile = device.type != "cpu" or width >= _WORTHWHILE
-        return torch.bfloat16 if worthwhile and gains_from_bfloat16(device) else torch.float32
+        wide_enough = device.type != "cpu" or width >= _MIN_BFLOAT16_WIDTH
+        return torch.bfloat16 if wide_enough and supports_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """A context in which matrix products are computed in a dtype."""
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Context in which matrix products are computed in ``dtype``."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
-def wide(device: torch.device) -> torch.autocast:
-    """A context in which everything is computed in its own dtype, whatever is around it."""
+def full_precision(device: torch.device) -> torch.autocast:
+    """Context in which everything is computed in its own dtype, even inside `autocast`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=False)
 
 
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Compute with that many threads of the processor, and give the setting back; None leaves it as it is."""
+def limit_threads(count: int | None) -> Iterator[None]:
+    """Use ``count`` CPU threads in the block and restore the setting afterwards; None changes nothing."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -167,9 +162,9 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(network: nn.Module, *, wanted: bool) -> Iterator[None]:
-    """Have a network's blocks compiled: one by one, since they are alike and compiled once then."""
-    blocks = [one for one in network.modules() if isinstance(one, TransformerBlock)] if wanted else []
+def compiled_blocks(network: nn.Module, *, enabled: bool) -> Iterator[None]:
+    """Compile the transformer blocks one by one: they are alike, so the compiler runs once."""
+    blocks = [module for module in network.modules() if isinstance(module, TransformerBlock)] if enabled else []
     for block in blocks:
         block.compile()
     try:

@@ -1,18 +1,18 @@
-"""A tokenizer whose weights are written down instead of learnt: every bit of a candle's code has a meaning.
+"""A tokenizer with constructed weights instead of trained ones: every bit of a candle's code has a defined meaning.
 
-A tokenizer that is trained spends most of its bits badly when time is short: with half an hour on a CPU the bundled
-model's first one gave one-step changes back to 0.44 of a step's volatility, and used a tenth of its codes. Yet the
-blocks of the published architecture can hold an exact scalar quantiser, and then nothing has to be trained:
+With little training, a trained tokenizer uses most of its bits badly: after half an hour on a CPU, the bundled model's
+first one reconstructed one-step changes with an error of 0.44 one-step volatilities and used a tenth of its codes. The
+blocks of the published architecture can represent an exact scalar quantiser, which needs no training:
 
-- candles are normalised in ``steps`` (`kronos.inference.statistics`): the last known close is 0 and a step of one
-  volatility is 1/8 in every window, so one grid of values fits all;
-- the encoder's first block makes the wicks, ``high - max(open, close)`` and ``min(open, close) - low``, of the
-  candle's corners; its second draws, for every bit, the broken line that crosses 0 wherever the bit changes;
-- bits count in Gray code: neighbours on a grid differ in one bit, so no rounding error can move a value far;
-- the decoder looks values up: one hidden unit for every value of every grid, awake only when its bits match.
+- Candles are normalised in ``steps`` (`kronos.preprocessing`): the last known close is 0 and one step of volatility is
+  1/8 in every window, so one grid of values fits all.
+- The encoder's first block computes the wicks, ``high - max(open, close)`` and ``min(open, close) - low``. Its second
+  block computes, for every bit, a piecewise linear function that crosses 0 wherever the bit changes.
+- Bits are in Gray code: neighbouring grid values differ in one bit, so a rounding error cannot move a value far.
+- The decoder is a lookup table: one hidden unit per grid value, active only if its bits match.
 
-s1 is the close alone and s2 the rest, so the model's first choice is the distribution of the next close. Attention is
-silent (its output weights are 0); whoever trains the tokenizer further may wake it up.
+s1 encodes the close alone and s2 the rest, so the model's first distribution is that of the next close. Attention is
+inactive (its output weights are 0), but further training can use it.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kronos.errors import ParameterError
 from kronos.nn import KronosTokenizer
 from kronos.nn.layers import FeedForward, TransformerBlock
 from kronos.preprocessing import STEPS
+from kronos.typing import FloatArray
 
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
-# Rows of the residual stream: the five numbers that are coded, the constant 1 that thresholds are made of, the bits.
+# Rows of the residual stream: the five encoded numbers, the constant 1 for thresholds, the bits.
 LEVEL, BODY, UPPER, LOWER, TRADED, ONE, BITS = range(7)
-CONSTANT = 1000.0  # so large beside the candle that the norm before a feed-forward layer hardly depends on the candle
-SHARPNESS = 2000.0  # at the scale of the finest cell silu is then a kink
+CONSTANT = 1000.0  # so large that the norm before a feed-forward layer hardly depends on the candle
+SHARPNESS = 2000.0  # makes silu a kink at the scale of the finest cell
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The values that one number of a candle is rounded to: dense around 0, sparse far away.
+    """Grid of values for one number of a candle: dense around 0, sparse far away.
 
     Attributes:
         bits: The grid has ``2^bits`` values.
-        low: The first value.
-        high: The last value.
-        bend: Below this the values are evenly spaced, above it their distances grow in proportion.
-        with_zero: Whether 0 is a value. There is one value fewer above it then, and the last is below ``high``.
+        low: Lowest value.
+        high: Highest value.
+        bend: Magnitude up to which values are evenly spaced; beyond it their distances grow in proportion.
+        with_zero: Whether 0 is a value. There is then one value fewer above it, and the highest is below ``high``.
+
+    Raises:
+        ParameterError: If the values do not form a grid.
     """
 
     bits: int
@@ -56,29 +59,29 @@ class Grid:
 
     def __post_init__(self) -> None:
         if not (1 <= self.bits <= 12 and self.low < self.high and self.bend > 0):
-            raise ParameterError(f"{self} is no grid: 1 to 12 bits, low below high, and a bend above 0 are needed.")
+            raise ParameterError(f"Invalid {self}: choose 1 to 12 bits, low below high, and a bend above 0.")
         if self.with_zero and self.low != -self.high:
-            raise ParameterError(f"{self} is no grid: to have 0 among its values it reaches as far down as up.")
+            raise ParameterError(f"Invalid {self}: with_zero needs low = -high.")
 
     @property
-    def values(self) -> NDArray[np.float64]:
-        """The values, increasing, ``[2^bits]``."""
+    def values(self) -> FloatArray:
+        """The values, ascending, ``[2^bits]``."""
         ends = np.arcsinh(self.low / self.bend), np.arcsinh(self.high / self.bend)
-        number = 2**self.bits
-        places = np.linspace(*ends, number + 1)[:-1] if self.with_zero else np.linspace(*ends, number)
-        values: NDArray[np.float64] = self.bend * np.sinh(places)
+        count = 2**self.bits
+        points = np.linspace(*ends, count + 1)[:-1] if self.with_zero else np.linspace(*ends, count)
+        values: FloatArray = self.bend * np.sinh(points)
         return values
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarCode:
-    """What the bits of a candle say; prices in one-step volatilities, volume in its standard deviations.
+    """Meaning of the bits of a candle; prices in one-step volatilities, volume in standard deviations.
 
     Attributes:
-        close: The close, from the last known one, which is 0 and no error. s1.
-        body: Close minus open. s2, with the rest.
-        wick: High minus the upper end of the body, and the lower end minus low.
-        volume: The volume; the amount is taken to be the same.
+        close: The close relative to the last known one, which is encoded without error. Token s1.
+        body: Close minus open. Token s2, with the rest.
+        wick: High minus the upper end of the body, and the lower end of the body minus low.
+        volume: The volume; the amount is assumed to be the same.
     """
 
     close: Grid = Grid(8, -40.0, 40.0, 8.0, with_zero=True)
@@ -88,7 +91,7 @@ class ScalarCode:
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        """Of level, body, upper wick, lower wick and volume."""
+        """Grids of level, body, upper wick, lower wick and volume."""
         return self.close, self.body, self.wick, self.wick, self.volume
 
     @property
@@ -102,20 +105,20 @@ class ScalarCode:
         return sum(grid.bits for grid in self.grids[1:])
 
     @property
-    def scaled(self) -> tuple[NDArray[np.float64], ...]:
-        """The grids' values in normalised units."""
+    def scaled(self) -> tuple[FloatArray, ...]:
+        """Values of the grids in normalised units."""
         *prices, volume = (grid.values for grid in self.grids)
         return *(values / STEPS for values in prices), volume
 
 
 def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
-    """Write down the tokenizer of a code.
+    """Construct a tokenizer whose weights implement a code.
 
     Args:
-        code: What the bits say.
+        code: Meaning of the bits.
 
     Returns:
-        A tokenizer in evaluation mode, for candles normalised in ``steps``, of the published architecture.
+        A tokenizer of the published architecture in evaluation mode, for candles normalised in ``steps``.
     """
     bits = code.s1_bits + code.s2_bits
     cells = sum(2**grid.bits for grid in code.grids)
@@ -151,7 +154,7 @@ def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
 
 
 def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
-    """Corners to body and wicks, then to bits."""
+    """Prices to body and wicks, then to bits."""
     for row, plus, minus in ((LEVEL, CLOSE, None), (BODY, CLOSE, OPEN), (UPPER, HIGH, CLOSE), (LOWER, CLOSE, LOW),
                              (TRADED, VOLUME, None)):  # fmt: skip
         network.embed.weight[row, plus] = 1.0
@@ -159,7 +162,7 @@ def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
             network.embed.weight[row, minus] = -1.0
     network.embed.bias[ONE] = CONSTANT
 
-    # From the close, high and low are one wick and, on the body's side, the body away.
+    # High and low differ from the close by a wick, and on the body's side by the body as well.
     wicks = _FeedForwardWriter(network.encoder[0])
     wicks.kink(BODY, sign=-1.0, at=0.0, outputs={UPPER: -1.0})
     wicks.kink(BODY, sign=1.0, at=0.0, outputs={LOWER: -1.0})
@@ -180,7 +183,7 @@ def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
 
 
 def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
-    """Bits to grid values, and these to corners."""
+    """Bits to grid values, then to prices."""
     bits = code.s1_bits + code.s2_bits
     for layer, known in ((network.post_quant_embed, bits), (network.post_quant_embed_pre, code.s1_bits)):
         for name in range(known):
@@ -191,7 +194,7 @@ def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
     for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
         for signs, value in zip(gray_signs(grid.bits), values, strict=True):
             outputs = {row: float(value)}
-            if row == BODY:  # high and low start from the close, on the other side of the body
+            if row == BODY:  # high and low are relative to the close, so on one side the body is added
                 outputs |= {UPPER: max(-float(value), 0.0), LOWER: max(float(value), 0.0)}
             table.match({BITS + first + i: float(sign) for i, sign in enumerate(signs)}, outputs)
         first += grid.bits
@@ -207,19 +210,19 @@ def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
             network.head.weight[channel, row] = weight
 
 
-def gray_signs(bits: int) -> NDArray[np.float64]:
-    """Gray code of 0 … 2^bits − 1 (Gray 1953) as signs, most significant bit first, ``[2^bits, bits]`` of ±1."""
-    numbers = np.arange(2**bits)
-    codes = numbers ^ (numbers >> 1)
-    signs: NDArray[np.float64] = (codes[:, None] >> np.arange(bits)[::-1] & 1) * 2.0 - 1.0
+def gray_signs(bits: int) -> FloatArray:
+    """Gray code of 0 … 2^bits − 1 (Gray 1953) as signs ±1 ``[2^bits, bits]``, most significant bit first."""
+    integers = np.arange(2**bits)
+    codes = integers ^ (integers >> 1)
+    signs: FloatArray = (codes[:, None] >> np.arange(bits)[::-1] & 1) * 2.0 - 1.0
     return signs
 
 
 class _FeedForwardWriter:
-    """Writes hidden units of a gated layer one after another.
+    """Writes the hidden units of a gated layer one by one.
 
-    The norm before the layer turns row r into ``r · √d / CONSTANT``, and ``ONE`` into ``√d``, up to a factor that all
-    rows share, so that signs and thresholds stand whatever it is.
+    The norm before the layer scales row r to ``r · √d / CONSTANT`` and ``ONE`` to ``√d``, up to a common factor, which
+    changes neither signs nor thresholds.
     """
 
     def __init__(self, block: torch.nn.Module) -> None:
@@ -237,7 +240,7 @@ class _FeedForwardWriter:
         self._unit({ONE: SHARPNESS}, {row: CONSTANT}, SHARPNESS, outputs)
 
     def match(self, signs: dict[int, float], outputs: dict[int, float]) -> None:
-        """Add the weight to every output where all signs agree, nothing elsewhere."""
+        """Add the weight to every output if all signs match, else nothing."""
         sharp = 50.0
         gates = {row: sign * sharp * CONSTANT for row, sign in signs.items()}
         self._unit(gates | {ONE: -sharp * (len(signs) - 1)}, {ONE: 1.0}, sharp, outputs)

@@ -1,13 +1,12 @@
-"""The training loop: steps, validations, the best weights, and a state to go on from.
+"""Training loop: steps, validation, the best weights, and checkpoints to resume from.
 
-    fitted = fit(ModelObjective(model, tokenizer), train, validation, StageSettings.of("model"), Path("runs/mine"))
-    model = Kronos.from_pretrained(fitted.folder)
+    result = fit(ModelObjective(model, tokenizer), train, validation, TrainingArguments.of("model"), Path("runs/mine"))
+    model = Kronos.from_pretrained(result.folder)
 
-Notable here:
-- killed at any moment, a training goes on where its last state was, and ends with the same weights to the bit, as long
-  as it runs on the CPU with as many threads; cards add up gradients in no fixed order;
-- the start is validated too: fine-tuning that never beats it gives it back;
-- nothing is read from the device between two reports: a processor that waits is a card that idles.
+- A training that is killed at any moment resumes from its last checkpoint and ends with the same weights, bit for bit
+  on the CPU with the same number of threads. (Cards add up gradients in no fixed order.)
+- The initial weights are validated too: fine-tuning that never improves on them returns them.
+- Nothing is read from the device between two reports, so that the card never waits for the processor.
 """
 
 from __future__ import annotations
@@ -33,26 +32,26 @@ from kronos.training.config import TrainingArguments
 from kronos.training.distributed import Process, process
 from kronos.training.objectives import ModelObjective, Objective, check_causality, check_normalisation
 from kronos.training.optimization import OptimizerStep
-from kronos.training.runtime import compiled, prefetch, preserve_rng, threads, to_device
-from kronos.training.validation import RunningMean, first_samples, samples_of, validate
+from kronos.training.runtime import compiled_blocks, limit_threads, prefetch, preserve_rng, to_device
+from kronos.training.validation import RunningMean, first_samples, select_samples, validate
 
-BEST, RESUME = "best", "resume"  # folders of a stage
-_CLOCK_STEPS = 10  # after which processes agree on the time again
-_CHECKED = 8  # samples that causality is checked on
+BEST, RESUME = "best", "resume"  # subfolders of a stage
+_CLOCK_STEPS = 10  # steps between two synchronisations of the processes' clocks
+_CAUSALITY_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
-        folder: The best weights, as `save_pretrained` writes them.
-        epochs: That were trained.
-        steps: That were made.
-        best_epoch: Whose weights were the best; 0 for those that training started from.
-        best: Their validation loss.
-        history: A record of each epoch, that of the start first, as monitors are told them.
-        stopped: ``finished``, ``patience`` (no better validation for long) or ``minutes`` (out of time).
+        folder: Folder of the best weights, as written by `save_pretrained`.
+        epochs: Epochs trained.
+        steps: Steps trained.
+        best_epoch: Epoch of the best weights; 0 for the initial weights.
+        best: Validation loss of the best weights.
+        history: Figures of each epoch as the callbacks receive them, starting with epoch 0.
+        stopped: ``finished``, ``patience`` (early stopping) or ``minutes`` (time limit).
     """
 
     folder: Path
@@ -71,52 +70,52 @@ def fit(
     settings: TrainingArguments,
     folder: Path,
     *,
-    monitors: Sequence[TrainingCallback] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     resume: bool = True,
 ) -> TrainResult:
-    """Train a network, or go on training it.
+    """Train a network, or resume its training.
 
-    Several processes that ``torchrun`` started train together: each calls this with the same arguments, and a folder
-    that all of them see.
+    Processes started by ``torchrun`` train together: each calls this with the same arguments and a folder that all of
+    them can access.
 
     Args:
-        objective: With the network, whose parameters change; afterwards it has the best weights and is in evaluation
-            mode.
-        train: What to train on; it gives at least ``settings.samples(train.available)`` samples an epoch.
-        validation: What to select the best weights on.
-        settings: How to train.
-        folder: Of this stage: ``best`` in it gets the best weights, ``resume`` what a resume needs.
-        monitors: Who is told; of several processes those of the first.
-        resume: Whether to go on with what the folder holds; otherwise that is removed.
+        objective: Objective with the network, whose parameters change. Afterwards the network has the best weights and
+            is in evaluation mode.
+        train: Training samples, at least ``settings.samples(train.available)`` per epoch.
+        validation: Validation samples, which select the best weights.
+        settings: Training settings.
+        folder: Folder of this training: ``best`` gets the best weights, ``resume`` the checkpoints.
+        callbacks: Callbacks, called in the first process only.
+        resume: Whether to resume the training in the folder; otherwise its checkpoints are removed.
 
     Returns:
-        What it came to; of a training that has ended already what it came to then.
+        The result; if the training had already ended, its result.
 
     Raises:
         ParameterError: If settings contradict each other or the data, the folder holds another training, the network
-            sees the future, or the loss is no longer a number.
-        DataError: If there is nothing to validate on.
-        DeviceError: If there is no such device.
+            sees the future, or the loss is no longer finite.
+        DataError: If there is no validation sample.
+        DeviceError: If the device does not exist.
         StorageError: If the file system refuses.
     """
     with ExitStack() as stack:
-        ours = stack.enter_context(process(settings.device))
-        stack.enter_context(threads(settings.threads))
-        stack.enter_context(preserve_rng(ours.device))
-        trainer = Trainer(objective, train, validation, settings, Path(folder), ours)
-        return trainer.run(monitors, resume=resume)
+        member = stack.enter_context(process(settings.device))
+        stack.enter_context(limit_threads(settings.threads))
+        stack.enter_context(preserve_rng(member.device))
+        trainer = Trainer(objective, train, validation, settings, Path(folder), member)
+        return trainer.run(callbacks, resume=resume)
 
 
 class Trainer:
-    """One training; see `fit`, which is how to use it. A subclass may change a part of it.
+    """Implementation of `fit`; a subclass can override a part of it.
 
     Args:
-        objective: As `fit` takes it, and so on.
-        train: What to train on.
-        validation: What to validate on.
-        settings: How to train.
-        folder: Of this stage.
-        ours: Which process this is.
+        objective: As in `fit`, and so are the next four.
+        train: Training samples.
+        validation: Validation samples.
+        settings: Training settings.
+        folder: Folder of this training.
+        process: This process.
     """
 
     def __init__(
@@ -126,227 +125,227 @@ class Trainer:
         validation: WindowDataset,
         settings: TrainingArguments,
         folder: Path,
-        ours: Process,
+        process: Process,
     ) -> None:
         self.objective, self.train, self.validation = objective, train, validation
-        self.settings, self.folder, self.ours = settings, folder, ours
-        self.epoch_steps = settings.steps(train.available)
-        self.steps = self.epoch_steps * settings.epochs
-        ours.share(settings.batch_size // settings.accumulation_steps, "A micro-batch")
-        needed = self.epoch_steps * settings.batch_size
+        self.settings, self.folder, self.process = settings, folder, process
+        self.steps_per_epoch = settings.steps(train.available)
+        self.steps = self.steps_per_epoch * settings.epochs
+        process.per_process(settings.batch_size // settings.accumulation_steps, "A micro-batch")
+        needed = self.steps_per_epoch * settings.batch_size
         if len(train) < needed:
             raise ParameterError(
-                f"The training set gives {len(train):,} samples an epoch, but {self.epoch_steps:,} steps of "
-                f"{settings.batch_size} take {needed:,}; make it with samples={needed}."
+                f"The training dataset has {len(train):,} samples per epoch, but {self.steps_per_epoch:,} steps of "
+                f"{settings.batch_size} need {needed:,}: create it with samples={needed}."
             )
         check_normalisation(objective, train, validation)
-        self.samples = samples_of(validation, settings.validation_batches * settings.batch_size)
+        self.samples = select_samples(validation, settings.validation_batches * settings.batch_size)
         self.identity = run_fingerprint(objective, train, validation, settings)
-        self.state = Checkpointer(folder / RESUME)
+        self.checkpoints = Checkpointer(folder / RESUME)
         self.step = 0
         self.epoch = -1
         self.best, self.best_epoch = math.inf, 0
         self.history: list[Mapping[str, float]] = []
         self.stopped: str | None = None
-        self.recent, self.whole = RunningMean(), RunningMean()  # since the monitors were told, since the epoch began
-        self._earlier = 0.0  # seconds of the starts before this one
-        self._began = self._saved = self._told = time.monotonic()
+        self.since_report, self.since_epoch = RunningMean(), RunningMean()
+        self._earlier_seconds = 0.0  # of the starts before this one
+        self._started = self._saved = self._reported = time.monotonic()
         self._clock = 0.0
 
-    def run(self, monitors: Sequence[TrainingCallback] = (), *, resume: bool = True) -> TrainResult:
-        """Train until it ends; see `fit`."""
-        self.monitors = tuple(monitors) if self.ours.first else ()
-        network = self.objective.network.to(self.ours.device)
-        self.stepper = OptimizerStep(self.objective, self.settings, self.ours, self.steps)
+    def run(self, callbacks: Sequence[TrainingCallback] = (), *, resume: bool = True) -> TrainResult:
+        """Train to the end; see `fit`."""
+        self.callbacks = tuple(callbacks) if self.process.is_first else ()
+        network = self.objective.network.to(self.process.device)
+        self.stepper = OptimizerStep(self.objective, self.settings, self.process, self.steps)
         if not resume:
-            self._discard()
+            self._discard_checkpoints()
         if not self._restore():
-            self.stepper.agree()
+            self.stepper.broadcast_weights()
             self._check_causality()
             try:
-                with compiled(network, wanted=self.settings.compile):
+                with compiled_blocks(network, enabled=self.settings.compile):
                     self._train()
             except BaseException as error:
-                broken = error
-                self._tell(lambda monitor: monitor.on_break(broken))
+                cause = error
+                self._notify(lambda callback: callback.on_break(cause))
                 raise
-        self.ours.wait()
-        self._take_best()
-        return self._fitted()
+        self.process.barrier()
+        self._load_best()
+        return self._result()
 
-    # From start to end
+    # Epochs and steps
 
     def _train(self) -> None:
-        self._tell(lambda monitor: monitor.on_start(self._plan()))
-        self._began = self._saved = self._told = time.monotonic()
+        self._notify(lambda callback: callback.on_start(self._plan_info()))
+        self._started = self._saved = self._reported = time.monotonic()
         if self.epoch < 0:
             self._end_epoch()
         while self.stopped is None:
             self._train_epoch()
             self._end_epoch()
-        if self.ours.first:
-            self.state.finish(self._progress())
-        fitted = self._fitted()
-        self._tell(lambda monitor: monitor.on_end(fitted))
+        if self.process.is_first:
+            self.checkpoints.finish(self._state())
+        result = self._result()
+        self._notify(lambda callback: callback.on_end(result))
 
     def _train_epoch(self) -> None:
-        """The steps of an epoch, or what is left of them."""
+        """Train the remaining steps of the epoch."""
         self.objective.network.train()
         self.train.set_epoch(self.epoch)
-        end = (self.epoch + 1) * self.epoch_steps
-        with prefetch(self._batches) as feed:
+        end = (self.epoch + 1) * self.steps_per_epoch
+        with prefetch(self._batches) as micro_batches:
             while self.step < end and not self._out_of_time():
-                names, values = self.stepper.step(self.step, self._done(), feed)
+                names, values = self.stepper.step(self.step, self._progress(), micro_batches)
                 self.step += 1
-                for tally in (self.recent, self.whole):
-                    tally.add(names, values)
+                for means in (self.since_report, self.since_epoch):
+                    means.add(names, values)
                 if self.step % self.settings.log_steps == 0:
                     self._report()
-                if self.step < end and self._due():
+                if self.step < end and self._checkpoint_due():
                     self._save()
-        if self.recent.number:
+        if self.since_report.count:
             self._report()
 
     def _batches(self) -> Iterator[Batch]:
-        """This process's parts of the micro-batches from here to the epoch's end."""
+        """This process's share of the remaining micro-batches of the epoch."""
         parts = self.settings.accumulation_steps
-        start = (self.step - self.epoch * self.epoch_steps) * parts
-        size, ours = self.settings.batch_size // parts, self.ours
-        for one in batches(self.train, size, rank=ours.rank, world=ours.world, start=start, drop_last=True):
-            yield to_device(one, ours.device)
+        start = (self.step - self.epoch * self.steps_per_epoch) * parts
+        size, rank, world = self.settings.batch_size // parts, self.process.rank, self.process.world_size
+        for batch in batches(self.train, size, rank=rank, world=world, start=start, drop_last=True):
+            yield to_device(batch, self.process.device)
 
     def _end_epoch(self) -> None:
-        """Validate, keep the weights if they are the best, and a state to go on from."""
-        told = {f"train_{name}": one for name, one in self.whole.means().items()} if self.whole.number else {}
+        """Validate, save a checkpoint, and save the weights if they are the best."""
+        means = self.since_epoch.means() if self.since_epoch.count else {}
         self.epoch += 1
-        found = self._validate()
-        record = {"epoch": float(self.epoch), "step": float(self.step), "seconds": self._seconds(), **told}
-        record |= {f"validation_{name}": one for name, one in found.items()}
+        figures = self._validate()
+        record = {"epoch": float(self.epoch), "step": float(self.step), "seconds": self._seconds()}
+        record |= {f"train_{name}": value for name, value in means.items()}
+        record |= {f"validation_{name}": value for name, value in figures.items()}
         self.history.append(record)
-        self.recent, self.whole = RunningMean(), RunningMean()
-        if found["loss"] < self.best:
-            self.best, self.best_epoch = found["loss"], self.epoch
-        self._decide()
-        self._tell(lambda monitor: monitor.on_epoch_end(self.epoch, record))
-        # First the state, then the best weights: killed in between, a resume finds in the state that it has them.
+        self.since_report, self.since_epoch = RunningMean(), RunningMean()
+        if figures["loss"] < self.best:
+            self.best, self.best_epoch = figures["loss"], self.epoch
+        self.stopped = self._stop_reason()
+        self._notify(lambda callback: callback.on_epoch_end(self.epoch, record))
+        # The checkpoint first, then the best weights: after a kill in between, a resume restores them from it.
         self._save()
         if self.best_epoch == self.epoch:
             path = self._write_best()
-            self._tell(lambda monitor: monitor.save_checkpoint(path, best=True))
+            self._notify(lambda callback: callback.save_checkpoint(path, best=True))
 
-    def _decide(self) -> None:
-        """Whether to go on."""
-        patience = self.settings.patience
+    def _stop_reason(self) -> str | None:
         if self.epoch >= self.settings.epochs:
-            self.stopped = "finished"
-        elif self._out_of_time():
-            self.stopped = "minutes"
-        elif patience is not None and self.epoch - self.best_epoch >= patience:
-            self.stopped = "patience"
+            return "finished"
+        if self._out_of_time():
+            return "minutes"
+        return "patience" if self._early_stopping() else None
+
+    def _early_stopping(self) -> bool:
+        """Whether the validation loss has not improved for ``patience`` epochs."""
+        patience = self.settings.patience
+        return patience is not None and self.epoch - self.best_epoch >= patience
 
     def _validate(self) -> dict[str, float]:
-        """Measure the weights that would be saved."""
+        """Validate the weights that would be saved."""
         self.objective.network.eval()
         with self.stepper.averaged():
-            found = validate(
+            figures = validate(
                 self.objective,
                 self.validation,
                 self.samples,
                 batch_size=self.settings.batch_size,
-                ours=self.ours,
+                process=self.process,
                 dtype=self.stepper.dtype,
             )
-        if not math.isfinite(found["loss"]):
+        if not math.isfinite(figures["loss"]):
             raise ParameterError(
-                f"The validation loss is {found['loss']} after epoch {self.epoch}; begin anew with a smaller "
-                f"learning_rate. {self._kept()}"
+                f"The validation loss is {figures['loss']} after epoch {self.epoch}: start again with a smaller "
+                f"learning_rate. {self._checkpoint_hint()}"
             )
-        return found
+        return figures
 
     # Time
 
-    def _done(self) -> float:
-        """Share of the training that is done, by steps or by time, whichever is more."""
+    def _progress(self) -> float:
+        """Progress of the training from 0 to 1, by steps or by time, whichever is further."""
         by_steps = self.step / max(self.steps - 1, 1)
         minutes = self.settings.minutes
-        by_time = 0.0 if minutes is None else self._agreed_seconds() / (60 * minutes)
+        by_time = 0.0 if minutes is None else self._synchronised_seconds() / (60 * minutes)
         return min(1.0, max(by_steps, by_time))
 
     def _out_of_time(self) -> bool:
         minutes = self.settings.minutes
         return minutes is not None and self._clock >= 60 * minutes
 
-    def _agreed_seconds(self) -> float:
-        """Seconds of training, the same in every process."""
-        if self.ours.world == 1:
+    def _synchronised_seconds(self) -> float:
+        """Training time, the same in every process."""
+        if self.process.world_size == 1:
             self._clock = self._seconds()
         elif self.step % _CLOCK_STEPS == 0:
-            told = torch.tensor(self._seconds(), device=self.ours.device)
-            self._clock = float(self.ours.from_first(told))
+            seconds = torch.tensor(self._seconds(), device=self.process.device)
+            self._clock = float(self.process.broadcast(seconds))
         return self._clock
 
     def _seconds(self) -> float:
-        return self._earlier + time.monotonic() - self._began
+        return self._earlier_seconds + time.monotonic() - self._started
 
-    # States
+    # Checkpoints
 
-    def _due(self) -> bool:
-        late = time.monotonic() - self._saved >= 60 * self.settings.checkpoint_minutes
-        return self.ours.first and late
+    def _checkpoint_due(self) -> bool:
+        overdue = time.monotonic() - self._saved >= 60 * self.settings.checkpoint_minutes
+        return self.process.is_first and overdue
 
     def _save(self) -> None:
-        """Write a state, in the first process."""
-        self.stepper.check(self._kept())
-        if self.ours.first:
-            path = self.state.save(self.stepper.state(), self._progress())
-            self._tell(lambda monitor: monitor.save_checkpoint(path, best=False))
+        """Save a checkpoint, in the first process."""
+        self.stepper.check_finite(self._checkpoint_hint())
+        if self.process.is_first:
+            path = self.checkpoints.save(self.stepper.state(), self._state())
+            self._notify(lambda callback: callback.save_checkpoint(path, best=False))
         self._saved = time.monotonic()
 
     def _write_best(self) -> Path:
-        """Write the weights that were validated, in the first process."""
+        """Save the validated weights, in the first process."""
         path = self.folder / BEST
-        if self.ours.first:
+        if self.process.is_first:
             with self.stepper.averaged():
                 self.objective.network.save_pretrained(path)
         return path
 
-    def _take_best(self) -> None:
-        """Give the network the best weights."""
+    def _load_best(self) -> None:
         path = self.folder / BEST / "model.safetensors"
         try:
             self.objective.network.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"{path} cannot be read; begin anew without resuming.") from error
+            raise CheckpointError(f"Cannot read {path}: start again without resuming.") from error
         self.objective.network.eval()
 
-    def _discard(self) -> None:
-        if self.ours.first:
-            self.state.discard()
-        self.ours.wait()
+    def _discard_checkpoints(self) -> None:
+        if self.process.is_first:
+            self.checkpoints.discard()
+        self.process.barrier()
 
     def _restore(self) -> bool:
-        """Go on with what the folder holds; whether the training has ended already."""
-        found = self.state.load(self.identity)
-        self.ours.wait()  # nobody writes before all have read
-        if found is None:
+        """Load the last checkpoint, if there is one; whether the training has already ended."""
+        checkpoint = self.checkpoints.load(self.identity)
+        self.process.barrier()  # no process writes before all have read
+        if checkpoint is None:
             return False
-        sections, progress = found
-        self.step, self.epoch, self.stopped = progress.step, progress.epoch, progress.stopped
-        self.best = math.inf if progress.best is None else progress.best
-        self.best_epoch, self.history, self._earlier = progress.best_epoch, list(progress.history), progress.seconds
-        self._clock = progress.seconds  # until processes agree on it again
-        self.recent, self.whole = (
-            RunningMean(progress.pending.get("recent")),
-            RunningMean(progress.pending.get("whole")),
-        )
+        sections, state = checkpoint
+        self.step, self.epoch, self.stopped = state.step, state.epoch, state.stopped
+        self.best = math.inf if state.best is None else state.best
+        self.best_epoch, self.history, self._earlier_seconds = state.best_epoch, list(state.history), state.seconds
+        self._clock = state.seconds  # until the processes synchronise again
+        self.since_report = RunningMean(state.pending.get("recent"))
+        self.since_epoch = RunningMean(state.pending.get("whole"))
         if not sections:
             return True
-        self.stepper.restore(sections)
+        self.stepper.load_state(sections)
         if self.epoch == self.best_epoch and self.history[-1]["step"] == self.step:
             self._write_best()
         return False
 
-    def _progress(self) -> TrainState:
+    def _state(self) -> TrainState:
         return TrainState(
             identity=self.identity,
             step=self.step,
@@ -355,50 +354,50 @@ class Trainer:
             best_epoch=self.best_epoch,
             seconds=self._seconds(),
             history=tuple(self.history),
-            pending={"recent": self.recent.state(), "whole": self.whole.state()},
+            pending={"recent": self.since_report.state(), "whole": self.since_epoch.state()},
             stopped=self.stopped,
         )
 
-    def _kept(self) -> str:
-        return f"The last state that was kept is in {self.state.folder}."
+    def _checkpoint_hint(self) -> str:
+        return f"The last checkpoint is in {self.checkpoints.folder}."
 
-    def _fitted(self) -> TrainResult:
+    def _result(self) -> TrainResult:
         stopped = self.stopped or "finished"
         history = tuple(self.history)
         return TrainResult(self.folder / BEST, self.epoch, self.step, self.best_epoch, self.best, history, stopped)
 
-    # Telling
+    # Callbacks
 
-    def _tell(self, what: Callable[[TrainingCallback], None]) -> None:
-        for monitor in self.monitors:
-            what(monitor)
+    def _notify(self, call: Callable[[TrainingCallback], None]) -> None:
+        for callback in self.callbacks:
+            call(callback)
 
     def _report(self) -> None:
-        """Tell the monitors of the steps since the last time."""
-        self.stepper.check(self._kept())
+        """Pass the means since the last report to the callbacks."""
+        self.stepper.check_finite(self._checkpoint_hint())
         now = time.monotonic()
-        speed = self.recent.number * self.settings.batch_size / max(now - self._told, 1e-9)
-        told = {**self.recent.means(), "learning_rate": self.stepper.rate, "samples_per_second": speed}
-        self.recent, self._told = RunningMean(), now
-        self._tell(lambda monitor: monitor.on_step(self.step, told))
+        speed = self.since_report.count * self.settings.batch_size / max(now - self._reported, 1e-9)
+        logs = {**self.since_report.means(), "learning_rate": self.stepper.rate, "samples_per_second": speed}
+        self.since_report, self._reported = RunningMean(), now
+        self._notify(lambda callback: callback.on_step(self.step, logs))
 
-    def _plan(self) -> dict[str, Any]:
-        """What monitors are told at the start."""
+    def _plan_info(self) -> dict[str, Any]:
+        """The ``plan`` that callbacks receive at the start."""
         network = self.objective.network
         return {
             "stage": network.kind,
             "epochs": self.settings.epochs,
-            "steps_per_epoch": self.epoch_steps,
+            "steps_per_epoch": self.steps_per_epoch,
             "steps": self.steps,
             "step": self.step,
             "batch_size": self.settings.batch_size,
             "best": self.best if math.isfinite(self.best) else None,
-            "parameters": sum(one.numel() for one in network.parameters()),
-            "trained_parameters": sum(one.numel() for one in self.stepper.parameters.values()),
+            "parameters": sum(value.numel() for value in network.parameters()),
+            "trained_parameters": sum(value.numel() for value in self.stepper.parameters.values()),
             "available_windows": self.train.available,
             "validation_samples": len(self.samples),
-            "device": str(self.ours.device),
-            "processes": self.ours.world,
+            "device": str(self.process.device),
+            "processes": self.process.world_size,
             "precision": str(self.stepper.dtype).removeprefix("torch."),
             "settings": self.settings.model_dump(mode="json"),
             "objective": self.objective.describe(),
@@ -407,4 +406,5 @@ class Trainer:
     def _check_causality(self) -> None:
         if isinstance(self.objective, ModelObjective):
             self.objective.network.eval()
-            check_causality(self.objective, first_samples(self.validation, self.samples, _CHECKED, self.ours.device))
+            batch = first_samples(self.validation, self.samples, _CAUSALITY_SAMPLES, self.process.device)
+            check_causality(self.objective, batch)

@@ -1,1 +1,1 @@
-"""The report of a training: one self-contained HTML page with tables and figures."""
+"""Reports of trainings: one self-contained HTML page per run, and an overview of several."""

@@ -1,4 +1,4 @@
-"""The tables of a training's page: figures in rows and columns, formatted, the best of each marked."""
+"""Tables of the training reports."""
 
 from __future__ import annotations
 
@@ -7,220 +7,221 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kronos.evaluation import REFERENCE
-from kronos.metrics import Estimate
-from kronos.reports import Cell, Column, Kind, Row, Table, Tone, Translator
-from kronos.training.comparison import Comparison, ComparisonRow, Measure, Verdict, Word, signed
-from kronos.training.report.data import RunSummary, StageStory
+from kronos.formatting import MISSING, format_number, format_signed
+from kronos.reports import (
+    RowKind,
+    Table,
+    TableCell,
+    TableColumn,
+    TableRow,
+    Tone,
+    Translator,
+    change_cell,
+    lowest_marked,
+    percent_cell,
+)
+from kronos.training.comparison import Measure, MeasureVerdict, TrainingComparison, TrainingVerdict
+from kronos.training.plan import PARTS
+from kronos.training.report.summary import RunSummary, StageSummary
 
-TONES: Mapping[Word, Tone] = {"better": "good", "no evidence": "neutral", "worse": "bad", "too few dates": "unknown"}
-VERDICT_TONES: Mapping[Verdict, Tone] = {
+TONES: Mapping[MeasureVerdict, Tone] = {
+    "better": "good",
+    "no evidence": "neutral",
+    "worse": "bad",
+    "too few dates": "unknown",
+}
+VERDICT_TONES: Mapping[TrainingVerdict, Tone] = {
     "helped": "good",
     "helped in part": "neutral",
     "no evidence": "neutral",
     "harmed": "bad",
     "from scratch": "unknown",
 }
-_KINDS: Mapping[str, Kind] = {"tuned": "calibrated", "start": "raw", "reference": "reference", "baseline": "baseline"}
-_PARTS = ("train", "val", "test")
-_NONE = "–"
+_ROW_KINDS: Mapping[str, RowKind] = {
+    "tuned": "calibrated",
+    "start": "raw",
+    "reference": "reference",
+    "baseline": "baseline",
+}
 
 
-class Tables:
-    """Makes the tables."""
+class TrainingTables:
+    """Creates the tables.
+
+    Args:
+        t: Messages for headers and captions.
+    """
 
     def __init__(self, t: Translator) -> None:
-        """Prepare.
-
-        Args:
-            t: What heads and captions say.
-        """
         self._t = t
 
-    # Did it help ------------------------------------------------------------
+    # Comparison -------------------------------------------------------------
 
-    def changes(self, found: Comparison) -> list[Table]:
-        """Every measure before and after, and by market where there are several."""
-        if not found.measures:
+    def changes(self, comparison: TrainingComparison) -> list[Table]:
+        """All measures before and after, and each by group if there are several."""
+        if not comparison.measures:
             return []
-        columns = self._columns("measure", "unit", "start", "tuned", "change", "verdict", words=("unit", "verdict"))
-        rows = [Row(self._t(f"training.measures.{one.name}"), self._change(one)) for one in found.measures]
-        tables = [Table(self._t("training.changes_caption"), columns, rows)]
-        return tables + [self._by_group(one) for one in found.measures if len(one.by_group) > 1]
-
-    def _change(self, one: Measure) -> list[Cell]:
-        return [
-            Cell(self._t(f"training.units.{one.name}")),
-            Cell(number(one.start)),
-            Cell(number(one.tuned)),
-            Cell(signed(one.change.estimate), _ends(one.change)),
-            Cell(self._t(f"training.answers.{one.word}"), tone=TONES[one.word]),
-        ]
-
-    def _by_group(self, one: Measure) -> Table:
-        names = {place: self._t(f"training.{place}.{one.name}") for place in ("measures", "units")}
-        caption = self._t("training.groups_caption", measure=names["measures"], unit=names["units"])
-        rows = []
-        for group, found in sorted(one.by_group.items()):
-            start, tuned = found["start"], found["tuned"]
-            cells = [
-                Cell(number(start), best=start < tuned),
-                Cell(number(tuned), best=tuned < start),
-                Cell(signed(tuned - start)),
-                Cell(f"{found['n']:,.0f}"),
-            ]
-            rows.append(Row(group, cells))
-        return Table(caption, self._columns("group", "start", "tuned", "change", "n"), rows)
-
-    def rivals(self, found: Comparison) -> Table | None:
-        """Everybody's forecasts over all markets; None where none were made."""
-        if not found.rivals:
-            return None
-        steps = sorted({int(step) for one in found.rivals for step in one.crps})
-        c = "training.columns."
-        columns = [
-            Column(self._t(c + "forecaster")),
-            *(Column(str(step), self._t(c + "crps")) for step in steps),
-            Column(self._t(c + "skill", step=steps[-1])),
-            Column(self._t(c + "coverage")),
-        ]
-        least = {step: min(one.crps.get(str(step), math.inf) for one in found.rivals) for step in steps}
-        rows = [self._rival(one, steps, least) for one in found.rivals]
-        return Table(
-            self._t("training.rivals_caption"), columns, rows, self._t("training.rivals_note", reference=REFERENCE)
-        )
-
-    def _rival(self, one: ComparisonRow, steps: Sequence[int], least: Mapping[int, float]) -> Row:
-        crps = [one.crps.get(str(step), math.nan) for step in steps]
-        cells = [Cell(number(value), best=value == least[step]) for step, value in zip(steps, crps, strict=True)]
-        own = one.kind in ("tuned", "start")
-        mark = self._t(f"training.marks.{one.kind}" if own else f"kinds.{one.kind}")
-        return Row(one.name, [*cells, _percent(one.skill), _percent(one.coverage)], _KINDS[one.kind], mark)
-
-    # What it was trained on -------------------------------------------------
-
-    def data(self, told: Mapping[str, Any]) -> list[Table]:
-        """The parts, and what each has of every market."""
-        if not told:
-            return []
-        columns = self._columns("part", "first", "last", "candles", "kept", "stretches", words=("first", "last"))
+        columns = self._columns("measure", "unit", "start", "tuned", "change", "verdict", text=("unit", "verdict"))
         rows = [
-            Row(
-                self._t(f"training.parts.{part}"),
+            TableRow(
+                self._text(f"measures.{measure.name}"),
                 [
-                    *(Cell(str(told["parts"][part][end] or _NONE).replace("T", " ")) for end in ("first", "last")),
-                    *(Cell(f"{told['parts'][part][name]:,}") for name in ("candles", "kept", "stretches")),
+                    TableCell(self._text(f"units.{measure.name}")),
+                    TableCell(format_number(measure.start)),
+                    TableCell(format_number(measure.tuned)),
+                    change_cell(measure.change),
+                    TableCell(self._text(f"answers.{measure.verdict}"), tone=TONES[measure.verdict]),
                 ],
             )
-            for part in _PARTS
+            for measure in comparison.measures
+        ]
+        tables = [Table(self._text("changes_caption"), columns, rows)]
+        return tables + [self._by_group(measure) for measure in comparison.measures if len(measure.by_group) > 1]
+
+    def _by_group(self, measure: Measure) -> Table:
+        name, unit = self._text(f"measures.{measure.name}"), self._text(f"units.{measure.name}")
+        rows = []
+        for group, losses in sorted(measure.by_group.items()):
+            change, count = losses["tuned"] - losses["start"], losses["n"]
+            start, tuned = losses["start"], losses["tuned"]
+            cells = [
+                TableCell(format_number(start), best=start < tuned),
+                TableCell(format_number(tuned), best=tuned < start),
+                TableCell(format_signed(change)),
+                TableCell(f"{count:,.0f}"),
+            ]
+            rows.append(TableRow(group, cells))
+        caption = self._text("groups_caption", measure=name, unit=unit)
+        return Table(caption, self._columns("group", "start", "tuned", "change", "n"), rows)
+
+    def contenders(self, comparison: TrainingComparison) -> Table | None:
+        """Forecast scores of all contenders over all groups; None without forecasts."""
+        contenders = comparison.contenders
+        if not contenders:
+            return None
+        steps = sorted({int(step) for row in contenders for step in row.crps})
+        columns = [
+            TableColumn(self._text("columns.forecaster")),
+            *(TableColumn(str(step), self._text("columns.crps")) for step in steps),
+            TableColumn(self._text("columns.skill", step=steps[-1])),
+            TableColumn(self._text("columns.coverage")),
+        ]
+        crps = [lowest_marked([row.crps.get(str(step), math.nan) for row in contenders]) for step in steps]
+        rows = []
+        for row, scores in zip(contenders, zip(*crps, strict=True), strict=True):
+            own = row.kind in ("tuned", "start")
+            mark = self._text(f"marks.{row.kind}") if own else self._t(f"kinds.{row.kind}")
+            cells = [*scores, percent_cell(row.skill), percent_cell(row.coverage)]
+            rows.append(TableRow(row.name, cells, _ROW_KINDS[row.kind], mark))
+        note = self._text("contenders_note", reference=REFERENCE)
+        return Table(self._text("contenders_caption"), columns, rows, note)
+
+    # Training data ----------------------------------------------------------
+
+    def data(self, data: Mapping[str, Any]) -> list[Table]:
+        """The parts, and the candles of each part by group."""
+        if not data:
+            return []
+        columns = self._columns("part", "first", "last", "candles", "kept", "stretches", text=("first", "last"))
+        rows = [
+            TableRow(
+                self._text(f"parts.{part}"),
+                [
+                    *(
+                        TableCell(str(data["parts"][part][end] or MISSING).replace("T", " "))
+                        for end in ("first", "last")
+                    ),
+                    *(TableCell(f"{data['parts'][part][name]:,}") for name in ("candles", "kept", "stretches")),
+                ],
+            )
+            for part in PARTS
         ]
         groups = [
-            Row(group, [Cell(f"{found[name]:,}") for name in ("series", *_PARTS)])
-            for group, found in sorted(told["groups"].items())
+            TableRow(group, [TableCell(f"{counts[name]:,}") for name in ("series", *PARTS)])
+            for group, counts in sorted(data["groups"].items())
         ]
         return [
-            Table(self._t("training.parts_caption"), columns, rows),
-            Table(self._t("training.markets_caption"), self._columns("group", "series", *_PARTS), groups),
+            Table(self._text("parts_caption"), columns, rows),
+            Table(self._text("markets_caption"), self._columns("group", "series", *PARTS), groups),
         ]
 
-    # How it was trained -----------------------------------------------------
+    # Stages -----------------------------------------------------------------
 
-    def stages(self, stages: Sequence[StageStory]) -> Table:
-        """Each network: where from, how far, how long."""
+    def stages(self, stages: Sequence[StageSummary]) -> Table:
+        """Initial weights, extent and speed of the training of each network."""
         columns = self._columns(
             *("stage", "started", "parameters", "epochs", "steps", "best", "loss", "ended", "time", "speed"),
-            words=("started",),
+            text=("started",),
         )
-        rows = [Row(self._t(f"training.stage.{one.stage}"), self._stage(one)) for one in stages]
-        return Table(self._t("training.stages_caption"), columns, rows)
+        rows = [TableRow(self._text(f"stage.{stage.stage}"), self._stage(stage)) for stage in stages]
+        return Table(self._text("stages_caption"), columns, rows)
 
-    def _stage(self, one: StageStory) -> list[Cell]:
-        record, log = one.record, one.log
+    def _stage(self, stage: StageSummary) -> list[TableCell]:
+        record, log = stage.record, stage.log
         timed = log is not None and "samples_per_second" in log.steps
         speed = float(log.steps["samples_per_second"].median()) if log is not None and timed else math.nan
         parameters = None if log is None else log.plan.get("parameters")
-        cells = [
-            Cell(_NONE if record is None else record.started_from or self._t("training.new")),
-            Cell(_NONE if parameters is None else f"{parameters:,}"),
+        texts = [
+            MISSING if record is None else record.started_from or self._text("new_weights"),
+            MISSING if parameters is None else f"{parameters:,}",
         ]
-        if record is None:
-            done = [] if log is None else [len(log.epochs), int(log.steps["step"].max()) if len(log.steps) else 0]
-            cells += [Cell(f"{value:,}") for value in done] or [Cell(_NONE)] * 2
-            cells += [Cell(_NONE), Cell(_NONE), Cell(self._t("training.ended.running"))]
-        else:
-            best = str(record.best_epoch) if record.best_epoch else self._t("training.started_best")
-            cells += [Cell(f"{record.epochs:,}"), Cell(f"{record.steps:,}"), Cell(best), Cell(number(record.best, 4))]
+        if record is not None:
+            best = str(record.best_epoch) if record.best_epoch else self._text("initial_weights")
+            texts += [f"{record.epochs:,}", f"{record.steps:,}", best, format_number(record.best, 4)]
             known = record.stopped in ("finished", "patience", "minutes")
-            cells.append(Cell(self._t(f"training.ended.{record.stopped}") if known else record.stopped))
-        return [*cells, Cell(self.duration(one.seconds)), Cell(number(speed, 0))]
+            texts.append(self._text(f"stopped.{record.stopped}") if known else record.stopped)
+        else:
+            extent = [MISSING] * 2
+            if log is not None:
+                extent = [f"{len(log.epochs):,}", f"{int(log.steps['step'].max()) if len(log.steps) else 0:,}"]
+            texts += [*extent, MISSING, MISSING, self._text("stopped.running")]
+        return [TableCell(text) for text in (*texts, self.duration(stage.seconds), format_number(speed, 0))]
 
-    # Several ----------------------------------------------------------------
+    # Overview ---------------------------------------------------------------
 
-    def overview(self, stories: Sequence[RunSummary]) -> Table:
-        """A row a training."""
-        c = "training.overview."
+    def overview(self, summaries: Sequence[RunSummary]) -> Table:
+        """One row per run."""
         columns = [
-            Column(self._t(c + "name")),
-            *(Column(self._t(c + name), number=False) for name in ("state", "verdict")),
-            *(Column(self._t(c + name)) for name in ("nll", "crps", "skill", "time")),
+            TableColumn(self._text("overview.name")),
+            *(TableColumn(self._text(f"overview.{name}"), number=False) for name in ("state", "verdict")),
+            *(TableColumn(self._text(f"overview.{name}")) for name in ("nll", "crps", "skill", "time")),
         ]
-        rows = [Row(one.name, self._told(one)) for one in stories]
-        return Table(self._t(c + "caption"), columns, rows, self._t(c + "note", reference=REFERENCE))
+        rows = [TableRow(summary.name, self._overview_cells(summary)) for summary in summaries]
+        note = self._text("overview.note", reference=REFERENCE)
+        return Table(self._text("overview.caption"), columns, rows, note)
 
-    def _told(self, story: RunSummary) -> list[Cell]:
+    def _overview_cells(self, summary: RunSummary) -> list[TableCell]:
         states = [
-            f"{self._t(f'training.stage.{s.stage}')}: {self._t(f'training.states.{s.state}')}" for s in story.stages
+            f"{self._text(f'stage.{stage.stage}')}: {self._text(f'states.{stage.state}')}" for stage in summary.stages
         ]
-        found = story.comparison
-        measures = {} if found is None else {one.name: one.change for one in found.measures}
-        tuned = None if found is None else next((one for one in found.rivals if one.kind == "tuned"), None)
+        comparison = summary.comparison
+        changes = {} if comparison is None else {measure.name: measure.change for measure in comparison.measures}
+        contenders = () if comparison is None else comparison.contenders
+        skill = next((row.skill for row in contenders if row.kind == "tuned"), None)
         return [
-            Cell(", ".join(states)),
-            self.verdict(found),
-            *(_change(measures.get(name)) for name in ("nll", "crps")),
-            _percent(None if tuned is None else tuned.skill),
-            Cell(self.duration(story.seconds)),
+            TableCell(", ".join(states)),
+            self.verdict(comparison),
+            change_cell(changes.get("nll")),
+            change_cell(changes.get("crps")),
+            percent_cell(skill),
+            TableCell(self.duration(summary.seconds)),
         ]
 
-    def verdict(self, found: Comparison | None) -> Cell:
+    def verdict(self, comparison: TrainingComparison | None) -> TableCell:
         """The verdict as a badge."""
-        if found is None:
-            return Cell(self._t("training.verdicts.none"), tone="unknown")
-        return Cell(self._t(f"training.verdicts.{found.verdict}"), tone=VERDICT_TONES[found.verdict])
+        if comparison is None:
+            return TableCell(self._text("verdicts.none"), tone="unknown")
+        return TableCell(self._text(f"verdicts.{comparison.verdict}"), tone=VERDICT_TONES[comparison.verdict])
 
     def duration(self, seconds: float) -> str:
-        """A time in words."""
+        """A time span in the page's language."""
         minutes, rest = divmod(round(seconds), 60)
-        size = "hours" if minutes >= 60 else "minutes" if minutes else "seconds"
-        of_hour = minutes % 60 if size == "hours" else minutes
-        return self._t(f"training.duration.{size}", hours=minutes // 60, minutes=of_hour, seconds=rest)
+        unit = "hours" if minutes >= 60 else "minutes" if minutes else "seconds"
+        shown = minutes % 60 if unit == "hours" else minutes
+        return self._text(f"duration.{unit}", hours=minutes // 60, minutes=shown, seconds=rest)
 
-    def _columns(self, *names: str, words: Sequence[str] = ()) -> list[Column]:
-        return [Column(self._t(f"training.columns.{name}"), number=name not in words) for name in names]
+    def _columns(self, *names: str, text: Sequence[str] = ()) -> list[TableColumn]:
+        return [TableColumn(self._text(f"columns.{name}"), number=name not in text) for name in names]
 
-
-def number(value: float, decimals: int = 3) -> str:
-    """A number with a true minus; a dash for none."""
-    if not math.isfinite(value):
-        return _NONE
-    text = f"{value:,.{decimals}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
-
-
-def _change(found: Estimate | None) -> Cell:
-    return Cell(_NONE) if found is None else Cell(signed(found.estimate), _ends(found))
-
-
-def _ends(found: Estimate) -> str:
-    """An interval; nothing where it cannot be told."""
-    if not math.isfinite(found.low) or not math.isfinite(found.high):
-        return ""
-    return f"{signed(found.low)} to {signed(found.high)}"
-
-
-def _percent(found: Estimate | None) -> Cell:
-    """A share or skill in percent with its interval."""
-    if found is None or not math.isfinite(found.estimate):
-        return Cell(_NONE)
-    known = math.isfinite(found.low) and math.isfinite(found.high)
-    ends = f"{number(100 * found.low, 1)} to {number(100 * found.high, 1)}" if known else ""
-    return Cell(f"{number(100 * found.estimate, 1)} %", ends)
+    def _text(self, key: str, **values: Any) -> str:
+        return self._t(f"training.{key}", **values)

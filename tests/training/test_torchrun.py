@@ -1,4 +1,4 @@
-"""Who writes: the first of several processes, and whoever is alone."""
+"""Environment of torchrun: rank, number of processes, first process."""
 
 import pytest
 
@@ -12,10 +12,10 @@ from kronos.training.torchrun import is_first, rank, world_size
         ({}, True),
         ({"RANK": "0", "WORLD_SIZE": "2"}, True),
         ({"RANK": "1", "WORLD_SIZE": "2"}, False),
-        ({"RANK": "1"}, True),  # left over from something else: it trains alone
+        ({"RANK": "1"}, True),  # left over from something else: there is only one process
     ],
 )
-def test_who_is_first(monkeypatch, environment, first):
+def test_is_first(monkeypatch, environment, first):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -24,7 +24,7 @@ def test_who_is_first(monkeypatch, environment, first):
 
 
 @pytest.mark.parametrize(("name", "call"), [("RANK", rank), ("WORLD_SIZE", world_size)])
-def test_what_is_no_number_is_refused(monkeypatch, name, call):
+def test_invalid_environment_raises(monkeypatch, name, call):
     monkeypatch.setenv(name, "many")
     with pytest.raises(ParameterError, match=name):
         call()
