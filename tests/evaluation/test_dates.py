@@ -1,4 +1,4 @@
-"""Which groups of a plan a model has seen before."""
+"""Dates that an evaluation may use, and dates that a model has seen in training."""
 
 import json
 
@@ -6,30 +6,31 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.walks import candles, instruments
+from evaluation.random_walks import candles, instruments
 from kronos.candles import Candles
-from kronos.evaluation import Actuals, Dates, Instrument, WalkForward, cutoffs, make_plan
-from kronos.evaluation.aggregate import Scores
-from kronos.evaluation.dates import learnt_from
+from kronos.errors import ParameterError
+from kronos.evaluation import Actuals, Dates, Instrument, RollingOrigins, Scores, cutoffs, make_plan
+from kronos.evaluation.dates import dates_between, training_overlap_warnings
 from kronos.evaluation.rolling import ForecastPaths
-from kronos.evaluation.verdicts import warnings
+from kronos.evaluation.verdicts import evaluation_warnings
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 
-WALK = WalkForward(horizon=24)
+ROLLING = RollingOrigins(horizon=24)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A forecasting folder with a record."""
+    """A checkpoint without recorded training dates."""
     random_model(3).save_pretrained(tmp_path / "model", context=64)
     random_tokenizer(3).save_pretrained(tmp_path / "tokenizer")
     return tmp_path
 
 
-def write(folder, **told):
+def record(folder, **dates):
+    """Record training dates in the checkpoint."""
     path = folder / "model" / "kronos.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **dates}))
 
 
 def load(folder):
@@ -37,44 +38,59 @@ def load(folder):
 
 
 def plan(zone=None, **dates):
-    one = candles(0)
-    moved = Candles.from_frame(one.frame.tz_localize(zone), interval="1h")
-    return make_plan([Instrument("one", "fx", moved), *instruments(2, 300, "crypto")[1:]], WALK, Dates(**dates))
+    fx = Candles.from_frame(candles(0).frame.tz_localize(zone), interval="1h")
+    return make_plan([Instrument("one", "fx", fx), *instruments(2, 300, "crypto")[1:]], ROLLING, Dates(**dates))
 
 
-def test_a_models_dates_by_group(folder):
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("soon", None, "start 'soon'"),
+        (None, "", "end ''"),
+        ("1000-01-01", None, "start '1000-01-01'"),
+        ("2024-01-02", "2024-01-02", "2024-01-02 is not after"),
+        ("2024-01-02 00:00+00:00", "2024-01-01", "is not after"),
+    ],
+)
+def test_invalid_dates_are_refused(start, end, words):
+    with pytest.raises(ParameterError, match=words):
+        dates_between(start, end)
+
+
+def test_cutoffs_are_the_latest_recorded_dates_by_group(folder):
     assert cutoffs(load(folder), plan()) is None
-    write(folder, trained_until={"fx": "2024-01-05"}, selected_until={"fx": "2024-01-10", "crypto": "2023-12-01"})
+    record(folder, trained_until={"fx": "2024-01-05"}, selected_until={"fx": "2024-01-10", "crypto": "2023-12-01"})
     known = cutoffs(load(folder), plan())
     assert known == {"fx 1h": pd.Timestamp("2024-01-10"), "crypto 1h": pd.Timestamp("2024-01-05")}
 
 
-def test_a_calibration_from_what_the_model_has_seen_is_warned_of(folder):
-    write(folder, trained_until={"fx": "2024-01-05", "crypto": "2023-12-01"})
-    seen = cutoffs(load(folder), plan())
-    [told] = learnt_from("mine", plan(), seen)
-    assert told.startswith("mine may have been trained or selected on these dates of fx 1h (new to it from 2024-01-05)")
-    assert learnt_from("mine", plan(start=pd.Timestamp("2024-01-05")), seen) == []
-    assert "Nothing says up to when mine's data went" in learnt_from("mine", plan(), None)[0]
+def test_fitting_a_calibration_to_training_dates_gives_a_warning(folder):
+    record(folder, trained_until={"fx": "2024-01-05", "crypto": "2023-12-01"})
+    until = cutoffs(load(folder), plan())
+    [warning] = training_overlap_warnings("mine", plan(), until)
+    assert warning.startswith("mine may have been trained")
+    assert "fx 1h (new to it from 2024-01-05)" in warning
+    assert training_overlap_warnings("mine", plan(start=pd.Timestamp("2024-01-05")), until) == []
+    assert "training dates of mine are unknown" in training_overlap_warnings("mine", plan(), None)[0]
 
 
-def test_a_day_begins_where_candles_are_timed(folder):
-    write(folder, trained_until="2024-01-10")
+def test_a_day_begins_in_the_timezone_of_the_candles(folder):
+    record(folder, trained_until="2024-01-10")
     known = cutoffs(load(folder), plan("Asia/Shanghai"))
     assert known == {"fx 1h": pd.Timestamp("2024-01-09 16:00"), "crypto 1h": pd.Timestamp("2024-01-10")}
 
 
-def test_weights_that_were_changed_or_made_here_have_seen_who_knows_what(folder):
-    write(folder, trained_until="2024-01-10")
-    made = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
-    assert cutoffs(made, plan()) is None
+def test_cutoffs_of_changed_or_new_weights_are_unknown(folder):
+    record(folder, trained_until="2024-01-10")
+    new = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
+    assert cutoffs(new, plan()) is None
     predictor = load(folder)
     with torch.no_grad():
         next(predictor.tokenizer.parameters()).add_(0.01)
     assert cutoffs(predictor, plan()) is None
 
 
-def test_the_bundled_model_knows():
+def test_cutoffs_of_the_bundled_model():
     predictor = KronosPredictor.from_pretrained("kronos-nano", device="cpu")
     assert cutoffs(predictor, plan()) == {
         "fx 1h": pd.Timestamp("2017-07-01"),
@@ -83,13 +99,13 @@ def test_the_bundled_model_knows():
 
 
 @pytest.mark.parametrize("zone", [None, "Asia/Shanghai", "America/New_York"])
-def test_what_is_forecast_counts_not_what_is_known(folder, zone):
-    write(folder, trained_until="2024-01-10")
+def test_only_forecast_candles_must_be_new_to_the_model(folder, zone):
+    record(folder, trained_until="2024-01-10")
     predictor = load(folder)
-    for start, clean in (("2024-01-10 00:00", True), ("2024-01-09 23:00", False)):
-        asked = make_plan(plan(zone).instruments[:1], WALK, Dates(pd.Timestamp(start)))
-        truth = Actuals.of(asked)
-        said = ForecastPaths("nano", truth.returns[:, None].repeat(2, axis=1).astype("f4"), truth.sigma * 0)
-        scores = Scores.of(truth, {"nano": said}, WALK)
-        found = [one for one in warnings([], scores, WALK, {"nano": cutoffs(predictor, asked)}) if "trained" in one]
-        assert (not found) == clean
+    for start, is_new in (("2024-01-10 00:00", True), ("2024-01-09 23:00", False)):
+        test = make_plan(plan(zone).instruments[:1], ROLLING, Dates(pd.Timestamp(start)))
+        actuals = Actuals.of(test)
+        paths = ForecastPaths("nano", actuals.returns[:, None].repeat(2, axis=1).astype("f4"), actuals.sigma * 0)
+        scores = Scores.of(actuals, {"nano": paths}, ROLLING)
+        warnings = evaluation_warnings([], scores, ROLLING, {"nano": cutoffs(predictor, test)})
+        assert not any("trained" in warning for warning in warnings) == is_new

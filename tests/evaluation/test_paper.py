@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 
-from evaluation.walks import SIGMA, Walker, candles, instruments
+from evaluation.random_walks import SIGMA, GaussianForecaster, candles, instruments
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import Dates, Instrument, ModelForecaster
 from kronos.evaluation.paper import TASKS, TEST_FROM, PaperSettings, Windows, run_paper
-from kronos.evaluation.paper.forecasting import Times, make_walks
-from kronos.evaluation.paper.results import MEAN, pooled, within
-from kronos.evaluation.paper.settings import FORECAST, GENERATION, PRESETS, usefulness_windows
-from kronos.evaluation.verdicts import FEW_DATES
+from kronos.evaluation.paper.forecasting import OriginTimes, make_origin_sets
+from kronos.evaluation.paper.results import MEAN, pooled_correlations, within_windows
+from kronos.evaluation.paper.settings import FORECAST, GENERATION, PRESETS, tstr_windows
+from kronos.evaluation.verdicts import MIN_DATES
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 
@@ -36,14 +36,14 @@ MANY = instruments(6, 500)
 def clairvoyant(series, settings):
     """One who has seen what comes."""
     futures = {}
-    for walk in make_walks(series, settings, ALWAYS)[0]:
+    for walk in make_origin_sets(series, settings, ALWAYS)[0]:
         returns = walk.plan.returns()
         futures |= {walk.plan.name(origin): returns[origin] for origin in range(len(walk.plan))}
-    return Walker("seer", futures=futures)
+    return GaussianForecaster("seer", futures=futures)
 
 
 def run(task, model=None, series=SERIES, dates=ALWAYS, **settings):
-    return run_paper(series, model or Walker(), PaperSettings(task, **settings), dates=dates)
+    return run_paper(series, model or GaussianForecaster(), PaperSettings(task, **settings), dates=dates)
 
 
 @cache
@@ -68,8 +68,8 @@ def test_settings_are_the_papers():
     generation = PaperSettings("synthetic")
     assert (generation.windows("15m"), generation.windows("1d")) == (Windows(120, 96), Windows(96, 35))
     assert set(GENERATION) == {"15m", "1d"}
-    assert usefulness_windows("15m", 96) == Windows(80, 16)
-    assert usefulness_windows("1d", 35) == Windows(30, 5)
+    assert tstr_windows("15m", 96) == Windows(80, 16)
+    assert tstr_windows("1d", 35) == Windows(30, 5)
     drawn = {task: PaperSettings(task).sampling for task in TASKS}
     assert {task: (one.temperature, one.top_p, one.samples, one.top_k) for task, one in drawn.items()} == {
         "price": (0.6, 0.9, 10, 0),
@@ -91,7 +91,7 @@ def test_what_is_asked_for_replaces_the_papers():
     assert PaperSettings("synthetic", sequences=600).changed == ["sequences"]
     assert settings.origins == 7
     assert PaperSettings("price", lookback=33).windows("1d") == Windows(33, 12)
-    assert usefulness_windows("1h", 24) == Windows(20, 4)
+    assert tstr_windows("1h", 24) == Windows(20, 4)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_settings_that_make_no_sense_are_refused(task, settings, words):
 def test_a_windows_coefficients_are_scipys_averaged_over_channels(seed, steps, coarse):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(100, 1, (2, 4, steps, 4)).round(0 if coarse else 6)  # coarse ones have ties
-    ic, rank_ic = within(x, y)
+    ic, rank_ic = within_windows(x, y)
     for found, correlation in ((ic, pearsonr), (rank_ic, spearmanr)):
         for window in range(4):
             values = [
@@ -136,7 +136,7 @@ def test_a_window_that_does_not_move_has_no_coefficient():
     still = moving.copy()
     still[0] = 7.0
     for predicted, came in ((still, moving), (moving, still)):
-        ic, rank_ic = within(predicted, came)
+        ic, rank_ic = within_windows(predicted, came)
         assert np.isnan(ic[0])
         assert np.isnan(rank_ic[0])
         np.testing.assert_allclose((ic[1], rank_ic[1]), 1.0)
@@ -147,7 +147,7 @@ def test_returns_are_correlated_over_all_forecasts_at_once():
     came = rng.normal(size=90)
     predicted = 0.5 * came + rng.normal(size=90)
     dates = pd.DatetimeIndex(np.repeat(pd.date_range("2024-07-01", periods=30), 3))
-    ic, rank_ic = pooled(predicted, came, Times(dates, dates + pd.Timedelta("12h")))
+    ic, rank_ic = pooled_correlations(predicted, came, OriginTimes(dates, dates + pd.Timedelta("12h")))
     np.testing.assert_allclose(ic.value, pearsonr(predicted, came).statistic)
     np.testing.assert_allclose(rank_ic.value, spearmanr(predicted, came).statistic)
     assert ic.t > 2
@@ -158,7 +158,7 @@ def test_the_realised_variance_is_that_between_forecast_closes():
     seer = clairvoyant(FEW, PaperSettings("volatility"))
     seer.futures = {name: returns * 2 for name, returns in seer.futures.items()}
     found = run("volatility", seer, FEW)
-    walk = make_walks(FEW, PaperSettings("volatility"), ALWAYS)[0][0]
+    walk = make_origin_sets(FEW, PaperSettings("volatility"), ALWAYS)[0][0]
     came = (np.diff(walk.plan.returns(), axis=1) ** 2).sum(axis=1)  # H - 1 of them: none from the last known close
     row = found.row("walks 1h", "seer")
     np.testing.assert_allclose(row.figures["mae"].value, 3 * came.mean(), rtol=1e-6)  # (2 r)² - r²
@@ -167,7 +167,7 @@ def test_the_realised_variance_is_that_between_forecast_closes():
 
 def test_windows_share_no_candle_unless_asked():
     def times(series, **settings):
-        return Times.of(make_walks(series, PaperSettings("price", **settings), ALWAYS)[0][0].plan)
+        return OriginTimes.of(make_origin_sets(series, PaperSettings("price", **settings), ALWAYS)[0][0].plan)
 
     assert times(SERIES).overlap == 1
     assert times(SERIES, stride=6).overlap == 2
@@ -191,13 +191,13 @@ def test_a_clairvoyant_has_everything_right():
 def test_one_who_knows_nothing_has_coefficients_around_zero():
     for task in ("price", "return"):
         result = usual(task)
-        for name in ("walker", "drift", "momentum", "reversal", "historical-volatility"):
+        for name in ("gaussian", "drift", "momentum", "reversal", "historical-volatility"):
             for figure in ("ic", "rank_ic"):
                 found = result.row("walks 1h", name).figures[figure]
                 assert found.low < 0 < found.high
                 assert np.sign(found.t) == np.sign(found.value)
-        assert "no evidence that walker orders" in result.sentences[0]
-    by_date = usual("return").row("walks 1h", "walker").figures["rank_ic_by_date"]
+        assert "no evidence that gaussian orders" in result.sentences[0]
+    by_date = usual("return").row("walks 1h", "gaussian").figures["rank_ic_by_date"]
     assert by_date.low < 0 < by_date.high
 
 
@@ -234,11 +234,11 @@ def test_a_trend_makes_those_right_who_follow_it():
 
 
 def test_an_overconfident_volatility_is_worse_than_history():
-    result = run("volatility", Walker(width=3.0), instruments(2, 400))
-    row = result.row("walks 1h", "walker")
+    result = run("volatility", GaussianForecaster(width=3.0), instruments(2, 400))
+    row = result.row("walks 1h", "gaussian")
     assert row.figures["skill"].high < 0
     assert row.figures["r2"].value < 0
-    assert "walker tells the volatility to come worse than historical-volatility" in result.sentences[0]
+    assert "gaussian tells the volatility to come worse than historical-volatility" in result.sentences[0]
     reference = result.row("walks 1h", "historical-volatility")
     assert reference.figures["mae"].value == pytest.approx(0, abs=SIGMA)
     assert {"garch-t", "har-volatility"} <= {one.forecaster for one in result.rows}
@@ -257,14 +257,14 @@ def test_a_price_that_falls_to_nothing_has_no_variance_and_is_said():
 
 def test_few_dates_claim_nothing():
     result = run("price", series=instruments(6, 200))
-    assert result.row("walks 1h", "walker").dates < FEW_DATES
+    assert result.row("walks 1h", "gaussian").dates < MIN_DATES
     assert "too few dates to say" in result.sentences[0]
 
 
 # What is asked, and told -----------------------------------------------------
 
 
-class Recorder(Walker):
+class Recorder(GaussianForecaster):
     """Remembers what it was shown."""
 
     def forecast(self, histories, times, *, samples, seed):
@@ -295,13 +295,13 @@ def test_crypto_and_fx_are_shown_without_volume():
 
 def test_forecasts_begin_in_july_2024():
     series = instruments(2, 6000)
-    result = run_paper(series, Walker(), PaperSettings("return", most=40))
+    result = run_paper(series, GaussianForecaster(), PaperSettings("return", most=40))
     [walk] = result.made["walks"]
     assert walk["first"] >= "2024-06-30T23:00:00"
     with pytest.raises(
         DataError, match=r"No 1h series has 12 candles to forecast from 2024-07-01 on after 80 .*--from"
     ):
-        run_paper(SERIES, Walker(), PaperSettings("return"))
+        run_paper(SERIES, GaussianForecaster(), PaperSettings("return"))
 
 
 def test_intervals_go_their_own_ways():
@@ -311,8 +311,8 @@ def test_intervals_go_their_own_ways():
     assert [(walk["interval"], walk["lookback"], walk["horizon"]) for walk in result.made["walks"]] == [
         ("1h", 80, 12), ("1d", 40, 12),
     ]  # fmt: skip
-    own = [result.row(group, "walker").figures["ic"].value for group in ("walks 1h", "walks 1d")]
-    assert result.row(MEAN, "walker").figures["ic"].value == pytest.approx(np.mean(own))
+    own = [result.row(group, "gaussian").figures["ic"].value for group in ("walks 1h", "walks 1d")]
+    assert result.row(MEAN, "gaussian").figures["ic"].value == pytest.approx(np.mean(own))
     assert np.isnan(result.row(MEAN, "last-value").figures["ic"].value)
     assert len(result.sentences) == 2
 
@@ -330,11 +330,11 @@ def test_an_interval_that_the_paper_lacks_is_said():
 def test_warnings_name_what_was_seen_in_training():
     def warnings(known):
         settings = PaperSettings("return", most=10)
-        return run_paper(SERIES, Walker(), settings, dates=ALWAYS, cutoffs=lambda plan: known).warnings
+        return run_paper(SERIES, GaussianForecaster(), settings, dates=ALWAYS, cutoffs=lambda plan: known).warnings
 
     assert warnings({"walks 1h": pd.Timestamp("2023-12-01")}) == ()
     assert "new to it from 2024-06-01" in warnings({"walks 1h": pd.Timestamp("2024-06-01")})[0]
-    assert "Nothing says up to when walker's data went" in warnings(None)[0]
+    assert "Nothing says up to when gaussian's data went" in warnings(None)[0]
 
 
 def test_simulated_candles_are_said():
@@ -362,11 +362,11 @@ def test_a_model_whose_context_is_short_says_so_and_is_repeatable():
 
 def test_a_model_cannot_pass_for_a_baseline():
     with pytest.raises(ParameterError, match="cannot be called 'momentum'"):
-        run("price", Walker("momentum"))
+        run("price", GaussianForecaster("momentum"))
 
 
 def test_one_who_makes_no_forecast_has_no_figures():
-    class Silent(Walker):
+    class Silent(GaussianForecaster):
         def forecast(self, histories, times, *, samples, seed):
             return {}
 

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.walks import Walker, instruments
+from evaluation.random_walks import GaussianForecaster, instruments
 from kronos.errors import DataError
 from kronos.evaluation import Dates
 from kronos.evaluation.paper import PaperSettings, Windows, run_paper
 from kronos.evaluation.paper.classifiers import classify
-from kronos.evaluation.paper.forecasting import Times, make_walks
-from kronos.evaluation.paper.synthetic import REAL, Frames, split, usefulness
+from kronos.evaluation.paper.forecasting import OriginTimes, make_origin_sets
+from kronos.evaluation.paper.synthetic import REAL, ContextScales, split_by_time, tstr_correlations
 
 SETTINGS = PaperSettings("synthetic", lookback=40, horizon=12)
 
@@ -59,8 +59,8 @@ def walks(seed, count=640, length=12):
 
 def test_one_learns_from_what_is_like_the_truth_and_not_from_noise():
     test, windows = waves(9, 200), Windows(9, 3)
-    real, _ = usefulness(waves(1), test, windows, seed=1, tell=told)
-    empty, _ = usefulness(walks(1), test, windows, seed=1, tell=told)
+    real, _ = tstr_correlations(waves(1), test, windows, seed=1, tell=told)
+    empty, _ = tstr_correlations(walks(1), test, windows, seed=1, tell=told)
     assert real.mean() > 0.9
     assert empty.mean() < real.mean() - 0.3
 
@@ -70,7 +70,7 @@ def test_judges_are_tested_on_what_comes_after_all_they_learnt_from(windows):
     begin = pd.Timestamp("2024-07-01")
     origins = pd.DatetimeIndex([begin + pd.Timedelta(hours=first) for first, _ in windows])
     ends = pd.DatetimeIndex([begin + pd.Timedelta(hours=first + length) for first, length in windows])
-    earlier, later = split(Times(origins, ends))
+    earlier, later = split_by_time(OriginTimes(origins, ends))
     assert len(later)
     assert not set(earlier) & set(later)
     if len(earlier):
@@ -78,8 +78,8 @@ def test_judges_are_tested_on_what_comes_after_all_they_learnt_from(windows):
 
 
 def test_sequences_are_shown_in_units_of_the_past():
-    [walk], _ = make_walks(instruments(2, 300), SETTINGS, Dates())
-    frames = Frames.of(walk)
+    [walk], _ = make_origin_sets(instruments(2, 300), SETTINGS, Dates())
+    frames = ContextScales.of(walk)
     for origin in (0, len(walk.plan) - 1):
         known = walk.plan.history(origin).tail(40).frame.to_numpy()
         shown = frames.shown(known[None], np.array([origin]))
@@ -90,20 +90,26 @@ def test_sequences_are_shown_in_units_of_the_past():
 def test_who_knows_the_law_is_hard_to_tell_and_who_does_not_is_easy():
     seen = []
     result = run_paper(
-        instruments(3, 600), Walker(), SETTINGS, dates=Dates(), progress=lambda done, total: seen.append((done, total))
+        instruments(3, 600),
+        GaussianForecaster(),
+        SETTINGS,
+        dates=Dates(),
+        progress=lambda done, total: seen.append((done, total)),
     )
-    own, law = (result.row("walks 1h", name).figures["discriminative"] for name in ("walker", "historical-volatility"))
+    own, law = (
+        result.row("walks 1h", name).figures["discriminative"] for name in ("gaussian", "historical-volatility")
+    )
     assert own.high < 0.3  # it has no volume, and other shadows
     assert law.low < 0.5
     assert law.value > 0.35
-    assert [row.forecaster for row in result.rows] == ["walker", "historical-volatility", "block-bootstrap", REAL]
+    assert [row.forecaster for row in result.rows] == ["gaussian", "historical-volatility", "block-bootstrap", REAL]
     assert np.isnan(result.row("walks 1h", REAL).figures["discriminative"].value)
     assert "learn from" in result.warnings[0]
     assert "50 % would be guessing" in result.sentences[0]
     for row in result.rows:  # nobody can forecast a random walk, whatever they learnt from
         assert row.figures["tstr_ic"].low < 0.1
         assert row.figures["tstr_ic"].high > -0.1
-    assert result.row("walks 1h", "walker").n == 2 * result.row("walks 1h", REAL).n
+    assert result.row("walks 1h", "gaussian").n == 2 * result.row("walks 1h", REAL).n
     done = [one for one, _ in seen]
     assert done == sorted(done)
     assert seen[-1][0] == seen[-1][1]
@@ -111,10 +117,10 @@ def test_who_knows_the_law_is_hard_to_tell_and_who_does_not_is_easy():
 
 def test_so_many_sequences_as_are_asked_for():
     settings = PaperSettings("synthetic", lookback=40, horizon=12, sequences=60)
-    result = run_paper(instruments(2, 600), Walker(), settings, dates=Dates())
+    result = run_paper(instruments(2, 600), GaussianForecaster(), settings, dates=Dates())
     assert result.made["walks"][0]["origins"] == 60
 
 
 def test_too_few_sequences_are_refused():
     with pytest.raises(DataError, match="is left out: its 28 sequences leave 12 on one side"):
-        run_paper(instruments(4, 150), Walker(), SETTINGS, dates=Dates())
+        run_paper(instruments(4, 150), GaussianForecaster(), SETTINGS, dates=Dates())

@@ -1,4 +1,4 @@
-"""The report tells an evaluation whole: its verdicts, its figures as they are, its pictures, in one safe file."""
+"""The report has all verdicts, warnings and figures of an evaluation, in own safe file."""
 
 import re
 from dataclasses import replace
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from evaluation.walks import Walker, instruments
+from evaluation.random_walks import GaussianForecaster, instruments
 from kronos.calibration import fit
 from kronos.errors import ParameterError
 from kronos.evaluation import (
@@ -14,8 +14,8 @@ from kronos.evaluation import (
     Actuals,
     Correction,
     Evaluation,
+    RollingOrigins,
     RollingSettings,
-    WalkForward,
     baseline_forecasters,
     baseline_paths,
     calibration_set_of,
@@ -26,36 +26,36 @@ from kronos.evaluation import (
 )
 from kronos.evaluation.plan import Instrument
 from kronos.evaluation.report.figures import ReportFigures, series_of
-from kronos.evaluation.report.report import report, write_report
+from kronos.evaluation.report import render_report, write_report
 
 SCRIPT = "<script>alert('x')</script>"
-RAW, CALIBRATED = f"walker {SCRIPT}", "walker & its calibration"
+RAW, CALIBRATED = f"gaussian {SCRIPT}", "gaussian & its calibration"
 
 
 def plan():
-    few = [Instrument(f"{SCRIPT} {one.name}", f"fx {SCRIPT}", one.candles) for one in instruments(1, 300)]
-    return make_plan([*instruments(5, 300, "crypto"), *few], WalkForward(8))
+    fx = [Instrument(f"{SCRIPT} {own.name}", f"fx {SCRIPT}", own.candles) for own in instruments(1, 300)]
+    return make_plan([*instruments(5, 300, "crypto"), *fx], RollingOrigins(8))
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory) -> Evaluation:
+def evaluation(tmp_path_factory) -> Evaluation:
     folder = tmp_path_factory.mktemp("report") / "run"
-    walker, asked, settings = Walker(RAW, width=0.5), plan(), RollingSettings(samples=20)
+    forecaster, origins, settings = GaussianForecaster(RAW, width=0.5), plan(), RollingSettings(samples=20)
     baselines = baseline_forecasters(["last-value", "historical-volatility"])
-    paths = run_rolling(asked, [walker], folder, settings)[RAW]
-    pooled = baseline_paths(asked, "historical-volatility", folder, settings.seed)
-    calibration = fit(calibration_set_of(asked, Actuals.of(asked), paths, identity_of(walker), pooled))
+    paths = run_rolling(origins, [forecaster], folder, settings)[RAW]
+    pooled = baseline_paths(origins, "historical-volatility", folder, settings.seed)
+    calibration = fit(calibration_set_of(origins, Actuals.of(origins), paths, identity_of(forecaster), pooled))
     correction = Correction(CALIBRATED, RAW, calibration)
-    return evaluate(asked, [walker], folder, settings, baselines=baselines, corrections=[correction])
+    return evaluate(origins, [forecaster], folder, settings, baselines=baselines, corrections=[correction])
 
 
 @pytest.fixture(scope="module")
-def page(evaluated) -> str:
-    return report(evaluated)
+def page(evaluation) -> str:
+    return render_report(evaluation)
 
 
-class Words(HTMLParser):
-    """All text, rows of tables, and tags, checked for balance."""
+class Parsed(HTMLParser):
+    """Text, table rows and tags of a page, checked for balance."""
 
     def __init__(self, page):
         super().__init__()
@@ -85,141 +85,141 @@ class Words(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.parsed.append(data)
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
 
 
 @pytest.fixture(scope="module")
-def words(page) -> Words:
-    return Words(page)
+def parsed(page) -> Parsed:
+    return Parsed(page)
 
 
-def test_it_is_one_well_formed_file_that_loads_nothing(page, words):
-    assert not {"script", "link", "img", "iframe", "object"} & set(words.tags)
-    assert not [name for name, _ in words.values if name in ("src", "style", "srcset") or name.startswith("on")]
-    assert [value for name, value in words.values if name == "href" and not value.startswith("#")] == []
+def test_the_page_is_one_well_formed_file_that_loads_nothing(page, parsed):
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    assert not [name for name, _ in parsed.values if name in ("src", "style", "srcset") or name.startswith("on")]
+    assert [value for name, value in parsed.values if name == "href" and not value.startswith("#")] == []
     assert "http:" not in page
     assert "https:" not in page
-    assert len(words.ids) == len(set(words.ids))
+    assert len(parsed.ids) == len(set(parsed.ids))
     assert len(page.encode()) < 1_500_000
     references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
-    assert references <= set(words.ids)
+    assert references <= set(parsed.ids)
 
 
-def test_what_users_named_is_escaped(page, words):
+def test_names_are_escaped(page, parsed):
     assert "<script" not in page
-    assert SCRIPT in "".join(words.words)
+    assert SCRIPT in "".join(parsed.words)
 
 
-def test_every_verdict_and_warning_is_told(evaluated, words):
-    text = "\n".join(words.words)
-    assert evaluated.verdicts
-    for one in evaluated.verdicts:
-        assert one.sentence in text
-    for warning in evaluated.warnings:
+def test_every_verdict_and_warning_is_on_the_page(evaluation, parsed):
+    text = "\n".join(parsed.words)
+    assert evaluation.verdicts
+    for own in evaluation.verdicts:
+        assert own.sentence in text
+    for warning in evaluation.warnings:
         assert warning in text
 
 
-def test_no_evidence_is_as_large_as_better(page):
+def test_no_evidence_is_as_prominent_as_better(page):
     answers = re.findall(r'<span class="answer (\w+)">([^<]+)</span>', page)
-    assert ("neutral", "No evidence that it knows the direction") in answers
+    assert ("neutral", "No evidence that it predicts the direction") in answers
     assert ("bad", "Worse than historical-volatility") in answers
 
 
-def test_numbers_are_the_figures(evaluated, words):
-    last = max(one.step for one in evaluated.figures)
-    at = {(one.forecaster, one.step): one for one in evaluated.figures if one.group == ALL}
+def test_numbers_equal_the_figures(evaluation, parsed):
+    last = max(own.step for own in evaluation.aggregates)
+    at = {(own.forecaster, own.step): own for own in evaluation.aggregates if own.group == ALL}
     marks = {RAW: "raw", CALIBRATED: "calibrated", "historical-volatility": "reference", "last-value": "baseline"}
-    steps = sorted({one.step for one in evaluated.figures})
+    steps = sorted({own.step for own in evaluation.aggregates})
     for name, mark in marks.items():
-        row = next(row for row in words.rows if row[0] == name + mark)
+        row = next(row for row in parsed.rows if row[0] == name + mark)
         crps = [text.removesuffix(" (best)") for text in row[1 : 1 + len(steps)]]
         assert crps == [f"{at[name, step].crps:.3f}" for step in steps]
         found = at[name, last]
         if found.skill is not None:
             rate, low, high = (
-                f"{round(100 * one, 1) + 0.0:.1f}" for one in (found.skill.estimate, found.skill.low, found.skill.high)
+                f"{round(100 * own, 1) + 0.0:.1f}" for own in (found.skill.estimate, found.skill.low, found.skill.high)
             )
             assert row[1 + len(steps)] == f"{rate} %{low} to {high}".replace("-", "−")
         shares = ["–"] * 3 if name == "last-value" else [f"{100 * x.estimate:.1f} %" for x in found.coverage.values()]
         assert row[2 + len(steps) : 5 + len(steps)] == shares
     best = min((at[name, last].crps, name) for name in marks)[1]
-    row = next(row for row in words.rows if row[0] == best + marks[best])
+    row = next(row for row in parsed.rows if row[0] == best + marks[best])
     assert row[len(steps)].endswith("(best)")
 
 
-def test_the_models_weight_is_stated(evaluated, words):
-    text = "\n".join(words.words)
-    [told] = [one.calibration for one in evaluated.subjects if one.calibration]
-    assert "weight" in told
-    for line in told.splitlines():
+def test_the_weight_of_a_pooled_model_is_stated(evaluation, parsed):
+    text = "\n".join(parsed.words)
+    [description] = [own.calibration for own in evaluation.contenders if own.calibration]
+    assert "weight" in description
+    for line in description.splitlines():
         assert line in text
 
 
-def test_it_says_what_was_evaluated_and_how(evaluated, words):
-    text = " ".join(words.words)
-    for told in (
-        f"{len(evaluated.plan):,} forecasts of the next 8 candles",
-        evaluated.made["plan"],
-        evaluated.made["created"],
-        f"torch {evaluated.made['versions']['torch']}",
-        "Pesaran and Timmermann",
-        "A forecast is no investment advice.",
+def test_settings_and_provenance_are_on_the_page(evaluation, parsed):
+    text = " ".join(parsed.words)
+    for expected in (
+        f"{len(evaluation.plan):,} forecasts of the next 8 candles",
+        evaluation.provenance["plan"],
+        evaluation.provenance["created"],
+        f"torch {evaluation.provenance['versions']['torch']}",
+        "Pesaran",
+        "investment advice",
         "Who may be the best",
     ):
-        assert told in text
+        assert expected in text
 
 
-def test_groups_with_few_instruments_are_named_instead_of_drawn(words):
-    assert f"Not drawn, because too few dates have five instruments to rank: fx {SCRIPT} 1h." in words.words
-    assert ("aria-label", "Cumulative rank correlation in crypto 1h, 8 candles ahead") in words.values
+def test_groups_with_few_instruments_are_named_instead_of_drawn(parsed):
+    assert f"Not drawn, because too few dates have five instruments to rank: fx {SCRIPT} 1h." in parsed.words
+    assert ("aria-label", "Cumulative rank correlation in crypto 1h, 8 candles ahead") in parsed.values
 
 
-def test_the_worst_forecasts_are_the_worst(evaluated):
-    few, more = ReportFigures(evaluated).worst()
-    scores = [float(found) for picture in few + more for found in re.findall(r"<desc>CRPS (\d+\.\d\d) σ√h", picture)]
-    rows = evaluated.scores.steps
-    for place, name in enumerate(evaluated.evaluated):
+def test_the_worst_forecasts_have_the_largest_scores(evaluation):
+    first, more = ReportFigures(evaluation).worst()
+    scores = [float(found) for picture in first + more for found in re.findall(r"<desc>CRPS (\d+\.\d\d) σ√h", picture)]
+    rows = evaluation.scores.steps
+    for place, name in enumerate(evaluation.evaluated):
         own = rows[(rows["forecaster"] == name) & (rows["step"] == 8)]
         assert scores[3 * place] == pytest.approx(own["crps"].max(), abs=0.006)
         series = own.groupby("series")["crps"].max().nlargest(3)
         assert scores[3 * place : 3 * place + 3] == pytest.approx(series.tolist(), abs=0.006)
 
 
-def test_a_calibrated_forecaster_looks_like_its_own(evaluated):
-    looks = series_of(evaluated.subjects, evaluated.reference)
+def test_a_calibrated_contender_has_the_hue_of_its_raw_one(evaluation):
+    looks = series_of(evaluation.contenders, evaluation.reference)
     assert looks[RAW].hue == looks[CALIBRATED].hue
     assert (looks[RAW].filled, looks[CALIBRATED].filled) == (False, True)
     assert looks["last-value"].hue != looks[RAW].hue
 
 
-def test_writing_is_all_or_nothing(evaluated, tmp_path):
+def test_the_file_is_replaced_atomically(evaluation, tmp_path):
     path = tmp_path / "deep" / "report.html"
-    bare = replace(evaluated, comparison=[], volatility=evaluated.volatility.iloc[:0], warnings=[])
+    bare = replace(evaluation, comparison=[], volatility=evaluation.volatility.iloc[:0], warnings=[])
     assert write_report(bare, path, title="Mine <b>", look="dark", palette="red-up", language="zh") == path
     text = path.read_text("utf-8")
     assert "<title>Mine &lt;b&gt;</title>" in text
     assert 'lang="zh-Hans"' in text
     assert "没有需要警告的问题" in text
     assert "谁可能是最好的" not in text
-    assert [one.name for one in path.parent.iterdir()] == ["report.html"]
+    assert [own.name for own in path.parent.iterdir()] == ["report.html"]
     with pytest.raises(ParameterError, match="sepia"):
-        write_report(evaluated, path, look="sepia")
+        write_report(evaluation, path, look="sepia")
     assert path.read_text("utf-8") == text
 
 
-def test_groups_that_differ_are_said_to(evaluated):
-    """A forecaster that spoke in small markets only has no verdict over all of them."""
+def test_verdicts_that_differ_between_groups_are_reported(evaluation):
+    """A forecaster with forecasts in small markets only has no verdict over all of them."""
     words = iter(["better", "worse"] * 20)
-    apart = [replace(one, word=next(words)) for one in evaluated.verdicts if one.group != ALL and one.about == "price"]
-    assert "It depends on the market" in report(replace(evaluated, verdicts=apart))
+    apart = [replace(own, word=next(words)) for own in evaluation.verdicts if own.group != ALL and own.about == "price"]
+    assert "It depends on the market" in render_report(replace(evaluation, verdicts=apart))
 
 
-def test_baselines_alone_can_be_told_too(tmp_path):
-    asked = make_plan(instruments(1, 100), WalkForward(4))
+def test_baselines_alone_can_be_reported(tmp_path):
+    origins = make_plan(instruments(1, 100), RollingOrigins(4))
     baselines = baseline_forecasters(["historical-volatility", "last-value"])
-    found = evaluate(asked, [], tmp_path / "run", RollingSettings(samples=5), baselines=baselines)
-    page = Words(report(found))
+    found = evaluate(origins, [], tmp_path / "run", RollingSettings(samples=5), baselines=baselines)
+    page = Parsed(render_report(found))
     assert "What the baselines can do" in page.words
     assert "No market has five instruments at enough dates to rank." in page.words

@@ -1,4 +1,4 @@
-"""Means over groups, each counting the same."""
+"""Means over groups with equal weights."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kronos.evaluation.scoring import LEAST, count_by_group, equal_mean, equal_share, equal_skill
+from kronos.evaluation.scoring import MIN_ORIGINS, equal_mean, equal_share, equal_skill, large_groups
 
 GROUPS = np.repeat(["a", "b"], [300, 100])
 DATES = pd.date_range("2024-01-01", periods=400, freq="h").to_numpy()
 
 
-def test_what_is_unknown_makes_no_group_count_less():
+def test_unknown_values_do_not_lower_the_weight_of_a_group():
     values = np.where(GROUPS == "a", 1.0, 3.0)
     values[300:390] = np.nan
     assert equal_mean(values, GROUPS) == pytest.approx(2.0)
@@ -22,12 +22,12 @@ def test_what_is_unknown_makes_no_group_count_less():
     assert equal_share(inside, GROUPS, DATES, 1).estimate == pytest.approx(0.5)
 
 
-def test_of_nothing_nothing_is_known():
+def test_the_mean_of_unknown_values_is_unknown():
     nothing = np.full(400, np.nan)
     assert math.isnan(equal_mean(nothing, GROUPS))
     assert math.isnan(equal_share(nothing, GROUPS, DATES, 1).estimate)
 
 
-def test_small_groups_count_only_among_themselves():
-    assert count_by_group(np.repeat(["a", "b"], [LEAST, LEAST - 1])) == {"a"}
-    assert count_by_group(["a", "b"]) == {"a", "b"}
+def test_small_groups_count_only_if_there_is_no_large_one():
+    assert large_groups(np.repeat(["a", "b"], [MIN_ORIGINS, MIN_ORIGINS - 1])) == {"a"}
+    assert large_groups(["a", "b"]) == {"a", "b"}

@@ -1,58 +1,68 @@
-"""Walk-forward evaluation: runs, scores with uncertainty, verdicts in words.
+"""Rolling-origin evaluation of forecasters: scores with intervals, verdicts, calibration, ablation.
 
-- `gather` reads files, folders and prepared datasets into `Instrument`s; `read_splits` the dates to judge them by.
-- `make_plan` chooses origins over many `Instrument`s; `evaluate` forecasts at each, resumably, and gives an
-  `Evaluation`: scores, figures with intervals, verdicts, warnings.
-- `ModelForecaster` wraps one of our models; any other fits the `Forecaster` protocol. Baselines are always beside it.
-- `cutoffs` tells up to when a model has seen candles; given to `evaluate`, tests on those are warned of.
-- `Correction` adds a calibrated forecaster to the table; `trials_of` turns a run into what a calibration is fitted on.
+- `prepare_evaluation` loads candles, selects the dates and plans the origins; `load_instruments`, `read_splits` and
+  `make_plan` are its steps.
+- `evaluate` forecasts at every origin, resumably, and returns an `Evaluation`: scores, figures with intervals, verdicts
+  and warnings for all contenders. `run_rolling` computes only the forecasts.
+- `ModelForecaster` wraps a Kronos model; any other model fits the `Forecaster` protocol. Baselines are always included.
+- `cutoffs` returns when a model's training data end, so that `evaluate` can warn of test dates that it has seen.
+- `Correction` adds a calibrated contender; `calibration_set_of` turns a run into the data that a calibration is fitted
+  to; `ablate` measures the effect of each of its parts.
 """
 
+from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted, default_ablations
 from kronos.evaluation.aggregate import ALL, Aggregates, Scores
-from kronos.evaluation.calibration import Correction, baseline_paths, calibration_set_of, corrected, identity_of
+from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, calibration_set_of, identity_of
 from kronos.evaluation.dates import Splits, cutoffs, find_splits, read_splits
 from kronos.evaluation.evaluation import REFERENCE, Contender, Evaluation, baseline_forecasters, evaluate
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster, ModelForecaster
 from kronos.evaluation.instruments import LoadedInstruments, load_instruments
-from kronos.evaluation.model_comparison import Comparison, compare
-from kronos.evaluation.plan import Dates, Instrument, Plan, WalkForward, make_plan
+from kronos.evaluation.model_comparison import ModelComparison, compare_models
+from kronos.evaluation.plan import Dates, Instrument, Plan, RollingOrigins, make_plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
+from kronos.evaluation.setup import EvaluationSetup, prepare_evaluation
 from kronos.evaluation.verdicts import Verdict
 
 __all__ = [
     "ALL",
     "REFERENCE",
+    "AblationRow",
     "Actuals",
     "Aggregates",
     "BaselineForecaster",
-    "Comparison",
     "Contender",
     "Correction",
     "Dates",
     "Evaluation",
+    "EvaluationSetup",
     "ForecastPaths",
     "Forecaster",
     "Instrument",
     "LoadedInstruments",
+    "ModelComparison",
     "ModelForecaster",
     "Plan",
+    "RollingOrigins",
     "RollingSettings",
     "Scores",
     "Splits",
     "Verdict",
-    "WalkForward",
+    "ablate",
+    "apply_correction",
     "baseline_forecasters",
     "baseline_paths",
     "calibration_set_of",
-    "compare",
-    "corrected",
+    "compare_models",
+    "cross_fitted",
     "cutoffs",
+    "default_ablations",
     "evaluate",
     "find_splits",
     "identity_of",
     "load_instruments",
     "make_plan",
+    "prepare_evaluation",
     "read_splits",
     "run_rolling",
 ]

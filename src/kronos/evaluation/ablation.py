@@ -1,8 +1,8 @@
-"""What each part of a calibration does, alone and together with the others, on dates that it wasn't fitted on.
+"""Ablation of a calibration: the effect of each part, alone and combined, on dates it was not fitted to.
 
-`cross_fitted` corrects every forecast by a calibration that saw none of its time: dates are cut into consecutive folds,
-and each fold is corrected by what the others teach, less those whose outcomes reach into it. So one set of dates is
-enough to choose by; what was chosen is then confirmed on other dates.
+`cross_fitted` corrects every forecast with a calibration that saw nothing of its time: dates are cut into consecutive
+folds, and each fold is corrected by a calibration fitted to the others, without origins whose outcomes reach into it.
+One set of dates is thus enough to choose parts; the choice is then confirmed on other dates.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kronos.calibration import PARTS, CalibrationSet, fit
 from kronos.errors import ParameterError
 from kronos.evaluation.aggregate import ALL
-from kronos.evaluation.scoring import count_by_group, equal_mean, equal_share, equal_skill
+from kronos.evaluation.scoring import equal_mean, equal_share, equal_skill, large_groups
 from kronos.forecasts import BANDS
 from kronos.metrics import Estimate, band_ends, crps, in_band
-from kronos.typing import FloatArray
+from kronos.typing import BoolArray, FloatArray, IntArray
 
 
 def default_ablations(pooling: bool = True) -> dict[str, tuple[str, ...]]:
-    """The settings to compare: raw, every part alone, parts added one after the other, and all but pooling.
+    """Return the sets of parts to compare: none, each alone, added one by one, all, and all but pooling.
 
     Args:
         pooling: Whether there is a baseline to pool with.
@@ -41,17 +40,17 @@ def default_ablations(pooling: bool = True) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
-    """One setting in one group at one step.
+class AblationRow:
+    """The figures of one set of parts in one group at one step.
 
     Attributes:
-        setting: Its name.
-        group: Market at an interval, or ``all``, where every group of enough origins counts the same.
+        setting: Name of the set of parts.
+        group: Market at an interval, or ``all``, where every group of enough origins has the same weight.
         step: Steps ahead.
-        n: Forecasts scored.
+        n: Number of forecasts.
         crps: Mean CRPS in σ√h.
-        gain: 1 - CRPS / raw CRPS, with its interval by blocks of dates.
-        coverage: Share of outcomes within the 50, 80 and 95 % bands, by the band.
+        gain: 1 − CRPS / raw CRPS, with an interval by blocks of dates.
+        coverage: Share of outcomes within the 50, 80 and 95 % bands, by band.
         width: Mean width of the 80 % band in σ√h.
     """
 
@@ -67,109 +66,114 @@ class Effect:
 
 def ablate(
     raw: CalibrationSet, corrected: Mapping[str, CalibrationSet], steps: Sequence[int], stride: int
-) -> list[Effect]:
-    """Score corrected forecasts beside the raw ones.
+) -> list[AblationRow]:
+    """Compare corrected forecasts with the raw ones.
 
     Args:
-        raw: The forecasts as they were.
-        corrected: The same ones corrected, by setting.
+        raw: The raw forecasts.
+        corrected: The same forecasts, corrected, by setting.
         steps: Steps ahead to report.
-        stride: Candles from one origin of a series to the next.
+        stride: Candles between successive origins of a series.
     """
-    found = []
+    rows = []
     for step in steps:
         overlap = max(1, math.ceil(step / stride))
-        losses, _, _ = _scores(raw, step)
-        for name, trials in corrected.items():
-            own, hit, width = _scores(trials, step)
-            for group, rows in _groups(raw):
-                known = rows & np.isfinite(own) & np.isfinite(losses)
+        raw_losses, _, _ = _scores(raw, step)
+        for setting, forecasts in corrected.items():
+            losses, inside, width = _scores(forecasts, step)
+            for group, members in _group_rows(raw):
+                known = members & np.isfinite(losses) & np.isfinite(raw_losses)
                 labels, dates = np.asarray(raw.group)[known], np.asarray(raw.dates)[known]
-                found.append(
-                    Effect(
-                        setting=name,
+                rows.append(
+                    AblationRow(
+                        setting=setting,
                         group=group,
                         step=step,
                         n=int(known.sum()),
-                        crps=equal_mean(own[known], labels),
-                        gain=equal_skill(own[known], losses[known], labels, dates, overlap),
-                        coverage={band: equal_share(hits[known], labels, dates, overlap) for band, hits in hit.items()},
+                        crps=equal_mean(losses[known], labels),
+                        gain=equal_skill(losses[known], raw_losses[known], labels, dates, overlap),
+                        coverage={
+                            band: equal_share(hit[known], labels, dates, overlap) for band, hit in inside.items()
+                        },
                         width=equal_mean(width[known], labels),
                     )
                 )
-    return found
+    return rows
 
 
 def cross_fitted(
-    trials: CalibrationSet, parts: Sequence[str], *, folds: int = 5, symmetric: bool = True
+    past: CalibrationSet, parts: Sequence[str], *, folds: int = 5, symmetric: bool = True
 ) -> CalibrationSet:
-    """Forecasts corrected by calibrations that saw none of their time.
+    """Correct forecasts with calibrations fitted to other dates.
 
     Args:
-        trials: Raw forecasts.
-        parts: Which parts to fit.
-        folds: How many; each is a stretch of consecutive dates of every group.
-        symmetric: As for `kronos.calibration.fit`.
+        past: Raw forecasts and their outcomes.
+        parts: Parts to fit.
+        folds: Number of folds; each is a stretch of consecutive dates of every group.
+        symmetric: See `kronos.calibration.fit`.
 
     Raises:
         ParameterError: If there are fewer than two folds.
-        DataError: If a fold leaves too few forecasts to fit on.
+        DataError: If a fold leaves too few forecasts to fit to.
     """
     if folds < 2:
-        raise ParameterError(f"Cross-fitting needs at least 2 folds, not {folds}.")
+        raise ParameterError(f"Invalid number of folds {folds}: cross-fitting needs at least 2 folds.")
     if not parts:
-        return trials
-    fold = _folds(trials, folds)
-    result = np.array(trials.returns, dtype=np.float32)
-    draws = np.full((len(trials), result.shape[2]), float(result.shape[1]))
+        return past
+    fold = _folds(past, folds)
+    returns = np.array(past.returns, dtype=np.float32)
+    draws = np.full((len(past), returns.shape[2]), float(returns.shape[1]))
     for number in range(folds):
-        held = fold == number
-        if not held.any():
+        held_out = fold == number
+        if not held_out.any():
             continue
-        calibration = fit(trials.select(~held & ~_reaches_into(trials, fold, number)), parts, symmetric=symmetric)
-        corrected = calibration.apply_trials(trials.select(held))
-        result[held] = corrected.returns
+        training = past.select(~held_out & ~_reaches_into(past, fold, number))
+        corrected = fit(training, parts, symmetric=symmetric).apply_set(past.select(held_out))
+        returns[held_out] = corrected.returns
         if corrected.draws is not None:
-            draws[held] = corrected.draws
-    return replace(trials, returns=result, draws=draws)
+            draws[held_out] = corrected.draws
+    return replace(past, returns=returns, draws=draws)
 
 
-def _folds(trials: CalibrationSet, folds: int) -> NDArray[np.int64]:
-    """Each origin's fold: stretches of about as many origins of its group."""
-    result = np.zeros(len(trials), dtype=np.int64)
-    for group in trials.counts():
-        rows = np.flatnonzero(trials.group == group)
-        times, place, counts = np.unique(trials.dates[rows], return_inverse=True, return_counts=True)
+def _folds(past: CalibrationSet, folds: int) -> IntArray:
+    """The fold of each origin: consecutive stretches with about equally many origins of each group."""
+    result = np.zeros(len(past), dtype=np.int64)
+    for group in past.counts():
+        rows = np.flatnonzero(past.group == group)
+        times, place, counts = np.unique(past.dates[rows], return_inverse=True, return_counts=True)
         before = np.cumsum(counts) - counts
         result[rows] = (before * folds // len(rows))[place] if len(times) else 0
     return result
 
 
-def _reaches_into(trials: CalibrationSet, fold: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
-    """Origins of any group whose horizon shares time with this fold's: markets of one time move together."""
-    result = np.zeros(len(trials), dtype=np.bool_)
-    starts, ends = np.asarray(trials.dates), np.asarray(trials.known_at)
-    for group in trials.counts():
-        held = (trials.group == group) & (fold == number)
-        if held.any():
-            result |= (ends > starts[held].min()) & (starts < ends[held].max())
+def _reaches_into(past: CalibrationSet, fold: IntArray, number: int) -> BoolArray:
+    """Origins of any group whose horizon overlaps a fold in time, because markets move together."""
+    result = np.zeros(len(past), dtype=np.bool_)
+    starts, ends = np.asarray(past.dates), np.asarray(past.known_at)
+    for group in past.counts():
+        held_out = (past.group == group) & (fold == number)
+        if held_out.any():
+            result |= (ends > starts[held_out].min()) & (starts < ends[held_out].max())
     return result
 
 
-def _scores(trials: CalibrationSet, step: int) -> tuple[FloatArray, dict[str, FloatArray], FloatArray]:
-    """CRPS in σ√h `[N]`, whether each band held the outcome, and the 80 % band's width in σ√h."""
-    at = int(np.searchsorted(np.asarray(trials.steps), step))
-    samples = np.asarray(trials.returns[:, :, at], dtype=np.float64).T  # [S, N]
-    actual = np.asarray(trials.actual, dtype=np.float64)[:, at]
-    sigma = np.asarray(trials.sigma, dtype=np.float64)
+def _scores(forecasts: CalibrationSet, step: int) -> tuple[FloatArray, dict[str, FloatArray], FloatArray]:
+    """CRPS in σ√h, whether each band contains the outcome, and the width of the 80 % band in σ√h; each [N]."""
+    at = int(np.searchsorted(np.asarray(forecasts.steps), step))
+    samples = np.asarray(forecasts.returns[:, :, at], dtype=np.float64).T  # [S, N]
+    actual = np.asarray(forecasts.actual, dtype=np.float64)[:, at]
+    sigma = np.asarray(forecasts.sigma, dtype=np.float64)
     unit = np.where(sigma > 0, sigma, np.nan) * math.sqrt(step)
     lower, upper = band_ends(samples, BANDS)
-    hit = {f"{band * 100:.0f}": in_band(lower[i], upper[i], actual) for i, band in enumerate(BANDS)}
-    draws = None if trials.draws is None else np.asarray(trials.draws)[:, at]
-    return crps(samples, actual, draws=draws) / unit, hit, (upper[1] - lower[1]) / unit
+    inside = {f"{band * 100:.0f}": in_band(lower[i], upper[i], actual) for i, band in enumerate(BANDS)}
+    draws = None if forecasts.draws is None else np.asarray(forecasts.draws)[:, at]
+    return crps(samples, actual, draws=draws) / unit, inside, (upper[1] - lower[1]) / unit
 
 
-def _groups(trials: CalibrationSet) -> list[tuple[str, NDArray[np.bool_]]]:
-    """The rows of all groups that count together, and of every group."""
-    labels = np.asarray(trials.group)
-    return [(ALL, np.isin(labels, sorted(count_by_group(labels)))), *((one, labels == one) for one in trials.counts())]
+def _group_rows(past: CalibrationSet) -> list[tuple[str, BoolArray]]:
+    """The rows of all large groups together, and of each group."""
+    labels = np.asarray(past.group)
+    return [
+        (ALL, np.isin(labels, sorted(large_groups(labels)))),
+        *((group, labels == group) for group in past.counts()),
+    ]

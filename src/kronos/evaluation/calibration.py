@@ -1,4 +1,4 @@
-"""Between runs and calibrations: past forecasts as what a calibration is fitted on, and corrected ones to score."""
+"""Calibration in evaluations: fit a calibration to the forecasts of a run, and add calibrated contenders to a table."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from kronos.baselines import BASELINES
 from kronos.calibration import BASELINE_PATHS, PARTS, Calibration, CalibrationSet, ModelIdentity, fit
 from kronos.calibration.transforms import check_parts
 from kronos.errors import ParameterError
-from kronos.evaluation.ablation import Effect, ablate, cross_fitted
+from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.plan import Plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals, report_steps
 from kronos.progress import ProgressCallback
 
-_BESIDE = "beside"  # folder of a run that holds the baseline to pool with, drawn more finely than in the table
+POOL_WITH = "filtered-historical-simulation"
+RAW, CALIBRATED = "raw", "calibrated"
+_POOLING_FOLDER = "beside"  # part of a run: the pooling baseline, with more paths than in the table
+_DEFAULT_SETTINGS = RollingSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A calibrated forecaster beside the raw one.
+    """A calibrated contender, derived from the paths of a raw one.
 
     Attributes:
-        name: What tables call it.
-        of: The forecaster that it corrects.
-        calibration: What it does.
-        parts: Which parts; None for all of the calibration's.
-        other_model: Correct although the calibration was fitted for another model.
+        name: Name in tables.
+        of: Name of the forecaster that it corrects.
+        calibration: The calibration to apply.
+        parts: Parts to apply; None for all parts of the calibration.
+        other_model: Apply it even if it was fitted to another model.
     """
 
     name: str
@@ -42,11 +45,16 @@ class Correction:
     parts: Sequence[str] | None = None
     other_model: bool = False
 
+    @property
+    def applied_parts(self) -> Sequence[str]:
+        """The parts that are applied."""
+        return self.calibration.parts if self.parts is None else self.parts
+
 
 def identity_of(forecaster: Forecaster) -> ModelIdentity:
-    """A forecaster's identity as calibrations keep it."""
-    told: dict[str, Any] = dict(forecaster.identity())
-    model, tokenizer = (told.get(key) for key in ("model", "tokenizer"))
+    """Return a forecaster's identity in the form that calibrations store."""
+    identity: dict[str, Any] = dict(forecaster.identity())
+    model, tokenizer = (identity.get(key) for key in ("model", "tokenizer"))
     if not isinstance(model, dict):
         return ModelIdentity(model=forecaster.name)
     ref = str(model.get("ref") or forecaster.name)
@@ -54,90 +62,90 @@ def identity_of(forecaster: Forecaster) -> ModelIdentity:
         model=f"{ref} (changed)" if model.get("changed") else ref,
         sha256=model.get("sha256"),
         tokenizer_sha256=tokenizer.get("sha256") if isinstance(tokenizer, dict) else None,
-        sampling=told.get("sampling"),
+        sampling=identity.get("sampling"),
     )
 
 
-def check_pooled(name: str) -> None:
-    """Make sure that a baseline can be pooled with.
+def check_pooling_baseline(name: str) -> None:
+    """Check that a baseline can be pooled with.
 
     Raises:
-        ParameterError: If there is none of that name, it draws one path only, or its library is missing.
+        ParameterError: If it does not exist, has no bands, or its library is not installed.
     """
     entry = BASELINES.get(name)
     if entry is None or entry.point:
-        usual = ", ".join(key for key, one in BASELINES.items() if not one.point)
-        what = "has no bands" if entry else "is none"
-        raise ParameterError(f"The baseline '{name}' to pool with {what}; choose from {usual}.")
+        names = ", ".join(key for key, spec in BASELINES.items() if not spec.point)
+        problem = "is a point forecast without bands" if entry else "does not exist"
+        raise ParameterError(f"Cannot pool with the baseline '{name}': it {problem}. Choose from {names}.")
     if not entry.available:
-        raise ParameterError(f"{name} needs {entry.needs}; install kronos[evaluation], or pool with another baseline.")
+        raise ParameterError(f"{name} needs {entry.needs}: install kronos[evaluation], or pool with another baseline.")
 
 
 def baseline_paths(
     plan: Plan, name: str, folder: Path, seed: int, *, workers: int = 1, progress: ProgressCallback | None = None
 ) -> ForecastPaths:
-    """A baseline's paths to pool with, at every origin; kept in the run's folder.
+    """Sample the paths of the baseline to pool with at every origin; they are stored in the folder of the run.
 
     Args:
         plan: The origins.
-        name: Of `kronos.baselines.BASELINES`.
-        folder: Of the run.
-        seed: Of the draws.
-        workers: Processes to share the work.
-        progress: Called with the forecasts done and their number.
+        name: Name in `kronos.baselines.BASELINES`.
+        folder: Folder of the run.
+        seed: Random seed.
+        workers: Number of processes, see `run_rolling`.
+        progress: Called with the number of finished forecasts and their total.
 
     Raises:
-        ParameterError: If there is no such baseline.
+        ParameterError: If the baseline cannot be pooled with.
     """
-    check_pooled(name)
+    check_pooling_baseline(name)
     settings = RollingSettings(BASELINE_PATHS, seed)
-    forecaster = BaselineForecaster(BASELINES[name])
-    return run_rolling(plan, [forecaster], folder / _BESIDE / name, settings, workers=workers, progress=progress)[name]
+    baseline = BaselineForecaster(BASELINES[name])
+    paths = run_rolling(plan, [baseline], folder / _POOLING_FOLDER / name, settings, workers=workers, progress=progress)
+    return paths[name]
 
 
 def calibration_set_of(
-    plan: Plan, truth: Actuals, paths: ForecastPaths, identity: ModelIdentity, baseline: ForecastPaths | None = None
+    plan: Plan, actuals: Actuals, paths: ForecastPaths, identity: ModelIdentity, baseline: ForecastPaths | None = None
 ) -> CalibrationSet:
-    """What was said beside what came, at the origins where everybody spoke.
+    """Collect the forecasts of a run with their outcomes, at the origins where both forecasters have one.
 
     Args:
         plan: The origins.
-        truth: What happened.
-        paths: What the model said.
-        identity: Whose forecasts they are.
-        baseline: The paths to pool with, if any.
+        actuals: The outcomes.
+        paths: Sample paths of the model.
+        identity: Identity of the model.
+        baseline: Sample paths of the baseline to pool with.
     """
-    rows = spoken(paths, baseline)
-    ends = [plan.times(int(row))[-1] for row in rows]
+    rows = shared_origins(paths, baseline)
     return CalibrationSet(
         returns=paths.returns[rows],
-        actual=truth.returns[rows],
-        sigma=truth.sigma[rows],
-        dates=truth.origins["date"].to_numpy()[rows].astype("datetime64[us]"),
+        actual=actuals.returns[rows],
+        sigma=actuals.sigma[rows],
+        dates=actuals.origins["date"].to_numpy()[rows].astype("datetime64[us]"),
         identity=identity,
-        group=truth.origins["group"].to_numpy()[rows].astype(np.str_),
+        group=actuals.origins["group"].to_numpy()[rows].astype(np.str_),
         level_error=paths.level_error[rows],
         baseline=None if baseline is None else baseline.returns[rows],
         baseline_name="" if baseline is None else baseline.name,
-        known_at=_utc(ends),
+        known_at=plan.select(rows).ends().to_numpy().astype("datetime64[us]"),
     )
 
 
-def corrected(
+def apply_correction(
     plan: Plan, paths: ForecastPaths, correction: Correction, baseline: ForecastPaths | None = None
 ) -> ForecastPaths:
-    """What a forecaster would have said with its calibration on.
+    """Calibrate the sample paths of a run.
 
     Args:
         plan: The origins.
-        paths: What it said raw.
+        paths: Raw sample paths.
         correction: The calibration.
-        baseline: The paths to pool with, if it pools.
+        baseline: Sample paths of the baseline to pool with, if pooling is applied.
     """
-    rows = spoken(paths, baseline)
+    rows = shared_origins(paths, baseline)
     groups = plan.table()["group"].to_numpy().astype(np.str_)
-    result = np.full_like(paths.returns, np.nan)
-    result[rows] = correction.calibration.apply_paths(
+    returns = np.full_like(paths.returns, np.nan)
+    returns[rows] = correction.calibration.apply_paths(
         paths.returns[rows],
         level_error=paths.level_error[rows],
         baseline=None if baseline is None else baseline.returns[rows],
@@ -146,74 +154,58 @@ def corrected(
     )
     draws = correction.calibration.draws(
         paths.returns.shape[1],
-        np.arange(1, plan.walk.horizon + 1),
+        np.arange(1, plan.rolling.horizon + 1),
         groups,
         baseline=BASELINE_PATHS if baseline is None else baseline.returns.shape[1],
         parts=correction.parts,
     )
-    return ForecastPaths(correction.name, result, paths.level_error, draws)
+    return ForecastPaths(correction.name, returns, paths.level_error, draws)
 
 
-def fitted_too_late(corrections: Sequence[Correction], truth: Actuals) -> list[str]:
-    """Warnings of calibrations that were fitted on outcomes from after a group's first origins.
-
-    Args:
-        corrections: Whose.
-        truth: What they are judged by.
-    """
-    first = truth.origins.groupby("group")["date"].min()
-    found = []
-    for one in corrections:
-        seen = [
+def late_fit_warnings(corrections: Sequence[Correction], actuals: Actuals) -> list[str]:
+    """Warn of calibrations that were fitted to outcomes from after a group's first origin."""
+    first = actuals.origins.groupby("group")["date"].min()
+    warnings = []
+    for correction in corrections:
+        late = [
             str(group)
             for group, date in first.items()
-            if date.to_datetime64() < one.calibration.known_until(str(group))
+            if date.to_datetime64() < correction.calibration.known_until(str(group))
         ]
-        if seen:
-            found.append(
-                f"{one.name} was fitted on outcomes from after the first origins of {', '.join(seen)}: no fair test "
-                f"there."
+        if late:
+            warnings.append(
+                f"{correction.name} was fitted to outcomes from after the first origins of {', '.join(late)}: its "
+                f"figures there are not out of sample."
             )
-    return found
+    return warnings
 
 
-def spoken(*everybody: ForecastPaths | None) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Origins where all of them made a forecast."""
-    known = [np.isfinite(one.returns).all(axis=(1, 2)) for one in everybody if one is not None]
+def shared_origins(*paths: ForecastPaths | None) -> npt.NDArray[np.intp]:
+    """Return the origins at which every one of these forecasters (None is ignored) made a forecast."""
+    known = [np.isfinite(own.returns).all(axis=(1, 2)) for own in paths if own is not None]
     return np.flatnonzero(np.logical_and.reduce(known))
 
 
-def _utc(times: Sequence[pd.Timestamp]) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    naive = [time if time.tz is None else time.tz_convert("UTC").tz_localize(None) for time in times]
-    return pd.DatetimeIndex(naive).to_numpy().astype("datetime64[us]")
-
-
-POOL_WITH = "filtered-historical-simulation"
-RAW, CALIBRATED = "raw", "calibrated"
-_USUAL = RollingSettings()
-
-
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A calibration and what it does.
+class FittedCalibration:
+    """A calibration with the measured effect of its parts.
 
     Attributes:
-        calibration: Fitted on all origins.
-        trials: What it was fitted on.
-        effects: Raw and corrected forecasts at every origin, the corrected ones by calibrations that saw none of its
-            time; and the baseline that is pooled with by itself.
+        calibration: Fitted to all origins.
+        calibration_set: The forecasts and outcomes it was fitted to.
+        ablation: Figures of the raw and the corrected forecasts; the corrected ones are cross-fitted.
     """
 
     calibration: Calibration
-    trials: CalibrationSet
-    effects: Sequence[Effect]
+    calibration_set: CalibrationSet
+    ablation: Sequence[AblationRow]
 
 
 def calibrate(
     plan: Plan,
     forecaster: Forecaster,
     folder: Path,
-    settings: RollingSettings = _USUAL,
+    settings: RollingSettings = _DEFAULT_SETTINGS,
     *,
     parts: Sequence[str] = PARTS,
     pool_with: str = POOL_WITH,
@@ -223,46 +215,48 @@ def calibrate(
     folds: int = 5,
     workers: int = 1,
     progress: ProgressCallback | None = None,
-) -> Fitted:
-    """Forecast at every origin, and fit.
+) -> FittedCalibration:
+    """Forecast at every origin, fit a calibration, and measure what it improves.
 
     Args:
-        plan: The origins, all before the dates that the calibrated forecasts will be judged on.
-        forecaster: Whose forecasts to correct.
-        folder: Where what was said is kept: a run that was interrupted goes on there.
+        plan: The origins, all before the dates on which the calibrated forecasts will be evaluated.
+        forecaster: The forecaster to calibrate.
+        folder: Folder of the run; an interrupted run resumes there.
         settings: Samples and seed.
-        parts: Which parts to fit.
-        pool_with: The baseline to pool with, if that is one of them.
-        symmetric: As for `kronos.calibration.fit`.
-        compare: Other choices of parts to judge beside, by name.
-        steps: Steps ahead to judge at; None for 1, 4, 8, 24 and the horizon.
-        folds: Stretches of dates to judge on.
-        workers: Processes to share the work; see `run`.
-        progress: Called with the forecasts done and their number.
+        parts: Parts to fit.
+        pool_with: Baseline to pool with, if pooling is one of the parts.
+        symmetric: See `kronos.calibration.fit`.
+        compare: Further sets of parts to measure, by name.
+        steps: Steps ahead to report; None for 1, 4, 8, 24 and the horizon.
+        folds: Number of folds for cross-fitting.
+        workers: Number of processes, see `run_rolling`.
+        progress: Called with the number of finished forecasts and their total.
 
     Raises:
-        ParameterError: If a part or the baseline is unknown.
+        ParameterError: If a part or the baseline does not exist.
         DataError: If there are too few origins.
     """
-    wanted = {CALIBRATED: parts, **(compare or {})}
-    choices = {name: check_parts(chosen) for name, chosen in wanted.items()}
-    pooled = any("pooling" in chosen for chosen in choices.values())
+    part_sets = {name: check_parts(own) for name, own in {CALIBRATED: parts, **(compare or {})}.items()}
+    pooled = any("pooling" in own for own in part_sets.values())
     if pooled:
-        check_pooled(pool_with)
-    said = run_rolling(plan, [forecaster], folder, settings, workers=workers, progress=progress)[forecaster.name]
-    near = baseline_paths(plan, pool_with, folder, settings.seed, workers=workers) if pooled else None
-    trials = calibration_set_of(plan, Actuals.of(plan), said, identity_of(forecaster), near)
-    asked = {"stride": plan.walk.step, "lookback": plan.walk.lookback, "samples": settings.samples}
-    calibration = fit(trials, parts, symmetric=symmetric, settings={**asked, "seed": settings.seed})
-    judged = {RAW: trials} | {
-        name: cross_fitted(trials, chosen, folds=folds, symmetric=symmetric) for name, chosen in choices.items()
+        check_pooling_baseline(pool_with)
+    paths = run_rolling(plan, [forecaster], folder, settings, workers=workers, progress=progress)[forecaster.name]
+    baseline = baseline_paths(plan, pool_with, folder, settings.seed, workers=workers) if pooled else None
+    past = calibration_set_of(plan, Actuals.of(plan), paths, identity_of(forecaster), baseline)
+    rolling = plan.rolling
+    recorded = {
+        "stride": rolling.step,
+        "lookback": rolling.lookback,
+        "samples": settings.samples,
+        "seed": settings.seed,
     }
-    if near is not None:
-        judged[near.name] = _alone(trials, near, said)
-    at = report_steps(plan.walk.horizon) if steps is None else steps
-    return Fitted(calibration, trials, ablate(trials, judged, at, plan.walk.step))
-
-
-def _alone(trials: CalibrationSet, baseline: ForecastPaths, said: ForecastPaths) -> CalibrationSet:
-    """The baseline by itself, at the same origins."""
-    return replace(trials, returns=baseline.returns[spoken(said, baseline)], draws=None)
+    calibration = fit(past, parts, symmetric=symmetric, settings=recorded)
+    corrected = {RAW: past} | {
+        name: cross_fitted(past, own, folds=folds, symmetric=symmetric) for name, own in part_sets.items()
+    }
+    if baseline is not None:
+        corrected[baseline.name] = replace(
+            past, returns=baseline.returns[shared_origins(paths, baseline)], draws=None
+        )  # the baseline alone
+    reported = report_steps(rolling.horizon) if steps is None else steps
+    return FittedCalibration(calibration, past, ablate(past, corrected, reported, rolling.step))

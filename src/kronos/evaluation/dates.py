@@ -1,152 +1,288 @@
-"""Up to when a model has seen candles, for each group of a plan: earlier tests would only ask what it has learnt."""
+"""The dates that an evaluation may use: given dates, dates of a split, or dates after a model's training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from kronos.datasets.splits import SPLITS, SplitDates, find_split_dates, read_split_dates
+from kronos.datasets.splits import SplitDates, find_split_dates, read_split_dates
+from kronos.errors import ParameterError
 from kronos.evaluation.aggregate import ALL
-from kronos.evaluation.plan import Dates, Instrument, Plan
+from kronos.evaluation.instruments import LoadedInstruments
+from kronos.evaluation.plan import Dates, Instrument, Plan, RollingOrigins, make_plan, to_naive_utc
 from kronos.zoo import Cutoffs, trained_until
-from kronos.zoo.catalog import cutoff, latest
+from kronos.zoo.catalog import cutoff_for, latest_cutoffs
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor
     from kronos.nn import Kronos, KronosTokenizer
 
+SplitName = Literal["validation", "test"]
+_TEST_SHARE = 0.3  # last share of a series, used if no dates are known
 
-def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp] | None:
-    """By group the time from which candles are new to a model and its tokenizer, as `evaluate` takes it.
 
-    Args:
-        predictor: The model.
-        plan: The origins; a market that the model's record doesn't list has the latest of its dates.
+@dataclass(frozen=True, slots=True)
+class SelectedDates:
+    """The dates that an evaluation uses.
 
-    Returns:
-        Times in UTC without a timezone (naive ones as they are written), where dates begin at midnight of each
-        instrument's own timezone; none where no candle was seen. None when nothing tells, or the weights have changed
-        since they were loaded.
-
-    Raises:
-        CheckpointError: If a checkpoint's ``kronos.json`` has dates that cannot be.
+    Attributes:
+        dates: By instrument name.
+        description: Where the dates come from, for readers.
     """
-    model, tokenizer = _seen(predictor.model), _seen(predictor.tokenizer)
-    if model is None or tokenizer is None:
-        return None
-    told = latest(model, tokenizer)
-    if not told:
-        return {}
-    found: dict[str, pd.Timestamp] = {}
-    for one in plan.instruments:
-        time = _beginning(cutoff(told, one.market), one)
-        found[one.group] = max(time, found.get(one.group, time))
-    return found
 
-
-def reached(
-    first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp]
-) -> dict[str, tuple[pd.Timestamp, pd.Timestamp]]:
-    """Groups whose forecast candles somebody may have seen: when those begin, and from when on they are new.
-
-    Args:
-        first: By group the time of its first forecast candle.
-        until: By group (or ``all``) the time from which candles are new.
-    """
-    known = {group: until.get(group, until.get(ALL)) for group in first}
-    return {group: (first[group], time) for group, time in known.items() if time is not None and first[group] < time}
-
-
-def learnt_from(name: str, plan: Plan, until: Mapping[str, pd.Timestamp] | None) -> list[str]:
-    """Warnings of a calibration whose forecasts a model made where it had learnt: it errs less there than elsewhere.
-
-    Args:
-        name: The model's.
-        plan: The origins that the calibration is fitted on.
-        until: As `cutoffs` tells it.
-    """
-    if until is None:
-        return [
-            f"Nothing says up to when {name}'s data went: where it was trained or selected it errs less than on new "
-            f"dates, and what is fitted there makes bands too narrow."
-        ]
-    first = plan.table().groupby("group")["first"].min()
-    seen = reached({str(group): time for group, time in first.items()}, until)
-    if not seen:
-        return []
-    told = ", ".join(f"{group} (new to it from {known:%Y-%m-%d})" for group, (_, known) in seen.items())
-    return [
-        f"{name} may have been trained or selected on these dates of {told}: it errs less there than on new ones, and "
-        f"what is fitted there may make bands too narrow."
-    ]
-
-
-def _seen(network: Kronos | KronosTokenizer) -> Cutoffs | None:
-    return trained_until(network.located) if network.located is not None and network.unchanged else None
-
-
-def _beginning(day: str, one: Instrument) -> pd.Timestamp:
-    """When a day begins where an instrument's candles are timed."""
-    zone = one.candles.index.tz
-    if zone is None:
-        return pd.Timestamp(day)
-    begun = pd.Timestamp(day).tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-    return begun.tz_convert("UTC").tz_localize(None)
-
-
-Part = Literal["validation", "test"]
-
-PARTS: tuple[Part, ...] = ("validation", "test")
-
-__all__ = ["PARTS", "SPLITS", "Part", "Splits", "find_splits", "read_splits"]
+    dates: Mapping[str, Dates]
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Splits(SplitDates):
-    """The cuts of a file."""
+    """The dates of a splits.csv, by market."""
 
-    def dates(self, part: Part) -> dict[str, Dates]:
-        """Between which times candles of a part lie, by market.
+    def dates(self, split: SplitName) -> dict[str, Dates]:
+        """Return the dates of one split by market.
 
         Args:
-            part: ``validation`` or ``test``.
+            split: ``validation`` or ``test``.
         """
-        if part == "test":
+        if split == "test":
             return {market: Dates(test, None) for market, (_, test) in self.cuts.items()}
         return {market: Dates(validation, test) for market, (validation, test) in self.cuts.items()}
 
 
 def read_splits(path: str | Path) -> Splits:
-    """Read the cuts.
+    """Read a splits.csv.
 
     Args:
         path: A CSV file with the columns market, validation_from and test_from.
 
     Raises:
-        DataError: If it cannot be read, or a line is wrong.
+        DataError: If the file cannot be read, or a line is invalid.
     """
-    return _of(read_split_dates(path))
+    return _splits(read_split_dates(path))
 
 
 def find_splits(paths: Iterable[str | Path]) -> Splits | None:
-    """The cuts beside candles: ``splits.csv`` in their folder, or in one of the two above it.
+    """Find the ``splits.csv`` that belongs to candle files: in their folder or in one of the two above it.
 
-    A file of that name with other columns is somebody else's (of share splits, say), and does not count.
+    A file of that name with other columns (of share splits, for example) is ignored.
 
     Args:
-        paths: Of candle files and folders.
+        paths: Candle files and folders.
 
     Raises:
-        DataError: If a line is wrong.
+        DataError: If a line is invalid.
         ParameterError: If there are several.
     """
     found = find_split_dates(paths)
-    return None if found is None else _of(found)
+    return None if found is None else _splits(found)
 
 
-def _of(dates: SplitDates) -> Splits:
-    return Splits(dates.cuts, dates.path)
+def _splits(found: SplitDates) -> Splits:
+    return Splits(found.cuts, found.path)
+
+
+# Which dates to evaluate on ------------------------------------------------------
+
+
+def dates_between(start: str | pd.Timestamp | None, end: str | pd.Timestamp | None) -> Dates:
+    """Parse the times between which candles are forecast.
+
+    Args:
+        start: First time of the forecast candles; without a timezone, in the wall clock of the candles.
+        end: Time before which the forecast candles end.
+
+    Raises:
+        ParameterError: If a time cannot be parsed, or ``end`` is not after ``start``.
+    """
+    dates = Dates(_parse_time("start", start), _parse_time("end", end))
+    if dates.start is not None and dates.end is not None and to_naive_utc(dates.start) >= to_naive_utc(dates.end):
+        raise ParameterError(f"Invalid dates: the end {end} is not after the start {start}.")
+    return dates
+
+
+def _parse_time(name: str, time: str | pd.Timestamp | None) -> pd.Timestamp | None:
+    if time is None:
+        return None
+    try:
+        parsed = pd.Timestamp(time)
+        valid = not pd.isna(parsed.as_unit("ns"))  # out of range is invalid too
+    except (ValueError, TypeError, OverflowError):
+        valid = False
+    if not valid:
+        raise ParameterError(f"Invalid {name} '{time}': give a time such as 2024-07-01 or '2024-07-01 12:00'.")
+    return parsed
+
+
+def dates_of_split(data: LoadedInstruments, splits: Splits | None, split: SplitName) -> SelectedDates | None:
+    """Select the dates of a split: those of prepared datasets, and for other instruments those of their market.
+
+    Args:
+        data: The instruments.
+        splits: Dates by market.
+        split: ``validation`` or ``test``.
+
+    Returns:
+        The dates; None if no instrument has any.
+
+    Raises:
+        ParameterError: If only some instruments have dates.
+    """
+    prepared = {name: dates[split] for name, dates in data.dates.items()}
+    by_market = splits.dates(split) if splits is not None else {}
+    dates = {
+        instrument.name: found
+        for instrument in data.instruments
+        if (found := prepared.get(instrument.name) or by_market.get(instrument.market)) is not None
+    }
+    if not dates:
+        return None
+    missing = next((instrument for instrument in data.instruments if instrument.name not in dates), None)
+    if missing is not None:
+        raise missing_split_dates(missing, splits, split)
+    sources = ["the prepared dataset"] if prepared else []
+    if splits is not None and len(prepared) < len(dates):
+        sources.append(str(splits.path))
+    return SelectedDates(dates, f"{split} dates of {' and '.join(sources)}")
+
+
+def missing_split_dates(instrument: Instrument, splits: Splits | None, split: SplitName) -> ParameterError:
+    """Return the error for an instrument whose market has no dates in a split."""
+    where = "" if splits is None else f" in {splits.path}"
+    return ParameterError(
+        f"No {split} dates{where} for the market '{instrument.market}' of {instrument.name}: add them to a splits.csv, "
+        f"set the market, or give start and end dates."
+    )
+
+
+def default_dates(
+    data: LoadedInstruments, rolling: RollingOrigins, predictors: Sequence[KronosPredictor]
+) -> SelectedDates:
+    """Select dates when none are given: per group those that are new to all models, else the last 30 %.
+
+    Args:
+        data: The instruments.
+        rolling: How origins are selected; dates count as new if a series of the group has a horizon of candles there.
+        predictors: The models; those with unknown training dates are ignored.
+
+    Raises:
+        DataError: If no series is long enough.
+    """
+    plan = make_plan(data.instruments, rolling)
+    known = [found for predictor in predictors if (found := cutoffs(predictor, plan))]
+    starts = {group: max(times[group] for times in known) for group in data.groups} if known else {}
+    new = {
+        instrument.group
+        for instrument in data.instruments
+        if _candles_from(instrument, starts.get(instrument.group)) >= rolling.horizon
+    }
+    dates = {}
+    for instrument in data.instruments:
+        start = starts[instrument.group] if instrument.group in new else _start_of_last_share(instrument)
+        dates[instrument.name] = Dates(_localize_like(start, instrument), None)
+    old = sorted({instrument.group for instrument in data.instruments} - new)
+    last = f"the last {100 * _TEST_SHARE:.0f} % of each series"
+    if not new:
+        return SelectedDates(dates, f"{last}, because no dates are given")
+    description = "candles that are new to the models"
+    return SelectedDates(dates, f"{description}; of {', '.join(old)} {last}" if old else description)
+
+
+def _localize_like(time: pd.Timestamp, instrument: Instrument) -> pd.Timestamp:
+    """A naive time as UTC if the candles have a timezone."""
+    return time.tz_localize("UTC") if time.tz is None and instrument.candles.index.tz is not None else time
+
+
+def _candles_from(instrument: Instrument, start: pd.Timestamp | None) -> int:
+    """The number of an instrument's candles from a time on; 0 if the time is unknown."""
+    if start is None:
+        return 0
+    index = instrument.candles.index
+    return len(index) - int(index.searchsorted(_localize_like(start, instrument)))
+
+
+def _start_of_last_share(instrument: Instrument) -> pd.Timestamp:
+    return instrument.candles.index[round(len(instrument.candles) * (1 - _TEST_SHARE))]
+
+
+# What models were trained on -----------------------------------------------------
+
+
+def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp] | None:
+    """Return, by group, the time from which candles are new to a model and its tokenizer, as `evaluate` takes it.
+
+    Args:
+        predictor: The model.
+        plan: The origins; a market that is missing from the model's record gets the latest recorded date.
+
+    Returns:
+        Naive UTC times (of naive candles, in their own wall clock). Dates begin at midnight in each instrument's
+        timezone. Empty if the model has seen no candles; None if its training dates are unknown, or its weights have
+        changed since they were loaded.
+
+    Raises:
+        CheckpointError: If a checkpoint's ``kronos.json`` has impossible dates.
+    """
+    model, tokenizer = _recorded_cutoffs(predictor.model), _recorded_cutoffs(predictor.tokenizer)
+    if model is None or tokenizer is None:
+        return None
+    recorded = latest_cutoffs(model, tokenizer)
+    if not recorded:
+        return {}
+    result: dict[str, pd.Timestamp] = {}
+    for instrument in plan.instruments:
+        time = _midnight(cutoff_for(recorded, instrument.market), instrument)
+        result[instrument.group] = max(time, result.get(instrument.group, time))
+    return result
+
+
+def _recorded_cutoffs(network: Kronos | KronosTokenizer) -> Cutoffs | None:
+    return trained_until(network.located) if network.located is not None and network.unchanged else None
+
+
+def _midnight(day: str, instrument: Instrument) -> pd.Timestamp:
+    """The start of a day in the timezone of an instrument's candles, in naive UTC."""
+    zone = instrument.candles.index.tz
+    if zone is None:
+        return pd.Timestamp(day)
+    return to_naive_utc(pd.Timestamp(day).tz_localize(zone, ambiguous=True, nonexistent="shift_forward"))
+
+
+def seen_groups(
+    first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp]
+) -> dict[str, tuple[pd.Timestamp, pd.Timestamp]]:
+    """Return the groups with forecast candles from before a model's cutoff: the first such candle, and the cutoff.
+
+    Args:
+        first: Time of the first forecast candle, by group.
+        until: Time from which candles are new to the model, by group (or ``all``).
+    """
+    known = {group: until.get(group, until.get(ALL)) for group in first}
+    return {group: (first[group], time) for group, time in known.items() if time is not None and first[group] < time}
+
+
+def training_overlap_warnings(name: str, plan: Plan, until: Mapping[str, pd.Timestamp] | None) -> list[str]:
+    """Warn of a calibration that would be fitted to dates of the model's training, where its errors are smaller.
+
+    Args:
+        name: Name of the model.
+        plan: The origins that the calibration is fitted to.
+        until: Time from which candles are new to the model, see `cutoffs`.
+    """
+    if until is None:
+        return [
+            f"The training dates of {name} are unknown: on dates that it was trained or selected on, its errors are "
+            f"smaller, and a calibration fitted there makes bands too narrow."
+        ]
+    first = plan.table().groupby("group")["first"].min()
+    seen = seen_groups({str(group): time for group, time in first.items()}, until)
+    if not seen:
+        return []
+    groups = ", ".join(f"{group} (new to it from {new:%Y-%m-%d})" for group, (_, new) in seen.items())
+    return [
+        f"{name} may have been trained or selected on these dates of {groups}: its errors are smaller there than on "
+        f"new dates, and a calibration fitted there may make bands too narrow."
+    ]

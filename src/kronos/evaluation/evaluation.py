@@ -1,11 +1,11 @@
-"""An evaluation from the origins to the verdicts, in one call.
+"""An evaluation in one call, from origins to verdicts.
 
-    plan = make_plan(instruments, WalkForward(horizon=24), Dates(start=pd.Timestamp("2024-07-01")))
-    found = evaluate(plan, [ModelForecaster(predictor, "kronos-small")], Path("out/evaluation"))
-    for verdict in found.verdicts:
+    plan = make_plan(instruments, RollingOrigins(horizon=24), Dates(start=pd.Timestamp("2024-07-01")))
+    evaluation = evaluate(plan, [ModelForecaster(predictor, "kronos-small")], Path("out/evaluation"))
+    for verdict in evaluation.verdicts:
         print(verdict.forecaster, verdict.group, verdict.sentence)
 
-The baselines stand in the same table, always.
+The baselines are always contenders in the same table.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import pandas as pd
 from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.errors import ParameterError
-from kronos.evaluation.aggregate import Aggregates, Scores, summarise, volatility
-from kronos.evaluation.calibration import Correction, baseline_paths, corrected, fitted_too_late, identity_of
+from kronos.evaluation.aggregate import Aggregates, Scores, aggregate_scores, aggregate_volatility
+from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, identity_of, late_fit_warnings
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
-from kronos.evaluation.model_comparison import Comparison, compare
+from kronos.evaluation.model_comparison import ModelComparison, compare_models
 from kronos.evaluation.plan import Plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
-from kronos.evaluation.verdicts import Verdict, verdicts, warnings
+from kronos.evaluation.verdicts import Verdict, derive_verdicts, evaluation_warnings
 from kronos.progress import ProgressCallback
 
 REFERENCE = "historical-volatility"
 FORMAT = 1
 KIND = "kronos evaluation"
-_USUAL = RollingSettings()
+_DEFAULT_SETTINGS = RollingSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody in the table.
+    """A row of the result tables: a model, a calibrated model or a baseline.
 
     Attributes:
-        name: What tables call it.
-        description: What a reader should know of it, in one line.
-        baseline: Whether it is one of the baselines that stand in every table.
-        identity: What makes its forecasts the same again.
-        point: Whether it draws one path only, so that it has no bands.
-        calibration: What its calibration says of itself; None of raw ones.
+        name: Name in tables.
+        description: One line for readers.
+        baseline: Whether it is a baseline.
+        identity: What determines its forecasts: hashes of weights, parameters.
+        point: Whether it has a single path and thus no bands.
+        calibration: Description of its calibration; None if raw.
     """
 
     name: str
@@ -59,52 +59,56 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Everything that was asked, said, scored and concluded.
+    """The result of `evaluate`: forecasts, scores, figures and verdicts.
 
     Attributes:
         plan: The origins.
         settings: Samples and seed.
-        subjects: Everybody in the table: the evaluated first, then the baselines.
-        reference: The baseline that skill is measured against.
-        truth: What happened.
-        paths: What was said, by name.
-        scores: Of every forecast.
-        figures: Means with their intervals, by forecaster, group and step.
-        volatility: Of realised volatility, one row a group and forecaster.
-        comparison: Who may be the best at the furthest step, by group and over all.
-        verdicts: In words.
-        warnings: What a reader must know before believing the figures.
-        made: Digest of the plan, versions, time.
+        contenders: All contenders: the evaluated forecasters first, then the baselines.
+        reference: Name of the baseline that skill is measured against.
+        actuals: The outcomes.
+        paths: Sample paths by contender.
+        scores: Score of every forecast.
+        aggregates: Figures with intervals, by contender, group and step.
+        volatility: Scores of the expected variance, one row per group and contender.
+        comparison: Multiple-comparison tests at the last step, by group and over all groups.
+        verdicts: Conclusions in words.
+        warnings: Sentences that qualify the figures.
+        provenance: Digest of the plan, versions, time of creation.
     """
 
     plan: Plan
     settings: RollingSettings
-    subjects: tuple[Contender, ...]
+    contenders: tuple[Contender, ...]
     reference: str
-    truth: Actuals
+    actuals: Actuals
     paths: Mapping[str, ForecastPaths]
     scores: Scores
-    figures: Sequence[Aggregates]
+    aggregates: Sequence[Aggregates]
     volatility: pd.DataFrame
-    comparison: Sequence[Comparison]
+    comparison: Sequence[ModelComparison]
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]
-    made: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
     def evaluated(self) -> list[str]:
-        """Names of those that are no baselines."""
-        return [one.name for one in self.subjects if not one.baseline]
+        """Names of the contenders that are not baselines."""
+        return [contender.name for contender in self.contenders if not contender.baseline]
+
+    @property
+    def steps(self) -> list[int]:
+        """The scored steps, ascending."""
+        return sorted({figures.step for figures in self.aggregates})
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures and what they mean, ready for JSON (numbers that are none are NaN)."""
-        walk = self.plan.walk
-        dates = self.truth.origins["date"]
+        """Return the document that `kronos evaluate` stores; unknown numbers are NaN."""
+        dates = self.actuals.origins["date"]
         return {
             "kind": KIND,
             "format": FORMAT,
-            **self.made,
-            "walk": asdict(walk),
+            **self.provenance,
+            "walk": self.plan.rolling.to_dict(),
             "samples": self.settings.samples,
             "seed": self.settings.seed,
             "reference": self.reference,
@@ -112,39 +116,39 @@ class Evaluation:
             "origins": len(self.plan),
             "first": dates.min().isoformat(),
             "last": dates.max().isoformat(),
-            "groups": {str(group): int(n) for group, n in self.truth.origins.groupby("group").size().items()},
-            "forecasters": [asdict(one) for one in self.subjects],
-            "verdicts": [asdict(one) for one in self.verdicts],
+            "groups": {str(group): int(n) for group, n in self.actuals.origins.groupby("group").size().items()},
+            "forecasters": [asdict(contender) for contender in self.contenders],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "warnings": list(self.warnings),
-            "figures": [asdict(one) for one in self.figures],
+            "figures": [asdict(figures) for figures in self.aggregates],
             "volatility": self.volatility.to_dict("records"),
-            "comparison": [asdict(one) for one in self.comparison],
+            "comparison": [asdict(comparison) for comparison in self.comparison],
         }
 
 
 def baseline_forecasters(names: Iterable[str] | None = None) -> list[BaselineForecaster]:
-    """The baselines of a table.
+    """Return baselines as forecasters.
 
     Args:
-        names: Which; None for all whose libraries are installed.
+        names: Names in `kronos.baselines.BASELINES`; None for all whose libraries are installed.
 
     Raises:
-        ParameterError: If there is none of that name.
+        ParameterError: If a name is unknown.
     """
-    wanted = [name for name, entry in BASELINES.items() if entry.available] if names is None else list(names)
-    unknown = next((name for name in wanted if name not in BASELINES), None)
+    selected = [name for name, entry in BASELINES.items() if entry.available] if names is None else list(names)
+    unknown = next((name for name in selected if name not in BASELINES), None)
     if unknown is not None:
-        raise ParameterError(f"There is no baseline '{unknown}'; choose from {', '.join(BASELINES)}.")
-    return [BaselineForecaster(BASELINES[name]) for name in wanted]
+        raise ParameterError(f"Unknown baseline '{unknown}': choose from {', '.join(BASELINES)}.")
+    return [BaselineForecaster(BASELINES[name]) for name in selected]
 
 
 def evaluate(
     plan: Plan,
     forecasters: Sequence[Forecaster],
     folder: Path,
-    settings: RollingSettings = _USUAL,
+    settings: RollingSettings = _DEFAULT_SETTINGS,
     *,
-    baselines: Sequence[BaselineForecaster] | None = None,
+    baselines: Iterable[BaselineForecaster] | None = None,
     reference: str = REFERENCE,
     corrections: Sequence[Correction] = (),
     steps: Sequence[int] | None = None,
@@ -152,84 +156,90 @@ def evaluate(
     workers: int = 1,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
-    """Forecast at every origin, score, and conclude.
+    """Forecast at every origin, score the forecasts, and derive verdicts.
 
     Args:
         plan: The origins.
-        forecasters: Who is evaluated.
-        folder: Where what was said is kept: a run that was interrupted goes on there.
+        forecasters: The forecasters to evaluate.
+        folder: Folder of the run; an interrupted run resumes there.
         settings: Samples and seed.
-        baselines: Who stands beside them; None for all whose libraries are installed.
-        reference: The baseline that skill is measured against; it is added if it is not among them.
-        corrections: Calibrated forecasters to add.
-        steps: Steps ahead to report, besides the horizon, at which verdicts are; None for 1, 4, 8 and 24.
-        trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, as `cutoffs`
-            tells it of a model, or None where nothing does; corrected ones take that of the forecaster they correct.
-        workers: Processes to share the work; see `run`.
-        progress: Called with the forecasts done and their number.
+        baselines: Baselines in the table; None for all whose libraries are installed.
+        reference: The baseline that skill is measured against; added if it is not among the baselines.
+        corrections: Calibrated contenders to add.
+        steps: Steps ahead to report in addition to the horizon; None for 1, 4, 8 and 24. Verdicts are at the horizon.
+        trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, see `cutoffs`;
+            None for a forecaster whose training dates are unknown. Corrections inherit that of their forecaster.
+        workers: Number of processes, see `run_rolling`.
+        progress: Called with the number of finished forecasts and their total.
 
     Raises:
-        ParameterError: If names clash, or a correction is of nobody.
+        ParameterError: If names clash, or a correction belongs to no forecaster.
         StorageError: If the folder cannot be written.
     """
     others = list(baseline_forecasters() if baselines is None else baselines)
-    if reference not in [one.name for one in others]:
+    if reference not in [baseline.name for baseline in others]:
         others += baseline_forecasters([reference])
-    _check(forecasters, corrections, [one.name for one in others])
+    _check_names(forecasters, corrections, [baseline.name for baseline in others])
     paths = run_rolling(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
-    for one in corrections:
-        pooled = "pooling" in (one.calibration.parts if one.parts is None else one.parts)
-        near = (
-            baseline_paths(plan, one.calibration.baseline, folder, settings.seed, workers=workers) if pooled else None
-        )
-        paths[one.name] = corrected(plan, paths[one.of], one, near)
-    subjects = (
-        *(Contender(one.name, one.description, False, dict(one.identity())) for one in forecasters),
-        *(_corrected_subject(one, forecasters) for one in corrections),
-        *(Contender(one.name, one.description, True, dict(one.identity()), one.point) for one in others),
+    for correction in corrections:
+        pooled = None
+        if "pooling" in correction.applied_parts:
+            pooled = baseline_paths(plan, correction.calibration.baseline, folder, settings.seed, workers=workers)
+        paths[correction.name] = apply_correction(plan, paths[correction.of], correction, pooled)
+    contenders = (
+        *(Contender(own.name, own.description, False, dict(own.identity())) for own in forecasters),
+        *(_calibrated_contender(correction, forecasters) for correction in corrections),
+        *(Contender(own.name, own.description, True, dict(own.identity()), own.point) for own in others),
     )
-    truth = Actuals.of(plan)
-    at = None if steps is None else sorted({*steps, plan.walk.horizon})
-    scores = Scores.of(truth, {one.name: paths[one.name] for one in subjects}, plan.walk, at)
-    figures = summarise(scores, reference, plan.walk)
+    rolling, actuals = plan.rolling, Actuals.of(plan)
+    reported = None if steps is None else sorted({*steps, rolling.horizon})
+    scores = Scores.of(actuals, {contender.name: paths[contender.name] for contender in contenders}, rolling, reported)
+    aggregates = aggregate_scores(scores, reference, rolling)
     until = dict(trained_until or {})
-    until |= {one.name: until[one.of] for one in corrections if one.of in until}
+    until |= {correction.name: until[correction.of] for correction in corrections if correction.of in until}
     return Evaluation(
         plan=plan,
         settings=settings,
-        subjects=subjects,
+        contenders=contenders,
         reference=reference,
-        truth=truth,
+        actuals=actuals,
         paths=paths,
         scores=scores,
-        figures=figures,
-        volatility=volatility(scores),
-        comparison=compare(scores, reference, plan.walk),
-        verdicts=verdicts(figures, scores, reference, plan.walk),
-        warnings=[*warnings(figures, scores, plan.walk, until), *fitted_too_late(corrections, truth)],
-        made={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
+        aggregates=aggregates,
+        volatility=aggregate_volatility(scores),
+        comparison=compare_models(scores, reference, rolling),
+        verdicts=derive_verdicts(aggregates, scores, reference, rolling),
+        warnings=[
+            *evaluation_warnings(aggregates, scores, rolling, until),
+            *late_fit_warnings(corrections, actuals),
+        ],
+        provenance={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
     )
 
 
-def _check(forecasters: Sequence[Forecaster], corrections: Sequence[Correction], baselines: Sequence[str]) -> None:
-    names = [one.name for one in forecasters]
-    for one in corrections:
-        if one.of not in names:
-            raise ParameterError(f"The calibration corrects '{one.of}', which is not evaluated; add it.")
-        if one.name in names or one.name in BASELINES or one.name in baselines:
-            raise ParameterError(f"Two forecasters are called '{one.name}'; give them different names.")
-        names.append(one.name)
-        source = next(other for other in forecasters if other.name == one.of)
-        difference = one.calibration.identity.differs(identity_of(source))
-        if difference and not one.other_model:
+def _check_names(
+    forecasters: Sequence[Forecaster], corrections: Sequence[Correction], baselines: Sequence[str]
+) -> None:
+    by_name = {forecaster.name: forecaster for forecaster in forecasters}
+    names = [forecaster.name for forecaster in forecasters]
+    for correction in corrections:
+        if correction.of not in by_name:
+            raise ParameterError(f"The calibration corrects '{correction.of}', which is not evaluated: add it.")
+        if correction.name in names or correction.name in BASELINES or correction.name in baselines:
+            raise ParameterError(f"Two forecasters are named '{correction.name}': give them different names.")
+        names.append(correction.name)
+        difference = correction.calibration.identity.difference_from(identity_of(by_name[correction.of]))
+        if difference and not correction.other_model:
             raise ParameterError(
-                f"The calibration is not {one.of}'s: their {difference}; fit one for it (kronos calibrate)."
+                f"The calibration does not belong to {correction.of}: their {difference}. Fit one with "
+                f"'kronos calibrate'."
             )
 
 
-def _corrected_subject(one: Correction, forecasters: Sequence[Forecaster]) -> Contender:
-    source = next(other for other in forecasters if other.name == one.of)
-    parts = one.calibration.parts if one.parts is None else one.parts
-    description = f"{one.of} with its calibration: {', '.join(parts)}"
-    identity = {**source.identity(), "calibration": one.calibration.to_dict()["fitted_on"], "parts": list(parts)}
-    return Contender(one.name, description, False, identity, False, one.calibration.describe())
+def _calibrated_contender(correction: Correction, forecasters: Sequence[Forecaster]) -> Contender:
+    source = next(forecaster for forecaster in forecasters if forecaster.name == correction.of)
+    parts = correction.applied_parts
+    description = f"{correction.of} with its calibration: {', '.join(parts)}"
+    fitted_on = correction.calibration.to_dict()["fitted_on"]
+    identity = {**source.identity(), "calibration": fitted_on, "parts": list(parts)}
+    return Contender(correction.name, description, False, identity, False, correction.calibration.describe())

@@ -1,8 +1,8 @@
-"""Who is evaluated: anything that turns histories into forecasts.
+"""Forecasters that can be evaluated: models, baselines, and anything else that turns histories into forecasts.
 
-    class Mine:
+    class MyForecaster:
         name = "mine"
-        description = "what a reader should know in one line"
+        description = "one line for readers"
 
         def identity(self):
             return {"name": self.name, "version": 3}
@@ -10,7 +10,7 @@
         def forecast(self, histories, times, *, samples, seed):
             return {name: kronos.forecasts.Forecast(…) for name in histories}
 
-A model of another family fits as well as ours; `kronos.baselines.from_closes` makes a `Forecast` of sampled closes.
+`kronos.baselines.from_closes` turns the sampled closes of any other model into a `Forecast`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from kronos.baselines import BaselineSpec
-from kronos.baselines.base import WINDOW, derive_seed
+from kronos.baselines.base import WINDOW
 from kronos.candles import Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
+from kronos.rng import derive_seed
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor, SamplingParams
@@ -34,44 +35,44 @@ Times = Mapping[str, pd.DatetimeIndex]
 
 
 class Forecaster(Protocol):
-    """What an evaluation asks."""
+    """The interface that `evaluate` needs."""
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
         ...
 
     @property
     def description(self) -> str:
-        """What a reader should know of it, in one line."""
+        """One line for readers."""
         ...
 
     def identity(self) -> Mapping[str, Any]:
-        """What makes its forecasts the same again: weights' hash, parameters. JSON values only."""
+        """Return what determines the forecasts, such as hashes of weights and parameters, as JSON values."""
         ...
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:
-        """Forecast many series at once; one that cannot be forecast may be left out.
+        """Forecast many series at once; those that cannot be forecast may be left out.
 
         Args:
-            histories: By name, which keys the draws; nothing in them is later than the origin.
-            times: When the candles come that are to be forecast. [H] each
-            samples: Paths of each.
-            seed: Of the draws.
+            histories: Candles up to the origin, by name. Random numbers are keyed by the name.
+            times: Times of the candles to forecast, by name. [H] each
+            samples: Number of sample paths per forecast.
+            seed: Random seed.
         """
         ...
 
 
 class ModelForecaster:
-    """A Kronos model in an evaluation."""
+    """A Kronos model as a forecaster."""
 
     def __init__(self, predictor: KronosPredictor, name: str, *, sampling: SamplingParams | str = "default") -> None:
         """Wrap a model.
 
         Args:
             predictor: The model.
-            name: What tables call it.
-            sampling: Temperature and filters.
+            name: Name in tables.
+            sampling: Temperature and filters, or the name of a preset.
         """
         self.name = name
         self._predictor = predictor
@@ -79,16 +80,16 @@ class ModelForecaster:
 
     @property
     def description(self) -> str:
-        """What a reader should know of it."""
+        """Number of parameters and context length."""
         count = sum(parameter.numel() for parameter in self._predictor.model.parameters())
         return f"Kronos model of {count / 1e6:.1f} M parameters, context {self._predictor.max_context}"
 
     def identity(self) -> Mapping[str, Any]:
-        """Its weights and how it samples."""
+        """Return hashes of the weights, the precision and the sampling parameters."""
         from kronos.inference.metadata import sampling_details, weights_info
         from kronos.inference.sampling import SamplingParams
 
-        params = SamplingParams.of(self._sampling, None, None)
+        params = SamplingParams.resolve(self._sampling, None, None)
         return {
             "name": self.name,
             "model": weights_info(self._predictor.model),
@@ -106,16 +107,16 @@ class ModelForecaster:
 
 
 class BaselineForecaster:
-    """A baseline in an evaluation."""
+    """A baseline as a forecaster."""
 
     def __init__(self, entry: BaselineSpec, *, window: int = WINDOW, refit: int = 10) -> None:
         """Wrap a baseline.
 
         Args:
-            entry: The baseline, of `kronos.baselines.BASELINES` or one's own.
-            window: Candles of history that it sees at most; 513 have 512 returns.
-            refit: Of a baseline whose parameters are fitted: at every so many origins of a series they are fitted anew,
-                and kept in between. They come from an earlier origin's past, so nothing later gets in.
+            entry: The baseline, from `kronos.baselines.BASELINES` or your own.
+            window: Candles of history to use; 513 candles have 512 returns.
+            refit: Number of successive origins of a series that share fitted parameters. The parameters are fitted at
+                the first of them, so that nothing later than the origin is used.
         """
         self.name = entry.name
         self.description = entry.description
@@ -125,33 +126,33 @@ class BaselineForecaster:
         self._refit = refit
 
     def identity(self) -> Mapping[str, Any]:
-        """Its name and window; its version is the package's."""
+        """Return its name and settings, and the version of this package."""
         from kronos import __version__
 
         return {"name": self.name, "window": self._window, "refit": self._refit, "kronos": __version__}
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:
-        """See `Forecaster`; histories for which the baseline makes no sense are left out."""
-        found = {}
-        parameters = _Parameters(self._entry, self._refit)
+        """See `Forecaster`; histories that the baseline cannot forecast are left out."""
+        forecasts = {}
+        parameters = _FittedParameters(self._entry, self._refit)
         for name, history in histories.items():
-            seen = history.tail(self._window)
+            window = history.tail(self._window)
             try:
-                found[name] = self._entry(
-                    seen,
+                forecasts[name] = self._entry(
+                    window,
                     len(times[name]),
                     samples=samples,
                     seed=derive_seed(seed, name),
                     timestamps=times[name],
-                    parameters=parameters.at(name, seen),
+                    parameters=parameters.at(name, window),
                 )
             except DataError:
                 continue
-        return found
+        return forecasts
 
 
-class _Parameters:
-    """A fitted baseline's parameters along the origins of one call: series by series, in the order of time."""
+class _FittedParameters:
+    """The fitted parameters of a baseline, refitted every few origins; origins of a series come in order of time."""
 
     def __init__(self, entry: BaselineSpec, refit: int) -> None:
         self._entry = entry
@@ -161,7 +162,7 @@ class _Parameters:
         self._fitted: Mapping[str, Any] | None = None
 
     def at(self, name: str, history: Candles) -> Mapping[str, Any] | None:
-        """The parameters to use at an origin; None of a baseline that has none.
+        """Return the parameters for an origin; None if the baseline has none.
 
         Raises:
             DataError: If they cannot be fitted.

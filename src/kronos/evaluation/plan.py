@@ -1,8 +1,8 @@
-"""Where a walk-forward evaluation stands: instruments, the dates it may use, and the origins in between.
+"""The plan of a rolling-origin evaluation: instruments, the dates it may use, and the origins.
 
-An origin is the moment at which a forecast would have been made: everything up to its last closed candle is known, the
-``horizon`` candles after it are what came. By default origins lie a horizon apart, so that no two forecasts of a series
-share a step: overlapping forecasts look like more evidence than they are.
+An origin is a moment at which a forecast could have been made: all candles up to the last closed one are known, and the
+``horizon`` candles after it are forecast. By default origins lie one horizon apart, so that no two forecasts of a
+series share a candle; overlapping forecasts carry less evidence than their number suggests.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.provenance import frame_digest
+from kronos.typing import FloatArray, IntArray
 
-LEAST_HISTORY = 65  # candles: the unit of the scores takes 64 returns
+MIN_HISTORY = 65  # candles: the unit σ of the scores takes 64 returns
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A series to forecast, and what it is reported under.
+    """A series to forecast, with the market it is reported under.
 
     Attributes:
-        name: Unique in an evaluation; it keys the draws.
-        market: Such as ``crypto`` or ``us_equity``; with the interval it makes the group that scores are averaged over.
-        candles: All of them, past and future of every origin.
+        name: Unique within an evaluation; random numbers are keyed by it.
+        market: Such as ``crypto`` or ``us_equity``; market and interval together are the group that scores are
+            averaged over.
+        candles: The whole series, before and after every origin.
     """
 
     name: str
@@ -41,200 +42,221 @@ class Instrument:
 
     @property
     def group(self) -> str:
-        """``us_equity 1d``: the market at its interval."""
+        """The market at its interval, such as ``us_equity 1d``."""
         return f"{self.market} {self.candles.interval}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """Between which times candles are forecast: from ``start`` on, before ``end``; None leaves a side open."""
+    """The times between which candles are forecast: from ``start`` to before ``end``; None leaves a side open."""
 
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class WalkForward:
-    """How origins are chosen.
+class RollingOrigins:
+    """How the origins of a rolling-origin evaluation are selected.
 
     Attributes:
         horizon: Candles to forecast.
-        stride: Candles from one origin to the next; None for the horizon.
-        lookback: Candles of history that a forecast sees, at most; None for as many as the model takes.
+        stride: Candles between successive origins of a series; None for the horizon.
+        lookback: Candles of history that a forecaster may use; None for all.
         least_history: Candles of history that an origin needs.
-        most: Origins of a group, at most, spread evenly over its dates and instruments; None for all.
+        max_origins: Largest number of origins of a group, spread evenly over its dates and instruments; None for all.
+
+    Raises:
+        ParameterError: If a value is out of its range.
     """
 
     horizon: int = 24
     stride: int | None = None
     lookback: int | None = None
-    least_history: int = LEAST_HISTORY
-    most: int | None = None
+    least_history: int = MIN_HISTORY
+    max_origins: int | None = None
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
-            raise ParameterError(f"The horizon is at least 1 candle, not {self.horizon}.")
+            raise ParameterError(f"Invalid horizon {self.horizon}: choose at least 1 candle.")
         if self.stride is not None and self.stride < 1:
-            raise ParameterError(f"The stride is at least 1 candle, not {self.stride}.")
-        if self.least_history < LEAST_HISTORY:
-            raise ParameterError(f"At least {LEAST_HISTORY} candles of history are needed, not {self.least_history}.")
-        if self.most is not None and self.most < 1:
-            raise ParameterError(f"At least 1 origin of a group is needed, not {self.most}.")
+            raise ParameterError(f"Invalid stride {self.stride}: choose at least 1 candle.")
+        if self.lookback is not None and self.lookback < 1:
+            raise ParameterError(f"Invalid lookback {self.lookback}: choose at least 1 candle.")
+        if self.least_history < MIN_HISTORY:
+            raise ParameterError(f"Invalid least_history {self.least_history}: choose at least {MIN_HISTORY} candles.")
+        if self.max_origins is not None and self.max_origins < 1:
+            raise ParameterError(f"Invalid number of origins {self.max_origins}: choose at least 1.")
 
     @property
     def step(self) -> int:
-        """Candles from one origin to the next."""
+        """Candles between successive origins of a series."""
         return self.horizon if self.stride is None else self.stride
 
     @property
     def overlapping(self) -> bool:
-        """Whether forecasts of a series share steps."""
+        """Whether successive forecasts of a series share candles."""
         return self.step < self.horizon
 
     def overlap(self, step: int) -> int:
-        """How many successive forecasts of a series share candles, of those that reach ``step`` ahead."""
+        """Count the successive forecasts of a series that share candles, at ``step`` steps ahead."""
         return max(1, math.ceil(step / self.step))
+
+    def to_dict(self) -> dict[str, int | None]:
+        """Return the settings under the keys of result files, which `Plan.digest` hashes too."""
+        return {
+            "horizon": self.horizon,
+            "stride": self.stride,
+            "lookback": self.lookback,
+            "least_history": self.least_history,
+            "most": self.max_origins,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An evaluation before it is run.
+    """The origins of an evaluation, before any forecast.
 
     Attributes:
-        walk: How origins were chosen.
-        instruments: What is forecast.
-        series: For each origin its instrument's position in ``instruments``. [N]
-        known: For each origin how many candles are known. [N]
+        rolling: How the origins were selected.
+        instruments: The series to forecast.
+        series: Position in ``instruments`` of each origin's instrument. [N]
+        known: Number of candles known at each origin. [N]
     """
 
-    walk: WalkForward
+    rolling: RollingOrigins
     instruments: tuple[Instrument, ...]
-    series: npt.NDArray[np.int64] = field(repr=False)
-    known: npt.NDArray[np.int64] = field(repr=False)
+    series: IntArray = field(repr=False)
+    known: IntArray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.series)
 
+    def select(self, rows: IntArray) -> Plan:
+        """Return the plan with only some of its origins."""
+        return replace(self, series=self.series[rows], known=self.known[rows])
+
     def history(self, origin: int) -> Candles:
-        """What is known at an origin."""
+        """Return the candles known at an origin, at most ``lookback`` of them."""
         candles = self.instruments[int(self.series[origin])].candles.head(int(self.known[origin]))
-        return candles if self.walk.lookback is None else candles.tail(self.walk.lookback)
+        return candles if self.rolling.lookback is None else candles.tail(self.rolling.lookback)
 
     def times(self, origin: int) -> pd.DatetimeIndex:
-        """When the forecast candles come, an index of H times."""
+        """Return the H times of the candles to forecast at an origin."""
         start = int(self.known[origin])
-        return self.instruments[int(self.series[origin])].candles.index[start : start + self.walk.horizon]
+        return self.instruments[int(self.series[origin])].candles.index[start : start + self.rolling.horizon]
 
     def name(self, origin: int) -> str:
-        """What keys an origin's draws: its instrument and its last known candle."""
+        """Return the unique name of an origin: its instrument and its last known candle. It keys random numbers."""
         instrument = self.instruments[int(self.series[origin])]
         return f"{instrument.name}@{instrument.candles.index[int(self.known[origin]) - 1].isoformat()}"
 
     def table(self) -> pd.DataFrame:
-        """One row an origin: series, group, date (of its last known candle) and first (of the forecast ones), naive."""
+        """Return one row per origin: series, group, date of the last known candle, and first forecast time (naive)."""
         pairs = list(zip(self.series.tolist(), self.known.tolist(), strict=True))
-        indexes = [one.candles.index for one in self.instruments]
+        indexes = [instrument.candles.index for instrument in self.instruments]
         return pd.DataFrame(
             {
                 "series": [self.instruments[i].name for i in self.series],
                 "group": [self.instruments[i].group for i in self.series],
-                "date": pd.DatetimeIndex([_naive(indexes[i][k - 1]) for i, k in pairs]),
-                "first": pd.DatetimeIndex([_naive(indexes[i][k]) for i, k in pairs]),
+                "date": pd.DatetimeIndex([to_naive_utc(indexes[i][k - 1]) for i, k in pairs]),
+                "first": pd.DatetimeIndex([to_naive_utc(indexes[i][k]) for i, k in pairs]),
             }
         )
 
-    def returns(self) -> npt.NDArray[np.float64]:
-        """What came, ``[N, H]``: log returns of the close since the last known one."""
-        logs = [np.log(one.candles.frame["close"].to_numpy()) for one in self.instruments]
-        steps = np.arange(self.walk.horizon)
+    def ends(self) -> pd.DatetimeIndex:
+        """Return the time of each origin's last forecast candle, naive, ``[N]``."""
+        return pd.DatetimeIndex([to_naive_utc(self.times(origin)[-1]) for origin in range(len(self))])
+
+    def returns(self) -> FloatArray:
+        """Return the actual log returns of the close since the last known one, ``[N, H]``."""
+        logs = [np.log(instrument.candles.frame["close"].to_numpy()) for instrument in self.instruments]
+        steps = np.arange(self.rolling.horizon)
         pairs = zip(self.series, self.known, strict=True)
         return np.array([logs[i][k + steps] - logs[i][k - 1] for i, k in pairs]).reshape(len(self), -1)
 
     def digest(self) -> str:
-        """What is evaluated, in one hash: two runs with the same one ask for the same forecasts."""
-        digest = hashlib.sha256(json.dumps(asdict(self.walk), sort_keys=True).encode())
-        for one in self.instruments:
-            digest.update(f"{one.name}|{one.group}|{frame_digest(one.candles.frame)}\n".encode())
+        """Hash candles, settings and origins: equal digests mean that the same forecasts are needed."""
+        digest = hashlib.sha256(json.dumps(self.rolling.to_dict(), sort_keys=True).encode())
+        for instrument in self.instruments:
+            frame = frame_digest(instrument.candles.frame)
+            digest.update(f"{instrument.name}|{instrument.group}|{frame}\n".encode())
         digest.update(self.series.tobytes() + self.known.tobytes())
         return digest.hexdigest()
 
 
 def make_plan(
     instruments: Sequence[Instrument],
-    walk: WalkForward,
+    rolling: RollingOrigins,
     dates: Dates | Mapping[str, Dates] = Dates(),
 ) -> Plan:
-    """Choose the origins.
+    """Select the origins.
 
     Args:
-        instruments: What to forecast.
-        walk: How origins are chosen.
-        dates: Between which times; by market, or by an instrument's name, if they differ. All forecast candles lie
-            between them.
+        instruments: Series to forecast.
+        rolling: How to select origins.
+        dates: Times between which all forecast candles lie; a mapping gives them by instrument name or by market.
 
     Raises:
         ParameterError: If there is no instrument, two share a name, or a market has no dates.
         DataError: If no origin is left.
     """
     if not instruments:
-        raise ParameterError("There is no instrument to forecast; give at least one.")
-    twice, count = Counter(one.name for one in instruments).most_common(1)[0]
+        raise ParameterError("There is no instrument to forecast: give at least one.")
+    name, count = Counter(instrument.name for instrument in instruments).most_common(1)[0]
     if count > 1:
-        raise ParameterError(f"Two instruments are called '{twice}'; give them different names.")
-    series: list[npt.NDArray[np.int64]] = []
-    known: list[npt.NDArray[np.int64]] = []
-    for position, one in enumerate(instruments):
-        at = _known(one, walk, _dates_of(one, dates))
-        series.append(np.full(len(at), position, dtype=np.int64))
-        known.append(at)
-    plan = Plan(walk, tuple(instruments), np.concatenate(series), np.concatenate(known))
-    if walk.most is not None:
-        plan = _thinned(plan, walk.most)
+        raise ParameterError(f"Two instruments are named '{name}': give them different names.")
+    series: list[IntArray] = []
+    known: list[IntArray] = []
+    for position, instrument in enumerate(instruments):
+        counts = _known_candles(instrument, rolling, _dates_of(instrument, dates))
+        series.append(np.full(len(counts), position, dtype=np.int64))
+        known.append(counts)
+    plan = Plan(rolling, tuple(instruments), np.concatenate(series), np.concatenate(known))
+    if rolling.max_origins is not None:
+        plan = _thin(plan, rolling.max_origins)
     if not len(plan):
         raise DataError(
-            f"No origin has {walk.least_history} candles before it and {walk.horizon} after it in the dates asked for; "
-            f"take other dates, a shorter horizon or longer histories."
+            f"No origin has {rolling.least_history} candles before it and {rolling.horizon} candles after it within "
+            f"the selected dates: choose other dates, a shorter horizon or longer histories."
         )
     return plan
 
 
-def _dates_of(one: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:
+def _dates_of(instrument: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:
     if isinstance(dates, Dates):
         return dates
-    if one.name in dates:
-        return dates[one.name]
-    if one.market not in dates:
-        raise ParameterError(f"The split has no dates for the market '{one.market}' of {one.name}; add them.")
-    return dates[one.market]
+    if instrument.name in dates:
+        return dates[instrument.name]
+    if instrument.market not in dates:
+        raise ParameterError(f"The split has no dates for the market '{instrument.market}' of {instrument.name}.")
+    return dates[instrument.market]
 
 
-def _known(one: Instrument, walk: WalkForward, dates: Dates) -> npt.NDArray[np.int64]:
-    """The numbers of candles known at an instrument's origins."""
-    index = one.candles.index
-    first = 0 if dates.start is None else int(index.searchsorted(_like(dates.start, index)))
-    stop = len(index) if dates.end is None else int(index.searchsorted(_like(dates.end, index)))
-    return np.arange(max(first, walk.least_history), stop - walk.horizon + 1, walk.step, dtype=np.int64)
+def _known_candles(instrument: Instrument, rolling: RollingOrigins, dates: Dates) -> IntArray:
+    """The number of known candles at each origin of one instrument."""
+    index = instrument.candles.index
+    first = 0 if dates.start is None else int(index.searchsorted(_in_zone_of(dates.start, index)))
+    stop = len(index) if dates.end is None else int(index.searchsorted(_in_zone_of(dates.end, index)))
+    return np.arange(max(first, rolling.least_history), stop - rolling.horizon + 1, rolling.step, dtype=np.int64)
 
 
-def _like(time: pd.Timestamp, index: pd.DatetimeIndex) -> pd.Timestamp:
-    """A time in an index's own terms: its wall clock where one of them has no timezone."""
+def _in_zone_of(time: pd.Timestamp, index: pd.DatetimeIndex) -> pd.Timestamp:
+    """A time comparable with an index; where only one of them has a timezone, the wall clock counts."""
     if index.tz is None:
         return time.tz_localize(None)
     return time.tz_localize(index.tz) if time.tz is None else time.tz_convert(index.tz)
 
 
-def _naive(time: pd.Timestamp) -> pd.Timestamp:
-    """A time in UTC without a timezone; a naive one as it is written."""
+def to_naive_utc(time: pd.Timestamp) -> pd.Timestamp:
+    """Convert a time to UTC without a timezone; a naive time is returned unchanged."""
     return time if time.tz is None else time.tz_convert("UTC").tz_localize(None)
 
 
-def _thinned(plan: Plan, most: int) -> Plan:
-    """At most so many origins of a group, evenly over its dates."""
-    table = plan.table()
-    kept: list[int] = []
-    for _, group in table.groupby("group", sort=False):
+def _thin(plan: Plan, max_origins: int) -> Plan:
+    """Keep at most ``max_origins`` origins of each group, evenly over its dates."""
+    selected: list[int] = []
+    for _, group in plan.table().groupby("group", sort=False):
         ranked = group.sort_values(["date", "series"], kind="stable").index.to_numpy()
-        picks = np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int))
-        kept += ranked[picks].tolist()
-    chosen = np.sort(np.array(kept, dtype=np.int64))
-    return Plan(plan.walk, plan.instruments, plan.series[chosen], plan.known[chosen])
+        picks = np.unique(np.linspace(0, len(ranked) - 1, min(max_origins, len(ranked))).round().astype(int))
+        selected += ranked[picks].tolist()
+    return plan.select(np.sort(np.array(selected, dtype=np.int64)))

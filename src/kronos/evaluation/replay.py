@@ -1,8 +1,10 @@
-"""The score of a replay: a forecast (raw and calibrated) and the baselines, against the hidden candles."""
+"""Scores of a replayed forecast, raw and calibrated, and of baselines, against the held-back candles."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +15,16 @@ from kronos.errors import DataError
 from kronos.forecasts import Forecast
 from kronos.metrics import coverage, score
 
-_BESIDE = ("last-value", "drift", "historical-volatility")  # enough for one forecast; an evaluation has them all
+_BASELINES = ("last-value", "drift", "historical-volatility")  # enough for one forecast; an evaluation has them all
 
 
 @dataclass(frozen=True)
-class Line:
-    """How one forecaster did.
+class ReplayScore:
+    """The scores of one contender.
 
     Attributes:
-        name: Model or baseline; the model's with its state where there are two.
-        scores: Of `kronos.metrics.score`, one row a horizon.
+        name: Model or baseline; the model's with its state if it is scored raw and calibrated.
+        scores: From `kronos.metrics.score`, one row per step.
         inside: Share of the known closes within the 80 % band; NaN for point forecasts.
     """
 
@@ -31,65 +33,61 @@ class Line:
     inside: float
 
 
-def score_replay(forecast: Forecast, actual: Candles, raw: Forecast | None = None) -> tuple[list[Line], int]:
-    """Score a forecast beside the baselines.
+def score_replay(forecast: Forecast, actual: Candles, raw: Forecast | None = None) -> tuple[list[ReplayScore], int]:
+    """Score a forecast together with baselines.
 
     Args:
         forecast: The forecast.
-        actual: What came.
-        raw: The forecast as it was before a calibration, to stand in the table too.
+        actual: The candles that followed.
+        raw: The forecast before calibration, as a further contender.
 
     Returns:
-        One line a forecaster, the forecast first; and how many of its steps are known.
+        The scores, those of the forecast first, and the number of its steps with a known outcome.
 
     Raises:
-        DataError: If what came shares no time with the forecast.
+        DataError: If ``actual`` has no time of the forecast.
     """
     known = int(actual.index.isin(forecast.timestamps).sum())
     if raw is None:
-        lines = [_line(forecast.metadata.model, forecast, actual)]
+        scores = [_score(forecast.metadata.model, forecast, actual)]
     else:
-        lines = [_line(f"{one.metadata.model}, {one.metadata.state}", one, actual) for one in (forecast, raw)]
-    for name in _beside(forecast):
+        scores = [_score(f"{own.metadata.model}, {own.metadata.state}", own, actual) for own in (forecast, raw)]
+    pooled = forecast.metadata.pooled
+    names = dict.fromkeys((*_BASELINES, *(() if pooled is None else pooled[:1])))
+    for name in names:
         try:
-            other = BASELINES[name](
+            baseline = BASELINES[name](
                 forecast.history, forecast.horizon, samples=1000, seed=0, timestamps=forecast.timestamps
             )
-        except DataError:  # a history too short for this baseline
+        except DataError:  # the history is too short for this baseline
             continue
-        lines.append(_line(name, other, actual))
-    return lines, known
+        scores.append(_score(name, baseline, actual))
+    return scores, known
 
 
-def _beside(forecast: Forecast) -> list[str]:
-    """The baselines of every replay, and the one that the forecast is pooled with."""
-    pooled = forecast.metadata.pooled
-    return list(dict.fromkeys((*_BESIDE, *(() if pooled is None else pooled[:1]))))
+def replay_steps(forecast: Forecast) -> list[int]:
+    """Return the scored steps: 1, 8, 24 and the last."""
+    return sorted({step for step in (1, 8, 24) if step < forecast.horizon} | {forecast.horizon})
 
 
-def horizons(forecast: Forecast) -> list[int]:
-    """The steps that are scored: 1, 8, 24 and the last."""
-    return sorted({h for h in (1, 8, 24) if h < forecast.horizon} | {forecast.horizon})
-
-
-def as_dict(lines: list[Line], known: int) -> dict[str, object]:
-    """The scores ready for JSON."""
+def replay_to_dict(scores: Sequence[ReplayScore], known: int) -> dict[str, Any]:
+    """Return the scores as values for JSON."""
     return {
         "known_steps": known,
         "scores": {
-            line.name: {
-                "inside_80": line.inside,
-                "horizons": {str(h): dict(row) for h, row in line.scores.to_dict("index").items()},
+            own.name: {
+                "inside_80": own.inside,
+                "horizons": {str(step): dict(row) for step, row in own.scores.to_dict("index").items()},
             }
-            for line in lines
+            for own in scores
         },
     }
 
 
-def _line(name: str, forecast: Forecast, actual: Candles) -> Line:
-    scores = score(forecast, actual, horizons(forecast))
+def _score(name: str, forecast: Forecast, actual: Candles) -> ReplayScore:
+    scores = score(forecast, actual, replay_steps(forecast))
     closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy(dtype=np.float64)
     band = forecast.range(0.8)
-    point = name in BASELINES and BASELINES[name].point  # its bands have no width
-    inside = float("nan") if point else coverage(band["low"], band["high"], closes)
-    return Line(name, scores, inside)
+    is_point = name in BASELINES and BASELINES[name].point
+    inside = float("nan") if is_point else coverage(band["low"], band["high"], closes)
+    return ReplayScore(name, scores, inside)

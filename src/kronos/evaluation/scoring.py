@@ -1,8 +1,8 @@
-"""Scores of every forecaster at every origin and step: one long table, from which everything else is a mean.
+"""Scores of every forecaster at every origin and step, from which all figures are averages.
 
-All of cumulative log returns of the close, r_h = log(close_{t+h} / close_t); spreads in units of σ√h, with σ the
-standard deviation (n - 1) of the last 64 one-step log returns before the origin, so that markets, intervals and steps
-compare.
+Scores are of cumulative log returns of the close, r_h = log(close_{t+h} / close_t). Spreads are in units of σ√h, where
+σ is the standard deviation (n − 1) of the last 64 one-step log returns before the origin, so that markets, intervals
+and steps are comparable.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kronos.errors import ParameterError
 from kronos.evaluation.plan import Plan
@@ -31,20 +30,21 @@ from kronos.metrics import (
     pit,
     realised_volatility,
 )
-from kronos.typing import FloatArray
+from kronos.typing import FloatArray, IntArray
 
 WINDOW = 64  # one-step returns in the unit σ
+MIN_ORIGINS = 100  # origins that a group needs to enter the mean over groups
 _CHUNK = 512  # origins scored at once, to bound memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Actuals:
-    """What happened at every origin of a plan.
+    """The outcomes at every origin of a plan.
 
     Attributes:
-        returns: Cumulative log returns of the close. [N, H]
-        sigma: The unit σ; NaN where the history does not move. [N]
-        origins: One row an origin: series, group, date.
+        returns: Actual cumulative log returns of the close. [N, H]
+        sigma: The unit σ; NaN where the history is constant. [N]
+        origins: One row per origin: series, group, date, first.
     """
 
     returns: FloatArray
@@ -53,67 +53,63 @@ class Actuals:
 
     @classmethod
     def of(cls, plan: Plan) -> Actuals:
-        """Read it off the candles."""
+        """Read the outcomes from the candles of a plan."""
         return cls(plan.returns(), _sigma(plan), plan.table())
 
 
 def _sigma(plan: Plan) -> FloatArray:
-    logs = [np.log(one.candles.frame["close"].to_numpy()) for one in plan.instruments]
+    logs = [np.log(instrument.candles.frame["close"].to_numpy()) for instrument in plan.instruments]
     pairs = zip(plan.series.tolist(), plan.known.tolist(), strict=True)
     spread = np.array([np.diff(logs[i][k - WINDOW - 1 : k]).std(ddof=1) for i, k in pairs])
     return np.where(spread > 0, spread, np.nan)
 
 
 def report_steps(horizon: int) -> tuple[int, ...]:
-    """Steps to report: 1, 4, 8 and 24 where they lie within the horizon, and the horizon itself."""
+    """Return the steps to report: 1, 4, 8 and 24 within the horizon, and the horizon itself."""
     return tuple(sorted({*(step for step in (1, 4, 8, 24) if step <= horizon), horizon}))
 
 
-def score_paths(truth: Actuals, paths: ForecastPaths, steps: Sequence[int]) -> pd.DataFrame:
-    """Score one forecaster.
+def score_paths(actuals: Actuals, paths: ForecastPaths, steps: Sequence[int]) -> pd.DataFrame:
+    """Score one forecaster at each origin and step.
 
     Args:
-        truth: What happened.
-        paths: What it said.
-        steps: Steps ahead, counted from 1.
+        actuals: The outcomes.
+        paths: Its sample paths.
+        steps: Steps ahead, from 1.
 
     Returns:
-        One row an origin and step (an origin without forecast is left out): ``origin``, ``step``, ``crps`` and ``mae``
-        (of the median) in σ√h, ``inside_50`` … ``inside_95``, ``width_80`` and ``interval_80`` (interval score) in σ√h,
-        ``pit``, ``up`` (probability of a rise, smoothed to (k + 1) / (S + 2); unchanged counts half), ``rose`` (NaN if
-        unchanged), ``brier``, ``predicted`` (mean return) and ``actual``.
+        One row per origin and step (origins without a forecast are left out): ``origin``, ``step``, ``crps`` and
+        ``mae`` (of the median) in σ√h, ``inside_50`` … ``inside_95``, ``width_80`` and ``interval_80`` (interval score)
+        in σ√h, ``pit``, ``up`` (probability of a rise, smoothed to (k + 1) / (S + 2); unchanged counts half), ``rose``
+        (NaN if unchanged), ``brier``, ``predicted`` (mean return) and ``actual``.
 
     Raises:
         ParameterError: If a step lies outside the horizon.
     """
-    horizon = truth.returns.shape[1]
+    horizon = actuals.returns.shape[1]
     if not steps or min(steps) < 1 or max(steps) > horizon:
-        raise ParameterError(f"Steps lie between 1 and the horizon of {horizon}, not {list(steps)}.")
+        raise ParameterError(f"Invalid steps {list(steps)}: choose steps from 1 to the horizon of {horizon}.")
     at = np.array(sorted(set(steps))) - 1
     ties = np.random.default_rng(0)
-    parts = [_score_chunk(truth, paths, rows, at, ties) for rows in _known(paths)]
+    parts = [_score_chunk(actuals, paths, rows, at, ties) for rows in _chunks(paths)]
     if not parts:
-        return _score_chunk(truth, paths, np.empty(0, np.int64), at, ties)
+        return _score_chunk(actuals, paths, np.empty(0, np.int64), at, ties)
     return pd.concat(parts, ignore_index=True)
 
 
-def _known(paths: ForecastPaths) -> Iterator[npt.NDArray[np.int64]]:
-    """The origins with a forecast, in chunks."""
+def _chunks(paths: ForecastPaths) -> Iterator[IntArray]:
+    """The origins that have a forecast, in chunks."""
     rows = np.flatnonzero(np.isfinite(paths.returns[:, 0, 0]))
     for first in range(0, len(rows), _CHUNK):
         yield rows[first : first + _CHUNK]
 
 
 def _score_chunk(
-    truth: Actuals,
-    paths: ForecastPaths,
-    rows: npt.NDArray[np.int64],
-    at: npt.NDArray[np.int64],
-    ties: np.random.Generator,
+    actuals: Actuals, paths: ForecastPaths, rows: IntArray, at: IntArray, ties: np.random.Generator
 ) -> pd.DataFrame:
     samples = np.moveaxis(paths.returns[rows][:, :, at].astype(np.float64), 1, 0)  # [S, n, K]
-    actual = truth.returns[rows][:, at]  # [n, K]
-    unit = truth.sigma[rows, None] * np.sqrt(at + 1)
+    actual = actuals.returns[rows][:, at]  # [n, K]
+    unit = actuals.sigma[rows, None] * np.sqrt(at + 1)
     lower, upper = band_ends(samples, BANDS)  # [bands, n, K]
     above = (samples > 0).sum(axis=0) + 0.5 * (samples == 0).sum(axis=0)
     up = (above + 1) / (len(samples) + 2)
@@ -137,32 +133,32 @@ def _score_chunk(
     return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()})
 
 
-def score_whole(truth: Actuals, paths: ForecastPaths) -> pd.DataFrame:
-    """Score whole paths.
+def score_trajectories(actuals: Actuals, paths: ForecastPaths) -> pd.DataFrame:
+    """Score one forecaster's paths as a whole, over all steps of the horizon.
 
     Args:
-        truth: What happened.
-        paths: What was said.
+        actuals: The outcomes.
+        paths: Its sample paths.
 
     Returns:
-        One row an origin: ``energy`` (energy score of the path of cumulative returns, in σ), ``volatility`` and
-        ``realised`` (root of the sum of squared one-step returns over the horizon: of the paths on average, and what
-        came), both in log returns.
+        One row per origin: ``energy`` (energy score of the path of cumulative returns, in σ), ``volatility`` and
+        ``realised`` (root of the sum of squared one-step log returns over the horizon: the mean over the paths, and the
+        actual one).
     """
     parts = []
-    for rows in _known(paths):
+    for rows in _chunks(paths):
         samples = paths.returns[rows].astype(np.float64)  # [n, S, H]
-        actual = truth.returns[rows]
+        actual = actuals.returns[rows]
         moves = np.diff(samples, axis=-1, prepend=0.0)
-        came = np.diff(actual, axis=-1, prepend=0.0)
-        unit = truth.sigma[rows]
+        actual_moves = np.diff(actual, axis=-1, prepend=0.0)
+        unit = actuals.sigma[rows]
         parts.append(
             pd.DataFrame(
                 {
                     "origin": rows,
                     "energy": energy_score(samples / unit[:, None, None], actual / unit[:, None]),
                     "volatility": np.sqrt(realised_volatility(moves).mean(axis=-1)),
-                    "realised": np.sqrt(realised_volatility(came)),
+                    "realised": np.sqrt(realised_volatility(actual_moves)),
                 }
             )
         )
@@ -171,37 +167,37 @@ def score_whole(truth: Actuals, paths: ForecastPaths) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-LEAST = 100  # origins of a group that a mean over groups takes in
+# Means over groups, each with the same weight ----------------------------------
 
 
-def count_by_group(groups: ArrayLike) -> set[str]:
-    """The groups that a mean over groups takes in.
+def large_groups(groups: ArrayLike) -> set[str]:
+    """Return the groups that enter a mean over groups: those of at least `MIN_ORIGINS` origins, or all if none has.
 
     Args:
         groups: The group of each origin. [N]
     """
     names, counts = np.unique(np.asarray(groups, dtype=np.str_), return_counts=True)
-    large = {str(name) for name in names[counts >= LEAST]}
+    large = {str(name) for name in names[counts >= MIN_ORIGINS]}
     return large or {str(name) for name in names}
 
 
-def equal_weights(groups: ArrayLike) -> NDArray[np.float64]:
-    """Weights, 1 on average, by which every group counts the same.
+def equal_weights(groups: ArrayLike) -> FloatArray:
+    """Return row weights, 1 on average, that give every group the same total.
 
     Args:
         groups: The group of each row. [N]
     """
     names, place, counts = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = (len(place) / max(1, len(names)) / counts)[place]
+    weights: FloatArray = (len(place) / max(1, len(names)) / counts)[place]
     return weights
 
 
 def equal_mean(values: ArrayLike, groups: ArrayLike) -> float:
-    """The mean of the groups' means; NaN if nothing is known.
+    """Return the mean of the groups' means; NaN if no value is known.
 
     Args:
-        values: NaN where unknown, which doesn't make its group count less. [N]
-        groups: The group of each. [N]
+        values: NaN where unknown; unknown values do not lower the weight of their group. [N]
+        groups: The group of each value. [N]
     """
     numbers, labels = np.asarray(values, dtype=np.float64), np.asarray(groups, dtype=np.str_)
     known = ~np.isnan(numbers)
@@ -209,31 +205,32 @@ def equal_mean(values: ArrayLike, groups: ArrayLike) -> float:
 
 
 def equal_skill(losses: ArrayLike, reference: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
-    """`kronos.metrics.bootstrap_skill` of the groups' mean losses, every group counting the same.
+    """Estimate the skill of the groups' mean losses, every group with the same weight.
 
     Args:
         losses: NaN where unknown. [N]
-        reference: Likewise. [N]
-        groups: The group of each. [N]
-        dates: Of each. [N]
-        overlap: As for `kronos.metrics.bootstrap_skill`.
+        reference: Losses of the reference; NaN where unknown. [N]
+        groups: The group of each loss. [N]
+        dates: The date of each loss. [N]
+        overlap: See `kronos.metrics.bootstrap_skill`.
     """
-    own, other = (np.asarray(one, dtype=np.float64) for one in (losses, reference))
+    own, other = (np.asarray(values, dtype=np.float64) for values in (losses, reference))
     known = ~(np.isnan(own) | np.isnan(other))
     weights = equal_weights(np.asarray(groups, dtype=np.str_)[known])
     return bootstrap_skill(own[known] * weights, other[known] * weights, np.asarray(dates)[known], overlap=overlap)
 
 
 def equal_share(inside: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
-    """The mean of the groups' shares of what is 0 or 1, with its interval by blocks of dates.
+    """Estimate the mean of the groups' shares, with an interval by blocks of dates.
 
-    Σ weight · inside / Σ weight, both sums resampled together, because draws differ in what groups they hold.
+    Computed as Σ weight · inside / Σ weight, with both sums resampled together, because resamples differ in which
+    groups they contain.
 
     Args:
-        inside: 0, 1, or NaN. [N]
+        inside: 0, 1, or NaN where unknown. [N]
         groups: The group of each. [N]
-        dates: Of each. [N]
-        overlap: As for `kronos.metrics.bootstrap_skill`.
+        dates: The date of each. [N]
+        overlap: See `kronos.metrics.bootstrap_skill`.
     """
     values = np.asarray(inside, dtype=np.float64)
     return equal_skill(1 - values, np.ones(len(values)), groups, dates, overlap)

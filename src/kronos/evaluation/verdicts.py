@@ -1,19 +1,19 @@
-"""A verdict in words, by stated rules; "no evidence of an edge" is one of them.
+"""Verdicts and warnings in words, derived from the figures by fixed rules.
 
-Each is about one forecaster in one group (or over all) at the evaluation's horizon, against the reference, a random
-walk:
+A verdict is about one forecaster in one group (or over all groups) at the horizon of the evaluation, against the
+reference, a random walk:
 
-- *price*: the 95 % interval of the CRPS skill lies above 0: better; below: worse; else no evidence.
-- *direction*: the 95 % interval of the hit rate lies above one half and Pesaran and Timmermann's test rejects chance at
-  5 %: better than a coin; the interval lies below one half: worse; else no evidence. Over all groups the test looks
-  within each, so that markets of different drifts are not taken for knowledge.
-- *volatility*: as for price, with the QLIKE loss of the expected realised variance.
-- *bands*: the 95 % interval of the share of outcomes within the 80 % band lies below 80 %, and the share by more than
-  `NEGLIGIBLE`: too narrow; above: too wide; else calibrated.
+- *price*: better if the 95 % interval of the CRPS skill lies above 0, worse if below, otherwise no evidence;
+- *direction*: better if the 95 % interval of the hit rate lies above one half and the Pesaran–Timmermann test rejects
+  chance at 5 %, worse if the interval lies below one half, otherwise no evidence. Over all groups the test is within
+  each of them, so that markets with different drifts do not pass for skill;
+- *volatility*: as for price, with the QLIKE loss of the expected realised variance;
+- *bands*: too narrow if the 95 % interval of the 80 % band's coverage lies below 80 % and the coverage is off by more
+  than `COVERAGE_TOLERANCE`, too wide if above, otherwise calibrated.
 
-Intervals are by blocks of dates. Where they rest on fewer than `FEW_DATES` dates nothing is claimed. A skill above
-`TOO_GOOD` at any step is reported as a likely leak, not as a success: no market gives that much away. A leak of one
-candle shows at the first step and is hardly seen at the horizon.
+Intervals are by blocks of dates. With fewer than `MIN_DATES` dates there is no verdict. A skill above
+`SUSPICIOUS_SKILL` at any step is reported as a likely leak, because no market is that predictable. The check covers all
+steps because a leak of one candle shows at the first step and hardly at the horizon.
 """
 
 from __future__ import annotations
@@ -26,30 +26,32 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.aggregate import ALL, Aggregates, Scores, told_steps
-from kronos.evaluation.dates import reached
-from kronos.evaluation.plan import WalkForward
+from kronos.evaluation.aggregate import ALL, Aggregates, Scores, format_steps
+from kronos.evaluation.dates import seen_groups
+from kronos.evaluation.plan import RollingOrigins
 from kronos.metrics import Estimate, bootstrap_skill, qlike
+from kronos.typing import FloatArray
 
 About = Literal["price", "direction", "volatility", "bands"]
 Word = Literal["better", "no evidence", "worse", "too narrow", "calibrated", "too wide", "too few dates"]
 
-FEW_DATES = 20
-ENOUGH_FORECASTS = 400
-TOO_GOOD = 0.5
-NEGLIGIBLE = 0.03  # by how much a band's share may be off and still serve
+MIN_DATES = 20
+MIN_FORECASTS = 400
+SUSPICIOUS_SKILL = 0.5
+COVERAGE_TOLERANCE = 0.03  # deviation of a band's coverage that is small enough to ignore
+_TOO_FEW = "too few dates to say"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What may be said of a forecaster.
+    """One conclusion about a forecaster.
 
     Attributes:
-        forecaster: Its name.
+        forecaster: Name of the forecaster.
         group: Market at an interval, or ``all``.
         about: ``price``, ``direction``, ``volatility`` or ``bands``.
-        word: The outcome.
-        sentence: The same for people, with the figures it follows from.
+        word: The conclusion.
+        sentence: The conclusion in words, with the figures it follows from.
     """
 
     forecaster: str
@@ -59,106 +61,112 @@ class Verdict:
     sentence: str
 
 
-def verdicts(figures: Sequence[Aggregates], scores: Scores, reference: str, walk: WalkForward) -> list[Verdict]:
-    """Everything that may be said at the horizon; of the reference itself only its direction and bands.
+def derive_verdicts(
+    aggregates: Sequence[Aggregates], scores: Scores, reference: str, rolling: RollingOrigins
+) -> list[Verdict]:
+    """Derive all verdicts at the horizon; for the reference itself only those on direction and bands.
 
     Args:
-        figures: Of `summarise`.
-        scores: What they were made of.
-        reference: The forecaster that skill is measured against.
-        walk: How origins were chosen.
+        aggregates: The figures, from `aggregate_scores`.
+        scores: The scores behind them.
+        reference: Name of the reference.
+        rolling: How the origins were selected.
     """
-    found = []
-    for one in figures:
-        if one.step != walk.horizon:
+    verdicts = []
+    for figures in aggregates:
+        if figures.step != rolling.horizon:
             continue
-        if one.skill is not None:
-            found.append(_price(one, reference))
-        if one.hit_rate is not None:
-            found.append(_direction(one))
-        if one.width > 0:  # a point forecast says nothing of how far prices may go
-            found.append(_bands(one))
-            if one.forecaster != reference and one.group != ALL:
-                found += _volatility(one, scores, reference, walk)
-    return found
+        if figures.skill is not None:
+            verdicts.append(_price(figures, reference))
+        if figures.hit_rate is not None:
+            verdicts.append(_direction(figures))
+        if figures.width > 0:  # a point forecast has no bands and no volatility
+            verdicts.append(_bands(figures))
+            if figures.forecaster != reference and figures.group != ALL:
+                verdicts += _volatility(figures, scores, reference, rolling)
+    return verdicts
 
 
-def _price(one: Aggregates, reference: str) -> Verdict:
-    assert one.skill is not None
-    word = _word(one.skill, 0.0)
-    against = f"than {reference} by CRPS at {told_steps(one.step)}"
-    told = {
-        "better": f"better {against}",
-        "worse": f"worse {against}",
-        "no evidence": f"no evidence of an edge over {reference} at {told_steps(one.step)}",
-        "too few dates": "too few dates to say",
+def _price(figures: Aggregates, reference: str) -> Verdict:
+    assert figures.skill is not None
+    word = _word(figures.skill, 0.0)
+    steps = format_steps(figures.step)
+    sentence = {
+        "better": f"better than {reference} by CRPS at {steps}",
+        "worse": f"worse than {reference} by CRPS at {steps}",
+        "no evidence": f"no evidence of an edge over {reference} at {steps}",
+        "too few dates": _TOO_FEW,
     }[word]
-    return Verdict(one.forecaster, one.group, "price", word, f"{told} (skill {_range(one.skill)}, n = {one.n:,})")
+    details = f"skill {_range(figures.skill)}, n = {figures.n:,}"
+    return Verdict(figures.forecaster, figures.group, "price", word, f"{sentence} ({details})")
 
 
-def _direction(one: Aggregates) -> Verdict:
-    assert one.hit_rate is not None
-    word = _word(one.hit_rate, 0.5)
-    if word == "better" and not (one.direction_p is not None and one.direction_p < 0.05):
+def _direction(figures: Aggregates) -> Verdict:
+    assert figures.hit_rate is not None
+    word = _word(figures.hit_rate, 0.5)
+    if word == "better" and not (figures.direction_p is not None and figures.direction_p < 0.05):
         word = "no evidence"
-    told = {
-        "better": "better than a coin at the direction",
-        "worse": "worse than a coin at the direction",
-        "no evidence": "no evidence that it knows the direction",
-        "too few dates": "too few dates to say",
+    sentence = {
+        "better": "direction better than a coin flip",
+        "worse": "direction worse than a coin flip",
+        "no evidence": "no evidence of skill in direction",
+        "too few dates": _TOO_FEW,
     }[word]
-    return Verdict(one.forecaster, one.group, "direction", word, f"{told} (right {_range(one.hit_rate)})")
+    details = f"hit rate {_range(figures.hit_rate)}"
+    return Verdict(figures.forecaster, figures.group, "direction", word, f"{sentence} ({details})")
 
 
-def _volatility(one: Aggregates, scores: Scores, reference: str, walk: WalkForward) -> list[Verdict]:
-    rows = scores.whole[scores.whole["group"] == one.group]
-    own = rows[rows["forecaster"] == one.forecaster]
+def _volatility(figures: Aggregates, scores: Scores, reference: str, rolling: RollingOrigins) -> list[Verdict]:
+    rows = scores.trajectories[scores.trajectories["group"] == figures.group]
+    own = rows[rows["forecaster"] == figures.forecaster]
     base = rows[rows["forecaster"] == reference].set_index("origin")
     if own.empty or base.empty or not (own["volatility"] > 0).any():
         return []
-    overlap = walk.overlap(walk.horizon)
-    losses, against = _qlike(own), _qlike(base.reindex(own["origin"]))
-    found = bootstrap_skill(losses, against, own["date"].to_numpy(), overlap=overlap)
-    word = _word(found, 0.0)
-    told = {
-        "better": f"better than {reference} at the volatility to come",
-        "worse": f"worse than {reference} at the volatility to come",
-        "no evidence": f"no evidence that it knows the volatility to come better than {reference}",
-        "too few dates": "too few dates to say",
+    losses, reference_losses = _qlike(own), _qlike(base.reindex(own["origin"]))
+    overlap = rolling.overlap(rolling.horizon)
+    skill = bootstrap_skill(losses, reference_losses, own["date"].to_numpy(), overlap=overlap)
+    word = _word(skill, 0.0)
+    sentence = {
+        "better": f"volatility better than that of {reference}",
+        "worse": f"volatility worse than that of {reference}",
+        "no evidence": f"no evidence of a better volatility than that of {reference}",
+        "too few dates": _TOO_FEW,
     }[word]
-    return [Verdict(one.forecaster, one.group, "volatility", word, f"{told} (QLIKE skill {_range(found)})")]
+    details = f"QLIKE skill {_range(skill)}"
+    return [Verdict(figures.forecaster, figures.group, "volatility", word, f"{sentence} ({details})")]
 
 
-def _bands(one: Aggregates) -> Verdict:
-    share = one.coverage["80"]
+def _bands(figures: Aggregates) -> Verdict:
+    share = figures.coverage["80"]
     side = _word(share, 0.8)
     word: Word = "calibrated"
     if side == "too few dates":
         word = side
-    elif side != "no evidence" and abs(share.estimate - 0.8) > NEGLIGIBLE:
+    elif side != "no evidence" and abs(share.estimate - 0.8) > COVERAGE_TOLERANCE:
         word = "too wide" if side == "better" else "too narrow"
-    told = {
+    sentence = {
         "too narrow": "bands too narrow",
         "too wide": "bands too wide",
-        "calibrated": "bands about as wide as they say",
-        "too few dates": "too few dates to say",
+        "calibrated": "bands about as wide as stated",
+        "too few dates": _TOO_FEW,
     }[word]
-    return Verdict(one.forecaster, one.group, "bands", word, f"{told} (80 % covers {_range(share)})")
+    details = f"80 % covers {_range(share)}"
+    return Verdict(figures.forecaster, figures.group, "bands", word, f"{sentence} ({details})")
 
 
-def _qlike(rows: pd.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _qlike(rows: pd.DataFrame) -> FloatArray:
     predicted = np.square(rows["volatility"].to_numpy(dtype=np.float64))
     observed = np.square(rows["realised"].to_numpy(dtype=np.float64))
     known = (predicted > 0) & (observed > 0)
     return np.where(known, qlike(np.where(known, predicted, 1.0), np.where(known, observed, 1.0)), np.nan)
 
 
-def _word(found: Estimate, neutral: float) -> Word:
-    if found.dates < FEW_DATES or math.isnan(found.low) or math.isnan(found.high):
+def _word(estimate: Estimate, neutral: float) -> Word:
+    if estimate.dates < MIN_DATES or math.isnan(estimate.low) or math.isnan(estimate.high):
         return "too few dates"
-    if found.low > neutral:
+    if estimate.low > neutral:
         return "better"
-    return "worse" if found.high < neutral else "no evidence"
+    return "worse" if estimate.high < neutral else "no evidence"
 
 
 def _range(found: Estimate) -> str:
@@ -166,72 +174,71 @@ def _range(found: Estimate) -> str:
     return f"{estimate}, {low} to {high}"
 
 
-def warnings(
-    figures: Sequence[Aggregates],
+# Warnings ----------------------------------------------------------------------
+
+
+def evaluation_warnings(
+    aggregates: Sequence[Aggregates],
     scores: Scores,
-    walk: WalkForward,
+    rolling: RollingOrigins,
     trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
 ) -> list[str]:
-    """What a reader must know before believing the figures, in sentences.
+    """Collect the warnings that qualify the figures, as sentences.
 
     Args:
-        figures: Of `summarise`.
-        scores: What they were made of.
-        walk: How origins were chosen.
+        aggregates: The figures, from `aggregate_scores`.
+        scores: The scores behind them.
+        rolling: How the origins were selected.
         trained_until: By forecaster and group (or ``all``), the time from which candles are new to it; None for a
-            forecaster of which nothing tells.
+            forecaster whose training dates are unknown.
     """
-    found = []
-    if walk.overlapping:
-        found.append(
-            f"Forecasts overlap: origins are {walk.step} candles apart and reach {walk.horizon} ahead, so that they "
-            f"are less evidence than their number suggests; intervals allow for it."
+    warnings = []
+    if rolling.overlapping:
+        warnings.append(
+            f"Forecasts overlap: origins are {rolling.step} candles apart and forecasts reach {rolling.horizon} ahead. "
+            f"They carry less evidence than their number suggests; intervals allow for that."
         )
-    found += _too_good(figures)
-    counts = scores.steps[scores.steps["step"] == walk.horizon].groupby(["group", "forecaster"]).size()
-    short = counts.groupby("group").max()
-    small = [f"{group} ({count})" for group, count in short.items() if count < ENOUGH_FORECASTS]
+    warnings += _suspicious_skills(aggregates)
+    counts = scores.steps[scores.steps["step"] == rolling.horizon].groupby(["group", "forecaster"]).size()
+    largest = counts.groupby("group").max()
+    small = [f"{group} ({count})" for group, count in largest.items() if count < MIN_FORECASTS]
     if small:
-        found.append(f"Fewer than {ENOUGH_FORECASTS} forecasts in {', '.join(small)}: differences there may be chance.")
-    return found + _seen_in_training(scores, trained_until or {})
+        warnings.append(f"Fewer than {MIN_FORECASTS} forecasts in {', '.join(small)}: differences there may be chance.")
+    return warnings + _seen_in_training(scores, trained_until or {})
 
 
-def _too_good(figures: Sequence[Aggregates]) -> list[str]:
-    """Who is better than anybody can be, and where that is most so."""
-    most: dict[tuple[str, str], tuple[float, int]] = {}
-    for one in figures:
-        if one.skill is not None and one.skill.dates >= FEW_DATES and one.skill.estimate > TOO_GOOD:
-            most[one.forecaster, one.group] = max(
-                most.get((one.forecaster, one.group), (0.0, 0)), (one.skill.estimate, one.step)
-            )
+def _suspicious_skills(aggregates: Sequence[Aggregates]) -> list[str]:
+    """One sentence for each forecaster and group with an implausible skill, at the step where it is highest."""
+    highest: dict[tuple[str, str], tuple[float, int]] = {}
+    for figures in aggregates:
+        skill = figures.skill
+        if skill is not None and skill.dates >= MIN_DATES and skill.estimate > SUSPICIOUS_SKILL:
+            key = figures.forecaster, figures.group
+            highest[key] = max(highest.get(key, (0.0, 0)), (skill.estimate, figures.step))
     return [
-        f"{forecaster} is too good to be true in {group} (skill {skill:.0%} at {told_steps(step)}): look for a leak of "
-        f"the future into its history."
-        for (forecaster, group), (skill, step) in most.items()
+        f"{forecaster} is too good to be true in {group} (skill {skill:.0%} at {format_steps(step)}): check whether "
+        f"future candles leak into its history."
+        for (forecaster, group), (skill, step) in highest.items()
     ]
 
 
 def _seen_in_training(scores: Scores, trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None]) -> list[str]:
-    """Groups whose forecast candles a model may have been trained on, or chosen by."""
-    told: dict[str, list[str]] = {}  # a calibrated forecaster has seen what the raw one has: one sentence for both
+    """One sentence for each set of groups that models may have been trained on or selected by."""
+    names: dict[str, list[str]] = {}  # a calibrated forecaster and its raw one share a sentence
     first = {str(group): date for group, date in scores.steps.groupby("group")["first"].min().items()}
     for forecaster, until in trained_until.items():
-        sentence = _reach(first, until)
+        sentence = _training_sentence(first, until)
         if sentence:
-            told.setdefault(sentence, []).append(forecaster)
-    return [sentence.format(" and ".join(names)) for sentence, names in told.items()]
+            names.setdefault(sentence, []).append(forecaster)
+    return [sentence.format(" and ".join(forecasters)) for sentence, forecasters in names.items()]
 
 
-def _reach(first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp] | None) -> str:
-    """The sentence about somebody's training data, with a gap for the name; empty if there is nothing to say."""
+def _training_sentence(first: Mapping[str, pd.Timestamp], until: Mapping[str, pd.Timestamp] | None) -> str:
+    """The warning with a placeholder for the forecaster's name; empty if there is nothing to warn of."""
     if until is None:
-        return "Nothing says up to when {}'s data went: it may have been trained or selected on what it is tested on."
+        return "The training dates of {} are unknown: it may have been trained or selected on these test dates."
     seen = [
-        f"{group} (tested from {date:%Y-%m-%d}, new to it from {known:%Y-%m-%d})".replace("{", "{{").replace("}", "}}")
-        for group, (date, known) in reached(first, until).items()
+        f"{group} (tested from {date:%Y-%m-%d}, new to it from {new:%Y-%m-%d})".replace("{", "{{").replace("}", "}}")
+        for group, (date, new) in seen_groups(first, until).items()
     ]
-    if not seen:
-        return ""
-    return "{} may have been trained or selected on what it is tested on: its data reach into the test of " + (
-        f"{', '.join(seen)}."
-    )
+    return f"{{}} may have been trained or selected on test dates of {', '.join(seen)}." if seen else ""

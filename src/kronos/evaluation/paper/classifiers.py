@@ -1,7 +1,7 @@
-"""The two small networks that judge sequences, and how they learn: sizes, epochs and rates are the paper's.
+"""The two small LSTMs of the synthetic task and their training, with the paper's sizes, epochs and learning rates.
 
-Training is seeded and leaves torch's own generator as it was. It runs on the processor: the networks are tiny, and
-numbers then depend on no other hardware.
+Training is seeded and restores the state of torch's global generator. It runs on the CPU: the networks are tiny, and
+results then do not depend on other hardware.
 """
 
 from __future__ import annotations
@@ -16,39 +16,40 @@ from torch import Tensor, nn
 
 from kronos.typing import BoolArray, FloatArray
 
-Tell = Callable[[int], None]
+EpochCallback = Callable[[int], None]
+"""Called after every epoch with a number of sequences; the calls of one training add up to all of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """How a network learns.
+class NetworkTraining:
+    """Hyperparameters of a training.
 
     Attributes:
-        rate: Adam's learning rate.
+        learning_rate: Learning rate of Adam.
         epochs: Passes over the sequences.
-        batch: Sequences of a step.
+        batch: Sequences per step.
     """
 
-    rate: float
+    learning_rate: float
     epochs: int = 20
     batch: int = 64
 
 
-CLASSIFIER = Training(rate=5e-4)
-FORECASTER = Training(rate=1e-3)
+CLASSIFIER = NetworkTraining(learning_rate=5e-4)
+FORECASTER = NetworkTraining(learning_rate=1e-3)
 
 
 class Classifier(nn.Module):
-    """One LSTM layer of 32 units that tells generated sequences from real ones."""
+    """One LSTM layer of 32 units that classifies sequences as generated or real."""
 
     def __init__(self, channels: int, units: int = 32) -> None:
-        """Make one for sequences of so many channels."""
+        """Build the network for sequences of ``channels`` channels."""
         super().__init__()
         self.lstm = nn.LSTM(channels, units, batch_first=True)
         self.head = nn.Linear(units, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B]`` that sequences ``[B, T, C]`` are generated."""
+        """Return the logits ``[B]`` that sequences ``[B, T, C]`` are generated."""
         states, _ = self.lstm(x)
         logits: Tensor = self.head(states[:, -1]).squeeze(-1)
         return logits
@@ -58,88 +59,95 @@ class SequenceForecaster(nn.Module):
     """Two LSTM layers of 64 units that continue sequences."""
 
     def __init__(self, channels: int, horizon: int, outputs: int, units: int = 64) -> None:
-        """Make one that reads so many channels and tells ``outputs`` of them for ``horizon`` steps."""
+        """Build the network for ``channels`` input channels, which forecasts ``outputs`` of them."""
         super().__init__()
         self.lstm = nn.LSTM(channels, units, num_layers=2, batch_first=True)
         self.head = nn.Linear(units, horizon * outputs)
         self.shape = (horizon, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What follows sequences ``[B, T, C]``: ``[B, H, outputs]``."""
+        """Return the continuation ``[B, H, outputs]`` of sequences ``[B, T, C]``."""
         states, _ = self.lstm(x)
-        told: Tensor = self.head(states[:, -1]).reshape(-1, *self.shape)
-        return told
+        continued: Tensor = self.head(states[:, -1]).reshape(-1, *self.shape)
+        return continued
 
 
 def classify(
-    learn: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], seed: int, tell: Tell
+    training: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], seed: int, on_epoch: EpochCallback
 ) -> tuple[BoolArray, BoolArray]:
-    """Learn to tell generated sequences from real ones, then try.
+    """Train the classifier and apply it to other sequences.
 
     Args:
-        learn: Real and generated sequences to learn from, ``[n, T, C]`` each.
-        test: Real and generated ones to be tested on.
-        seed: Of the first weights and of the order.
-        tell: Told after every epoch; all add up to the number of sequences.
+        training: Real and generated sequences to train on, ``[n, T, C]`` each.
+        test: Real and generated sequences to classify.
+        seed: Random seed of initial weights and batches.
+        on_epoch: Progress callback.
 
     Returns:
-        Which of the real and of the generated ones it took for the other kind.
+        Which of the real and which of the generated test sequences were misclassified.
     """
-    x = torch.as_tensor(np.concatenate(learn), dtype=torch.float32)
-    y = torch.cat([torch.zeros(len(learn[0])), torch.ones(len(learn[1]))])
+    x = torch.as_tensor(np.concatenate(training), dtype=torch.float32)
+    y = torch.cat([torch.zeros(len(training[0])), torch.ones(len(training[1]))])
     with _seeded(seed):
         network = Classifier(x.shape[-1])
-        _train(network, x, y, nn.functional.binary_cross_entropy_with_logits, CLASSIFIER, tell)
-    taken, told = (_apply(network, part) > 0 for part in test)
-    return taken, ~told
+        _train(network, x, y, nn.functional.binary_cross_entropy_with_logits, CLASSIFIER, on_epoch)
+    real, generated = (_apply(network, part) > 0 for part in test)
+    return real, ~generated
 
 
-def continuation(learn: FloatArray, test: FloatArray, horizon: int, outputs: int, seed: int, tell: Tell) -> FloatArray:
-    """Learn from whole sequences how they go on, then continue others.
+def continuation(
+    training: FloatArray, test: FloatArray, horizon: int, outputs: int, seed: int, on_epoch: EpochCallback
+) -> FloatArray:
+    """Train the forecaster on whole sequences and continue others.
 
     Args:
-        learn: ``[n, L + H, C]``.
-        test: ``[m, L, C]``.
+        training: Sequences to train on, ``[n, L + H, C]``.
+        test: Sequences to continue, ``[m, L, C]``.
         horizon: H.
-        outputs: How many channels, the first ones, to tell.
-        seed: Of the first weights and of the order.
-        tell: Told after every epoch; all add up to the number of sequences.
+        outputs: Number of channels to forecast, the first ones.
+        seed: Random seed of initial weights and batches.
+        on_epoch: Progress callback.
 
     Returns:
-        What it says of the test, ``[m, H, outputs]``.
+        The continuations ``[m, H, outputs]``.
     """
-    whole = torch.as_tensor(learn, dtype=torch.float32)
+    whole = torch.as_tensor(training, dtype=torch.float32)
     x, y = whole[:, :-horizon], whole[:, -horizon:, :outputs]
     with _seeded(seed):
         network = SequenceForecaster(x.shape[-1], horizon, outputs)
-        _train(network, x, y, nn.functional.mse_loss, FORECASTER, tell)
+        _train(network, x, y, nn.functional.mse_loss, FORECASTER, on_epoch)
     return _apply(network, test)
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """A block in which torch's generator starts from a seed, and after which it is as it was."""
+    """Seed torch's global generator for the block, and restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def _train(
-    network: nn.Module, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], how: Training, tell: Tell
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    settings: NetworkTraining,
+    on_epoch: EpochCallback,
 ) -> None:
-    optimiser = torch.optim.Adam(network.parameters(), lr=how.rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     network.train()
-    for epoch in range(how.epochs):
-        for rows in torch.split(torch.randperm(len(x)), how.batch):
+    for epoch in range(settings.epochs):
+        for rows in torch.split(torch.randperm(len(x)), settings.batch):
             optimiser.zero_grad()
             loss(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        tell(len(x) * (epoch + 1) // how.epochs - len(x) * epoch // how.epochs)
+        on_epoch(len(x) * (epoch + 1) // settings.epochs - len(x) * epoch // settings.epochs)
 
 
 @torch.inference_mode()
 def _apply(network: nn.Module, x: FloatArray) -> FloatArray:
     network.eval()
     parts = torch.split(torch.as_tensor(x, dtype=torch.float32), 1024)
-    told: FloatArray = torch.cat([network(part) for part in parts]).double().numpy()
-    return told
+    outputs: FloatArray = torch.cat([network(part) for part in parts]).double().numpy()
+    return outputs

@@ -1,4 +1,4 @@
-"""What a task gives: rows of figures, sentences that follow from them, and all that made them."""
+"""Results of the paper's tasks: rows of figures, correlations with their uncertainty, inputs and outputs of a task."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from scipy.stats import rankdata
 
 from kronos.evaluation.forecasters import Forecaster
 from kronos.evaluation.paper.forecasting import (
-    Aggregator,
-    Answers,
+    ForecastSpec,
+    OriginForecasts,
     OriginSet,
-    Question,
-    Summary,
-    Times,
+    OriginTimes,
+    PathStatistic,
+    WorkCounter,
     forecast_origins,
 )
 from kronos.evaluation.paper.settings import PaperSettings, Task
 from kronos.metrics import Coefficients, Estimate, information_coefficient, rank_ic
-from kronos.metrics.panel import choose_lags, degrees_of_freedom, panel, standard_error
+from kronos.metrics.panel import build_panel, choose_lags, degrees_of_freedom, standard_error
 from kronos.typing import FloatArray
 
 KIND, FORMAT = "kronos-paper", 1
 MEAN = "mean of groups"
 _NAN = float("nan")
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A number and how sure it is.
+class TaskStatistic:
+    """A figure with its uncertainty.
 
     Attributes:
-        value: The number; NaN where there is none, as of the order in a forecast that never changes.
-        low: Lower end of its 95 % interval; NaN where it cannot be told.
-        high: Upper end.
-        t: The value over its HAC standard error; NaN where none was computed.
-        p_value: Of that; two-sided.
+        value: The value; NaN if undefined, such as a correlation of a constant forecast.
+        low: Lower end of the 95 % interval; NaN if unknown.
+        high: Upper end of the 95 % interval.
+        t: t statistic with a HAC standard error; NaN if not computed.
+        p_value: Two-sided p-value of ``t``.
     """
 
     value: float
@@ -51,24 +52,24 @@ class Figure:
     p_value: float = _NAN
 
     @classmethod
-    def of(cls, found: Coefficients | Estimate) -> Figure:
-        """The same from what the metrics give."""
+    def of(cls, found: Coefficients | Estimate) -> TaskStatistic:
+        """Convert a result of `kronos.metrics`."""
         if isinstance(found, Estimate):
             return cls(found.estimate, found.low, found.high)
         return cls(found.mean, found.low, found.high, found.t_statistic, found.p_value)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One forecaster in one group.
+class TaskRow:
+    """The figures of one forecaster in one group.
 
     Attributes:
-        group: A market at an interval, or the mean of all groups, each counted alike.
-        forecaster: Its name.
-        baseline: Whether it stands there for comparison.
-        n: Forecasts that count.
-        dates: Distinct dates among them.
-        figures: By name, in the order of the table.
+        group: A market at an interval, or the unweighted mean of all groups.
+        forecaster: Name of the forecaster.
+        baseline: Whether it is a baseline or naive rule.
+        n: Number of forecasts.
+        dates: Number of distinct dates.
+        figures: Figures by name, in the order of the table.
     """
 
     group: str
@@ -76,36 +77,36 @@ class Row:
     baseline: bool
     n: int
     dates: int
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, TaskStatistic]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaperResult:
-    """A task's outcome.
+    """The result of a task.
 
     Attributes:
-        settings: What it was run with.
-        rows: Group by group the model, then those beside it; means over groups last.
-        sentences: What follows, for people.
-        warnings: What a reader must know before believing it.
-        notes: What the names of forecasters mean, by name.
-        made: What made it: the model and its hashes, origins, dates, versions.
+        settings: Settings of the task.
+        rows: By group, the model first; then the means over groups.
+        sentences: Conclusions in words.
+        warnings: Sentences that qualify the figures.
+        notes: Explanation of each forecaster's name.
+        provenance: The model with its hashes, origins, dates and versions.
     """
 
     settings: PaperSettings
-    rows: tuple[Row, ...]
+    rows: tuple[TaskRow, ...]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: Mapping[str, str]
-    made: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
     def task(self) -> Task:
-        """Which task it was."""
+        """The task."""
         return self.settings.task
 
-    def row(self, group: str, forecaster: str) -> Row:
-        """One forecaster's row in one group.
+    def row(self, group: str, forecaster: str) -> TaskRow:
+        """Return the row of one forecaster in one group.
 
         Raises:
             KeyError: If there is none.
@@ -116,17 +117,18 @@ class PaperResult:
         return found[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON (numbers that are none are NaN)."""
+        """Return the document that `kronos paper` writes; unknown numbers are NaN."""
         sampling = self.settings.sampling
+        stored_names = {"max_origins": "most"}
         return {
             "kind": KIND,
             "format": FORMAT,
             "task": self.task,
-            **self.made,
+            **self.provenance,
             "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_p", "samples")},
             "seed": self.settings.seed,
-            "most": self.settings.origins,
-            "not_as_published": self.settings.changed,
+            "most": self.settings.origin_limit,
+            "not_as_published": [stored_names.get(name, name) for name in self.settings.changed],
             "rows": [asdict(row) | {"figures": {k: asdict(v) for k, v in row.figures.items()}} for row in self.rows],
             "sentences": list(self.sentences),
             "warnings": list(self.warnings),
@@ -134,16 +136,16 @@ class PaperResult:
         }
 
 
-def with_means(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows, and where there are several groups each forecaster's mean over those it has a figure in."""
+def with_means(rows: Sequence[TaskRow]) -> tuple[TaskRow, ...]:
+    """Return the rows, and if there are several groups also each forecaster's mean over those with a figure."""
     groups = {row.group for row in rows}
     if len(groups) < 2:
         return tuple(rows)
     means = []
     for name in dict.fromkeys(row.forecaster for row in rows):
         own = [row for row in rows if row.forecaster == name]
-        figures = {figure: Figure(_mean([row.figures[figure].value for row in own])) for figure in own[0].figures}
-        means.append(Row(MEAN, name, own[0].baseline, sum(row.n for row in own), 0, figures))
+        figures = {key: TaskStatistic(_mean([row.figures[key].value for row in own])) for key in own[0].figures}
+        means.append(TaskRow(MEAN, name, own[0].baseline, sum(row.n for row in own), 0, figures))
     return (*rows, *means)
 
 
@@ -152,18 +154,18 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else _NAN
 
 
-_CONFIDENCE = 0.95
+# Correlations --------------------------------------------------------------------
 
 
-def within(predicted: FloatArray, observed: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """IC and RankIC of each forecast window: along its steps, averaged over its channels.
+def within_windows(predicted: FloatArray, observed: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Compute IC and RankIC of each forecast window along its steps, averaged over its channels.
 
     Args:
-        predicted: ``[N, H, C]``.
-        observed: ``[N, H, C]``.
+        predicted: Forecasts ``[N, H, C]``.
+        observed: Outcomes ``[N, H, C]``.
 
     Returns:
-        Pearson's and Spearman's correlations ``[N]``; NaN where a side does not vary, or nothing was predicted.
+        Pearson's and Spearman's correlations ``[N]``; NaN where a side is constant or there is no forecast.
     """
     x, y = np.moveaxis(predicted, -1, 0), np.moveaxis(observed, -1, 0)  # [C, N, H]
     ranked = (rankdata(x, axis=-1), rankdata(y, axis=-1))
@@ -176,8 +178,8 @@ def _correlation(x: FloatArray, y: FloatArray) -> FloatArray:
     a, b = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
     scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     known = varies & (scale > 0)
-    found: FloatArray = np.divide((a * b).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=known)
-    return found
+    result: FloatArray = np.divide((a * b).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=known)
+    return result
 
 
 def _over_channels(values: FloatArray) -> FloatArray:
@@ -189,41 +191,43 @@ def _over_channels(values: FloatArray) -> FloatArray:
     return mean
 
 
-def mean_figure(values: FloatArray, times: Times) -> Figure:
-    """The mean of what is known, with its HAC t statistic and interval."""
-    data = panel(times.origins, values)
+def mean_figure(values: FloatArray, times: OriginTimes) -> TaskStatistic:
+    """Average the known values, with a HAC t statistic and interval."""
+    data = build_panel(times.origins, values)
     if not data.n:
-        return Figure(_NAN)
+        return TaskStatistic(_NAN)
     mean = float(data.columns[0].mean())
     lags = choose_lags(data.dates, times.overlap, None)
     error = standard_error(data, data.columns[0] - mean, lags)
     if not error > 0:
-        return Figure(mean)
+        return TaskStatistic(mean)
     degrees = degrees_of_freedom(data.dates, lags)
     half = error * float(stdtrit(degrees, (1 + _CONFIDENCE) / 2))
     t = mean / error
-    return Figure(mean, mean - half, mean + half, t, 2 * float(stdtr(degrees, -abs(t))))
+    return TaskStatistic(mean, mean - half, mean + half, t, 2 * float(stdtr(degrees, -abs(t))))
 
 
-def pooled(predicted: FloatArray, observed: FloatArray, times: Times) -> tuple[Figure, Figure]:
-    """IC and RankIC over all forecasts of a group at once, ``[N]`` each, as the paper has them of returns."""
+def pooled_correlations(
+    predicted: FloatArray, observed: FloatArray, times: OriginTimes
+) -> tuple[TaskStatistic, TaskStatistic]:
+    """Compute IC and RankIC over all forecasts of a group at once, ``[N]`` each, as in the paper's return task."""
     if not _varies(predicted):
-        return Figure(_NAN), Figure(_NAN)
-    everything = pd.Index(["all"] * len(predicted))
+        return TaskStatistic(_NAN), TaskStatistic(_NAN)
+    one_series = pd.Index(["all"] * len(predicted))
     options = {"over": "time", "overlap": times.overlap, "confidence": _CONFIDENCE}
-    found = [
-        coefficient(predicted, observed, times.origins, everything, **options)  # type: ignore[arg-type]
+    ic, rank = (
+        coefficient(predicted, observed, times.origins, one_series, **options)  # type: ignore[arg-type]
         for coefficient in (information_coefficient, rank_ic)
-    ]
-    return Figure.of(found[0]), Figure.of(found[1])
+    )
+    return TaskStatistic.of(ic), TaskStatistic.of(rank)
 
 
-def by_date(predicted: FloatArray, observed: FloatArray, times: Times) -> Figure:
-    """RankIC across the instruments of each date that has at least five, averaged over dates."""
+def rank_ic_by_date(predicted: FloatArray, observed: FloatArray, times: OriginTimes) -> TaskStatistic:
+    """Compute RankIC across the instruments of each date that has at least five, averaged over dates."""
     if not _varies(predicted):
-        return Figure(_NAN)
+        return TaskStatistic(_NAN)
     found = rank_ic(predicted, observed, times.origins, overlap=times.overlap, confidence=_CONFIDENCE)
-    return Figure.of(found) if len(found.values) and not math.isnan(found.mean) else Figure(_NAN)
+    return TaskStatistic.of(found) if len(found.values) and not math.isnan(found.mean) else TaskStatistic(_NAN)
 
 
 def _varies(values: FloatArray) -> bool:
@@ -231,42 +235,47 @@ def _varies(values: FloatArray) -> bool:
     return known.size > 1 and bool(np.ptp(known) > 0)
 
 
+# What a task needs and returns -----------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskContext:
-    """A task at one interval.
+    """The inputs of a task at one interval.
 
     Attributes:
-        walk: The origins.
-        model: Who is asked.
-        settings: Of the task.
-        tally: Of what is done.
+        origins: The origins.
+        model: The evaluated forecaster.
+        settings: Settings of the task.
+        work: Counter of finished work.
     """
 
-    walk: OriginSet
+    origins: OriginSet
     model: Forecaster
     settings: PaperSettings
-    tally: Aggregator
+    work: WorkCounter
 
-    def ask_model(self, summary: Summary, samples: int | None = None, walk: OriginSet | None = None) -> Answers:
-        """Ask the model, with the history and the paths of the settings."""
-        settings, windows = self.settings, self.walk.windows
-        wanted = settings.sampling.samples if samples is None else samples
-        question = Question(summary, wanted, settings.seed, windows.lookback)
-        return forecast_origins(walk or self.walk, self.model, question, self.tally)
+    def forecast_model(
+        self, statistic: PathStatistic, samples: int | None = None, origins: OriginSet | None = None
+    ) -> OriginForecasts:
+        """Forecast with the model, with the history and the samples of the settings."""
+        settings, windows = self.settings, self.origins.windows
+        count = settings.sampling.samples if samples is None else samples
+        spec = ForecastSpec(statistic, count, settings.seed, windows.lookback)
+        return forecast_origins(origins or self.origins, self.model, spec, self.work)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskResult:
-    """What a task gives at one interval.
+    """The results of a task at one interval.
 
     Attributes:
-        rows: Group by group, the model first.
-        notes: What names of forecasters mean.
-        history: The fewest candles that a forecast of the model used, if it says so.
-        warnings: What a reader must know.
+        rows: By group, the model first.
+        notes: Explanation of each forecaster's name.
+        history: The smallest number of candles that a forecast of the model used; None if unknown.
+        warnings: Sentences that qualify the figures.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TaskRow, ...]
     notes: Mapping[str, str]
     history: int | None
     warnings: tuple[str, ...] = field(default=())

@@ -1,4 +1,4 @@
-"""One call for a whole task: origins, forecasts, figures, sentences, and what made them."""
+"""Run one of the paper's tasks: origins, forecasts, figures, and sentences that follow from them."""
 
 from __future__ import annotations
 
@@ -10,128 +10,35 @@ import pandas as pd
 from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.errors import DataError, ParameterError
+from kronos.evaluation.dates import seen_groups
 from kronos.evaluation.forecasters import Forecaster
-from kronos.evaluation.paper import price_tasks, synthetic, volatility_task
-from kronos.evaluation.paper.forecasting import DIRECTED, RANDOM_WALK, RULES, Aggregator, OriginSet, Times, make_walks
-from kronos.evaluation.paper.results import Figure, PaperResult, Row, TaskContext, TaskResult, with_means
+from kronos.evaluation.paper.forecasting import (
+    DIRECTED,
+    NAIVE_RULES,
+    RANDOM_WALK,
+    OriginSet,
+    OriginTimes,
+    WorkCounter,
+    make_origin_sets,
+)
+from kronos.evaluation.paper.price_tasks import price_task, price_work, return_task, volatility_task, volatility_work
+from kronos.evaluation.paper.results import PaperResult, TaskContext, TaskResult, TaskRow, TaskStatistic, with_means
 from kronos.evaluation.paper.settings import TEST_FROM, PaperSettings, Task
-from kronos.evaluation.paper.synthetic import REAL
+from kronos.evaluation.paper.synthetic import REAL, synthetic_task, synthetic_work
 from kronos.evaluation.plan import Dates, Instrument, Plan
-from kronos.evaluation.verdicts import FEW_DATES
+from kronos.evaluation.verdicts import MIN_DATES
+from kronos.formatting import join_names
 from kronos.progress import ProgressCallback
 
+CutoffFunction = Callable[[Plan], Mapping[str, pd.Timestamp] | None]
 
-def sentences(task: Task, rows: Sequence[Row]) -> list[str]:
-    """One sentence a group about the model in it."""
-    found = []
-    for row in rows:
-        if row.baseline:
-            continue
-        figure, words = _MAIN[task]
-        if math.isnan(row.figures[figure].value):
-            found.append(f"{row.group}: {row.forecaster}'s forecasts have no {words}, so nothing can be said of them.")
-        else:
-            beside = {one.forecaster: one for one in rows if one.group == row.group and one.baseline}
-            found.append(f"{row.group}: {_SAY[task](row, beside)}.")
-    return found
-
-
-def _order(row: Row, beside: dict[str, Row], what: str) -> str:
-    figure = row.figures["rank_ic"]
-    told = {
-        "better": f"{row.forecaster} orders {what} better than chance",
-        "worse": f"{row.forecaster} orders {what} worse than chance",
-        "no evidence": f"no evidence that {row.forecaster} orders {what}",
-        "few": f"too few dates to say whether {row.forecaster} orders {what}",
-    }[_word(figure, row.dates)]
-    naive = max((beside[name] for name in DIRECTED), key=lambda one: _rank(one.figures["rank_ic"]))
-    count = f"{row.n:,} forecasts on {row.dates:,} dates"
-    reached = naive.figures["rank_ic"].value
-    against = "without any model reaches" if reached >= figure.value else "reaches"
-    return (
-        f"{told} (RankIC {figure.value:.3f}{_interval(figure, 3)}, {count}); {naive.forecaster} {against} {reached:.3f}"
-    )
-
-
-def _price(row: Row, beside: dict[str, Row]) -> str:
-    gain = row.figures["skill"]
-    closer = "" if math.isnan(gain.value) else f"; its error is {_more(-gain.value)} the last value's"
-    return _order(row, beside, "the prices within a window") + closer
-
-
-def _return(row: Row, beside: dict[str, Row]) -> str:
-    return _order(row, beside, "the returns to come")
-
-
-def _volatility(row: Row, beside: dict[str, Row]) -> str:
-    gain = row.figures["skill"]
-    told = {
-        "better": f"{row.forecaster} tells the volatility to come better than {RANDOM_WALK}",
-        "worse": f"{row.forecaster} tells the volatility to come worse than {RANDOM_WALK}",
-        "no evidence": f"no evidence that {row.forecaster} tells the volatility to come better than {RANDOM_WALK}",
-        "few": f"too few dates to say whether {row.forecaster} tells the volatility to come better than {RANDOM_WALK}",
-    }[_word(gain, row.dates)]
-    best = max(beside.values(), key=lambda one: _rank(one.figures["r2"]))
-    error = f"MAE {_more(-gain.value)} the latter's{_interval(gain, 2, 'skill ')}"
-    own, others = (one.figures["r2"].value for one in (row, best))
-    return f"{told} ({error}); R² {own:.2f}, {best.forecaster}'s {others:.2f}"
-
-
-def _synthetic(row: Row, beside: dict[str, Row]) -> str:
-    error, walk = row.figures["discriminative"], beside[RANDOM_WALK].figures["discriminative"]
-    learnt, real = row.figures["tstr_rank_ic"], beside[REAL].figures["tstr_rank_ic"]
-    return (
-        f"an LSTM that tells {row.forecaster}'s sequences from real ones errs in {error.value:.1%} of cases "
-        f"(50 % would be guessing; a random walk's: {walk.value:.1%}); a forecaster that learnt from them has a RankIC "
-        f"of {learnt.value:.3f} on real ones of {row.dates:,} dates{_interval(learnt, 3)}, one that learnt from real "
-        f"ones {real.value:.3f}"
-    )
-
-
-_MAIN = {
-    "price": ("rank_ic", "RankIC"),
-    "return": ("rank_ic", "RankIC"),
-    "volatility": ("mae", "error"),
-    "synthetic": ("discriminative", "error to be told by"),
-}
-_SAY = {"price": _price, "return": _return, "volatility": _volatility, "synthetic": _synthetic}
-
-
-def _word(figure: Figure, dates: int) -> str:
-    if dates < FEW_DATES or math.isnan(figure.low):
-        return "few"
-    if figure.low > 0:
-        return "better"
-    return "worse" if figure.high < 0 else "no evidence"
-
-
-def _rank(figure: Figure) -> float:
-    return -math.inf if math.isnan(figure.value) else figure.value
-
-
-def _interval(figure: Figure, digits: int, name: str = "") -> str:
-    """``, −0.012 to 0.034``, or nothing."""
-    if math.isnan(figure.low):
-        return ""
-    return f", {name}{figure.low:.{digits}f} to {figure.high:.{digits}f}"
-
-
-def _more(share: float) -> str:
-    """``12 % above``: how an error stands to another's."""
-    if abs(share) < 0.005:
-        return "like"
-    return f"{abs(share):.0%} {'above' if share > 0 else 'below'}"
-
-
-_TAKEN = {*BASELINES, *RULES, synthetic.REAL}
-_USUAL = Dates(start=pd.Timestamp(TEST_FROM))
-Known = Callable[[Plan], Mapping[str, pd.Timestamp] | None]
-
+_RESERVED_NAMES = {*BASELINES, *NAIVE_RULES, REAL}
+_DEFAULT_DATES = Dates(start=pd.Timestamp(TEST_FROM))
 _TASKS: Mapping[Task, tuple[Callable[[TaskContext], TaskResult], Callable[[OriginSet], int]]] = {
-    "price": (price_tasks.prices, price_tasks.amount),
-    "return": (price_tasks.returns, price_tasks.amount),
-    "volatility": (volatility_task.volatility, volatility_task.amount),
-    "synthetic": (synthetic.synthetic, synthetic.amount),
+    "price": (price_task, price_work),
+    "return": (return_task, price_work),
+    "volatility": (volatility_task, volatility_work),
+    "synthetic": (synthetic_task, synthetic_work),
 }
 
 
@@ -140,103 +47,203 @@ def run_paper(
     model: Forecaster,
     settings: PaperSettings,
     *,
-    dates: Dates = _USUAL,
-    cutoffs: Known | None = None,
+    dates: Dates = _DEFAULT_DATES,
+    cutoffs: CutoffFunction | None = None,
     progress: ProgressCallback | None = None,
 ) -> PaperResult:
     """Run one of the paper's tasks.
 
     Args:
-        instruments: What to forecast, of any markets and intervals; each pair is a group.
-        model: Who is asked, with the sampling of the settings (`PaperSettings.sampling`).
-        settings: The task, and what of it differs from the paper.
-        dates: Between which times all forecast candles lie; by default from where the paper's tests begin.
-        cutoffs: Gives for a plan the time from which each group's candles are new to the model, or None where nothing
-            tells, as `kronos.evaluation.dates.cutoffs` does; tests on earlier ones are warned of.
-        progress: Called with the work done and all of it.
+        instruments: The series to forecast, of any markets and intervals; each pair of these is a group.
+        model: The forecaster, with the sampling parameters of the settings (`PaperSettings.sampling`).
+        settings: The task, and the settings that differ from the paper.
+        dates: Times between which all forecast candles lie; by default from the start of the paper's tests.
+        cutoffs: Returns for a plan the time from which each group's candles are new to the model, or None if unknown,
+            see `kronos.evaluation.cutoffs`; used to warn of earlier test dates.
+        progress: Called with the amount of finished work and its total.
 
     Raises:
-        DataError: If there is nothing to forecast in those dates, or too little to judge.
-        ParameterError: If the paper has no such interval, or a baseline has the model's name.
+        DataError: If there is nothing to forecast within the dates, or too little to score.
+        ParameterError: If the paper does not cover the interval, or the model has the name of a baseline.
     """
-    if model.name in _TAKEN:
-        raise ParameterError(f"A model cannot be called '{model.name}', as a baseline is; give it another name.")
-    task, amount = _TASKS[settings.task]
-    walks, problems = make_walks(instruments, settings, dates)
-    tally = Aggregator(sum(amount(walk) for walk in walks), progress)
-    outcomes = [task(TaskContext(walk, model, settings, tally)) for walk in walks]
-    tally.finish()
-    rows = [row for outcome in outcomes for row in outcome.rows]
-    notes = {name: text for outcome in outcomes for name, text in outcome.notes.items()}
-    told = [warning for outcome in outcomes for warning in outcome.warnings]
+    if model.name in _RESERVED_NAMES:
+        raise ParameterError(f"Invalid model name '{model.name}': it is the name of a baseline. Choose another name.")
+    task, amount_of = _TASKS[settings.task]
+    origin_sets, problems = make_origin_sets(instruments, settings, dates)
+    work = WorkCounter(sum(amount_of(origins) for origins in origin_sets), progress)
+    results = [task(TaskContext(origins, model, settings, work)) for origins in origin_sets]
+    work.finish()
+    rows = [row for result in results for row in result.rows]
+    task_warnings = [warning for result in results for warning in result.warnings]
     if not rows:
-        raise DataError(told[0])
-    warnings = [*problems, *told]
-    for walk, outcome in zip(walks, outcomes, strict=True):
-        warnings += _shortened(walk, outcome, model) + _seen(walk, cutoffs, model)
+        raise DataError(task_warnings[0])
+    warnings = [*problems, *task_warnings]
+    for origins, result in zip(origin_sets, results, strict=True):
+        warnings += _short_history(origins, result, model) + _seen_in_training(origins, cutoffs, model)
     return PaperResult(
         settings=settings,
         rows=with_means(rows),
-        sentences=tuple(sentences(settings.task, rows)),
-        warnings=(*warnings, *_simulated(walks)),
-        notes={model.name: model.description} | notes,
-        made={
+        sentences=tuple(task_sentences(settings.task, rows)),
+        warnings=(*warnings, *_simulated(origin_sets)),
+        notes={model.name: model.description} | {k: note for result in results for k, note in result.notes.items()},
+        provenance={
             "model": dict(model.identity()),
             "from": None if dates.start is None else dates.start.isoformat(),
             "to": None if dates.end is None else dates.end.isoformat(),
-            "walks": [_told(walk) for walk in walks],
+            "walks": [_describe_origins(origins) for origins in origin_sets],
             "versions": provenance.versions(),
             "created": provenance.now_utc(),
         },
     )
 
 
-def _shortened(walk: OriginSet, outcome: TaskResult, model: Forecaster) -> list[str]:
-    """Whether the model saw less history than it should have."""
-    asked = walk.windows.lookback
-    if outcome.history is None or outcome.history >= asked:
+def _short_history(origins: OriginSet, result: TaskResult, model: Forecaster) -> list[str]:
+    lookback = origins.windows.lookback
+    if result.history is None or result.history >= lookback:
         return []
     return [
-        f"{walk.interval}: {model.name} used {outcome.history} candles of history instead of {asked}, because history "
-        f"and horizon share its context."
+        f"{origins.interval}: {model.name} used {result.history} candles of history instead of {lookback}, because "
+        f"history and horizon share its context."
     ]
 
 
-def _seen(walk: OriginSet, cutoffs: Known | None, model: Forecaster) -> list[str]:
-    """Whether the model may know what it is tested on."""
+def _seen_in_training(origins: OriginSet, cutoffs: CutoffFunction | None, model: Forecaster) -> list[str]:
     if cutoffs is None:
         return []
-    new = cutoffs(walk.plan)
-    if new is None:
-        return [f"Nothing says up to when {model.name}'s data went: it may have been trained on what it is tested on."]
-    first = walk.plan.table().groupby("group")["first"].min()
+    until = cutoffs(origins.plan)
+    if until is None:
+        return [f"The training dates of {model.name} are unknown: it may have been trained on these test dates."]
+    first = origins.plan.table().groupby("group")["first"].min()
     seen = [
-        f"{group} (tested from {date:%Y-%m-%d}, new to it from {new[str(group)]:%Y-%m-%d})"
-        for group, date in first.items()
-        if str(group) in new and date < new[str(group)]
+        f"{group} (tested from {date:%Y-%m-%d}, new to it from {new:%Y-%m-%d})"
+        for group, (date, new) in seen_groups({str(group): date for group, date in first.items()}, until).items()
     ]
-    return [f"{model.name} may have been trained or selected on what it is tested on: {', '.join(seen)}."] * bool(seen)
+    return [f"{model.name} may have been trained or selected on test dates of {', '.join(seen)}."] if seen else []
 
 
-def _simulated(walks: Sequence[OriginSet]) -> list[str]:
-    names = [one.name for walk in walks for one in walk.plan.instruments if one.candles.simulated]
+def _simulated(origin_sets: Sequence[OriginSet]) -> list[str]:
+    names = [own.name for origins in origin_sets for own in origins.plan.instruments if own.candles.simulated]
     if not names:
         return []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"SIMULATED candles, which never traded: {', '.join(names[:3])}{more}; figures of them say nothing."]
+    return [f"SIMULATED candles, not market data: {join_names(names, 3)}. Their figures show nothing about markets."]
 
 
-def _told(walk: OriginSet) -> dict[str, object]:
-    """A walk for JSON."""
-    plan, times = walk.plan, Times.of(walk.plan)
+def _describe_origins(origins: OriginSet) -> dict[str, object]:
+    """A summary of the origins of one interval, as values for JSON."""
+    plan, times = origins.plan, OriginTimes.of(origins.plan)
     return {
-        "interval": walk.interval,
-        "lookback": walk.windows.lookback,
-        "horizon": walk.windows.horizon,
-        "stride": plan.walk.step,
+        "interval": origins.interval,
+        "lookback": origins.windows.lookback,
+        "horizon": origins.windows.horizon,
+        "stride": plan.rolling.step,
         "instruments": len(set(plan.series.tolist())),
         "origins": len(plan),
         "first": times.origins.min().isoformat(),
         "last": times.ends.max().isoformat(),
         "plan": plan.digest(),
     }
+
+
+# Sentences -----------------------------------------------------------------------
+
+
+def task_sentences(task: Task, rows: Sequence[TaskRow]) -> list[str]:
+    """Return one sentence per group about the model."""
+    figure, label = _MAIN_FIGURE[task]
+    sentences = []
+    for row in rows:
+        if row.baseline:
+            continue
+        if math.isnan(row.figures[figure].value):
+            sentences.append(f"{row.group}: {row.forecaster}'s forecasts have no {label}; there is no conclusion.")
+        else:
+            others = {own.forecaster: own for own in rows if own.group == row.group and own.baseline}
+            sentences.append(f"{row.group}: {_SENTENCE[task](row, others)}.")
+    return sentences
+
+
+def _ordering(row: TaskRow, others: dict[str, TaskRow], what: str) -> str:
+    figure = row.figures["rank_ic"]
+    conclusion = {
+        "better": f"{row.forecaster} orders {what} better than chance",
+        "worse": f"{row.forecaster} orders {what} worse than chance",
+        "no evidence": f"no evidence that {row.forecaster} orders {what}",
+        "few": f"too few dates to say whether {row.forecaster} orders {what}",
+    }[_word(figure, row.dates)]
+    naive = max((others[name] for name in DIRECTED), key=lambda own: _sort_key(own.figures["rank_ic"]))
+    reached = naive.figures["rank_ic"].value
+    count = f"{row.n:,} forecasts on {row.dates:,} dates"
+    verb = "reaches without any model" if reached >= figure.value else "reaches"
+    return (
+        f"{conclusion} (RankIC {figure.value:.3f}{_interval(figure, 3)}, {count}); {naive.forecaster} {verb} "
+        f"{reached:.3f}"
+    )
+
+
+def _price(row: TaskRow, others: dict[str, TaskRow]) -> str:
+    skill = row.figures["skill"]
+    error = "" if math.isnan(skill.value) else f"; its error is {_relative(-skill.value)} that of the last value"
+    return _ordering(row, others, "the prices within a window") + error
+
+
+def _return(row: TaskRow, others: dict[str, TaskRow]) -> str:
+    return _ordering(row, others, "future returns")
+
+
+def _volatility(row: TaskRow, others: dict[str, TaskRow]) -> str:
+    skill = row.figures["skill"]
+    conclusion = {
+        "better": f"{row.forecaster} forecasts volatility better than {RANDOM_WALK}",
+        "worse": f"{row.forecaster} forecasts volatility worse than {RANDOM_WALK}",
+        "no evidence": f"no evidence that {row.forecaster} forecasts volatility better than {RANDOM_WALK}",
+        "few": f"too few dates to say whether {row.forecaster} forecasts volatility better than {RANDOM_WALK}",
+    }[_word(skill, row.dates)]
+    best = max(others.values(), key=lambda own: _sort_key(own.figures["r2"]))
+    error = f"MAE {_relative(-skill.value)} that of the latter{_interval(skill, 2, 'skill ')}"
+    own, other = (found.figures["r2"].value for found in (row, best))
+    return f"{conclusion} ({error}); R² {own:.2f}, that of {best.forecaster} {other:.2f}"
+
+
+def _synthetic(row: TaskRow, others: dict[str, TaskRow]) -> str:
+    error, walk = row.figures["discriminative"], others[RANDOM_WALK].figures["discriminative"]
+    learned, real = row.figures["tstr_rank_ic"], others[REAL].figures["tstr_rank_ic"]
+    return (
+        f"an LSTM misclassifies {error.value:.1%} of {row.forecaster}'s and real sequences (50 % is a coin flip; a "
+        f"random walk has {walk.value:.1%}); a forecaster trained on them has a RankIC of {learned.value:.3f} on real "
+        f"sequences of {row.dates:,} dates{_interval(learned, 3)}, one trained on real sequences {real.value:.3f}"
+    )
+
+
+_MAIN_FIGURE = {
+    "price": ("rank_ic", "RankIC"),
+    "return": ("rank_ic", "RankIC"),
+    "volatility": ("mae", "error"),
+    "synthetic": ("discriminative", "discriminative error"),
+}
+_SENTENCE = {"price": _price, "return": _return, "volatility": _volatility, "synthetic": _synthetic}
+
+
+def _word(figure: TaskStatistic, dates: int) -> str:
+    if dates < MIN_DATES or math.isnan(figure.low):
+        return "few"
+    if figure.low > 0:
+        return "better"
+    return "worse" if figure.high < 0 else "no evidence"
+
+
+def _sort_key(figure: TaskStatistic) -> float:
+    return -math.inf if math.isnan(figure.value) else figure.value
+
+
+def _interval(figure: TaskStatistic, digits: int, name: str = "") -> str:
+    """The interval after a comma: ``, -0.012 to 0.034``; empty if unknown."""
+    if math.isnan(figure.low):
+        return ""
+    return f", {name}{figure.low:.{digits}f} to {figure.high:.{digits}f}"
+
+
+def _relative(share: float) -> str:
+    """How an error compares with another: ``12% above``, ``equal to``."""
+    if abs(share) < 0.005:
+        return "equal to"
+    return f"{abs(share):.0%} {'above' if share > 0 else 'below'}"

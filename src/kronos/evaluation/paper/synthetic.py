@@ -1,11 +1,12 @@
-"""The task on generated sequences: can they be told from real ones, and what does one learn from them?
+"""The paper's task on generated sequences.
 
-- *discriminative*: the share that an LSTM gets wrong of sequences it has not seen, half of them real; .5 is the best.
-- *usefulness* (train on synthetic, test on real): an LSTM learns to forecast from generated sequences alone; IC and
-  RankIC of the prices it then forecasts in real ones, window by window as in the task on prices.
+- *discriminative error*: share of unseen sequences, half of them real, that an LSTM misclassifies; 0.5 is the best.
+- *TSTR* (train on synthetic, test on real): an LSTM learns to forecast from generated sequences alone; IC and RankIC of
+  its forecasts of prices in real sequences, window by window as in the price task.
 
-Everybody generates from the same real contexts. A context to learn from has two generated sequences: one stands beside
-the real one, both are what the forecaster learns from, so that it has as many as the paper's without a later context.
+All generators start from the same real contexts. A training context has two generated sequences: the classifier is
+trained with the first one next to the real sequence, the forecaster with both, so that it has as many sequences as in
+the paper without later contexts.
 """
 
 from __future__ import annotations
@@ -17,67 +18,76 @@ import numpy as np
 from kronos.baselines import BASELINES
 from kronos.candles import PRICES
 from kronos.evaluation.forecasters import Forecaster
-from kronos.evaluation.paper.classifiers import Tell, classify, continuation
+from kronos.evaluation.paper.classifiers import EpochCallback, classify, continuation
 from kronos.evaluation.paper.forecasting import (
     GENERATORS,
+    ForecastSpec,
     OriginSet,
-    Question,
-    Rows,
-    Times,
-    actual,
+    OriginTimes,
+    actual_candles,
     available,
     forecast_origins,
     whole_paths,
 )
-from kronos.evaluation.paper.results import Figure, Row, TaskContext, TaskResult, mean_figure, within
-from kronos.evaluation.paper.settings import SEQUENCES, Windows, usefulness_windows
+from kronos.evaluation.paper.results import (
+    TaskContext,
+    TaskResult,
+    TaskRow,
+    TaskStatistic,
+    mean_figure,
+    within_windows,
+)
+from kronos.evaluation.paper.settings import SEQUENCES, Windows, tstr_windows
 from kronos.metrics import proportion
 from kronos.preprocessing import normalise
-from kronos.typing import FloatArray
+from kronos.typing import FloatArray, IntArray
 
-CLIP = 5.0  # standard deviations, as the model sees them
-LEAST = 20  # sequences of each kind, on each side of the split
+REAL = "real"
+CLIP = 5.0  # standard deviations, as for the model's input
+MIN_SEQUENCES = 20  # of each kind, on each side of the split
+_TRAINING_PATHS = 2  # generated sequences of a training context
+_NOTES = {REAL: "half as many real sequences as training data: the generated ones stand in for them"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frames:
-    """The units that sequences are shown in, one for each origin.
+class ContextScales:
+    """The mean and scale of each origin's context, by which the classifier's sequences are normalised.
 
     Attributes:
-        mean: Of each channel of the context. [N, 1, C]
-        scale: What is divided by. [N, 1, C]
+        mean: Mean of each channel. [N, 1, C]
+        scale: Standard deviation of each channel. [N, 1, C]
     """
 
     mean: FloatArray
     scale: FloatArray
 
     @classmethod
-    def of(cls, walk: OriginSet) -> Frames:
-        """Read them off the contexts."""
-        lookback = walk.windows.lookback
-        values = [one.candles.frame.to_numpy(dtype=np.float64) for one in walk.plan.instruments]
-        pairs = zip(walk.plan.series.tolist(), walk.plan.known.tolist(), strict=True)
+    def of(cls, origins: OriginSet) -> ContextScales:
+        """Compute them from the contexts."""
+        plan, lookback = origins.plan, origins.windows.lookback
+        values = [instrument.candles.frame.to_numpy(dtype=np.float64) for instrument in plan.instruments]
+        pairs = zip(plan.series.tolist(), plan.known.tolist(), strict=True)
         found = [normalise(values[i][k - lookback : k], CLIP)[1:] for i, k in pairs]
-        mean, scale = (np.array([one[part] for one in found], dtype=np.float64)[:, None] for part in (0, 1))
+        mean, scale = (np.array([own[part] for own in found], dtype=np.float64)[:, None] for part in (0, 1))
         return cls(mean, scale)
 
-    def shown(self, candles: FloatArray, rows: Rows) -> FloatArray:
-        """Candles of some origins, ``[n, T, 6]``, in these units; channels that no context ever had are left out."""
-        shown: FloatArray = np.clip((candles - self.mean[rows]) / self.scale[rows], -CLIP, CLIP)
-        return shown[..., self.channels]
+    def normalise(self, candles: FloatArray, rows: IntArray) -> FloatArray:
+        """Normalise the candles of some origins, ``[n, T, 6]``, and keep only the used channels."""
+        normalised: FloatArray = np.clip((candles - self.mean[rows]) / self.scale[rows], -CLIP, CLIP)
+        return normalised[..., self.channels]
 
     @property
-    def channels(self) -> Rows:
-        """The prices, and volume and amount where some context has them."""
-        known = (self.mean != 0).any(axis=(0, 1))
-        known[: len(PRICES)] = True
-        return np.flatnonzero(known)
+    def channels(self) -> IntArray:
+        """The prices, and volume and amount if any context has them."""
+        used = (self.mean != 0).any(axis=(0, 1))
+        used[: len(PRICES)] = True
+        return np.flatnonzero(used)
 
 
-def split(times: Times) -> tuple[Rows, Rows]:
-    """Earlier origins to learn from and later ones to be tested on, about half each.
+def split_by_time(times: OriginTimes) -> tuple[IntArray, IntArray]:
+    """Split origins into earlier ones for training and later ones for tests, about half each.
 
-    What straddles the cut is left out.
+    Origins whose horizon contains the cut are left out.
 
     Returns:
         Positions of the earlier and of the later origins; either may be empty.
@@ -86,139 +96,148 @@ def split(times: Times) -> tuple[Rows, Rows]:
     return np.flatnonzero(times.ends <= cut), np.flatnonzero(times.origins >= cut)
 
 
-def in_own_units(sequences: FloatArray, seen: int) -> FloatArray:
-    """Sequences ``[n, T, C]``, each by mean and spread of its own first ``seen`` candles."""
-    found = np.empty_like(sequences)
+def normalise_by_start(sequences: FloatArray, lookback: int) -> FloatArray:
+    """Normalise each sequence of ``[n, T, C]`` by mean and standard deviation of its first ``lookback`` candles."""
+    result = np.empty_like(sequences)
     for row, sequence in enumerate(sequences):
-        _, mean, scale = normalise(sequence[:seen], CLIP)
-        found[row] = np.clip((sequence - mean) / scale, -CLIP, CLIP)
-    return found
+        _, mean, scale = normalise(sequence[:lookback], CLIP)
+        result[row] = np.clip((sequence - mean) / scale, -CLIP, CLIP)
+    return result
 
 
-REAL = "real"
-_DRAWS = 2  # sequences of a context to learn from
-_NOTES = {REAL: "the real sequences themselves, half as many, to learn from: what generated ones stand in for"}
-
-
-def amount(walk: OriginSet) -> int:
-    """Sequences to generate, and to learn from by either judge; half of the contexts are learnt from, twice."""
-    count, generators = len(walk.plan), 1 + len(available(GENERATORS))
+def synthetic_work(origins: OriginSet) -> int:
+    """Return the number of sequences to generate and to train on; half of the contexts are used for training, twice."""
+    count, generators = len(origins.plan), 1 + len(available(GENERATORS))
     return generators * (3 * count // 2 + 2 * count) + count // 2
 
 
-def synthetic(work: TaskContext) -> TaskResult:
-    """Generate sequences, and have them judged; a group with too few of them is left out, with a warning."""
-    rows: list[Row] = []
+def synthetic_task(context: TaskContext) -> TaskResult:
+    """Generate sequences and score them; groups with too few sequences are left out with a warning."""
+    rows: list[TaskRow] = []
     warnings: list[str] = []
     history: list[int] = []
-    for group, members in work.walk.groups():
-        judged = _Judged(work, work.walk.some(members))
-        if judged.fewest < LEAST:
+    for group, members in context.origins.groups():
+        scorer = _GroupScorer(context, context.origins.select(members))
+        if scorer.smaller_side < MIN_SEQUENCES:
             warnings.append(
-                f"{group} is left out: its {len(members)} sequences leave {judged.fewest} on one side of the split by "
-                f"time, and {LEAST} are needed; give more candles, or ask for shorter sequences."
+                f"{group} is left out: its {len(members)} sequences leave {scorer.smaller_side} on one side of the "
+                f"split by time, and {MIN_SEQUENCES} are needed. Use more candles or shorter sequences."
             )
             continue
-        rows += judged.rows(group)
-        history += judged.history
-        if 2 * judged.fewest < SEQUENCES:
+        rows += scorer.rows(group)
+        history += scorer.history
+        if 2 * scorer.smaller_side < SEQUENCES:
             warnings.append(
-                f"{group}: the judges learn from {len(judged.earlier):,} real sequences where the paper's have "
-                f"{SEQUENCES // 2:,}; with few, an error near 0.5 may only say that they learnt little."
+                f"{group}: the networks are trained on {len(scorer.earlier):,} real sequences, the paper's on "
+                f"{SEQUENCES // 2:,}; with few of them, an error near 0.5 may only mean that they learned little."
             )
     notes = {name: BASELINES[name].description for name in GENERATORS} | _NOTES
     return TaskResult(tuple(rows), notes, min(history, default=None), tuple(warnings))
 
 
-class _Judged:
-    """One group's contexts, real sequences and judges.
+class _GroupScorer:
+    """Generates and scores the sequences of one group.
 
     Attributes:
-        earlier: Positions of the contexts to learn from.
-        later: Of those to be tested on.
-        history: The fewest candles that forecasts of the model used.
+        earlier: Positions of the training contexts.
+        later: Positions of the test contexts.
+        history: The smallest number of candles that the model's forecasts used, one per call.
     """
 
-    def __init__(self, work: TaskContext, walk: OriginSet) -> None:
-        self._work = work
-        self._walk = walk
-        self._times = Times.of(walk.plan)
-        self._frames = Frames.of(walk)
-        self._real = actual(walk.plan)
-        self._windows = usefulness_windows(walk.interval, walk.windows.horizon)
-        self.earlier, self.later = split(self._times)
+    def __init__(self, context: TaskContext, origins: OriginSet) -> None:
+        self._context = context
+        self._origins = origins
+        self._times = OriginTimes.of(origins.plan)
+        self._scales = ContextScales.of(origins)
+        self._real = actual_candles(origins.plan)
+        self._windows = tstr_windows(origins.interval, origins.windows.horizon)
+        self.earlier, self.later = split_by_time(self._times)
         self.history: list[int] = []
 
     @property
-    def fewest(self) -> int:
-        """Real sequences on the smaller side of the split."""
+    def smaller_side(self) -> int:
+        """Number of real sequences on the smaller side of the split."""
         return min(len(self.earlier), len(self.later))
 
-    def rows(self, group: str) -> list[Row]:
-        """The model's row, the baselines', and that of the real sequences."""
-        everybody = [self._work.model, *available(GENERATORS)]
-        found = [self._row(group, one, baseline=number > 0) for number, one in enumerate(everybody)]
-        nobody = {"discriminative": Figure(float("nan"))}
-        return [*found, self._finished(group, REAL, self._real[self.earlier], nobody)]
+    def rows(self, group: str) -> list[TaskRow]:
+        """Return the rows of the model, the baselines, and the real sequences."""
+        generators = [self._context.model, *available(GENERATORS)]
+        rows = [self._row(group, generator, baseline=number > 0) for number, generator in enumerate(generators)]
+        unknown = {"discriminative": TaskStatistic(float("nan"))}
+        return [*rows, self._with_tstr(group, REAL, self._real[self.earlier], unknown)]
 
-    def _row(self, group: str, who: Forecaster, *, baseline: bool) -> Row:
-        learn, test = self._generate(who, self.earlier, _DRAWS), self._generate(who, self.later, 1)
-        known, tested = ~np.isnan(learn[:, 0, 0, 0]), ~np.isnan(test[:, 0, 0, 0])
-        if min(known.sum(), tested.sum()) < LEAST:
-            unknown = {name: Figure(float("nan")) for name in ("discriminative", "tstr_ic", "tstr_rank_ic")}
-            return Row(group, who.name, baseline, 0, 0, unknown)
-        learn, test, earlier, later = learn[known], test[tested], self.earlier[known], self.later[tested]
+    def _row(self, group: str, generator: Forecaster, *, baseline: bool) -> TaskRow:
+        training = self._generate(generator, self.earlier, _TRAINING_PATHS)
+        test = self._generate(generator, self.later, 1)
+        trained, tested = ~np.isnan(training[:, 0, 0, 0]), ~np.isnan(test[:, 0, 0, 0])
+        if min(trained.sum(), tested.sum()) < MIN_SEQUENCES:
+            unknown = {name: TaskStatistic(float("nan")) for name in ("discriminative", "tstr_ic", "tstr_rank_ic")}
+            return TaskRow(group, generator.name, baseline, 0, 0, unknown)
+        training, test, earlier, later = training[trained], test[tested], self.earlier[trained], self.later[tested]
         wrong = classify(
-            self._pair(earlier, learn[:, 0]), self._pair(later, test[:, 0]), self._work.settings.seed, self._tell
+            self._real_and_generated(earlier, training[:, 0]),
+            self._real_and_generated(later, test[:, 0]),
+            self._context.settings.seed,
+            self._context.work.add,
         )
-        times = self._times.some(later)
+        times = self._times.select(later)
         share = proportion(np.concatenate(wrong), times.origins.append(times.origins), overlap=times.overlap)
-        drawn = learn.reshape(-1, *learn.shape[2:])
-        return self._finished(group, who.name, drawn, {"discriminative": Figure.of(share)}, baseline=baseline)
+        sequences = training.reshape(-1, *training.shape[2:])
+        figures = {"discriminative": TaskStatistic.of(share)}
+        return self._with_tstr(group, generator.name, sequences, figures, baseline=baseline)
 
-    def _generate(self, who: Forecaster, rows: Rows, draws: int) -> FloatArray:
-        """Sequences of some contexts, ``[n, draws, T, 6]``; NaN where it made none."""
-        work, walk = self._work, self._walk.some(rows)
-        if who is work.model:
-            answers = work.ask_model(whole_paths, draws, walk)
-            self.history += [] if answers.history is None else [answers.history]
+    def _generate(self, generator: Forecaster, rows: IntArray, paths: int) -> FloatArray:
+        """Sequences of some contexts, ``[n, paths, T, 6]``; NaN where none was generated."""
+        context, origins = self._context, self._origins.select(rows)
+        if generator is context.model:
+            forecasts = context.forecast_model(whole_paths, paths, origins)
+            self.history += [] if forecasts.history is None else [forecasts.history]
         else:
-            answers = forecast_origins(walk, who, Question(whole_paths, draws, work.settings.seed), work.tally)
-        shape = (len(rows), draws, *self._real.shape[1:])
-        return answers.values if answers.values.shape == shape else np.full(shape, np.nan)
+            spec = ForecastSpec(whole_paths, paths, context.settings.seed)
+            forecasts = forecast_origins(origins, generator, spec, context.work)
+        shape = (len(rows), paths, *self._real.shape[1:])
+        return forecasts.values if forecasts.values.shape == shape else np.full(shape, np.nan)
 
-    def _pair(self, rows: Rows, generated: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Real and generated sequences of some contexts, as the classifier sees them."""
-        return self._frames.shown(self._real[rows], rows), self._frames.shown(generated, rows)
+    def _real_and_generated(self, rows: IntArray, generated: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Real and generated sequences of some contexts, normalised for the classifier."""
+        return self._scales.normalise(self._real[rows], rows), self._scales.normalise(generated, rows)
 
-    def _finished(
-        self, group: str, name: str, learn: FloatArray, figures: dict[str, Figure], *, baseline: bool = True
-    ) -> Row:
-        """The row, with what a forecaster that learnt from such sequences is worth on the later real ones."""
-        channels, times = self._frames.channels, self._times.some(self.later)
-        test = self._real[self.later]
-        seed = self._work.settings.seed
-        ic, rank_ic = usefulness(learn[..., channels], test[..., channels], self._windows, seed, self._tell)
+    def _with_tstr(
+        self,
+        group: str,
+        name: str,
+        training: FloatArray,
+        figures: dict[str, TaskStatistic],
+        *,
+        baseline: bool = True,
+    ) -> TaskRow:
+        """The row with the TSTR figures of a forecaster trained on these sequences."""
+        channels, times = self._scales.channels, self._times.select(self.later)
+        ic, rank_ic = tstr_correlations(
+            training[..., channels],
+            self._real[self.later][..., channels],
+            self._windows,
+            self._context.settings.seed,
+            self._context.work.add,
+        )
         figures = {**figures, "tstr_ic": mean_figure(ic, times), "tstr_rank_ic": mean_figure(rank_ic, times)}
-        return Row(group, name, baseline, len(learn), int(times.origins.nunique()), figures)
-
-    def _tell(self, amount: int) -> None:
-        self._work.tally.add(amount)
+        return TaskRow(group, name, baseline, len(training), int(times.origins.nunique()), figures)
 
 
-def usefulness(
-    learn: FloatArray, test: FloatArray, windows: Windows, seed: int, tell: Tell
+def tstr_correlations(
+    training: FloatArray, test: FloatArray, windows: Windows, seed: int, on_epoch: EpochCallback
 ) -> tuple[FloatArray, FloatArray]:
-    """IC and RankIC of each test sequence, for a forecaster that learnt from others.
+    """Train the forecaster on sequences and compute IC and RankIC of its forecasts of others.
 
     Args:
-        learn: Sequences of candles, ``[n, T, C]``, prices first.
-        test: Likewise, ``[m, T, C]``.
-        windows: What of them is seen and what is forecast.
-        seed: Of the forecaster.
-        tell: Told after every epoch; all add up to n.
+        training: Sequences of candles, ``[n, T, C]``, prices first.
+        test: Test sequences, ``[m, T, C]``.
+        windows: History and horizon within a sequence.
+        seed: Random seed of the training.
+        on_epoch: Progress callback.
     """
-    taught = in_own_units(learn, windows.lookback)
-    seen = in_own_units(test, windows.lookback)[:, : windows.lookback]
-    told = continuation(taught, seen, windows.horizon, len(PRICES), seed, tell)
-    return within(told, test[:, -windows.horizon :, : len(PRICES)])
+    lookback = windows.lookback
+    inputs = normalise_by_start(test, lookback)[:, :lookback]
+    normalised = normalise_by_start(training, lookback)
+    predicted = continuation(normalised, inputs, windows.horizon, len(PRICES), seed, on_epoch)
+    return within_windows(predicted, test[:, -windows.horizon :, : len(PRICES)])

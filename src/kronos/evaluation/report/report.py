@@ -1,10 +1,9 @@
-"""An evaluation as a page: one HTML file that needs nothing else, for readers who have never seen the project.
+"""The evaluation report: one self-contained HTML page, for readers who do not know the project.
 
-    write_report(evaluate(…), Path("out/evaluation.html"))
+    write_report(evaluation, Path("out/evaluation.html"))
 
-The verdict in words comes first, then what speaks against believing it, then figures, pictures, definitions, and how it
-was made. Everything in it is read off the `Evaluation`; the page computes nothing that the figures don't have, but for
-the bins of its pictures.
+The verdicts come first, then warnings, tables, figures, definitions and provenance. Everything on the page comes from
+the `Evaluation`; only the bins of the figures are computed here.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from kronos.atomic import write_text
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.evaluation import Contender, Evaluation
 from kronos.evaluation.report.figures import ReportFigures
-from kronos.evaluation.report.tables import ABOUT, TONES, Tables
-from kronos.evaluation.scoring import LEAST
-from kronos.evaluation.verdicts import FEW_DATES, NEGLIGIBLE, TOO_GOOD, About, Word
+from kronos.evaluation.report.tables import ABOUT, TONES, EvaluationTables
+from kronos.evaluation.scoring import MIN_ORIGINS
+from kronos.evaluation.verdicts import COVERAGE_TOLERANCE, MIN_DATES, SUSPICIOUS_SKILL, About, Word
 from kronos.plotting.style import Palette, Theme
-from kronos.reports import Language, Look, Tone, Translator, check_look, render
+from kronos.reports import Language, Look, Tone, Translator, render, validate_look
 
 _SECTIONS = ("verdict", "warnings", "summary", "pictures", "volatility", "groups", "definitions", "provenance")
 
@@ -40,28 +39,28 @@ def write_report(
     palette: Palette = "green-up",
     language: Language = "en",
 ) -> Path:
-    """Write an evaluation's page.
+    """Write the report of an evaluation.
 
     Args:
-        evaluation: What to tell.
-        path: The file; replaced if it exists, all or nothing.
-        title: None asks whether those evaluated are worth believing.
-        look: ``light``, ``dark``, or ``auto``, which follows the reader's system.
+        evaluation: The evaluation.
+        path: The HTML file; an existing one is replaced atomically.
+        title: Title of the page; None for a question about the evaluated models.
+        look: ``light``, ``dark``, or ``auto`` to follow the reader's system.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
-        language: Of the page's own words; sentences of the evaluation are English.
+        language: Language of the page; the sentences of the evaluation itself are English.
 
     Returns:
-        The file.
+        The path.
 
     Raises:
         ParameterError: If look, palette or language is unknown.
-        StorageError: If it cannot be written.
+        StorageError: If the file cannot be written.
     """
-    write_text(path, report(evaluation, title=title, look=look, palette=palette, language=language))
+    write_text(path, render_report(evaluation, title=title, look=look, palette=palette, language=language))
     return path
 
 
-def report(
+def render_report(
     evaluation: Evaluation,
     *,
     title: str | None = None,
@@ -69,8 +68,8 @@ def report(
     palette: Palette = "green-up",
     language: Language = "en",
 ) -> str:
-    """The page that `write_report` writes; see there."""
-    page = _Page(evaluation, Translator(language), palette, check_look(look))
+    """Render the page that `write_report` writes."""
+    page = _Page(evaluation, Translator(language), palette, validate_look(look))
     return render(
         "evaluation.html",
         page.content(),
@@ -83,7 +82,7 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One line of a verdict's card."""
+    """One line of a contender's card; the fields are those of the template."""
 
     about: str
     answer: str
@@ -93,149 +92,158 @@ class _Answer:
 
 
 class _Page:
-    """What the page shows, part by part."""
+    """The content of the page, section by section."""
 
     def __init__(self, evaluation: Evaluation, t: Translator, palette: Palette, look: Look) -> None:
-        self._found = evaluation
+        self._evaluation = evaluation
         self._t = t
         theme: Theme = "dark" if look == "dark" else "light"
-        self._gallery = ReportFigures(evaluation, t("evaluation.overall"), theme, palette)
-        self._tables = Tables(evaluation, t)
+        self._figures = ReportFigures(evaluation, t("evaluation.overall"), theme, palette)
+        self._tables = EvaluationTables(evaluation, t)
         self._groups = evaluation.scores.groups
-        self._steps = self._gallery.steps
-        self._last = self._steps[-1]
+        self._last = evaluation.steps[-1]
 
     @property
     def title(self) -> str:
-        """A question."""
-        names = self._found.evaluated
+        """The default title."""
+        names = self._evaluation.evaluated
         if not names:
             return self._t("evaluation.title_nobody")
-        raw = [name for name in names if self._tables.subjects[name].calibration is None]
+        raw = [name for name in names if self._tables.contenders[name].calibration is None]
         return self._t("evaluation.title", names=", ".join(raw))
 
     def content(self) -> dict[str, Any]:
-        """Everything the template asks for."""
-        found, t = self._found, self._t
-        horizon = found.plan.walk.horizon
+        """Return the values of the template's variables."""
+        evaluation, t = self._evaluation, self._t
+        horizon = evaluation.plan.rolling.horizon
+        names = evaluation.evaluated if len(self._groups) > 1 else []
+        contenders = evaluation.contenders
         return {
-            "lead": t("evaluation.lead", origins=f"{len(found.plan):,}", horizon=horizon),
+            "lead": t("evaluation.lead", origins=f"{len(evaluation.plan):,}", horizon=horizon),
             "sections": _SECTIONS,
             "facts": self._facts(),
-            "verdict_intro": t("evaluation.verdict_intro", horizon=horizon, reference=found.reference),
-            "cards": [self._card(self._tables.subjects[name]) for name in self._gallery.shown],
-            "verdict_tables": [self._tables.verdict_table(name) for name in found.evaluated]
-            if len(self._groups) > 1
-            else [],
+            "verdict_intro": t("evaluation.verdict_intro", horizon=horizon, reference=evaluation.reference),
+            "cards": [self._card(self._tables.contenders[name]) for name in self._figures.shown],
+            "verdict_tables": [self._tables.verdict_table(name) for name in names],
             "overall_verdicts": self._sentences(ALL),
-            "warnings": list(found.warnings),
+            "warnings": list(evaluation.warnings),
             "summary": self._tables.summary(),
             "by_step": self._tables.by_step(),
             "by_group": self._tables.by_group(),
             "best": self._tables.best(),
-            "pictures": self._pictures(),
+            "pictures": self._figure_sections(),
             "volatility": self._tables.volatility(),
             "groups": [self._group(group) for group in self._groups],
             "definitions": self._definitions(),
             "forecasters": self._tables.forecasters(),
             "provenance": self._provenance(),
-            "identities": [(one.name, json.dumps(one.identity, indent=1, default=str)) for one in found.subjects],
+            "identities": [(own.name, json.dumps(own.identity, indent=1, default=str)) for own in contenders],
             "footer": self._footer(),
-            "samples": found.settings.samples,
+            "samples": evaluation.settings.samples,
             "horizon": horizon,
-            "least": LEAST,
+            "least": MIN_ORIGINS,
         }
 
-    # The top -----------------------------------------------------------------
-
     def _facts(self) -> list[tuple[str, str]]:
-        found, walk = self._found, self._found.plan.walk
-        dates = found.truth.origins["date"]
+        evaluation, rolling = self._evaluation, self._evaluation.plan.rolling
+        dates = evaluation.actuals.origins["date"]
         facts = {
-            "forecasts": f"{len(found.plan):,}",
-            "instruments": str(found.truth.origins["series"].nunique()),
+            "forecasts": f"{len(evaluation.plan):,}",
+            "instruments": str(evaluation.actuals.origins["series"].nunique()),
             "groups": str(len(self._groups)),
             "dates": self._t("evaluation.dates", first=f"{dates.min():%Y-%m-%d}", last=f"{dates.max():%Y-%m-%d}"),
-            "horizon": str(walk.horizon),
-            "stride": str(walk.step),
-            "samples": str(found.settings.samples),
-            "reference": found.reference,
-            "baselines": str(sum(one.baseline for one in found.subjects)),
+            "horizon": str(rolling.horizon),
+            "stride": str(rolling.step),
+            "samples": str(evaluation.settings.samples),
+            "reference": evaluation.reference,
+            "baselines": str(sum(contender.baseline for contender in evaluation.contenders)),
         }
         return [(self._t(f"evaluation.facts.{name}"), value) for name, value in facts.items()]
 
-    def _card(self, subject: Contender) -> dict[str, Any]:
-        """The verdict on one forecaster."""
-        kind = self._tables.kind(subject)
-        answers = [self._answer(subject.name, about) for about in ABOUT]
+    # Verdicts ----------------------------------------------------------------
+
+    def _card(self, contender: Contender) -> dict[str, Any]:
+        """The verdicts on one contender."""
+        kind = self._tables.kind(contender)
+        answers = [self._answer(contender.name, about) for about in ABOUT]
         return {
-            "name": subject.name,
+            "name": contender.name,
             "kind": kind,
             "mark": self._tables.mark(kind),
-            "description": subject.description,
-            "answers": [one for one in answers if one is not None],
-            "calibration": subject.calibration,
+            "description": contender.description,
+            "answers": [answer for answer in answers if answer is not None],
+            "calibration": contender.calibration,
         }
 
     def _answer(self, name: str, about: About) -> _Answer | None:
-        """What may be said over all groups, and how many of them say what."""
-        own = [self._tables.verdicts.get((name, group, about)) for group in self._groups]
-        words = Counter(one.word for one in own if one is not None)
+        """The verdict over all groups, and how many groups have which verdict."""
+        verdicts = [self._tables.verdicts.get((name, group, about)) for group in self._groups]
+        words = Counter(verdict.word for verdict in verdicts if verdict is not None)
         overall = self._tables.verdicts.get((name, ALL, about))
         if overall is None and not words:
             return None
-        word: str = overall.word if overall is not None else _together(words)
+        word: str = overall.word if overall is not None else _common_word(words)
         counts = [
-            self._t("evaluation.count", word=self._tables.word(one), n=n, all=sum(words.values()))
-            for one, n in sorted(words.items(), key=lambda item: list(TONES).index(item[0]))
+            self._t("evaluation.count", word=self._tables.word(own), n=n, all=sum(words.values()))
+            for own, n in sorted(words.items(), key=lambda item: list(TONES).index(item[0]))
         ]
         return _Answer(
             about=self._t(f"evaluation.about.{about}"),
-            answer=self._t(f"evaluation.answers.{about}.{word}", reference=self._found.reference),
+            answer=self._t(f"evaluation.answers.{about}.{word}", reference=self._evaluation.reference),
             tone=next((tone for known, tone in TONES.items() if known == word), "neutral"),
             sentence="" if overall is None else overall.sentence,
             groups=self._t("evaluation.by_group_count", counts=", ".join(counts)) if len(self._groups) > 1 else "",
         )
 
-    # The pictures ------------------------------------------------------------
-
-    def _pictures(self) -> list[dict[str, Any]]:
-        """Each kind with its words; the less looked at are folded."""
-        gallery, rest = self._gallery, self._steps[:-1]
-        ordering, missing = gallery.ordering()
-        note = self._t("evaluation.pictures.ordering_missing", groups=", ".join(missing)) if missing else ""
+    def _sentences(self, group: str) -> list[tuple[str, str]]:
+        """All verdicts on one group, or over all groups, in full."""
         return [
-            self._shown("skill", gallery.skill()),
-            self._shown("coverage", gallery.coverage()),
-            self._shown("pit", gallery.pit(self._last), [one for step in rest for one in gallery.pit(step)]),
-            self._shown(
-                "reliability",
-                gallery.reliability(self._last),
-                [one for step in rest for one in gallery.reliability(step)],
-            ),
-            self._shown("ordering", ordering)
-            | {"note": note if ordering else self._t("evaluation.pictures.ordering_none")},
-            self._shown("examples", *gallery.examples(), told="more_fans"),
-            self._shown("worst", *gallery.worst(), told="more_fans"),
+            (f"{own.forecaster}, {self._t(f'evaluation.about.{own.about}')}", own.sentence)
+            for own in self._evaluation.verdicts
+            if own.group == group
         ]
 
-    def _shown(
-        self, name: str, pictures: Sequence[str], more: Sequence[str] = (), told: str = "other_steps"
+    # Figures -----------------------------------------------------------------
+
+    def _figure_sections(self) -> list[dict[str, Any]]:
+        """All kinds of figures with their texts; less important ones are folded."""
+        figures, other_steps = self._figures, self._evaluation.steps[:-1]
+        ordering, missing = figures.ordering()
+        note = self._t("evaluation.pictures.ordering_missing", groups=", ".join(missing)) if missing else ""
+        return [
+            self._figure_section("skill", figures.skill()),
+            self._figure_section("coverage", figures.coverage()),
+            self._figure_section(
+                "pit", figures.pit(self._last), [figure for step in other_steps for figure in figures.pit(step)]
+            ),
+            self._figure_section(
+                "reliability",
+                figures.reliability(self._last),
+                [figure for step in other_steps for figure in figures.reliability(step)],
+            ),
+            self._figure_section("ordering", ordering)
+            | {"note": note if ordering else self._t("evaluation.pictures.ordering_none")},
+            self._figure_section("examples", *figures.examples(), more_title="more_fans"),
+            self._figure_section("worst", *figures.worst(), more_title="more_fans"),
+        ]
+
+    def _figure_section(
+        self, name: str, figures: Sequence[str], more: Sequence[str] = (), more_title: str = "other_steps"
     ) -> dict[str, Any]:
         return {
-            "title": self._t(f"evaluation.pictures.{name}", reference=self._found.reference),
-            "words": self._t(f"evaluation.pictures.{name}_words", reference=self._found.reference),
-            "pictures": _markup(pictures),
+            "title": self._t(f"evaluation.pictures.{name}", reference=self._evaluation.reference),
+            "words": self._t(f"evaluation.pictures.{name}_words", reference=self._evaluation.reference),
+            "pictures": _markup(figures),
             "more": _markup(more),
-            "more_title": self._t(f"evaluation.pictures.{told}"),
+            "more_title": self._t(f"evaluation.pictures.{more_title}"),
             "note": "",
         }
 
-    # Group by group ----------------------------------------------------------
+    # Groups ------------------------------------------------------------------
 
     def _group(self, group: str) -> dict[str, Any]:
-        """Everything about one group."""
-        rows = self._found.truth.origins
+        """The section of one group."""
+        rows = self._evaluation.actuals.origins
         rows = rows[rows["group"] == group]
         dates = rows["date"]
         count = self._t(
@@ -245,74 +253,73 @@ class _Page:
             first=f"{dates.min():%Y-%m-%d}",
             last=f"{dates.max():%Y-%m-%d}",
         )
-        price = [self._tables.verdicts.get((name, group, "price")) for name in self._found.evaluated]
-        gallery = self._gallery
-        pictures = [*gallery.coverage(group, reference=False), *gallery.pit(self._last, group, reference=False)]
+        price = [self._tables.verdicts.get((name, group, "price")) for name in self._evaluation.evaluated]
+        figures = [
+            *self._figures.coverage(group, reference=False),
+            *self._figures.pit(self._last, group, reference=False),
+        ]
         return {
             "name": group,
-            "badges": [(TONES[one.word], f"{one.forecaster}: {self._tables.word(one.word)}") for one in price if one],
+            "badges": [(TONES[own.word], f"{own.forecaster}: {self._tables.word(own.word)}") for own in price if own],
             "count": count,
             "tables": [self._tables.group(group), *self._tables.group_volatility(group)],
-            "pictures": _markup(pictures),
+            "pictures": _markup(figures),
             "sentences": self._sentences(group),
         }
 
-    def _sentences(self, group: str) -> list[tuple[str, str]]:
-        """Everything that may be said of one group, or over all."""
-        return [
-            (f"{one.forecaster}, {self._t(f'evaluation.about.{one.about}')}", one.sentence)
-            for one in self._found.verdicts
-            if one.group == group
-        ]
-
-    # The end -----------------------------------------------------------------
+    # Definitions and provenance ----------------------------------------------
 
     def _definitions(self) -> list[tuple[str, str]]:
         prefix = "evaluation.definitions."
-        names = [name for name in self._t.ordered if name.startswith(prefix) and name.endswith(".term")]
-        values = {"few": FEW_DATES, "too_good": f"{TOO_GOOD:.0%}", "negligible": f"{100 * NEGLIGIBLE:.0f}"}
+        names = [name for name in self._t.keys if name.startswith(prefix) and name.endswith(".term")]
+        values = {
+            "few": MIN_DATES,
+            "too_good": f"{SUSPICIOUS_SKILL:.0%}",
+            "negligible": f"{100 * COVERAGE_TOLERANCE:.0f}",
+        }
         return [(self._t(name), self._t(f"{name.removesuffix('term')}words", **values)) for name in names]
 
     def _provenance(self) -> list[tuple[str, str]]:
-        found, walk = self._found, self._found.plan.walk
-        p = "evaluation.provenance."
-        moments = self._t(
-            p + "walk_value",
-            horizon=walk.horizon,
-            stride=walk.step,
-            least=walk.least_history,
-            seen=self._t(p + ("sees_all" if walk.lookback is None else "sees_last"), lookback=walk.lookback),
-            chosen=self._t(p + ("every" if walk.most is None else "at_most"), most=walk.most),
+        evaluation, rolling = self._evaluation, self._evaluation.plan.rolling
+        made = evaluation.provenance
+        prefix = "evaluation.provenance."
+        origins = self._t(
+            prefix + "walk_value",
+            horizon=rolling.horizon,
+            stride=rolling.step,
+            least=rolling.least_history,
+            seen=self._t(prefix + ("sees_all" if rolling.lookback is None else "sees_last"), lookback=rolling.lookback),
+            chosen=self._t(prefix + ("every" if rolling.max_origins is None else "at_most"), most=rolling.max_origins),
         )
         values = {
-            "created": str(found.made["created"]),
-            "plan": str(found.made["plan"]),
-            "seed": str(found.settings.seed),
-            "walk": moments,
-            "versions": ", ".join(f"{name} {version}" for name, version in found.made["versions"].items()),
+            "created": str(made["created"]),
+            "plan": str(made["plan"]),
+            "seed": str(evaluation.settings.seed),
+            "walk": origins,
+            "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         }
-        return [(self._t(p + name), value) for name, value in values.items()]
+        return [(self._t(prefix + name), value) for name, value in values.items()]
 
     def _footer(self) -> str:
-        made = self._found.made
+        made = self._evaluation.provenance
         return self._t(
             "evaluation.footer",
             version=made["versions"].get("kronos", ""),
             created=made["created"],
             plan=made["plan"][:12],
-            seed=self._found.settings.seed,
-            samples=self._found.settings.samples,
+            seed=self._evaluation.settings.seed,
+            samples=self._evaluation.settings.samples,
         )
 
 
-def _together(words: Counter[Word]) -> str:
-    """What groups say that can say something; ``mixed`` if they differ."""
-    told = [word for word in words if word != "too few dates"]
-    if not told:
+def _common_word(words: Counter[Word]) -> str:
+    """The verdict that all groups share, ignoring those with too few dates; ``mixed`` if they differ."""
+    known = [word for word in words if word != "too few dates"]
+    if not known:
         return "too few dates"
-    return told[0] if len(told) == 1 else "mixed"
+    return known[0] if len(known) == 1 else "mixed"
 
 
-def _markup(pictures: Sequence[str]) -> list[Markup]:
-    """Pictures as they are: `inline_svg` escapes what is in them."""
-    return [Markup(one) for one in pictures]
+def _markup(figures: Sequence[str]) -> list[Markup]:
+    """Figures as markup: `inline_svg` has escaped their text."""
+    return [Markup(figure) for figure in figures]

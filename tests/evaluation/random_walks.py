@@ -1,4 +1,4 @@
-"""Random walks to evaluate on, and forecasters that know them well, badly, or too well."""
+"""Random walks to evaluate on, and forecasters of known quality: correct, overconfident, or clairvoyant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGMA = 0.01
 
 
 def candles(seed: int, rows: int = 600, start: str = "2024-01-01", freq: str = "h") -> Candles:
-    """Closes of a Gaussian random walk without drift."""
+    """Candles of a Gaussian random walk without drift."""
     rng = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(rng.normal(0, SIGMA, rows)))
     opened = np.concatenate([[100.0], close[:-1]])
@@ -26,21 +26,23 @@ def candles(seed: int, rows: int = 600, start: str = "2024-01-01", freq: str = "
 
 
 def instruments(count: int = 3, rows: int = 600, market: str = "walks") -> list[Instrument]:
-    """Independent walks."""
+    """Independent random walks."""
     return [Instrument(f"walk-{seed}", market, candles(seed, rows)) for seed in range(count)]
 
 
 @dataclass
-class Walker:
-    """Forecasts a random walk whose steps are ``width`` times as wide as the truth's.
+class GaussianForecaster:
+    """Forecasts a Gaussian random walk whose standard deviation is ``width`` times the true one.
 
     Attributes:
-        futures: What will come, by name; with them it cheats.
-        calls: How often it was asked.
-        fails_after: Raise after so many calls.
+        name: Name of the forecaster.
+        width: Factor of the standard deviation.
+        futures: Actual returns by origin; if given, they are the forecast.
+        fails_after: Number of calls after which it raises an error.
+        calls: Number of calls.
     """
 
-    name: str = "walker"
+    name: str = "gaussian"
     width: float = 1.0
     futures: dict[str, np.ndarray] | None = None
     fails_after: int | None = None
@@ -55,9 +57,9 @@ class Walker:
         self.calls += 1
         if self.fails_after is not None and self.calls > self.fails_after:
             raise RuntimeError("killed")
-        return {name: self._one(name, history, times[name], samples, seed) for name, history in histories.items()}
+        return {name: self._forecast(name, history, times[name], samples, seed) for name, history in histories.items()}
 
-    def _one(self, name, history, times, samples, seed):
+    def _forecast(self, name, history, times, samples, seed):
         rng = np.random.default_rng([seed, *name.encode()])
         logs = np.cumsum(rng.normal(0, SIGMA * self.width, (samples, len(times))), axis=1)
         if self.futures is not None:
