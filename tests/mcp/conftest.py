@@ -1,4 +1,4 @@
-"""A folder of candles, a server in its own process as assistants start it, and one in this process."""
+"""A folder of candles, a server in this process, and the command of a server process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult
-from tests.mcp.answers import Call
+from tests.mcp.results import Call
 
 from kronos.mcp import ServerOptions
 from kronos.mcp.context import ServerContext
-from kronos.mcp.server import make_server
+from kronos.mcp.server import create_server
 
 
 def walk(rows: int, start: str = "2024-03-01", seed: int = 0) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def walk(rows: int, start: str = "2024-03-01", seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the person who runs the tests gets in, and nothing goes out."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignore the user's settings, and forbid network access."""
     for name in [name for name in os.environ if name.startswith("KRONOS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KRONOS_OFFLINE", "1")
@@ -43,7 +43,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with good files and bad ones, beside a file that nobody may read."""
+    """A data folder with valid and invalid files, and a file outside that must not be read."""
     outside = tmp_path_factory.mktemp("outside")
     root = outside / "data"
     (root / "crypto").mkdir(parents=True)
@@ -66,17 +66,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(data: Path) -> ServerContext:
+def server_context(data: Path) -> ServerContext:
     return ServerContext(ServerOptions(data, source="simulated"))
 
 
 @pytest.fixture
-def call(desk: ServerContext) -> Call:
+def call(server_context: ServerContext) -> Call:
     """Call a tool of a server in this process."""
 
     def run(name: str, **arguments: Any) -> CallToolResult:
         async def session() -> CallToolResult:
-            async with Client(make_server(desk)) as client:
+            async with Client(create_server(server_context)) as client:
                 return await client.call_tool(name, arguments)
 
         return anyio.run(session)
@@ -86,7 +86,7 @@ def call(desk: ServerContext) -> Call:
 
 @pytest.fixture
 def spawned(data: Path, tmp_path: Path) -> StdioServerParameters:
-    """How an assistant starts the server."""
+    """The command that starts a server process."""
     return StdioServerParameters(
         command=sys.executable,
         args=["-m", "kronos", "mcp", "--data", str(data), "--source", "simulated"],

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from serve.live import served, settings_in
+from serve.servers import run_server, settings_in
 
-pytest.register_assert_rewrite("serve.attacks.attacked")  # so that a refusal that is none tells what it was
+pytest.register_assert_rewrite("serve.attacks.checks")
 
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory):
-    """A server of simulated candles with the bundled model, shared by tests that leave it as it is."""
-    with served(settings_in(tmp_path_factory.mktemp("live"))) as server:
+    """A server of simulated candles with the bundled model, for tests that do not change its state."""
+    with run_server(settings_in(tmp_path_factory.mktemp("live"))) as server:
         server.wait_ready()
         yield server
 

@@ -1,4 +1,4 @@
-"""Recordings that tests know by heart, and servers whose market is one of them."""
+"""Recorded candles, and servers that replay them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from kronos.candles import Candles
 from kronos.intervals import Interval
 from kronos.serve.state import build_state
 from kronos.sources.replay import Replay
-from serve.live import Live, served, settings_in
+from serve.servers import RunningServer, run_server, settings_in
 from sources.market_data import walk
 
 START = "2025-03-01"
-SHORT = 40  # candles, fewer than the bundled model needs
+SHORT = 40  # fewer candles than the bundled model needs
 
 
-def recorded(symbol: str, count: int = 700, *, seed: int = 0, step: str = "1h", **told: Any) -> Candles:
+def recorded(symbol: str, count: int = 700, *, seed: int = 0, step: str = "1h", **document: Any) -> Candles:
     """Candles of a random walk."""
-    told = {"source": "a notebook", **told}
+    document = {"source": "a notebook", **document}
     frame = walk(START, count, step, seed=seed, price=100.0 * (seed + 1))
-    return Candles(frame=frame, symbol=symbol, interval=Interval.parse(step), timezone="UTC", **told)
+    return Candles(frame=frame, symbol=symbol, interval=Interval.parse(step), timezone="UTC", **document)
 
 
 def replay(*series: Candles, at: str | pd.Timestamp | None = None) -> Replay:
-    """A market that shows these, as known at a time; by default when the last has closed. Its clock stands still."""
-    recording = {(str(one.symbol), str(one.interval)): one for one in series}
+    """A source that replays candles at a fixed time, by default after the last of them."""
+    recording = {(str(item.symbol), str(item.interval)): item for item in series}
     return Replay(recording, at=None if at is None else pd.Timestamp(at))
 
 
 @contextmanager
-def serving(folder: Path, source: Replay, **serve: Any) -> Iterator[Live]:
-    """A server of a replayed market."""
+def serve_replay(folder: Path, source: Replay, **serve: Any) -> Iterator[RunningServer]:
+    """Run a server that replays recorded candles."""
     settings = settings_in(folder, **serve)
-    with served(settings, build_state(settings, source=source)) as server:
+    with run_server(settings, build_state(settings, source=source)) as server:
         yield server

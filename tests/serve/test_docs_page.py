@@ -1,4 +1,4 @@
-"""The page at /docs starts Swagger UI from this server's files alone, under a policy without inline scripts."""
+"""The page at /docs: Swagger UI without other hosts and without inline scripts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from kronos.serve.docs_page import docs_html
-from serve.live import served, settings_in
-from serve.wire import get
+from serve.raw_http import get
+from serve.servers import run_server, settings_in
 
 KEY = "a-right-key-of-some-length"
 POLICY = {
@@ -26,7 +26,7 @@ TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"
 
 
 class Parsed(HTMLParser):
-    """The title of a page, its attributes, and the text of its scripts and styles."""
+    """A parsed page: title, tags, attributes, and the text of its scripts and styles."""
 
     def __init__(self, page):
         super().__init__()
@@ -58,12 +58,12 @@ def policy(answer):
 
 
 def assets(page):
-    """Paths of the page's scripts and style sheets, as a browser resolves them."""
+    """Paths of the page's scripts and style sheets."""
     found = [value for value in Parsed(page).values("src", "href") if value.startswith("docs/")]
     return [f"/{value}" for value in found]
 
 
-def test_the_page_is_titled_and_has_a_place_for_swagger_ui(client):
+def test_the_page_has_a_title_and_an_element_for_swagger_ui(client):
     answer = client.get("/docs")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -79,13 +79,13 @@ def test_the_root_redirects_to_the_page(client):
     assert answer.headers["location"] == "/docs"
 
 
-def test_nothing_is_inline_and_nothing_is_elsewhere(client):
+def test_the_page_has_no_inline_or_remote_resources(client):
     page = Parsed(client.get("/docs").text)
     assert page.inline == ""
     assert page.values("style") == []
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     loaded = page.values("src", "href")
-    assert all(re.fullmatch(r"docs/[\w.-]+\?v=[0-9a-f]{12}|openapi\.json|data:,", one) for one in loaded), loaded
+    assert all(re.fullmatch(r"docs/[\w.-]+\?v=[0-9a-f]{12}|openapi\.json|data:,", item) for item in loaded), loaded
 
 
 def test_only_the_page_may_run_scripts(client):
@@ -95,7 +95,7 @@ def test_only_the_page_may_run_scripts(client):
         assert "script-src" not in policy(client.get(target)), target
 
 
-def test_assets_have_their_types_and_may_be_cached(client):
+def test_assets_have_media_types_and_cache_headers(client):
     page = client.get("/docs").text
     targets = assets(page)
     assert len(targets) == len(TYPES)
@@ -108,22 +108,22 @@ def test_assets_have_their_types_and_may_be_cached(client):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_an_assets_address_changes_with_its_content_only(client):
+def test_asset_addresses_change_only_with_their_content(client):
     page = client.get("/docs").text
     assert len({target.partition("?")[2] for target in assets(page)}) == len(TYPES)
     assert assets(docs_html("Another title")) == assets(page)
 
 
-def test_the_style_sheet_loads_nothing(client):
+def test_the_style_sheet_loads_no_resources(client):
     css = client.get("/docs/swagger-ui.css").text
     assert "@import" not in css
     assert "@font-face" not in css
     loaded = re.findall(r"url\(\s*[\"']?([^)\"']*)", css)
     assert loaded
-    assert all(one.startswith("data:") for one in loaded)
+    assert all(item.startswith("data:") for item in loaded)
 
 
-def test_swagger_ui_reads_this_servers_document_and_asks_no_validator(client):
+def test_swagger_ui_loads_this_servers_document_without_a_validator(client):
     script = client.get("/docs/docs.js").text
     assert re.search(r'\burl: "openapi\.json"', script)
     assert "validatorUrl: null" in script
@@ -147,20 +147,20 @@ def test_titles_are_escaped():
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory):
-    """A server that needs a key."""
-    with served(settings_in(tmp_path_factory.mktemp("keyed"), api_keys=KEY)) as server:
+    """A server with an API key."""
+    with run_server(settings_in(tmp_path_factory.mktemp("keyed"), api_keys=KEY)) as server:
         yield server
 
 
 @pytest.mark.parametrize("target", ["/", "/docs", *(f"/docs/{name}" for name in TYPES), "/docs/nothing"])
-def test_the_page_and_its_assets_need_a_key_where_the_rest_does(keyed, target):
+def test_the_page_and_its_assets_need_a_key_if_configured(keyed, target):
     assert get(keyed.address, target).status == 401
     expected = {"/": 307, "/docs/nothing": 404}.get(target, 200)
     assert get(keyed.address, target, b"X-API-Key: " + KEY.encode()).status == expected
 
 
 @pytest.mark.parametrize("target", ["/docs", *(f"/docs/{name}" for name in TYPES)])
-def test_the_gate_guards_assets_as_it_guards_the_page(live, target):
+def test_host_and_origin_are_checked_for_assets(live, target):
     link = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
     assert get(live.address, target, *link).status == 200
     assert get(live.address, target, *link, method="POST").status == 403

@@ -1,6 +1,6 @@
-"""The OpenAPI document tells the truth: it names every route, and whatever schemathesis sends gets what it promises.
+"""The OpenAPI document: complete, with valid examples, and confirmed by generated requests (schemathesis).
 
-``KRONOS_FUZZ_SECONDS=600 pytest tests/serve/test_openapi.py -s`` is the long run by hand.
+A longer run: ``KRONOS_FUZZ_SECONDS=600 pytest tests/serve/test_openapi.py -s``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 import httpx2
 import pytest
 
-from kronos.serve.routes.predictions import MOST_DAYS, MOST_HOURS
-from serve.live import served, settings_in
+from kronos.serve.routes.predictions import MAX_DAYS, MAX_HOURS
+from serve.servers import run_server, settings_in
 
 SECONDS = int(os.environ.get("KRONOS_FUZZ_SECONDS", "60"))
-SAVED = "prediction_20261121_221500"  # the example of the document
+SAVED = "prediction_20261121_221500"  # the example in the document
 ROUTES = {
     "/api/predict": "get post", "/api/history": "get", "/api/assets": "get", "/api/data-files": "get",
     "/api/load-data": "post", "/api/uploads": "get post", "/api/uploads/{upload_id}": "delete",
@@ -37,53 +37,76 @@ def document(live):
 
 
 def operations(document):
-    return [(f"{method} {path}", one) for path, item in document["paths"].items() for method, one in item.items()]
+    return [(f"{method} {path}", entry) for path, item in document["paths"].items() for method, entry in item.items()]
 
 
-def test_the_document_names_every_route_and_no_other(document):
+def test_the_document_has_exactly_the_routes(document):
     assert {path: " ".join(item) for path, item in document["paths"].items()} == ROUTES
 
 
-def test_no_route_documents_the_422_that_is_never_answered(document):
-    assert all("422" not in one["responses"] for _, one in operations(document))
+def test_no_route_documents_422(document):
+    assert all("422" not in item["responses"] for _, item in operations(document))
     assert not [name for name in document["components"]["schemas"] if "ValidationError" in name]
 
 
-def test_every_route_is_explained_and_every_error_has_the_body_that_is_answered(document):
-    for name, one in operations(document):
-        assert one["summary"].count(" ") >= 1, name
-        errors = {status: told for status, told in one["responses"].items() if status >= "400"}
+def test_every_route_has_a_summary_and_every_error_a_schema(document):
+    for name, item in operations(document):
+        assert item["summary"].count(" ") >= 1, name
+        errors = {status: details for status, details in item["responses"].items() if status >= "400"}
         assert {"403", "421"} <= set(errors), name
-        for status, told in errors.items():
-            kinds = told["content"]
+        for status, details in errors.items():
+            kinds = details["content"]
             assert list(kinds) == ["application/json"], (name, status)
-            body = "Ready" if (name, status) == ("get /ready", "503") else "ErrorBody"
+            body = "ReadyResponse" if (name, status) == ("get /ready", "503") else "ErrorResponse"
             assert kinds["application/json"]["schema"] == {"$ref": f"#/components/schemas/{body}"}, (name, status)
 
 
-def test_every_route_that_takes_a_body_documents_one_that_is_too_long_or_too_slow(document):
-    for name, one in operations(document):
+def test_every_route_with_a_body_documents_408_and_413(document):
+    for name, item in operations(document):
         if name.startswith("post"):
-            assert {"408", "413"} <= set(one["responses"]), name
+            assert {"408", "413"} <= set(item["responses"]), name
 
 
-def test_the_document_has_examples_from_which_a_reader_can_start(document):
+def test_parameters_have_examples_and_limits(document):
     schemas = document["components"]["schemas"]
-    assert schemas["PredictBody"]["properties"]["file_path"]["examples"] == ["sample:simulated_btc_1h"]
-    assert schemas["LoadModelBody"]["properties"]["model_key"]["examples"] == ["kronos-nano"]
+    assert schemas["PredictRequest"]["properties"]["file_path"]["examples"] == ["sample:simulated_btc_1h"]
+    assert schemas["LoadModelRequest"]["properties"]["model_key"]["examples"] == ["kronos-nano"]
     symbol, hours = document["paths"]["/api/predict"]["get"]["parameters"]
     assert symbol["schema"]["examples"] == ["BTC"]
-    assert (hours["schema"]["default"], hours["schema"]["maximum"]) == (24, MOST_HOURS)
+    assert (hours["schema"]["default"], hours["schema"]["maximum"]) == (24, MAX_HOURS)
     days = document["paths"]["/api/history"]["get"]["parameters"][1]
-    assert (days["schema"]["default"], days["schema"]["maximum"]) == (7, MOST_DAYS)
+    assert (days["schema"]["default"], days["schema"]["maximum"]) == (7, MAX_DAYS)
 
 
-def test_the_examples_of_the_document_work(live):
+def body_examples(document):
+    """The example bodies of all routes with a JSON body, as Swagger UI offers them."""
+    for path, item in document["paths"].items():
+        content = item.get("post", {}).get("requestBody", {}).get("content", {})
+        if "application/json" in content:
+            name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            for example in document["components"]["schemas"][name]["examples"]:
+                yield path, example
+
+
+def test_the_examples_of_request_bodies_are_valid(live, document):
+    examples = list(body_examples(document))
+    assert {path for path, _ in examples} == {
+        "/api/load-data", "/api/predict", "/api/load-model", "/api/jobs/predict", "/api/jobs/load-model",
+    }  # fmt: skip
     with live.client() as client:
-        assert client.get("/api/predict?symbol=BTC").status_code == 200
-        body = {"file_path": "sample:simulated_btc_1h", "pred_len": 2, "sample_count": 2}
-        assert client.post("/api/predict", json=body).status_code == 200
-        assert client.post("/api/load-model", json={"model_key": "kronos-nano"}).status_code == 200
+        for path, example in examples:
+            response = client.post(path, json=example)
+            assert response.status_code in (200, 202), (path, response.text)
+
+
+def test_the_examples_of_query_parameters_are_valid(live, document):
+    with live.client() as client:
+        for path in ("/api/predict", "/api/history", "/udf/symbols", "/udf/history"):
+            parameters = document["paths"][path]["get"]["parameters"]
+            query = {one["name"]: one["schema"]["examples"][0] for one in parameters if "examples" in one["schema"]}
+            response = client.get(path, params=query)
+            assert response.status_code == 200, (path, response.text)
+            assert response.json().get("s") in (None, "ok"), (path, response.text)
 
 
 # Fuzzing ------------------------------------------------------------------
@@ -91,22 +114,22 @@ def test_the_examples_of_the_document_work(live):
 
 @pytest.fixture
 def target(tmp_path):
-    """A server with something to find, and somebody who cancels the jobs, which nobody waits for."""
+    """A server with a saved result, whose jobs are cancelled."""
     settings = settings_in(tmp_path, samples=5, timeout=5.0, work_per_minute=0)
-    with served(settings) as server, server.client() as client:
+    with run_server(settings) as server, server.client() as client:
         server.wait_ready()
         body = {"file_path": "sample:simulated_btc_1h", "lookback": 80, "pred_len": 2, "sample_count": 2}
-        made = client.post("/api/predict", json=body).json()
+        result = client.post("/api/predict", json=body).json()
         folder = settings.serve.state_dir / "prediction_results"
         for ending in ("json", "npz"):
-            shutil.copy(folder / f"{made['id']}.{ending}", folder / f"{SAVED}.{ending}")
+            shutil.copy(folder / f"{result['id']}.{ending}", folder / f"{SAVED}.{ending}")
         with cancelling(server):
             yield server
 
 
 @contextmanager
 def cancelling(server):
-    """Cancel every running job twice a second: what is drawn may ask for minutes of computing."""
+    """Cancel all running jobs twice a second: generated requests may need minutes of computation."""
     stop = threading.Event()
 
     def work():
@@ -132,19 +155,19 @@ CONFIG = {
     "request-timeout": 60,
     "workers": 1,
     "checks": {
-        # 503 is documented: no room, no time, weights that are not there. No other 5xx can happen with this source.
+        # 503 is documented: full queue, timeout, missing weights. No other 5xx can happen with this source.
         "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
-        # A schema cannot say which files, models, timezones and times there are.
+        # A schema does not define which files, models, timezones and times exist.
         "positive_data_acceptance": {"enabled": False},
     },
-    # Deleting a job cancels it, and its end can still be read.
+    # DELETE cancels a job, which can still be read.
     "operations": [{"include-path-regex": "^/api/jobs", "checks": {"use_after_free": {"enabled": False}}}],
 }
 
 
 @pytest.mark.long
 @pytest.mark.timeout(SECONDS + 240)
-def test_whatever_is_sent_gets_an_answer_that_the_document_promises(target):
+def test_generated_requests_get_documented_responses(target):
     import schemathesis
     from schemathesis.config import SchemathesisConfig
     from schemathesis.engine import Status, events, from_schema
@@ -166,12 +189,12 @@ def test_whatever_is_sent_gets_an_answer_that_the_document_promises(target):
             for check in event.recorder.checks.get(key, []):
                 if check.status == Status.FAILURE:
                     failures.setdefault((node.value.operation.label, check.name), check)
-    told = [
-        f"{label}: {name}: {one.failure_info.failure}\n{one.failure_info.code_sample}"
-        for (label, name), one in failures.items()
+    details = [
+        f"{label}: {name}: {item.failure_info.failure}\n{item.failure_info.code_sample}"
+        for (label, name), item in failures.items()
     ]
     print(f"\n{sum(statuses.values())} cases, {len(met)} routes, {dict(sorted(statuses.items()))}")  # noqa: T201
-    assert not told, "\n\n".join(told)
+    assert not details, "\n\n".join(details)
     assert not errors, "\n\n".join(errors)
     assert set(met) == {f"{method.upper()} {path}" for path, methods in ROUTES.items() for method in methods.split()}
     assert statuses[500] == 0

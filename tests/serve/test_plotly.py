@@ -1,4 +1,4 @@
-"""A chart is a plotly figure of plain JSON that says what it is and takes no name for markup."""
+"""The plotly figure of a forecast."""
 
 import json
 from dataclasses import replace
@@ -38,32 +38,32 @@ def title(forecast):
     return plotly_document(forecast)["layout"]["title"]["text"]
 
 
-def test_it_is_plain_json():
-    made = make()
-    document = plotly_document(made, actual=replace(made.history, frame=made.sample(0)))
+def test_the_document_is_plain_json():
+    result = make()
+    document = plotly_document(result, actual=replace(result.history, frame=result.sample(0)))
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert set(document) == {"data", "layout"}
 
 
 def test_history_and_forecast_are_candles_of_different_hues():
-    made = make()
-    document = plotly_document(made, history_bars=100)
+    result = make()
+    document = plotly_document(result, history_bars=100)
     history, ahead = traces(document)
     assert (len(history["x"]), len(ahead["x"])) == (100, 12)
-    assert history["close"] == made.history.frame["close"].iloc[-100:].tolist()
+    assert history["close"] == result.history.frame["close"].iloc[-100:].tolist()
     for price in ("open", "high", "low", "close"):
-        assert ahead[price] == made.quantile_candles(0.5)[price].tolist()
+        assert ahead[price] == result.quantile_candles(0.5)[price].tolist()
     assert history["increasing"]["fillcolor"] == "#26a69a"
     assert history["decreasing"]["fillcolor"] == "#ef5350"
     hues = {ahead[way]["line"]["color"] for way in ("increasing", "decreasing")}
     assert hues.isdisjoint({"#26a69a", "#ef5350"})
     assert "median" in ahead["name"]
-    assert document["layout"]["xaxis"]["rangeslider"] == {"visible": False}  # candlesticks would bring one
+    assert document["layout"]["xaxis"]["rangeslider"] == {"visible": False}  # plotly adds one to candlesticks
 
 
 def test_bands_are_nested_labelled_and_start_at_the_last_close():
-    made = make()
-    document = plotly_document(made)
+    result = make()
+    document = plotly_document(result)
     bands = traces(document, "scatter")
     assert [band["name"].split()[0] for band in bands] == ["95", "80", "50"]
     assert len({band["fillcolor"] for band in bands}) == 1
@@ -71,9 +71,9 @@ def test_bands_are_nested_labelled_and_start_at_the_last_close():
     for band, level in zip(bands, (0.95, 0.8, 0.5), strict=True):
         high, low = np.array(band["y"][:13]), np.array(band["y"][13:])[::-1]
         assert band["x"][:13] == band["x"][13:][::-1]
-        assert high[0] == low[0] == made.last_close
-        assert low[1:] == pytest.approx(made.range(level)["low"].to_numpy())
-        assert high[1:] == pytest.approx(made.range(level)["high"].to_numpy())
+        assert high[0] == low[0] == result.last_close
+        assert low[1:] == pytest.approx(result.range(level)["low"].to_numpy())
+        assert high[1:] == pytest.approx(result.range(level)["high"].to_numpy())
         outlines.append((low, high))
     for (low, high), (inner_low, inner_high) in pairwise(outlines):
         assert (low <= inner_low).all()
@@ -84,13 +84,13 @@ def test_bands_are_nested_labelled_and_start_at_the_last_close():
 
 
 @pytest.mark.parametrize("samples", [1, 2, 19])
-def test_few_paths_show_a_real_one_and_no_bands(samples):
-    made = make(samples=samples)
-    document = plotly_document(made)
+def test_few_paths_show_a_representative_path_without_bands(samples):
+    result = make(samples=samples)
+    document = plotly_document(result)
     assert traces(document, "scatter") == []
     _, ahead = traces(document)
-    assert ahead["close"] == made.sample(made.representative())["close"].tolist()
-    assert ("its one path" if samples == 1 else f"of {samples}, the most central") in ahead["name"]
+    assert ahead["close"] == result.sample(result.representative())["close"].tolist()
+    assert ("single path" if samples == 1 else f"of {samples}, the most central") in ahead["name"]
     assert "median" not in ahead["name"]
 
 
@@ -98,58 +98,58 @@ def test_a_point_forecast_has_no_bands():
     assert traces(plotly_document(make(samples=40, baseline=last_value)), "scatter") == []
 
 
-def test_what_came_is_drawn_at_the_forecasts_times():
-    made = make(horizon=12)
-    frame = pd.concat([made.history.frame.iloc[-3:], made.sample(3).iloc[[1, 0, 5]].sort_index()])
-    document = plotly_document(made, actual=replace(made.history, frame=frame))
-    _, ahead, came = traces(document)
-    assert came["x"] == [ahead["x"][step] for step in (0, 1, 5)]
-    assert came["close"] == made.sample(3)["close"].iloc[[0, 1, 5]].tolist()
+def test_actual_candles_are_drawn_at_the_times_of_the_forecast():
+    result = make(horizon=12)
+    frame = pd.concat([result.history.frame.iloc[-3:], result.sample(3).iloc[[1, 0, 5]].sort_index()])
+    document = plotly_document(result, actual=replace(result.history, frame=frame))
+    _, ahead, actual = traces(document)
+    assert actual["x"] == [ahead["x"][step] for step in (0, 1, 5)]
+    assert actual["close"] == result.sample(3)["close"].iloc[[0, 1, 5]].tolist()
     assert ahead["opacity"] < 1
     line = traces(document, "scatter")[-1]
-    assert line["y"] == [made.last_close, *ahead["close"]]
+    assert line["y"] == [result.last_close, *ahead["close"]]
 
 
-def test_what_came_has_to_be_of_these_times():
-    made = make()
+def test_actual_candles_must_share_times_and_timezone():
+    result = make()
     with pytest.raises(DataError, match="No actual candle"):
-        plotly_document(made, actual=made.history)
+        plotly_document(result, actual=result.history)
     with pytest.raises(DataError, match="timezone"):
-        plotly_document(made, actual=candles(tz=None))
+        plotly_document(result, actual=candles(tz=None))
 
 
 @pytest.mark.parametrize("tz", [None, "UTC", "Asia/Shanghai"])
-def test_times_are_iso_text_and_stand_side_by_side_in_order(tz):
-    made = make(tz=tz)
-    document = plotly_document(made)
+def test_times_are_ordered_categories_in_iso_format(tz):
+    result = make(tz=tz)
+    document = plotly_document(result)
     axis = document["layout"]["xaxis"]
     assert axis["type"] == "category"
     order = [pd.Timestamp(text) for text in axis["categoryarray"]]
-    assert order == [*made.history.index, *made.timestamps]
+    assert order == [*result.history.index, *result.timestamps]
     known = set(axis["categoryarray"])
     assert all(set(trace["x"]) <= known for trace in document["data"])
-    assert document["layout"]["shapes"][0]["x0"] == made.start.isoformat()
+    assert document["layout"]["shapes"][0]["x0"] == result.start.isoformat()
 
 
-def test_the_hour_that_a_clock_repeats_stays_two():
-    made = make(rows=30, tz="America/New_York", start="2024-11-02 20:00")
-    named = plotly_document(made)["layout"]["xaxis"]["categoryarray"]
+def test_a_repeated_hour_is_shown_twice():
+    result = make(rows=30, tz="America/New_York", start="2024-11-02 20:00")
+    named = plotly_document(result)["layout"]["xaxis"]["categoryarray"]
     assert len(set(named)) == len(named) == 42
 
 
-def test_the_title_says_what_it_is():
-    made = make()
-    text = title(made)
+def test_the_title_describes_the_forecast():
+    result = make()
+    text = title(result)
     for word in ("BTC", "1h", "historical-volatility (baseline)", "12 steps", "40 paths", "raw", "UTC"):
         assert word in text
     assert "SIMULATED" not in text
-    assert "SIMULATED" in title(replace(made, metadata=replace(made.metadata, simulated=True)))
-    assert "· calibrated ·" in title(replace(made, metadata=replace(made.metadata, calibrated=True)))
+    assert "SIMULATED" in title(replace(result, metadata=replace(result.metadata, simulated=True)))
+    assert "· calibrated ·" in title(replace(result, metadata=replace(result.metadata, calibrated=True)))
     assert "1 path " in title(make(samples=1))
     assert "1 step " in title(make(horizon=1))
 
 
-def test_names_are_inert():
+def test_names_are_escaped():
     odd = make(symbol='<a href="javascript:alert(1)">A&amp;$x$</a>')
     odd = replace(odd, metadata=replace(odd.metadata, model="<img src=x onerror=alert(1)>"))
     text = json.dumps(plotly_document(odd), ensure_ascii=False)
@@ -159,10 +159,10 @@ def test_names_are_inert():
     assert "A&amp;amp;&#36;x&#36;" in text
 
 
-def test_an_unnamed_series_is_called_so():
+def test_an_unnamed_series_has_a_placeholder():
     assert title(make(symbol=None)).startswith("Unnamed series · 1h")
 
 
-def test_at_least_one_candle_of_history():
+def test_history_bars_must_be_positive():
     with pytest.raises(ParameterError, match="at least 1"):
         plotly_document(make(), history_bars=0)

@@ -1,4 +1,4 @@
-"""The prediction API keeps its word: routes, fields, types, errors, and numbers that are those of the Python API."""
+"""The prediction API: routes, fields, types, errors, and numbers equal to those of the Python API."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kronos.inference import KronosPredictor
 from kronos.intervals import Interval
 from kronos.serve import market_data
 from kronos.settings import SourceSettings
-from kronos.zoo import find
-from serve.live import served, settings_in
-from serve.recordings import SHORT, START, recorded, replay, serving
+from kronos.zoo import find_entry
+from serve.recordings import SHORT, START, recorded, replay, serve_replay
+from serve.servers import run_server, settings_in
 from sources.coingecko_wire import serve_gecko
 from sources.wire import World, walk
 
@@ -41,20 +41,20 @@ CLOSED = pd.Timestamp(START, tz="UTC") + 700 * HOUR  # when the last candles of 
 
 
 def short_market():
-    """The same recording, seen when only the short series has all its candles."""
+    """The recording at a time when it is too short for the model."""
     return replay(BTC, DOT, at=pd.Timestamp(START, tz="UTC") + SHORT * HOUR)
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    """A server of recorded candles; LINK has too few for any forecast, ADA and the rest are not in the recording."""
-    with serving(tmp_path_factory.mktemp("market"), replay(BTC, ETH, SOL, DOT, LINK)) as server:
+    """A server of recorded candles; LINK has too few for a forecast, ADA and others are missing."""
+    with serve_replay(tmp_path_factory.mktemp("market"), replay(BTC, ETH, SOL, DOT, LINK)) as server:
         server.wait_ready()
         yield server
 
 
 @pytest.fixture(scope="module")
-def asking(market):
+def market_client(market):
     with market.client() as client:
         yield client
 
@@ -64,8 +64,8 @@ def predictor():
     return KronosPredictor.from_pretrained()
 
 
-def made(predictor, candles, hours=24, *, symbol=None):
-    """The forecast that an answer must be of, by the Python API."""
+def python_forecast(predictor, candles, hours=24, *, symbol=None):
+    """The forecast of the Python API for the same request."""
     symbol = symbol or candles.symbol
     found = predictor.forecast_many({symbol: candles.tail(512)}, hours, samples=SAMPLES, seed=0, calibration=True)
     return found[symbol]
@@ -81,16 +81,16 @@ def is_error(answer, status):
     body = answer.json()
     assert answer.status_code == status, answer.text
     assert sorted(body) == ["error", "message"]
-    assert all(isinstance(one, str) and one for one in body.values())
+    assert all(isinstance(item, str) and item for item in body.values())
     assert body["message"].endswith(".")
     return True
 
 
-# What is answered ---------------------------------------------------------
+# Predictions --------------------------------------------------------------
 
 
-def test_a_prediction_has_exactly_the_documented_fields_and_types(asking):
-    body = prediction(asking)
+def test_a_prediction_has_exactly_the_documented_fields_and_types(market_client):
+    body = prediction(market_client)
     assert {name: type(value) for name, value in body.items()} == {
         "symbol": str, "currentPrice": float, "change24h": float, "volume24h": float, "marketCap": type(None),
         "prediction": dict, "timestamp": str, "source": str, "simulated": bool, "interval": str, "asOf": str,
@@ -113,25 +113,25 @@ def test_a_prediction_has_exactly_the_documented_fields_and_types(asking):
     assert (body["prediction"]["band"], body["prediction"]["samples"], body["prediction"]["seed"]) == (0.8, SAMPLES, 0)
 
 
-def test_the_numbers_are_those_of_the_forecast_that_the_python_api_makes(asking, predictor):
-    body, forecast = prediction(asking), made(predictor, BTC)
-    told, band = body["prediction"], forecast.range(0.8)
-    steps = pd.DataFrame(told["predictions"])
+def test_predictions_equal_the_python_api(market_client, predictor):
+    body, forecast = prediction(market_client), python_forecast(predictor, BTC)
+    document, band = body["prediction"], forecast.range(0.8)
+    steps = pd.DataFrame(document["predictions"])
     assert forecast.metadata.calibrated
-    assert told["calibrated"] is True
+    assert document["calibrated"] is True
     assert steps["price"].tolist() == forecast.median()["close"].tolist()
     assert steps["low"].tolist() == band["low"].tolist()
     assert steps["high"].tolist() == band["high"].tolist()
-    assert told["price_24h"] == forecast.median()["close"].iloc[-1]
-    assert told["model_name"] == forecast.metadata.model == "kronos-nano"
-    assert told["notes"] == list(forecast.notes)
+    assert document["price_24h"] == forecast.median()["close"].iloc[-1]
+    assert document["model_name"] == forecast.metadata.model == "kronos-nano"
+    assert document["notes"] == list(forecast.notes)
 
 
 @pytest.mark.parametrize("symbol", ["BTC", "ETH", "SOL"])
 @pytest.mark.parametrize("hours", [1, 24])
-def test_trend_and_confidence_are_what_the_paths_say_of_the_current_price(asking, predictor, symbol, hours):
+def test_trend_and_confidence_follow_the_paths(market_client, predictor, symbol, hours):
     candles = {"BTC": BTC, "ETH": ETH, "SOL": SOL}[symbol]
-    body, forecast = prediction(asking, symbol, hours=hours), made(predictor, candles, hours)
+    body, forecast = prediction(market_client, symbol, hours=hours), python_forecast(predictor, candles, hours)
     finals, current = forecast.channel("close")[:, -1], float(candles.frame["close"].iloc[-1])
     bullish = bool(np.median(finals) > current)
     agreeing = int((finals > current).sum()) if bullish else int((finals <= current).sum())
@@ -143,20 +143,20 @@ def test_trend_and_confidence_are_what_the_paths_say_of_the_current_price(asking
     assert body["prediction"]["confidence"] == float(own if bullish else 1 - own)
 
 
-def test_24_hours_are_predicted_unless_told_otherwise(asking):
-    usual, told = prediction(asking)["prediction"], prediction(asking, hours=24)["prediction"]
-    assert usual == told
-    assert [step["hour"] for step in usual["predictions"]] == list(range(1, 25))
+def test_the_default_horizon_is_24_hours(market_client):
+    default, explicit = prediction(market_client)["prediction"], prediction(market_client, hours=24)["prediction"]
+    assert default == explicit
+    assert [step["hour"] for step in default["predictions"]] == list(range(1, 25))
 
 
 @pytest.mark.parametrize("hours", [1, 7, 168])
-def test_as_many_hours_are_predicted_as_are_asked_for(asking, hours):
-    steps = prediction(asking, hours=hours)["prediction"]["predictions"]
+def test_the_horizon_is_the_requested_number_of_hours(market_client, hours):
+    steps = prediction(market_client, hours=hours)["prediction"]["predictions"]
     assert [step["hour"] for step in steps] == list(range(1, hours + 1))
 
 
-def test_times_are_iso_8601_in_utc_and_steps_are_stamped_with_their_close(asking):
-    body = prediction(asking)
+def test_times_are_iso_8601_in_utc_and_steps_have_their_close_time(market_client):
+    body = prediction(market_client)
     steps = body["prediction"]["predictions"]
     for text in (body["timestamp"], body["asOf"], body["expires"], *(step["timestamp"] for step in steps)):
         assert MOMENT.fullmatch(text), text
@@ -167,32 +167,35 @@ def test_times_are_iso_8601_in_utc_and_steps_are_stamped_with_their_close(asking
 
 
 @pytest.mark.parametrize("symbol", ["BTC", "ETH", "DOT"])
-def test_the_band_holds_the_median(asking, symbol):
-    for step in prediction(asking, symbol)["prediction"]["predictions"]:
+def test_the_median_is_inside_the_band(market_client, symbol):
+    for step in prediction(market_client, symbol)["prediction"]["predictions"]:
         assert 0 < step["low"] <= step["price"] <= step["high"]
 
 
-def test_change_and_volume_of_24_hours_are_computed_from_the_candles(asking):
-    body, frame = prediction(asking), BTC.frame
+def test_change_and_volume_of_24_hours_are_computed_from_the_candles(market_client):
+    body, frame = prediction(market_client), BTC.frame
     assert body["change24h"] == pytest.approx(100 * (frame["close"].iloc[-1] / frame["close"].iloc[-25] - 1))
     assert body["volume24h"] == pytest.approx(frame["amount"].iloc[-24:].sum())
 
 
-def test_what_the_source_does_not_tell_is_null(asking):
-    body = prediction(asking, "SOL")
+def test_unknown_volume_and_market_cap_are_null(market_client):
+    body = prediction(market_client, "SOL")
     assert body["volume24h"] is None
     assert body["marketCap"] is None
     assert isinstance(body["change24h"], float)
 
 
-def test_a_history_of_less_than_a_day_has_no_change_of_24_hours(tmp_path):
-    with serving(tmp_path, replay(BTC, at=pd.Timestamp(START, tz="UTC") + 20 * HOUR)) as server, server.client() as one:
-        body = prediction(one)
+def test_change_is_null_for_less_than_a_day_of_history(tmp_path):
+    with (
+        serve_replay(tmp_path, replay(BTC, at=pd.Timestamp(START, tz="UTC") + 20 * HOUR)) as server,
+        server.client() as item,
+    ):
+        body = prediction(item)
     assert body["change24h"] is None
     assert body["volume24h"] is None
 
 
-def test_simulated_candles_are_labelled_wherever_they_are_answered(client):
+def test_every_response_labels_simulated_candles(client):
     assert prediction(client)["simulated"] is True
     assert client.get("/api/history?symbol=BTC").json()["simulated"] is True
     description = client.get("/udf/symbols?symbol=BTC").json()["description"]
@@ -200,17 +203,17 @@ def test_simulated_candles_are_labelled_wherever_they_are_answered(client):
 
 
 @pytest.mark.parametrize("spelling", ["btc", "Btc", " BTC "])
-def test_symbols_may_be_written_in_any_case(asking, spelling):
-    assert prediction(asking, spelling) == prediction(asking, "BTC")
-    assert asking.get("/api/history", params={"symbol": spelling}).json()["symbol"] == "BTC"
+def test_symbols_are_case_insensitive(market_client, spelling):
+    assert prediction(market_client, spelling) == prediction(market_client, "BTC")
+    assert market_client.get("/api/history", params={"symbol": spelling}).json()["symbol"] == "BTC"
 
 
 # History ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", [1, 7, 29])
-def test_history_gives_the_closed_candles_of_so_many_days(asking, days):
-    answer = asking.get("/api/history", params={"symbol": "BTC", "days": days})
+def test_history_returns_the_closed_candles_of_the_requested_days(market_client, days):
+    answer = market_client.get("/api/history", params={"symbol": "BTC", "days": days})
     body, frame = answer.json(), BTC.frame.iloc[-24 * days :]
     closes = [int(time.timestamp() * 1000) for time in frame.index + HOUR]
     assert list(body) == ["symbol", "days", "data", "timestamp", "source", "simulated", "interval"]
@@ -223,25 +226,25 @@ def test_history_gives_the_closed_candles_of_so_many_days(asking, days):
     assert all(isinstance(at, int) for at, _ in body["data"]["prices"])
 
 
-def test_history_is_of_7_days_unless_told_otherwise(asking):
-    body = asking.get("/api/history?symbol=ETH").json()
+def test_the_default_history_is_7_days(market_client):
+    body = market_client.get("/api/history?symbol=ETH").json()
     assert body["days"] == 7
     assert len(body["data"]["prices"]) == 7 * 24
 
 
-def test_history_gives_what_there_is_where_more_days_are_asked_for(asking):
-    body = asking.get("/api/history?symbol=ETH&days=90").json()
+def test_history_returns_all_candles_if_more_days_are_requested(market_client):
+    body = market_client.get("/api/history?symbol=ETH&days=90").json()
     assert body["days"] == 90
     assert len(body["data"]["prices"]) == 700
 
 
-def test_history_has_null_volumes_where_the_source_tells_none(asking):
-    volumes = asking.get("/api/history?symbol=SOL&days=1").json()["data"]["volumes"]
+def test_history_has_null_volumes_without_volume_data(market_client):
+    volumes = market_client.get("/api/history?symbol=SOL&days=1").json()["data"]["volumes"]
     assert len(volumes) == 24
     assert all(value is None for _, value in volumes)
 
 
-# Assets and the watchers' routes ------------------------------------------
+# Assets, health and metrics -----------------------------------------------
 
 
 def test_assets_are_the_eight_of_the_published_backend_by_default(client):
@@ -250,57 +253,57 @@ def test_assets_are_the_eight_of_the_published_backend_by_default(client):
     assert body["assets"] == [{"symbol": s, "name": n, "supported": True} for s, n in STANDARD.items()]
 
 
-def test_an_asset_that_the_source_turns_out_not_to_have_is_told_as_not_supported(asking):
-    assert is_error(asking.get("/api/predict?symbol=ADA"), 404)
-    assert is_error(asking.get("/api/history?symbol=ADA"), 404)
-    found = {one["symbol"]: one["supported"] for one in asking.get("/api/assets").json()["assets"]}
+def test_an_asset_rejected_by_the_source_becomes_unsupported(market_client):
+    assert is_error(market_client.get("/api/predict?symbol=ADA"), 404)
+    assert is_error(market_client.get("/api/history?symbol=ADA"), 404)
+    found = {item["symbol"]: item["supported"] for item in market_client.get("/api/assets").json()["assets"]}
     assert found["ADA"] is False
     assert found["BTC"] is True
 
 
-def test_assets_come_from_the_configuration_with_the_sources_own_names(tmp_path):
+def test_configured_assets_use_the_names_of_the_source(tmp_path):
     source = replay(recorded("XBT-EUR"))
-    with serving(tmp_path, source, assets="btc=XBT/EUR, NEW") as server, server.client() as one:
-        assert one.get("/api/assets").json() == {
+    with serve_replay(tmp_path, source, assets="btc=XBT/EUR, NEW") as server, server.client() as item:
+        assert item.get("/api/assets").json() == {
             "assets": [
                 {"symbol": "BTC", "name": "bitcoin", "supported": True},
                 {"symbol": "NEW", "name": "new", "supported": True},
             ],
             "count": 2,
         }
-        assert prediction(one, hours=1)["currentPrice"] == recorded("XBT-EUR").frame["close"].iloc[-1]
-        assert is_error(one.get("/api/predict?symbol=ETH"), 404)
+        assert prediction(item, hours=1)["currentPrice"] == recorded("XBT-EUR").frame["close"].iloc[-1]
+        assert is_error(item.get("/api/predict?symbol=ETH"), 404)
 
 
-def test_health_says_ok_and_the_time(asking):
-    body = asking.get("/health").json()
+def test_health_returns_ok_and_the_time(market_client):
+    body = market_client.get("/health").json()
     assert list(body) == ["status", "timestamp"]
     assert body["status"] == "ok"
     assert MOMENT.fullmatch(body["timestamp"])
 
 
-def test_ready_says_that_the_model_is_in_memory(asking):
-    answer = asking.get("/ready")
+def test_ready_is_200_once_the_model_is_in_memory(market_client):
+    answer = market_client.get("/ready")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ready", "message": ""}
 
 
-def test_metrics_are_in_prometheus_text_format_and_count_answers(asking):
-    prediction(asking)
-    answer = asking.get("/metrics")
+def test_metrics_have_prometheus_text_format_and_count_responses(market_client):
+    prediction(market_client)
+    answer = market_client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     counted = 'kronos_requests_total{method="GET",route="/api/predict",status="200"}'
-    line = next(one for one in answer.text.splitlines() if one.startswith(counted))
+    line = next(item for item in answer.text.splitlines() if item.startswith(counted))
     assert float(line.split()[-1]) >= 1
     assert re.search(r"^kronos_model_loaded 1\.0$", answer.text, re.MULTILINE)
 
 
-# Refusals -----------------------------------------------------------------
+# Errors -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/api/unknown", "/api/predict/BTC", "/api/predict/", "/nothing", "/API/predict"])
-def test_an_unknown_route_is_404_with_its_path(asking, path):
-    answer = asking.get(path)
+def test_an_unknown_route_is_404_with_its_path(market_client, path):
+    answer = market_client.get(path)
     assert answer.status_code == 404
     assert answer.json() == {"error": "Not found", "path": path}
 
@@ -309,8 +312,8 @@ def test_an_unknown_route_is_404_with_its_path(asking, path):
     ("method", "path"),
     [("DELETE", "/api/predict"), ("POST", "/api/history"), ("PUT", "/health"), ("POST", "/udf/time")],
 )
-def test_a_wrong_method_is_405_and_says_which_are_right(asking, method, path):
-    answer = asking.request(method, path)
+def test_a_wrong_method_is_405_with_the_allowed_methods(market_client, method, path):
+    answer = market_client.request(method, path)
     assert is_error(answer, 405)
     assert "GET" in answer.headers["allow"]
 
@@ -323,23 +326,23 @@ def test_a_wrong_method_is_405_and_says_which_are_right(asking, method, path):
         ("symbol=BTC&hours=soon", "hours"), ("symbol=BTC&hours=", "hours"), (f"symbol={'B' * 21}", "symbol"),
     ],
 )  # fmt: skip
-def test_a_wrong_parameter_of_a_prediction_is_400_and_named(asking, query, named):
-    answer = asking.get(f"/api/predict?{query}")
+def test_an_invalid_parameter_is_400_with_its_name(market_client, query, named):
+    answer = market_client.get(f"/api/predict?{query}")
     assert is_error(answer, 400)
     assert answer.json()["error"] == "Bad request"
     assert answer.json()["message"].startswith(f"{named}: ")
 
 
 @pytest.mark.parametrize("days", ["0", "91", "-7", "x", "1e1", ""])
-def test_a_wrong_number_of_days_is_400_and_named(asking, days):
-    answer = asking.get("/api/history", params={"symbol": "BTC", "days": days})
+def test_an_invalid_number_of_days_is_400_with_its_name(market_client, days):
+    answer = market_client.get("/api/history", params={"symbol": "BTC", "days": days})
     assert is_error(answer, 400)
     assert answer.json()["message"].startswith("days: ")
 
 
 @pytest.mark.parametrize("path", ["/api/predict", "/api/history"])
-def test_an_unknown_symbol_is_404_and_the_known_ones_are_named(asking, path):
-    answer = asking.get(path, params={"symbol": "NOPE"})
+def test_an_unknown_symbol_is_404_with_the_available_ones(market_client, path):
+    answer = market_client.get(path, params={"symbol": "NOPE"})
     assert is_error(answer, 404)
     assert "BTC" in answer.json()["message"]
 
@@ -347,74 +350,74 @@ def test_an_unknown_symbol_is_404_and_the_known_ones_are_named(asking, path):
 # The statistical fallback -------------------------------------------------
 
 
-def test_a_history_too_short_for_the_model_is_answered_by_the_fallback_with_the_reason(tmp_path):
-    with serving(tmp_path, short_market()) as server, server.client() as one:
+def test_a_short_history_uses_the_fallback_and_gives_the_reason(tmp_path):
+    with serve_replay(tmp_path, short_market()) as server, server.client() as item:
         server.wait_ready()
-        body = prediction(one)
-        told, simple = body["prediction"], moving_average_drift(BTC.head(SHORT), 24, samples=SAMPLES, seed=0)
-        assert told["model"] == "simple"
-        assert str(SHORT) in told["reason"]
-        assert "64" in told["reason"]
-        assert told["model_name"] == simple.metadata.model
-        assert told["calibrated"] is False
-        assert told["price_24h"] == simple.median()["close"].iloc[-1]
-        assert [step["low"] for step in told["predictions"]] == simple.range(0.8)["low"].tolist()
-        assert told["predictions"][-1]["hour"] == 24
-    with serving(tmp_path / "again", short_market()) as server, server.client() as one:
-        assert prediction(one)["prediction"]["predictions"] == told["predictions"]
+        body = prediction(item)
+        document, simple = body["prediction"], moving_average_drift(BTC.head(SHORT), 24, samples=SAMPLES, seed=0)
+        assert document["model"] == "simple"
+        assert str(SHORT) in document["reason"]
+        assert "64" in document["reason"]
+        assert document["model_name"] == simple.metadata.model
+        assert document["calibrated"] is False
+        assert document["price_24h"] == simple.median()["close"].iloc[-1]
+        assert [step["low"] for step in document["predictions"]] == simple.range(0.8)["low"].tolist()
+        assert document["predictions"][-1]["hour"] == 24
+    with serve_replay(tmp_path / "again", short_market()) as server, server.client() as item:
+        assert prediction(item)["prediction"]["predictions"] == document["predictions"]
 
 
-def test_too_few_candles_for_any_forecast_are_refused(asking):
-    answer = asking.get("/api/predict?symbol=LINK")
+def test_too_few_candles_for_any_forecast_are_an_error(market_client):
+    answer = market_client.get("/api/predict?symbol=LINK")
     assert is_error(answer, 400)
     assert "2 closed candles" in answer.json()["message"]
 
 
-def test_broken_weights_leave_the_server_answering_and_a_good_load_mends_it(tmp_path):
+def test_predictions_use_the_fallback_until_damaged_weights_are_replaced(tmp_path):
     model = tmp_path / "own-model"
-    good = find("kronos-nano").folder
+    good = find_entry("kronos-nano").folder
     shutil.copytree(good, model)
-    shutil.copytree(find("kronos-tokenizer-nano").folder, tmp_path / "tokenizer")
+    shutil.copytree(find_entry("kronos-tokenizer-nano").folder, tmp_path / "tokenizer")
     weights = model / "model.safetensors"
     weights.write_bytes(b"these are no weights")
     settings = settings_in(tmp_path).model_copy(update={"model": str(model), "tokenizer": str(tmp_path / "tokenizer")})
     from kronos.serve.state import build_state
 
-    with served(settings, build_state(settings, source=replay(BTC, ETH))) as server, server.client() as one:
-        told = prediction(one)["prediction"]
-        assert told["model"] == "simple"
-        assert told["reason"]
-        assert str(tmp_path) not in json.dumps(told)
-        answer = one.get("/ready")
+    with run_server(settings, build_state(settings, source=replay(BTC, ETH))) as server, server.client() as item:
+        document = prediction(item)["prediction"]
+        assert document["model"] == "simple"
+        assert document["reason"]
+        assert str(tmp_path) not in json.dumps(document)
+        answer = item.get("/ready")
         assert answer.status_code == 503
         assert answer.json()["status"] == "failed"
         assert str(tmp_path) not in answer.text
-        assert one.get("/health").status_code == 200
-        assert one.get("/api/history?symbol=BTC").status_code == 200
-        assert is_error(one.post("/api/load-model", json={"model_key": "own-model"}), 503)
+        assert item.get("/health").status_code == 200
+        assert item.get("/api/history?symbol=BTC").status_code == 200
+        assert is_error(item.post("/api/load-model", json={"model_key": "own-model"}), 503)
 
         shutil.copy(good / "model.safetensors", weights)
-        loaded = one.post("/api/load-model", json={"model_key": "own-model"})
+        loaded = item.post("/api/load-model", json={"model_key": "own-model"})
         assert loaded.status_code == 200, loaded.text
-        assert one.get("/ready").status_code == 200
-        told = prediction(one, "ETH")["prediction"]
-        assert (told["model"], told["reason"], told["model_name"]) == ("kronos", None, "own-model")
+        assert item.get("/ready").status_code == 200
+        document = prediction(item, "ETH")["prediction"]
+        assert (document["model"], document["reason"], document["model_name"]) == ("kronos", None, "own-model")
 
 
-# Kept answers -------------------------------------------------------------
+# Caching ------------------------------------------------------------------
 
 
-def test_an_answer_is_the_same_bytes_while_it_holds_and_says_for_how_long(asking):
-    first = asking.get("/api/predict?symbol=BTC&hours=3")
-    answers = [asking.get(f"/api/predict?symbol={name}&hours=3") for name in ("BTC", "btc", "BTC")]
-    assert {one.content for one in answers} == {first.content}
-    ages = [int(re.fullmatch(r"private, max-age=(\d+)", one.headers["cache-control"])[1]) for one in answers]
+def test_a_cached_response_has_equal_bytes_and_its_remaining_seconds(market_client):
+    first = market_client.get("/api/predict?symbol=BTC&hours=3")
+    answers = [market_client.get(f"/api/predict?symbol={name}&hours=3") for name in ("BTC", "btc", "BTC")]
+    assert {item.content for item in answers} == {first.content}
+    ages = [int(re.fullmatch(r"private, max-age=(\d+)", item.headers["cache-control"])[1]) for item in answers]
     assert all(0 < age <= 3605 for age in ages)
 
 
-def test_an_answer_made_later_of_the_same_candles_holds_no_longer_than_they_do(asking):
+def test_a_prediction_expires_with_its_candles(market_client):
     def holds(hours):
-        answer = asking.get(f"/api/predict?symbol=BTC&hours={hours}")
+        answer = market_client.get(f"/api/predict?symbol=BTC&hours={hours}")
         return int(answer.headers["cache-control"].removeprefix("private, max-age="))
 
     first = holds(4)
@@ -422,39 +425,39 @@ def test_an_answer_made_later_of_the_same_candles_holds_no_longer_than_they_do(a
     assert holds(5) < first
 
 
-def test_an_answer_changes_once_the_next_candle_has_closed_and_not_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(market_data, "_SETTLE", pd.Timedelta(0))
+def test_a_prediction_changes_when_the_next_candle_closes(tmp_path, monkeypatch):
+    monkeypatch.setattr(market_data, "_PUBLISH_DELAY", pd.Timedelta(0))
     minutes = recorded("BTC", 300, step="1m")
     closes = pd.Timestamp(START, tz="UTC") + pd.Timedelta(minutes=200)
     market = replay(minutes, at=closes + pd.Timedelta(seconds=58))  # the next candle closes in two seconds
-    with serving(tmp_path, market, interval="1m") as server, server.client() as one:
+    with serve_replay(tmp_path, market, interval="1m") as server, server.client() as item:
         server.wait_ready()
-        first = one.get("/api/predict?symbol=BTC&hours=1")
+        first = item.get("/api/predict?symbol=BTC&hours=1")
         assert pd.Timestamp(first.json()["asOf"]) == closes
         market.advance(pd.Timedelta(minutes=1))
         seen, until = [first.content], time.monotonic() + 60
         while seen[-1] == first.content:
             assert time.monotonic() < until
-            seen.append(one.get("/api/predict?symbol=BTC&hours=1").content)
+            seen.append(item.get("/api/predict?symbol=BTC&hours=1").content)
             time.sleep(0.05)
         assert set(seen[:-1]) == {first.content}
         second = json.loads(seen[-1])
         assert pd.Timestamp(second["asOf"]) == closes + pd.Timedelta(minutes=1)
         assert second["prediction"]["predictions"] != first.json()["prediction"]["predictions"]
         assert len(second["prediction"]["predictions"]) == 60
-        assert server.state.engine.computed == 2
+        assert server.state.inference.computed == 2
 
 
-def test_a_crowd_has_each_symbol_computed_once_and_gets_the_numbers_of_one_alone(tmp_path, asking):
+def test_concurrent_clients_share_one_computation_per_symbol(tmp_path, market_client):
     symbols = ("BTC", "ETH", "SOL")
-    alone = {one: prediction(asking, one, hours=6)["prediction"] for one in symbols}
-    with serving(tmp_path, replay(BTC, ETH, SOL)) as server, ExitStack() as stack:
+    alone = {item: prediction(market_client, item, hours=6)["prediction"] for item in symbols}
+    with serve_replay(tmp_path, replay(BTC, ETH, SOL)) as server, ExitStack() as stack:
         server.wait_ready()
         clients = [stack.enter_context(server.client()) for _ in range(24)]
         with ThreadPoolExecutor(len(clients)) as crowd:
             found = list(crowd.map(lambda n: prediction(clients[n], symbols[n % 3], hours=6), range(len(clients))))
-        assert server.state.engine.computed == len(symbols)
-        assert server.state.engine.batches <= len(symbols)
+        assert server.state.inference.computed == len(symbols)
+        assert server.state.inference.batches <= len(symbols)
     for body in found:
         assert body["prediction"] == alone[body["symbol"]]
     assert len({body["timestamp"] for body in found if body["symbol"] == "BTC"}) == 1
@@ -465,22 +468,22 @@ def test_a_crowd_has_each_symbol_computed_once_and_gets_the_numbers_of_one_alone
 
 @pytest.fixture(scope="module")
 def coingecko(tmp_path_factory):
-    """A server whose candles and quotes come from CoinGecko's double, and that double's world."""
+    """A server with a fake CoinGecko as source, and the fake's market."""
     world = World({"BTC/USDT": walk("2025-12-01", 2 * 24 * 100, "30m")}, now="2026-03-01 12:50")
     with serve_gecko(world) as gecko:
         own = SourceSettings(base_url=gecko.url, backoff=0.01)
         settings = settings_in(tmp_path_factory.mktemp("gecko"), source="coingecko").model_copy(
             update={"offline": False, "sources": {"coingecko": own}}
         )
-        with served(settings) as server:
+        with run_server(settings) as server:
             server.wait_ready()
             yield server, world
 
 
-def test_coingeckos_price_change_volume_and_capitalisation_come_from_its_quote(coingecko):
+def test_coingecko_predictions_use_its_current_price(coingecko):
     server, world = coingecko
-    with server.client() as one:
-        body = prediction(one)
+    with server.client() as item:
+        body = prediction(item)
     hourly = world.shows("BTC/USDT", "1h")["close"]
     assert body["currentPrice"] == hourly.iloc[-1]
     assert body["change24h"] == pytest.approx(hourly.iloc[-1] / hourly.iloc[-25] * 100 - 100)
@@ -492,22 +495,22 @@ def test_coingeckos_price_change_volume_and_capitalisation_come_from_its_quote(c
     assert body["prediction"]["trend"] == ("bullish" if bullish else "bearish")
 
 
-def test_coingeckos_candles_of_four_hours_are_told_as_such(coingecko):
+def test_coingecko_candles_of_four_hours_have_their_interval(coingecko):
     server, _ = coingecko
-    with server.client() as one:
-        answer = one.get("/api/predict?symbol=BTC&hours=24")
+    with server.client() as item:
+        answer = item.get("/api/predict?symbol=BTC&hours=24")
     body = answer.json()
     assert body["interval"] == "4h"
     assert [step["hour"] for step in body["prediction"]["predictions"]] == [4, 8, 12, 16, 20, 24]
     assert body["prediction"]["model"] == "kronos"
     assert pd.Timestamp(body["expires"]) - pd.Timestamp(body["asOf"]) == Interval(4, "h").delta
-    assert int(answer.headers["cache-control"].removeprefix("private, max-age=")) <= 60  # a quote is of this minute
+    assert int(answer.headers["cache-control"].removeprefix("private, max-age=")) <= 60  # the lifetime of a quote
 
 
-def test_coingeckos_history_is_its_chart_with_null_where_it_tells_nothing(coingecko):
+def test_coingecko_history_is_its_chart_with_null_for_missing_values(coingecko):
     server, _ = coingecko
-    with server.client() as one:
-        body = one.get("/api/history?symbol=BTC&days=7").json()
+    with server.client() as item:
+        body = item.get("/api/history?symbol=BTC&days=7").json()
     assert body["interval"] == "1h"
     assert body["source"] == "coingecko"
     lengths = {len(body["data"][name]) for name in ("prices", "volumes", "marketCaps")}
@@ -518,16 +521,16 @@ def test_coingeckos_history_is_its_chart_with_null_where_it_tells_nothing(coinge
     assert times == sorted(times)
 
 
-def test_a_source_that_is_down_is_502_and_may_be_tried_again(tmp_path):
+def test_an_unreachable_source_is_502_with_retry_after(tmp_path):
     settings = settings_in(tmp_path, source="coingecko", timeout=3.0).model_copy(
         update={
             "offline": False,
             "sources": {"coingecko": SourceSettings(base_url="http://127.0.0.1:9", attempts=1, backoff=0.01)},
         }
     )
-    with served(settings) as server, server.client() as one:
+    with run_server(settings) as server, server.client() as item:
         for path in ("/api/predict", "/api/history"):
-            answer = one.get(path, params={"symbol": "BTC"})
+            answer = item.get(path, params={"symbol": "BTC"})
             assert is_error(answer, 502)
             assert int(answer.headers["retry-after"]) >= 1
             assert answer.json()["error"] == "Source of candles failed"

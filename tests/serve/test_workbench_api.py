@@ -1,4 +1,4 @@
-"""The workbench API keeps its word: files, models, forecasts now and as jobs, saved results."""
+"""The workserver API: files, uploads, models, forecasts, jobs, saved results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from kronos.candles import read_candles
 from kronos.forecasts import Forecast
 from kronos.inference import KronosPredictor
-from serve.live import served, settings_in
 from serve.recordings import recorded
+from serve.servers import run_server, settings_in
 
 SAMPLE = "sample:simulated_btc_1h"
 CANDLE = ["timestamp", "open", "high", "low", "close", "volume", "amount"]
@@ -27,7 +27,7 @@ RESULT = [
 ]  # fmt: skip
 JOB = ["id", "kind", "state", "progress", "message", "created", "finished", "result", "error", "events"]
 SMALL = {"file_path": "btc_1h.csv", "lookback": 80, "pred_len": 6, "sample_count": 4, "seed": 7}
-LONG = {"file_path": SAMPLE, "lookback": 300, "pred_len": 190, "sample_count": 200}  # many seconds of work
+LONG = {"file_path": SAMPLE, "lookback": 300, "pred_len": 190, "sample_count": 200}  # takes many seconds
 
 FRAME = recorded("BTC", 600).frame
 
@@ -37,10 +37,10 @@ def csv(frame=FRAME):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def server(tmp_path_factory):
     """A server with a few files in its data folder."""
-    folder = tmp_path_factory.mktemp("bench")
-    settings = settings_in(folder, work_per_minute=0)  # these tests ask for more than one client should
+    folder = tmp_path_factory.mktemp("server")
+    settings = settings_in(folder, work_per_minute=0)  # no work limit
     data = folder / "data"
     (data / "btc_1h.csv").write_bytes(csv())
     (data / "deeper").mkdir()
@@ -51,14 +51,14 @@ def bench(tmp_path_factory):
     (data / "broken.csv").write_text("this,is\nno,candle\n")
     (data / "notes.md").write_text("not listed")
     (data / ".hidden.csv").write_bytes(csv())
-    with served(settings) as server:
+    with run_server(settings) as server:
         server.wait_ready()
         yield server
 
 
 @pytest.fixture(scope="module")
-def client(bench):
-    with bench.client() as client:
+def client(server):
+    with server.client() as client:
         yield client
 
 
@@ -71,12 +71,12 @@ def predict(client, **body):
 def is_error(answer, status):
     assert answer.status_code == status, answer.text
     assert sorted(answer.json()) == ["error", "message"]
-    assert all(isinstance(one, str) and one for one in answer.json().values())
+    assert all(isinstance(item, str) and item for item in answer.json().values())
     return answer.json()["message"]
 
 
 def wait(client, job, *, until=("done", "failed", "cancelled"), seconds=120):
-    """Poll a job until it has come to one of these states."""
+    """Poll a job until it is in one of these states."""
     end = time.monotonic() + seconds
     while (found := client.get(f"/api/jobs/{job['id']}").json())["state"] not in until:
         assert found["finished"] is None, found
@@ -86,7 +86,7 @@ def wait(client, job, *, until=("done", "failed", "cancelled"), seconds=120):
 
 
 def follow(client, job, path=None):
-    """The events of a job: (kind, document), to the end of the stream."""
+    """Read all events of a job: (kind, document)."""
     with client.stream("GET", path or f"/api/jobs/{job['id']}/events", timeout=120) as stream:
         assert stream.status_code == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -99,22 +99,22 @@ def follow(client, job, path=None):
 # Data files ---------------------------------------------------------------
 
 
-def test_data_files_lists_what_can_be_read_by_path(client):
+def test_data_files_lists_readable_files_by_path(client):
     files = client.get("/api/data-files").json()
-    assert [one["path"] for one in files] == [
+    assert [item["path"] for item in files] == [
         "broken.csv", "btc.feather", "btc_1h.csv", "deeper/btc.parquet", "odd.csv", "prices.csv",
     ]  # fmt: skip
-    for one in files:
-        assert {name: type(value) for name, value in one.items()} == {
+    for item in files:
+        assert {name: type(value) for name, value in item.items()} == {
             "name": str, "path": str, "size": int, "modified": str,
         }  # fmt: skip
-        assert one["name"] == one["path"].rpartition("/")[2]
-        assert pd.Timestamp(one["modified"]).tzinfo is not None
-    assert next(one["size"] for one in files if one["name"] == "btc_1h.csv") == len(csv())
+        assert item["name"] == item["path"].rpartition("/")[2]
+        assert pd.Timestamp(item["modified"]).tzinfo is not None
+    assert next(item["size"] for item in files if item["name"] == "btc_1h.csv") == len(csv())
 
 
 @pytest.mark.parametrize("path", ["btc_1h.csv", "btc.feather", "deeper/btc.parquet"])
-def test_load_data_tells_what_a_file_holds(client, path):
+def test_load_data_describes_a_file(client, path):
     body = client.post("/api/load-data", json={"file_path": path}).json()
     assert list(body) == ["success", "data_info", "message"]
     assert body["success"] is True
@@ -133,19 +133,24 @@ def test_load_data_tells_what_a_file_holds(client, path):
         "symbol": path.rpartition("/")[2].partition(".")[0],
         "simulated": False,
     }
-    assert all(sorted(one) == ["code", "count", "message", "rows", "severity"] for one in findings)
+    assert all(sorted(item) == ["code", "count", "message", "rows", "severity"] for item in findings)
 
 
-def test_load_data_names_only_the_columns_there_are(client):
+def test_load_data_lists_only_existing_columns(client):
     info = client.post("/api/load-data", json={"file_path": "prices.csv"}).json()["data_info"]
     assert info["columns"] == ["timestamps", "open", "high", "low", "close"]
     assert info["prediction_columns"] == ["open", "high", "low", "close"]
 
 
-def test_load_data_reads_with_what_the_client_knows_better(client):
+def test_load_data_applies_the_options_of_the_request(client):
     assert "close" in is_error(client.post("/api/load-data", json={"file_path": "odd.csv"}), 400)
-    told = {"file_path": "odd.csv", "columns": {"close": "Last Price"}, "symbol": "XBT", "timezone": "Asia/Shanghai"}
-    info = client.post("/api/load-data", json=told).json()["data_info"]
+    document = {
+        "file_path": "odd.csv",
+        "columns": {"close": "Last Price"},
+        "symbol": "XBT",
+        "timezone": "Asia/Shanghai",
+    }
+    info = client.post("/api/load-data", json=document).json()["data_info"]
     assert info["symbol"] == "XBT"
     assert info["timezone"] == "Asia/Shanghai"
     assert pd.Timestamp(info["start_date"]) == FRAME.index[0]
@@ -160,10 +165,10 @@ def test_the_sample_is_labelled_as_simulated(client):
 @pytest.mark.parametrize(
     ("path", "status"), [("missing.csv", 404), ("broken.csv", 400), ("sample:no", 404), (f"upload:{'0' * 64}", 404)]
 )
-def test_a_file_that_cannot_be_used_is_refused_with_the_reason(client, bench, path, status):
+def test_an_unusable_file_is_an_error_without_the_folder(client, server, path, status):
     for route in ("/api/load-data", "/api/predict", "/api/jobs/predict"):
         message = is_error(client.post(route, json={"file_path": path}), status)
-        assert str(bench.state.serve.data_dir) not in message
+        assert str(server.state.serve.data_dir) not in message
 
 
 @pytest.mark.parametrize("route", ["/api/load-data", "/api/predict", "/api/jobs/predict"])
@@ -176,12 +181,12 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_reason(client, bench, pa
         ({"file_path": "btc_1h.csv", "timezone": 1}, "timezone"),
     ],
 )  # fmt: skip
-def test_a_field_that_is_wrong_missing_or_unknown_is_refused_by_name(client, route, body, named):
+def test_an_invalid_missing_or_unknown_field_is_400_with_its_name(client, route, body, named):
     assert is_error(client.post(route, json=body), 400).startswith(f"{named}: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"null", b"7"])
-def test_a_body_that_is_no_json_object_is_refused(client, content):
+def test_a_body_that_is_not_a_json_object_is_400(client, content):
     answer = client.post("/api/predict", content=content, headers={"content-type": "application/json"})
     is_error(answer, 400)
 
@@ -189,19 +194,19 @@ def test_a_body_that_is_no_json_object_is_refused(client, content):
 # Models -------------------------------------------------------------------
 
 
-def test_available_models_are_those_with_weights_and_what_is_known_of_them(client):
+def test_available_models_lists_models_with_weights(client):
     body = client.get("/api/available-models").json()
     assert body["model_available"] is True
     assert list(body["models"]) == ["kronos-nano", "kronos-mini", "kronos-small", "kronos-base"]
-    for one in body["models"].values():
-        assert {name: type(value) for name, value in one.items()} == {
+    for item in body["models"].values():
+        assert {name: type(value) for name, value in item.items()} == {
             "name": str, "model_id": str, "tokenizer_id": str, "context_length": int, "params": str, "parameters": int,
             "licence": str, "description": str, "available": bool,
         }  # fmt: skip
     assert body["models"]["kronos-nano"]["available"] is True
 
 
-def test_model_status_tells_the_model_in_memory(client):
+def test_model_status_describes_the_loaded_model(client):
     body = client.get("/api/model-status").json()
     assert list(body) == ["available", "loaded", "message", "current_model"]
     assert (body["available"], body["loaded"]) == (True, True)
@@ -211,7 +216,7 @@ def test_model_status_tells_the_model_in_memory(client):
     assert body["current_model"]["key"] == "kronos-nano"
 
 
-def test_load_model_loads_and_a_load_that_fails_leaves_the_model_before_in_use(client):
+def test_a_failed_model_load_keeps_the_previous_model(client):
     body = client.post("/api/load-model", json={"model_key": "kronos-nano", "device": "cpu"}).json()
     assert list(body) == ["success", "message", "model_info"]
     assert body["success"] is True
@@ -219,7 +224,7 @@ def test_load_model_loads_and_a_load_that_fails_leaves_the_model_before_in_use(c
     assert body["model_info"] == before["current_model"]
     assert body["model_info"]["device"] == "cpu"
 
-    is_error(client.post("/api/load-model", json={"model_key": "kronos-base"}), 503)  # offline, and not there
+    is_error(client.post("/api/load-model", json={"model_key": "kronos-base"}), 503)  # offline and not downloaded
     is_error(client.post("/api/load-model", json={"model_key": "nothing"}), 400)
     is_error(client.post("/api/load-model", json={"model_key": "kronos-tokenizer-nano"}), 400)
     is_error(client.post("/api/load-model", json={"model_key": "/etc"}), 400)
@@ -230,7 +235,7 @@ def test_load_model_loads_and_a_load_that_fails_leaves_the_model_before_in_use(c
     assert predict(client)["model"] == "kronos-nano"
 
 
-def test_a_model_is_loaded_as_a_job_whose_result_is_what_the_route_answers(client):
+def test_a_model_load_job_has_the_result_of_the_route(client):
     answer = client.post("/api/jobs/load-model", json={"model_key": "kronos-nano"})
     assert answer.status_code == 202
     assert answer.json()["kind"] == "load-model"
@@ -246,7 +251,7 @@ def test_a_model_is_loaded_as_a_job_whose_result_is_what_the_route_answers(clien
 # Forecasts ----------------------------------------------------------------
 
 
-def test_a_forecast_beyond_the_last_candle_has_the_published_fields_and_more(client):
+def test_a_forecast_has_the_published_fields_and_further_ones(client):
     body = predict(client)
     assert sorted(body) == sorted(RESULT)
     assert body["success"] is True
@@ -262,19 +267,19 @@ def test_a_forecast_beyond_the_last_candle_has_the_published_fields_and_more(cli
     assert np.array(body["paths"]).shape == (4, 6)
 
 
-def test_the_forecast_is_that_of_the_python_api(client, bench):
+def test_forecasts_equal_the_python_api(client, server):
     body = predict(client)
-    candles = read_candles(bench.state.serve.data_dir / "btc_1h.csv", symbol="btc_1h")
+    candles = read_candles(server.state.serve.data_dir / "btc_1h.csv", symbol="btc_1h")
     own = KronosPredictor.from_pretrained().forecast(candles, 6, samples=4, seed=7, lookback=80)
     median = own.quantile_candles(0.5)
-    told = pd.DataFrame(body["prediction_results"])
+    document = pd.DataFrame(body["prediction_results"])
     for column in CANDLE[1:]:
-        np.testing.assert_allclose(told[column], median[column], rtol=1e-9)
+        np.testing.assert_allclose(document[column], median[column], rtol=1e-9)
     np.testing.assert_allclose(body["paths"], own.channel("close"), rtol=1e-9)
 
 
 def test_the_defaults_are_those_of_the_published_web_ui(client):
-    schema = client.get("/openapi.json").json()["components"]["schemas"]["PredictBody"]["properties"]
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["PredictRequest"]["properties"]
     assert (schema["lookback"]["default"], schema["pred_len"]["default"]) == (400, 120)
     assert (schema["temperature"]["minimum"], schema["temperature"]["maximum"]) == (0.1, 2.0)
     assert (schema["top_p"]["minimum"], schema["top_p"]["maximum"]) == (0.1, 1.0)
@@ -292,10 +297,10 @@ def test_the_defaults_are_those_of_the_published_web_ui(client):
         {"calibrate": True},
     ],
 )  # fmt: skip
-def test_parameters_at_the_ends_of_their_ranges_are_taken(client, told):
-    body = predict(client, **told)
+def test_parameters_at_their_limits_are_valid(client, document):
+    body = predict(client, **document)
     assert body["success"] is True
-    assert body["state"] == ("calibrated" if told.get("calibrate") else "raw")
+    assert body["state"] == ("calibrated" if document.get("calibrate") else "raw")
 
 
 @pytest.mark.parametrize(
@@ -308,9 +313,9 @@ def test_parameters_at_the_ends_of_their_ranges_are_taken(client, told):
         {"start_date": 20250301}, {"samples": 5},
     ],
 )  # fmt: skip
-def test_parameters_out_of_their_ranges_or_of_another_type_are_refused_by_name(client, told):
-    message = is_error(client.post("/api/predict", json={**SMALL, **told}), 400)
-    assert message.startswith(f"{next(iter(told))}: ")
+def test_invalid_parameters_are_400_with_their_name(client, document):
+    message = is_error(client.post("/api/predict", json={**SMALL, **document}), 400)
+    assert message.startswith(f"{next(iter(document))}: ")
 
 
 @pytest.mark.parametrize(
@@ -320,26 +325,26 @@ def test_parameters_out_of_their_ranges_or_of_another_type_are_refused_by_name(c
         {"pred_len": 600}, {"start_date": "2025-03-25", "lookback": 100},
     ],
 )  # fmt: skip
-def test_what_the_file_or_the_model_cannot_do_is_refused_with_the_reason(client, told):
-    is_error(client.post("/api/predict", json={**SMALL, **told}), 400)
+def test_windows_that_do_not_fit_the_file_or_the_model_are_400(client, document):
+    is_error(client.post("/api/predict", json={**SMALL, **document}), 400)
 
 
-def test_the_same_seed_gives_the_same_forecast_and_another_seed_another(client):
+def test_equal_seeds_give_equal_forecasts(client):
     first, again, other = predict(client), predict(client), predict(client, seed=8)
     assert first["prediction_results"] == again["prediction_results"]
     assert first["prediction_results"] != other["prediction_results"]
     assert first["id"] != again["id"]
 
 
-def test_a_window_in_the_past_is_replayed_beside_what_came_and_scored_with_baselines(client):
+def test_a_past_window_is_compared_with_actual_candles_and_scored(client):
     start = FRAME.index[100]
     body = predict(client, start_date=start.isoformat())
     assert body["has_comparison"] is True
-    came = FRAME.iloc[180:186]
-    assert [pd.Timestamp(candle["timestamp"]) for candle in body["actual_data"]] == list(came.index)
+    actual = FRAME.iloc[180:186]
+    assert [pd.Timestamp(candle["timestamp"]) for candle in body["actual_data"]] == list(actual.index)
     assert [list(candle) for candle in body["actual_data"]] == [CANDLE] * 6
     for column in CANDLE[1:]:
-        assert [candle[column] for candle in body["actual_data"]] == pytest.approx(came[column].tolist())
+        assert [candle[column] for candle in body["actual_data"]] == pytest.approx(actual[column].tolist())
     times = [candle["timestamp"] for candle in body["prediction_results"]]
     assert times == [candle["timestamp"] for candle in body["actual_data"]]
     assert "replay" in body["prediction_type"]
@@ -347,13 +352,13 @@ def test_a_window_in_the_past_is_replayed_beside_what_came_and_scored_with_basel
     assert {"kronos-nano", "last-value"} < set(body["scores"]["scores"])
 
 
-def test_what_comes_after_the_window_changes_nothing_in_the_forecast(bench, client):
+def test_candles_after_the_window_do_not_affect_the_forecast(server, client):
     changed = FRAME.copy()
     changed.iloc[180:] *= 3.7
-    (bench.state.serve.data_dir / "changed.csv").write_bytes(csv(changed))
+    (server.state.serve.data_dir / "changed.csv").write_bytes(csv(changed))
     start = {"start_date": FRAME.index[100].isoformat(), "symbol": "BTC"}
     known, other = predict(client, **start), predict(client, **start, file_path="changed.csv")
-    (bench.state.serve.data_dir / "changed.csv").unlink()
+    (server.state.serve.data_dir / "changed.csv").unlink()
     assert known["actual_data"] != other["actual_data"]
     for body in (known, other):
         details = body["forecast"]["made"]["details"]
@@ -362,7 +367,7 @@ def test_what_comes_after_the_window_changes_nothing_in_the_forecast(bench, clie
         assert known[name] == other[name], name
 
 
-def test_a_window_that_reaches_the_end_of_the_file_is_compared_as_far_as_something_came(client):
+def test_a_window_at_the_end_of_the_file_is_compared_with_the_remaining_candles(client):
     partly = predict(client, start_date=FRAME.index[-83].isoformat())
     assert len(partly["actual_data"]) == 3
     assert len(partly["prediction_results"]) == 6
@@ -380,7 +385,7 @@ def test_the_chart_is_a_plotly_figure_as_json_text(client, samples):
     assert all(trace["type"] in ("candlestick", "scatter") for trace in figure["data"])
 
 
-def test_the_sample_is_forecast_with_its_label(client):
+def test_a_forecast_of_the_sample_is_labelled_as_simulated(client):
     body = predict(client, file_path=SAMPLE)
     assert body["simulated"] is True
     assert "SIMULATED" in body["message"]
@@ -390,11 +395,11 @@ def test_the_sample_is_forecast_with_its_label(client):
 # Saved results ------------------------------------------------------------
 
 
-def test_a_result_is_saved_listed_reopened_exported_and_deleted(client, bench):
+def test_a_result_is_saved_listed_reopened_exported_and_deleted(client, server):
     body = predict(client, start_date=FRAME.index[100].isoformat())
     name = body["id"]
     assert re.fullmatch(r"prediction_\d{8}_\d{6}(_\d+)?", name)
-    path = bench.state.serve.state_dir / "prediction_results" / f"{name}.json"
+    path = server.state.serve.state_dir / "prediction_results" / f"{name}.json"
     assert json.loads(path.read_text()) == body
 
     listed = client.get("/api/results").json()
@@ -431,17 +436,17 @@ def test_a_result_is_saved_listed_reopened_exported_and_deleted(client, bench):
         client.get(f"/api/results/{name}/export?format=json"), client.delete(f"/api/results/{name}"),
     ):  # fmt: skip
         is_error(answer, 404)
-    assert name not in [one["id"] for one in client.get("/api/results").json()["results"]]
+    assert name not in [item["id"] for item in client.get("/api/results").json()["results"]]
     assert not list(path.parent.glob(f"{name}.*"))
 
 
 @pytest.mark.parametrize("name", ["prediction_1", "..", "%2e%2e", "prediction_20260101_000000", "a" * 60])
-def test_a_result_that_is_not_there_is_404(client, name):
+def test_an_unknown_result_is_404(client, name):
     for answer in (client.get(f"/api/results/{name}"), client.delete(f"/api/results/{name}")):
         assert answer.status_code in (404, 405)
 
 
-def test_an_unknown_format_of_an_export_is_refused(client):
+def test_an_unknown_export_format_is_400(client):
     name = predict(client)["id"]
     assert is_error(client.get(f"/api/results/{name}/export?format=exe"), 400).startswith("format: ")
 
@@ -467,20 +472,20 @@ def test_an_upload_is_read_listed_forecast_and_removed(client):
     assert client.delete(f"/api/uploads/{digest}").status_code == 204
     is_error(client.delete(f"/api/uploads/{digest}"), 404)
     is_error(client.post("/api/load-data", json={"file_path": body["file_path"]}), 404)
-    assert digest not in [one["id"] for one in client.get("/api/uploads").json()]
+    assert digest not in [item["id"] for item in client.get("/api/uploads").json()]
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [("broken.csv", b"no,candles\n1,2\n"), ("empty.csv", b""), ("noending", csv()), ("x.exe", csv())],
 )
-def test_an_upload_that_cannot_be_used_is_refused_and_not_kept(client, name, content):
+def test_an_unreadable_upload_is_rejected_and_not_stored(client, name, content):
     before = client.get("/api/uploads").json()
     is_error(client.post("/api/uploads", files={"file": (name, content)}), 400)
     assert client.get("/api/uploads").json() == before
 
 
-def test_an_upload_without_a_file_is_refused_by_name(client):
+def test_an_upload_without_a_file_is_400(client):
     assert is_error(client.post("/api/uploads", files={"other": ("btc.csv", csv())}), 400).startswith("file: ")
     is_error(client.post("/api/uploads", json={"file": "btc"}), 400)
 
@@ -488,7 +493,7 @@ def test_an_upload_without_a_file_is_refused_by_name(client):
 # Jobs ---------------------------------------------------------------------
 
 
-def test_a_job_forecasts_and_its_result_is_what_predict_answers(client):
+def test_a_predict_job_has_the_result_of_the_route(client):
     answer = client.post("/api/jobs/predict", json=SMALL)
     assert answer.status_code == 202
     job = answer.json()
@@ -504,10 +509,10 @@ def test_a_job_forecasts_and_its_result_is_what_predict_answers(client):
     assert client.get(f"/api/results/{done['result']['id']}").json() == done["result"]
     listed = client.get("/api/jobs").json()
     assert listed["count"] == len(listed["jobs"])
-    assert next(one for one in listed["jobs"] if one["id"] == job["id"])["result"] is None
+    assert next(item for item in listed["jobs"] if item["id"] == job["id"])["result"] is None
 
 
-def test_progress_comes_as_events_up_to_done_and_again_to_whoever_comes_later(client):
+def test_events_report_progress_and_the_final_state(client):
     job = client.post("/api/jobs/predict", json={**LONG, "pred_len": 100, "sample_count": 60}).json()
     events = follow(client, job)
     kinds = [kind for kind, _ in events]
@@ -523,7 +528,7 @@ def test_progress_comes_as_events_up_to_done_and_again_to_whoever_comes_later(cl
     assert again[0][1]["finished"] == events[-1][1]["finished"]
 
 
-def test_whoever_connects_again_gets_the_present_state_first(client):
+def test_a_reconnecting_client_gets_the_current_state_first(client):
     job = client.post("/api/jobs/predict", json=LONG).json()
     wait(client, job, until=("running",))
     for _ in range(2):
@@ -536,23 +541,23 @@ def test_whoever_connects_again_gets_the_present_state_first(client):
     assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
 
 
-def test_cancelling_a_job_really_stops_it(client, bench):
-    before = bench.state.engine.computed
+def test_cancelling_a_job_stops_its_computation(client, server):
+    before = server.state.inference.computed
     job = client.post("/api/jobs/predict", json=LONG).json()
     wait(client, job, until=("running",))
     answer = client.delete(f"/api/jobs/{job['id']}")
     assert answer.status_code == 200
     assert (answer.json()["state"], answer.json()["result"], answer.json()["error"]) == ("cancelled", None, None)
     end = time.monotonic() + 30
-    while bench.state.engine.busy:
+    while server.state.inference.busy:
         assert time.monotonic() < end
         time.sleep(0.02)
-    assert bench.state.engine.computed == before
+    assert server.state.inference.computed == before
     assert [kind for kind, _ in follow(client, job)] == ["cancelled"]
     assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
 
 
-def test_a_job_that_waits_is_cancelled_without_harm_to_the_one_that_runs(client):
+def test_cancelling_a_waiting_job_does_not_affect_the_running_one(client):
     running = client.post("/api/jobs/predict", json={**LONG, "pred_len": 60, "sample_count": 60}).json()
     waiting = client.post("/api/jobs/predict", json=SMALL).json()
     assert client.delete(f"/api/jobs/{waiting['id']}").json()["state"] == "cancelled"
@@ -561,7 +566,7 @@ def test_a_job_that_waits_is_cancelled_without_harm_to_the_one_that_runs(client)
     assert done["state"] == "done"
 
 
-def test_a_job_that_fails_says_why_as_an_error_body(client):
+def test_a_failed_job_has_an_error_body(client):
     job = client.post("/api/jobs/predict", json={**SMALL, "start_date": "soon"}).json()
     failed = wait(client, job)
     assert failed["state"] == "failed"
@@ -571,28 +576,28 @@ def test_a_job_that_fails_says_why_as_an_error_body(client):
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/nothing", "/api/jobs/nothing/events"])
-def test_a_job_that_does_not_exist_is_404(client, path):
+def test_an_unknown_job_is_404(client, path):
     is_error(client.get(path), 404)
     if not path.endswith("events"):
         is_error(client.delete(path), 404)
 
 
-def test_with_keys_a_ticket_opens_its_jobs_events_and_nothing_else(tmp_path):
+def test_a_ticket_opens_only_the_events_of_its_job(tmp_path):
     with (
-        served(settings_in(tmp_path, api_keys="secret,other")) as server,
+        run_server(settings_in(tmp_path, api_keys="secret,other")) as server,
         server.client(headers={"X-API-Key": "secret"}) as keyed,
         server.client() as bare,
     ):
         body = {"file_path": SAMPLE, "lookback": 80, "pred_len": 2, "sample_count": 1}
-        one, two = (keyed.post("/api/jobs/predict", json=body).json() for _ in range(2))
-        ticket, its = one["events"].partition("?")[2], f"/api/jobs/{one['id']}"
-        assert [kind for kind, _ in follow(bare, one, one["events"])][-1] == "done"
+        item, two = (keyed.post("/api/jobs/predict", json=body).json() for _ in range(2))
+        ticket, its = item["events"].partition("?")[2], f"/api/jobs/{item['id']}"
+        assert [kind for kind, _ in follow(bare, item, item["events"])][-1] == "done"
         for path in (
             f"/api/jobs/{two['id']}/events?{ticket}", f"{its}/events", f"{its}?{ticket}", f"/api/jobs?{ticket}",
             f"{its}/events?ticket=1.2", f"{its}/events?{ticket}0",
         ):  # fmt: skip
             is_error(bare.get(path), 401)
         is_error(bare.request("DELETE", f"{its}?{ticket}"), 401)
-        assert [kind for kind, _ in follow(keyed, one)] == ["done"]
+        assert [kind for kind, _ in follow(keyed, item)] == ["done"]
         bearer = httpx2.Headers({"Authorization": "Bearer other"})
         assert bare.get(its, headers=bearer).status_code == 200

@@ -1,13 +1,13 @@
-"""Kronos for assistants: an MCP server with a few tools that only read.
+"""Kronos for assistants: a Model Context Protocol server with read-only tools.
 
-- stdin and stdout carry the protocol and nothing else; no port is opened, and what libraries print goes to stderr.
-- Files come from one folder only, candles of symbols from the source that the person who starts it configured.
-- Files are found and read by the HTTP server's own code, `kronos.sandbox`, which needs none of that server's extra.
-- All work is bounded, runs in a thread one call at a time, tells its progress, and ends when the assistant cancels.
-- Numbers are structured and described by a schema; a short text beside them says the same, simulated data first.
+- stdin and stdout carry only the protocol; output of libraries goes to stderr, and no port is opened.
+- Files come from one folder, candles of symbols from the source configured by the user. Files are read by
+  `kronos.sandbox`, as in the HTTP server.
+- Calls run in a thread, one at a time, with limits on their work; they report progress and can be cancelled.
+- Results are structured data with a schema, and a short text, which names simulated data first.
 """
 
 from kronos.mcp.context import ServerOptions
-from kronos.mcp.server import run
+from kronos.mcp.stdio import run
 
 __all__ = ["ServerOptions", "run"]

@@ -1,8 +1,8 @@
-"""What all calls share: the data folder, the source of candles, and the models that are loaded.
+"""What all calls share: the data folder, the source of candles, and the loaded models.
 
-- Nothing is downloaded for an assistant: a model that is not here is refused with the command that fetches it.
-- Assistants choose among the models that have a name; a folder or a stranger's repository is for who starts the server.
-- Everything but the names is used by one call at a time, in its thread, and therefore needs no lock.
+- Nothing is downloaded for an assistant: a missing model is an error with the command that downloads it.
+- Assistants choose models by name; only the user can name folders and other repositories.
+- Apart from listings, calls use it one at a time, so it needs no lock.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kronos.atomic import expand_user
 from kronos.candles import Candles
 from kronos.errors import ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import expand_user, truncate
 from kronos.intervals import Interval
 from kronos.sandbox import FileLibrary, FileNotListed, FileOptions
 from kronos.settings import get_settings
-from kronos.zoo import DEFAULT_MODEL, CatalogEntry, cached, find, nearest, resolve_checkpoint
+from kronos.zoo import DEFAULT_MODEL, CatalogEntry, closest_name, find_cached, find_entry, resolve_checkpoint
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor
     from kronos.sources import CandleSource
 
+_MAX_LOADED = 2  # models in memory
+_DEFAULT_INTERVAL = Interval(1, "h")
+_MAX_CANDLES = 20_000  # of a symbol per call
+_MAX_COMPARED = 200  # file names to compare an unknown one with
+_MAX_CLOSURE = pd.Timedelta(days=10)  # longest time without trading after `as_of`
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How to serve.
+    """Options of the server.
 
     Attributes:
-        data: The folder that files are read from; nothing outside it is. None for ``data`` in the working folder, if
-            there is one.
-        source: Where the candles of symbols come from; None for ``KRONOS_SOURCE``, else symbols are refused.
-        model: The model to use where a call names none; None for ``KRONOS_MODEL``, else the bundled one.
-        device: Where it computes; None for ``KRONOS_DEVICE``, else the best there is.
+        data: Folder of the files that can be read; None for ``data`` in the working folder, if it exists.
+        source: Source of symbols' candles; None for ``KRONOS_SOURCE``, without which symbols are rejected.
+        model: Default model; None for ``KRONOS_MODEL``, else the bundled one.
+        device: Device; None for ``KRONOS_DEVICE``, else the best available.
     """
 
     data: Path | None = None
@@ -49,58 +53,55 @@ class ServerOptions:
     device: str | None = None
 
 
-_LOADED = 2  # models kept in memory
-
-
 class ServerContext:
-    """Everything that a call may use.
+    """The files, source and models of a server.
 
     Attributes:
-        settings: Everything that options and environment say.
-        library: The files of the data folder; nothing else can be named, and nothing is handed over.
-        default: The model to use where a call names none: a name, or a folder.
+        settings: Options and environment.
+        library: Files in the data folder.
+        default: Default model: a name or a folder.
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        """Check what can be checked before an assistant asks: the folder, the source and the model.
+        """Check the folder, the source and the model.
 
         Raises:
-            ParameterError: If an option is wrong, or the model is not here.
-            CheckpointError: If its weights are none, or damaged.
+            ParameterError: If an option is invalid, or the model is not on this machine.
+            CheckpointError: If its weights are missing or damaged.
             KronosError: If the source cannot be opened.
         """
         self.settings = get_settings({"model": options.model, "device": options.device, "source": options.source})
         self.library = _library(options.data)
         self.default = self.settings.model or DEFAULT_MODEL
-        known = None if expand_user(self.default).is_dir() else find(self.default)
-        if known is not None:
-            _check_here(known)
+        entry = self._default_entry
+        if entry is not None:
+            _check_available(entry)
         else:
             resolve_checkpoint(self.default, kind="model", local_files_only=True)
         self._loaded: dict[str, KronosPredictor] = {}
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         if self.settings.source is not None:
-            _ = self.source  # a wrong one is told to who starts the server
+            _ = self.source  # an invalid source is an error at startup
 
     @property
     def title(self) -> str:
-        """What to call the default model: a folder's name, not the way there."""
-        path = expand_user(self.default)
-        entry = None if path.is_dir() else find(self.default)
+        """Name of the default model, without the path of its folder."""
+        entry = self._default_entry
         if entry is not None:
             return entry.name
+        path = expand_user(self.default)
         return path.resolve().name if path.is_dir() else self.default
 
     @property
     def remote(self) -> bool:
-        """Whether candles may come over the network."""
+        """Whether the source uses the network."""
         from kronos.sources import is_local
 
         return self.settings.source is not None and not is_local(self.settings.source)
 
     @cached_property
     def source(self) -> CandleSource:
-        """Where the candles of symbols come from.
+        """The source of symbols' candles.
 
         Raises:
             ParameterError: If none is configured, or there is no such source.
@@ -110,46 +111,53 @@ class ServerContext:
         spec = self.settings.source
         if spec is None:
             raise ParameterError(
-                "No source of candles is configured, so a symbol means nothing here; name a file of list_candles, or "
-                "start the server with --source, such as --source okx."
+                "No source of candles is configured for symbols; use a file of list_candles, or start the server with "
+                "--source, such as --source okx."
             )
-        return open_source(spec, store=self._store(), settings=self.settings)
+        # An application that starts the server may have set a working folder that is not writable.
+        store = self.scratch / "candles" if self.settings.store_dir is None and self.remote else None
+        return open_source(spec, store=store, settings=self.settings)
 
     @property
     def scratch(self) -> Path:
-        """A folder for what calls write, which goes with this process."""
+        """A temporary folder, which `close` removes."""
         if self._scratch is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="kronos-mcp-")
         return Path(self._scratch.name)
 
     def close(self) -> None:
-        """Remove the folder of what calls have written."""
+        """Remove the temporary folder."""
         if self._scratch is not None:
             self._scratch.cleanup()
 
     def predictor(self, name: str | None) -> KronosPredictor:
-        """A model, loaded if it is not yet.
+        """Return a model, loading it if necessary.
 
         Args:
-            name: A zoo name; None for the default.
+            name: Name of the model; None for the default.
 
         Raises:
-            ParameterError: If there is no such model, or it is not here.
+            ParameterError: If there is no such model, or it is not on this machine.
             CheckpointError: If its weights are damaged.
-            DeviceError: If the device is absent.
+            DeviceError: If the device is not available.
         """
-        ref = self._ref(name)
+        ref = self._resolve(name)
         if ref not in self._loaded:
-            while len(self._loaded) >= _LOADED:
+            while len(self._loaded) >= _MAX_LOADED:
                 self._loaded.pop(next(iter(self._loaded)))
             self._loaded[ref] = self._load(ref)
         return self._loaded[ref]
 
-    def _ref(self, name: str | None) -> str:
+    @property
+    def _default_entry(self) -> CatalogEntry | None:
+        """The catalogue entry of the default model; None for a folder or another repository."""
+        return None if expand_user(self.default).is_dir() else find_entry(self.default)
+
+    def _resolve(self, name: str | None) -> str:
         if name is None or name.strip().lower() == self.title.lower():
             return self.default
-        entry = _entry(name)
-        _check_here(entry)
+        entry = _find_model(name)
+        _check_available(entry)
         return entry.name
 
     def _load(self, ref: str) -> KronosPredictor:
@@ -163,68 +171,48 @@ class ServerContext:
             ref, device=self.settings.device, precision=self.settings.precision, local_files_only=True
         )
 
-    def _store(self) -> Path | None:
-        """Where downloads lie: where the settings say, else in a folder that goes with this process.
-
-        Who starts the server is often an application whose working folder cannot be written to.
-        """
-        return self.scratch / "candles" if self.settings.store_dir is None and self.remote else None
-
 
 def _library(folder: Path | None) -> FileLibrary:
-    """The files of a folder, whatever the working folder is later.
-
-    Raises:
-        ParameterError: If there is no such folder, and it was asked for.
-    """
     root = expand_user(folder or "data").resolve()
     if folder is not None and not root.is_dir():
-        raise ParameterError(f"There is no folder {folder}; give one with --data.")
-    return FileLibrary(root, None, listing="list_candles tells which there are")
+        raise ParameterError(f"There is no folder {folder}; choose another with --data.")
+    return FileLibrary(root, None, listing="call list_candles for the available files")
 
 
-def _entry(name: str) -> CatalogEntry:
-    """The model of that name.
-
-    Raises:
-        ParameterError: With the nearest name, if there is none.
-    """
-    entry = find(name)
+def _find_model(name: str) -> CatalogEntry:
+    entry = find_entry(name)
     if entry is None or entry.kind != "model":
-        near = nearest(name)
-        known = find(near) if near else None
-        mend = f"did you mean {near}?" if known and known.kind == "model" else "list_models tells which there are."
-        raise ParameterError(f"No model is called '{name[:80]}'; {mend}")
+        closest = closest_name(name)
+        suggestion = find_entry(closest) if closest else None
+        is_model = suggestion is not None and suggestion.kind == "model"
+        hint = f"did you mean {closest}?" if is_model else "call list_models for the available ones."
+        raise ParameterError(f"Unknown model '{name[:80]}'; {hint}")
     return entry
 
 
-def _check_here(entry: CatalogEntry) -> None:
-    """Refuse a model whose weights, or whose tokenizer's, would have to be downloaded.
+def _check_available(entry: CatalogEntry) -> None:
+    """Check that a model and its tokenizer are on this machine.
 
     Raises:
-        ParameterError: With the command that fetches them.
+        ParameterError: With the command that downloads them.
     """
     if not entry.bundled and not entry.published:
-        raise ParameterError(f"The weights of {entry.name} were never published; take another of list_models.")
-    partner = find(entry.tokenizer) if entry.tokenizer else None
-    if cached(entry) is None or (partner is not None and cached(partner) is None):
-        raise ParameterError(f"{entry.name} is not on this machine; 'kronos models download {entry.name}' fetches it.")
-
-
-_USUAL = "1h"  # the interval of symbols where a call names none and the source has it
-_MOST = 20_000  # candles of a symbol that one call fetches
-_MOST_NAMES = 200  # of files that a wrong one is compared with
-_HOLIDAYS = pd.Timedelta(days=10)  # that may lie between a time and the candles that follow it
+        raise ParameterError(f"The weights of {entry.name} were never published; choose another of list_models.")
+    tokenizer = find_entry(entry.tokenizer) if entry.tokenizer else None
+    if find_cached(entry) is None or (tokenizer is not None and find_cached(tokenizer) is None):
+        raise ParameterError(
+            f"{entry.name} is not on this machine; the user can run 'kronos models download {entry.name}'."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesArgs:
-    """Which candles a call wants.
+    """Which candles a call uses.
 
     Attributes:
-        file: A name in the data folder; None for a symbol.
-        symbol: An instrument of the source; None for a file.
-        interval: A candle's length; None leaves it to the file, or takes an hour.
+        file: Name in the data folder; None for a symbol.
+        symbol: Symbol of the source; None for a file.
+        interval: Interval of the candles; None for the file's, or an hour.
     """
 
     file: str | None
@@ -232,97 +220,93 @@ class SeriesArgs:
     interval: str | None
 
     def check(self) -> None:
-        """Refuse what says nothing, or two things.
+        """Check the arguments.
 
         Raises:
-            ParameterError: If not exactly one of file and symbol is named, or the interval is none.
+            ParameterError: If not exactly one of file and symbol is given, or the interval is invalid.
         """
         if (self.file is None) == (self.symbol is None):
-            raise ParameterError("Name either a file (list_candles tells which there are) or a symbol, and not both.")
+            raise ParameterError("Give either file (call list_candles for the available files) or symbol, not both.")
         if self.interval is not None:
             Interval.parse(self.interval)
 
 
-def read(desk: ServerContext, series: SeriesArgs, records: int) -> Candles:
-    """All candles of a file, or the latest of a symbol.
+def read_candles(context: ServerContext, series: SeriesArgs, records: int) -> Candles:
+    """Return all candles of a file, or the latest of a symbol.
 
     Args:
-        desk: Where they come from.
-        series: Which.
-        records: How many of a symbol, at most.
+        context: Files and source.
+        series: Which candles.
+        records: Largest number of candles of a symbol.
 
     Raises:
-        KronosError: If they cannot be had.
+        KronosError: If they cannot be read or fetched.
     """
     if series.file is not None:
-        return _of_file(desk, series.file, series.interval)
-    interval = _interval(desk, series)
-    return desk.source.candles(str(series.symbol), interval, records=min(records, _MOST))
+        return _read_file(context, series.file, series.interval)
+    interval = _resolve_interval(context, series)
+    return context.source.candles(str(series.symbol), interval, records=min(records, _MAX_CANDLES))
 
 
 def read_as_of(
-    desk: ServerContext, series: SeriesArgs, as_of: str, records: int, horizon: int
+    context: ServerContext, series: SeriesArgs, as_of: str, records: int, horizon: int
 ) -> tuple[Candles, Candles]:
-    """What was known at a time, and what came after.
+    """Return the candles up to a time, and the candles after it.
 
     Args:
-        desk: Where the candles come from.
-        series: Which.
-        as_of: The last time to be known.
-        records: Candles of a symbol's history, at most.
-        horizon: Candles that shall be revealed.
+        context: Files and source.
+        series: Which candles.
+        as_of: Last time of the history.
+        records: Largest number of history candles of a symbol.
+        horizon: Number of candles needed after the time.
 
     Raises:
-        ParameterError: If that is no time, or nothing lies before or after it.
-        KronosError: If the candles cannot be had.
+        ParameterError: If the time is invalid, or there are no candles before or after it.
+        KronosError: If the candles cannot be read or fetched.
     """
     if series.file is not None:
-        return _cut(_of_file(desk, series.file, series.interval), as_of)
-    interval, time = _interval(desk, series), _time(as_of)
-    ahead = 4 * horizon * interval.delta + _HOLIDAYS  # nights and weekends lie between a market's candles
-    wanted = records + math.ceil(ahead / interval.delta)
-    found = desk.source.candles(str(series.symbol), interval, end=time + ahead, records=min(wanted, _MOST))
-    return _cut(found, as_of)
+        return _split(_read_file(context, series.file, series.interval), as_of)
+    interval, time = _resolve_interval(context, series), _parse_utc(as_of)
+    ahead = 4 * horizon * interval.delta + _MAX_CLOSURE  # nights and weekends lie between the candles of a market
+    records = min(records + math.ceil(ahead / interval.delta), _MAX_CANDLES)
+    return _split(context.source.candles(str(series.symbol), interval, end=time + ahead, records=records), as_of)
 
 
-def _of_file(desk: ServerContext, name: str, interval: str | None) -> Candles:
-    """A file's candles, called as the file is where nothing in it names them; the name keys the draws."""
+def _read_file(context: ServerContext, name: str, interval: str | None) -> Candles:
     try:
-        return desk.library.candles(name, FileOptions(interval=interval))
+        return context.library.candles(name, FileOptions(interval=interval))
     except FileNotListed:
-        near = difflib.get_close_matches(name, [one.path for one in desk.library.files(_MOST_NAMES)], n=1)
-        if not near:
+        names = [file.path for file in context.library.files(_MAX_COMPARED)]
+        closest = difflib.get_close_matches(name, names, n=1)
+        if not closest:
             raise
-        raise FileNotListed(f"There is no data file '{truncate(name, 80)}'; did you mean {near[0]}?") from None
+        raise FileNotListed(f"There is no data file '{truncate(name, 80)}'; did you mean {closest[0]}?") from None
 
 
-def _interval(desk: ServerContext, series: SeriesArgs) -> Interval:
-    """The length asked for, else an hour, else the shortest there is."""
+def _resolve_interval(context: ServerContext, series: SeriesArgs) -> Interval:
+    """Return the given interval, else an hour, else the shortest of the source."""
     if series.interval is not None:
         return Interval.parse(series.interval).normalized()
-    served = desk.source.intervals(str(series.symbol))
-    usual = Interval.parse(_USUAL)
-    return usual if served is None or usual in served else served[0]
+    available = context.source.intervals(str(series.symbol))
+    return _DEFAULT_INTERVAL if available is None or _DEFAULT_INTERVAL in available else available[0]
 
 
-def _time(text: str) -> pd.Timestamp:
-    """A time as sources are asked for it: UTC."""
+def _parse_utc(text: str) -> pd.Timestamp:
     try:
         time = pd.Timestamp(text)
     except (ValueError, TypeError, OverflowError):
         time = None
     if time is None or pd.isna(time):
-        raise ParameterError(f"'{text[:40]}' is no time; write it like 2024-01-31 09:30.")
+        raise ParameterError(f"Invalid time '{text[:40]}': write it like 2024-01-31 09:30.")
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
-def _cut(candles: Candles, as_of: str) -> tuple[Candles, Candles]:
-    """Hide what came after a time."""
+def _split(candles: Candles, as_of: str) -> tuple[Candles, Candles]:
     history = candles.until(as_of)
     actual = candles.tail(len(candles) - len(history))
     span = f"{candles.symbol} has candles from {candles.start} to {candles.end}"
     if not len(history):
-        raise ParameterError(f"as_of {as_of[:40]} leaves no history: {span}.")
+        raise ParameterError(f"There are no candles up to as_of {as_of[:40]}: {span}.")
     if not len(actual):
-        raise ParameterError(f"as_of {as_of[:40]} hides nothing: {span}; take an earlier time.")
+        raise ParameterError(f"There are no candles after as_of {as_of[:40]}: {span}; choose an earlier time.")
     return history, actual

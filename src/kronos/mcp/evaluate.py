@@ -1,4 +1,4 @@
-"""The work behind ``evaluate``: a walk-forward over the newest candles of one series, short enough to wait for."""
+"""The ``evaluate`` tool: a rolling-origin evaluation of the newest candles of one series, short enough to wait for."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ from kronos.datasets.discovery import infer_market
 from kronos.errors import ParameterError
 from kronos.evaluation import (
     Correction,
-    Dates,
     Evaluation,
     Instrument,
     ModelForecaster,
     Plan,
+    RollingOrigins,
     RollingSettings,
-    WalkForward,
     baseline_forecasters,
     cutoffs,
-    make_plan,
+    prepare_evaluation,
 )
-from kronos.evaluation import evaluate as score
-from kronos.evaluation.plan import LEAST_HISTORY
+from kronos.evaluation import evaluate as run_evaluation
 from kronos.forecasts import Forecast
 from kronos.inference.engine import check_horizon
-from kronos.inference.metadata import title
-from kronos.mcp.context import SeriesArgs, read
-from kronos.mcp.forecast import findings_of, ships_calibration
-from kronos.mcp.schemas import EvaluationResponse, SkillRow, VerdictRow, number
+from kronos.inference.metadata import model_title
+from kronos.mcp.context import SeriesArgs, read_candles
+from kronos.mcp.forecast import has_calibration, warnings_of
+from kronos.mcp.schemas import EvaluationResponse, SkillRow, VerdictRow, json_number
 from kronos.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -42,20 +40,20 @@ if TYPE_CHECKING:
     from kronos.mcp.context import ServerContext
 
 SAMPLES = 50
-MOST_STEPS = 4_800  # origins × horizon: the bundled model takes two cores half a minute for them
+MAX_CANDLES = 4_800  # origins times horizon: half a minute for the bundled model on two cores
 _SEED = 1
-_SIMULATED = "All candles are SIMULATED and never traded: this says nothing about markets."
+_SIMULATED = "All candles are SIMULATED and never traded: this does not describe a market."
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateArgs:
-    """A call.
+class EvaluateToolArgs:
+    """Arguments of a call.
 
     Attributes:
         series: Which candles.
-        origins: Moments to forecast at, at most.
-        horizon: Candles to forecast at each.
-        model: A zoo name; None for the default.
+        origins: Largest number of forecast origins.
+        horizon: Candles to forecast at each origin.
+        model: Name of the model; None for the default.
     """
 
     series: SeriesArgs
@@ -64,137 +62,135 @@ class EvaluateArgs:
     model: str | None
 
     def check(self) -> None:
-        """Refuse what would take too long.
+        """Check the arguments.
 
         Raises:
-            ParameterError: If there are too many forecast candles in all.
+            ParameterError: If one is invalid, or the evaluation would take too long.
         """
         self.series.check()
-        if self.origins * self.horizon > MOST_STEPS:
-            most = MOST_STEPS // self.horizon
-            mend = f"ask for at most {most} origins" if most else "take a shorter horizon"
+        if self.origins * self.horizon > MAX_CANDLES:
+            limit = MAX_CANDLES // self.horizon
+            hint = f"choose at most {limit} origins" if limit else "choose a shorter horizon"
             raise ParameterError(
-                f"{self.origins} origins of {self.horizon} candles are more than the {MOST_STEPS:,} candles that one "
-                f"call forecasts; {mend}."
+                f"{self.origins} origins of {self.horizon} candles exceed the limit of {MAX_CANDLES:,} forecast "
+                f"candles per call; {hint}."
             )
 
 
-class _Watched(ModelForecaster):
-    """A model that tells how far it is, so that a call can be followed, and ended in the middle."""
+class _ReportingForecaster(ModelForecaster):
+    """A model that reports progress, so that a call can be followed and cancelled."""
 
     def __init__(self, predictor: KronosPredictor, name: str, progress: ProgressCallback) -> None:
         super().__init__(predictor, name)
-        self._watched, self._progress = predictor, progress
+        self._reporting_predictor, self._progress = predictor, progress
 
     def forecast(self, histories: Histories, times: Times, *, samples: int, seed: int) -> Mapping[str, Forecast]:
-        """See `Forecaster`."""
+        """Forecast as `ModelForecaster` does."""
         horizon = len(next(iter(times.values())))
-        return self._watched.forecast_many(
+        return self._reporting_predictor.forecast_many(
             dict(histories), horizon, samples=samples, seed=seed, timestamps=dict(times), progress=self._progress
         )
 
 
-def evaluate(desk: ServerContext, asked: EvaluateArgs, progress: ProgressCallback) -> EvaluationResponse:
-    """Forecast at past origins, score, and say in words whether to believe it.
+def evaluate(context: ServerContext, args: EvaluateToolArgs, progress: ProgressCallback) -> EvaluationResponse:
+    """Forecast at past origins, score the forecasts, and derive verdicts.
 
     Args:
-        desk: What there is.
-        asked: What is wanted.
-        progress: Called with the model's work done and all of it; what it raises ends the work.
+        context: Files, source and models.
+        args: Arguments of the call.
+        progress: Called with the completed and the total work; may raise to cancel.
 
     Raises:
-        KronosError: One sentence on whatever is wrong.
+        KronosError: If an argument is invalid, or the candles or the model cannot be loaded.
     """
-    asked.check()
-    predictor = desk.predictor(asked.model)
-    check_horizon(asked.horizon, predictor.max_context, predictor.least_history)
-    candles = read(desk, asked.series, predictor.max_context + asked.origins * asked.horizon)
-    plan = _plan(candles, asked, predictor)
-    with tempfile.TemporaryDirectory(dir=desk.scratch) as folder:
+    args.check()
+    predictor = context.predictor(args.model)
+    check_horizon(args.horizon, predictor.max_context, predictor.least_history)
+    candles = read_candles(context, args.series, predictor.max_context + args.origins * args.horizon)
+    plan = _plan(candles, args, predictor)
+    with tempfile.TemporaryDirectory(dir=context.scratch) as folder:
         evaluation = _run(plan, predictor, Path(folder) / "run", progress)
-    return _answer(evaluation, candles, title(predictor.model), asked)
+    return _response(evaluation, candles, model_title(predictor.model), args)
 
 
-def _plan(candles: Candles, asked: EvaluateArgs, predictor: KronosPredictor) -> Plan:
-    """The newest origins, a horizon apart: there a model is least likely to have learnt what came."""
-    least = max(LEAST_HISTORY, predictor.least_history)
-    walk = WalkForward(asked.horizon, lookback=predictor.max_context, least_history=least)
-    first = max(0, len(candles) - asked.origins * asked.horizon)
+def _plan(candles: Candles, args: EvaluateToolArgs, predictor: KronosPredictor) -> Plan:
+    """Plan the newest origins, a horizon apart, which are the least likely to be in the training data."""
+    rolling = RollingOrigins(args.horizon, lookback=predictor.max_context)
+    first = max(0, len(candles) - args.origins * args.horizon)
     instrument = Instrument(str(candles.symbol), infer_market(candles), candles)
-    return make_plan([instrument], walk, Dates(start=candles.index[first]))
+    return prepare_evaluation([instrument], rolling, predictors=[predictor], start=candles.index[first]).plan
 
 
 def _run(plan: Plan, predictor: KronosPredictor, folder: Path, progress: ProgressCallback) -> Evaluation:
-    """Everybody in the table: the model, with its calibration too if it has one, and the baselines that fit nothing."""
-    name, corrections = title(predictor.model), []
-    if ships_calibration(predictor):
+    """Evaluate the model, also calibrated if it has a calibration, and the baselines without fitted parameters."""
+    name, corrections = model_title(predictor.model), []
+    if has_calibration(predictor):
         calibration = predictor.calibration_for(True)
         assert calibration is not None
         corrections = [Correction(f"{name} calibrated", name, calibration)]
-    cheap = [one for one, entry in BASELINES.items() if entry.available and entry.fit is None]
-    return score(
+    baselines = [baseline for baseline, spec in BASELINES.items() if spec.available and spec.fit is None]
+    return run_evaluation(
         plan,
-        [_Watched(predictor, name, progress)],
+        [_ReportingForecaster(predictor, name, progress)],
         folder,
         RollingSettings(SAMPLES, _SEED),
-        baselines=baseline_forecasters(cheap),
+        baselines=baseline_forecasters(baselines),
         corrections=corrections,
         trained_until={name: cutoffs(predictor, plan)},
     )
 
 
-def _answer(found: Evaluation, candles: Candles, name: str, asked: EvaluateArgs) -> EvaluationResponse:
-    plan, group = found.plan, found.plan.instruments[0].group
-    horizon = plan.walk.horizon
-    dates = found.truth.origins["date"]
-    baselines = {one.name for one in found.subjects if one.baseline}
-    figures = [one for one in found.figures if one.group == group and one.step == horizon]
-    identity = next(one.identity for one in found.subjects if one.name == name)
+def _response(evaluation: Evaluation, candles: Candles, name: str, args: EvaluateToolArgs) -> EvaluationResponse:
+    plan, group = evaluation.plan, evaluation.plan.instruments[0].group
+    horizon = plan.rolling.horizon
+    dates = evaluation.actuals.origins["date"]
+    baselines = {contender.name for contender in evaluation.contenders if contender.baseline}
+    aggregates = [row for row in evaluation.aggregates if row.group == group and row.step == horizon]
+    identity = next(contender.identity for contender in evaluation.contenders if contender.name == name)
     return EvaluationResponse(
         simulated=candles.simulated,
         symbol=str(candles.symbol),
         interval=str(candles.interval),
         model=name,
-        reference=found.reference,
+        reference=evaluation.reference,
         origins=len(plan),
         horizon=horizon,
         samples=SAMPLES,
         first=dates.min().isoformat(),
         last=dates.max().isoformat(),
-        remark=_remark(len(plan), asked),
+        remark=_remark(len(plan), args),
         verdicts=[
-            VerdictRow(forecaster=one.forecaster, about=one.about, word=one.word, sentence=one.sentence)
-            for one in found.verdicts
-            if one.group == group and one.forecaster not in baselines
+            VerdictRow(forecaster=verdict.forecaster, about=verdict.about, word=verdict.word, sentence=verdict.sentence)
+            for verdict in evaluation.verdicts
+            if verdict.group == group and verdict.forecaster not in baselines
         ],
-        table=[_standing(one, one.forecaster in baselines) for one in figures],
-        warnings=[*([_SIMULATED] if candles.simulated else []), *found.warnings],
-        findings=findings_of(candles),
+        table=[_skill_row(row, row.forecaster in baselines) for row in aggregates],
+        warnings=[*([_SIMULATED] if candles.simulated else []), *evaluation.warnings],
+        findings=warnings_of(candles),
         model_sha256=identity["model"].get("sha256"),
-        versions=dict(found.made["versions"]),
+        versions=dict(evaluation.provenance["versions"]),
     )
 
 
-def _standing(one: Aggregates, baseline: bool) -> SkillRow:
-    skill = one.skill
+def _skill_row(row: Aggregates, baseline: bool) -> SkillRow:
+    skill = row.skill
     return SkillRow(
-        forecaster=one.forecaster,
+        forecaster=row.forecaster,
         baseline=baseline,
-        forecasts=one.n,
-        crps=number(one.crps),
-        skill=None if skill is None else number(skill.estimate),
-        skill_low=None if skill is None else number(skill.low),
-        skill_high=None if skill is None else number(skill.high),
-        hit_rate=None if one.hit_rate is None else number(one.hit_rate.estimate),
-        inside_80=number(one.coverage["80"].estimate) if one.width > 0 else None,
+        forecasts=row.n,
+        crps=json_number(row.crps),
+        skill=None if skill is None else json_number(skill.estimate),
+        skill_low=None if skill is None else json_number(skill.low),
+        skill_high=None if skill is None else json_number(skill.high),
+        hit_rate=None if row.hit_rate is None else json_number(row.hit_rate.estimate),
+        inside_80=json_number(row.coverage["80"].estimate) if row.width > 0 else None,
     )
 
 
-def _remark(origins: int, asked: EvaluateArgs) -> str:
-    """What so few origins can and cannot show."""
-    fewer = "" if origins == asked.origins else f" (not {asked.origins}, because it is too short)"
+def _remark(origins: int, args: EvaluateToolArgs) -> str:
+    fewer = "" if origins == args.origins else f" (not {args.origins}, because it is too short)"
     return (
-        f"This looked at {origins} origins of one series{fewer}, {asked.horizon} candles apart: enough to see "
-        f"what is badly wrong, such as bands far too narrow, but not whether there is a small edge, nor "
-        f"whether it would last; 'kronos evaluate' over many series and dates is for that."
+        f"This evaluation has {origins} origins of one series{fewer}, {args.horizon} candles apart. That is enough to "
+        f"detect gross errors, such as bands that are far too narrow, but not a small edge, nor whether it would last; "
+        f"use 'kronos evaluate' with many series and dates for that."
     )

@@ -1,6 +1,6 @@
-"""What the tools answer: the models behind their output schemas, and numbers as JSON can hold them.
+"""Results of the tools: models for their output schemas, and their texts.
 
-Numbers keep eight digits: prices have no more, and every further one would cost an assistant's attention.
+Numbers have eight significant digits: prices have no more, and each further one costs the assistant tokens.
 """
 
 from __future__ import annotations
@@ -12,33 +12,36 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from kronos.evaluation.replay import horizons
+from kronos.evaluation.replay import replay_steps
 from kronos.forecasts import Forecast
+from kronos.formatting import short_count
 
-ADVICE = "This is a statistical forecast and no investment advice."
+ADVICE = "This is a statistical forecast, not investment advice."
+_SIMULATED = "SIMULATED: these candles never traded, so this does not describe a market."
+_PRICE_DIGITS = 6
 
 
-def number(value: float) -> float | None:
-    """A number in eight digits; None where it is none."""
+def json_number(value: float) -> float | None:
+    """Round a number to eight significant digits; None if it is not finite."""
     return float(f"{value:.8g}") if math.isfinite(value) else None
 
 
 class ModelInfo(BaseModel):
-    """One model."""
+    """A model."""
 
     name: str
-    default: bool = Field(description="Whether it is used where a call names none.")
-    here: bool = Field(description="Whether it can be used now; others have to be downloaded by a person first.")
+    default: bool = Field(description="Whether calls without a model use it.")
+    here: bool = Field(description="Whether it can be used now; the user has to download other models.")
     status: Literal["bundled", "here", "to download", "not published"]
     parameters: int | None
-    context: int | None = Field(description="Candles of history and horizon together, at most.")
-    least_history: int | None = Field(description="Candles of history it needs; null where that is not known.")
+    context: int | None = Field(description="Largest number of candles of history and horizon together.")
+    least_history: int | None = Field(description="Candles of history that it needs; null if unknown.")
     licence: str | None
     calibration: bool = Field(description="Whether a calibration ships with it.")
 
 
 class ModelList(BaseModel):
-    """The models there are."""
+    """All models."""
 
     models: list[ModelInfo]
     default: str
@@ -47,17 +50,17 @@ class ModelList(BaseModel):
 class CandleFile(BaseModel):
     """A file of candles."""
 
-    file: str = Field(description="Its name, as the other tools take it.")
+    file: str = Field(description="Name for the other tools.")
     bytes: int
 
 
 class FileList(BaseModel):
-    """What can be forecast."""
+    """The available candles."""
 
     files: list[CandleFile]
-    complete: bool = Field(description="Whether these are all files; false where only the first are listed.")
-    source: str | None = Field(description="Where the candles of symbols come from; null if symbols mean nothing here.")
-    source_simulated: bool = Field(description="Whether what the source gives may be invented.")
+    complete: bool = Field(description="Whether all files are listed.")
+    source: str | None = Field(description="Source of symbols' candles; null if symbols are not available.")
+    source_simulated: bool = Field(description="Whether the source may have simulated candles.")
 
 
 class ForecastStep(BaseModel):
@@ -71,20 +74,20 @@ class ForecastStep(BaseModel):
     high_80: float | None
     low_95: float | None
     high_95: float | None
-    actual: float | None = Field(None, description="In a replay: what the close was.")
+    actual: float | None = Field(None, description="Actual close, in a replay.")
 
 
 class ProbabilityRow(BaseModel):
-    """A probability, and how sure the number of paths makes it."""
+    """A probability with its sampling error."""
 
     value: float
-    low: float = Field(description="Lower end of the 95 % interval that the number of paths allows.")
+    low: float = Field(description="Lower end of the 95 % interval for this number of paths.")
     high: float
     paths: int
 
 
 class ForecastProvenance(BaseModel):
-    """What makes the same forecast again."""
+    """What is needed to reproduce the forecast."""
 
     model: str
     model_sha256: str | None
@@ -92,9 +95,9 @@ class ForecastProvenance(BaseModel):
     revision: str | None
     seed: int
     samples: int
-    history_used: int = Field(description="Candles of history that the model saw.")
+    history_used: int = Field(description="Candles of history that the model used.")
     history_sha256: str
-    calibration: str | None = Field(description="What the calibration says of itself; null of raw forecasts.")
+    calibration: str | None = Field(description="Description of the calibration; null for raw forecasts.")
     calendar: str
     device: str
     precision: str
@@ -103,17 +106,17 @@ class ForecastProvenance(BaseModel):
 
 
 class ReplayScore(BaseModel):
-    """How one forecaster did at one step of a replay."""
+    """Score of one forecaster at one step of a replay."""
 
     forecaster: str
     step: int
-    crps: float | None = Field(description="In units of σ√h, smaller is better.")
+    crps: float | None = Field(description="In units of σ√h; smaller is better.")
     median_error: float | None = Field(description="Absolute error of the median, in log returns.")
-    inside_80: float | None = Field(description="Share of all known closes within its 80 % band.")
+    inside_80: float | None = Field(description="Share of the known closes inside the 80 % band.")
 
 
 class ReplayResult(BaseModel):
-    """A forecast of the past beside what came."""
+    """A forecast of the past, compared with the actual candles."""
 
     known_steps: int
     scores: list[ReplayScore]
@@ -123,41 +126,43 @@ class ReplayResult(BaseModel):
 class ForecastResponse(BaseModel):
     """A forecast of the close."""
 
-    simulated: bool = Field(description="Whether the candles are invented; then nothing here is about a market.")
+    simulated: bool = Field(description="Whether the candles are simulated: then this does not describe a market.")
     symbol: str
     source: str | None
     interval: str
-    timezone: str | None = Field(description="Of all times; null where the candles do not say.")
+    timezone: str | None = Field(description="Timezone of all times; null if unknown.")
     last_time: str
     last_close: float | None
     state: Literal["raw", "calibrated"]
     steps: list[ForecastStep]
-    upside_probability: ProbabilityRow = Field(description="That the last close is above the last known one.")
-    value_at_risk_95: float | None = Field(description="Loss to the last step not exceeded with 95 %; 0.03 is 3 %.")
+    upside_probability: ProbabilityRow = Field(
+        description="Probability that the final close exceeds the last known one."
+    )
+    value_at_risk_95: float | None = Field(description="Loss at the last step not exceeded with 95 %; 0.03 is 3 %.")
     expected_shortfall_95: float | None = Field(description="Mean loss over the worst 5 % of the paths.")
     notes: list[str]
-    findings: list[str] = Field(description="What was noticed and mended in the candles.")
+    findings: list[str] = Field(description="Problems in the candles, possibly repaired.")
     replay: ReplayResult | None
     made: ForecastProvenance
     advice: str = ADVICE
 
 
 class SkillRow(BaseModel):
-    """One forecaster in an evaluation, at the furthest step."""
+    """Scores of one forecaster at the last step of an evaluation."""
 
     forecaster: str
     baseline: bool
     forecasts: int
-    crps: float | None = Field(description="In units of σ√h, smaller is better.")
-    skill: float | None = Field(description="1 - CRPS / CRPS of the reference; above 0 is better than it.")
+    crps: float | None = Field(description="In units of σ√h; smaller is better.")
+    skill: float | None = Field(description="1 - CRPS / CRPS of the reference; above 0 is better than the reference.")
     skill_low: float | None = Field(description="Lower end of the 95 % interval.")
     skill_high: float | None
-    hit_rate: float | None = Field(description="Share of right directions.")
-    inside_80: float | None = Field(description="Share of closes within the 80 % band; 0.8 is right.")
+    hit_rate: float | None = Field(description="Share of correct directions.")
+    inside_80: float | None = Field(description="Share of closes inside the 80 % band; 0.8 is ideal.")
 
 
 class VerdictRow(BaseModel):
-    """What may be said of a forecaster."""
+    """A verdict on a forecaster."""
 
     forecaster: str
     about: str
@@ -166,7 +171,7 @@ class VerdictRow(BaseModel):
 
 
 class EvaluationResponse(BaseModel):
-    """A model beside the baselines, at past origins."""
+    """A comparison of a model with baselines at past origins."""
 
     simulated: bool
     symbol: str
@@ -178,7 +183,7 @@ class EvaluationResponse(BaseModel):
     samples: int
     first: str
     last: str
-    remark: str = Field(description="How little was looked at, and what that can show.")
+    remark: str = Field(description="Size of the evaluation, and what it can show.")
     verdicts: list[VerdictRow]
     table: list[SkillRow]
     warnings: list[str]
@@ -188,47 +193,70 @@ class EvaluationResponse(BaseModel):
     advice: str = ADVICE
 
 
-_SIMULATED = "SIMULATED: these candles never traded, so this says nothing about a market."
-_DIGITS = 6
-
-
-def format_forecast(answer: ForecastResponse, made: Forecast) -> str:
-    """A forecast in a dozen lines."""
-    zone = answer.timezone or "no timezone"
-    lines = [_SIMULATED] if answer.simulated else []
-    lines += [
-        f"{answer.symbol}, {answer.interval} candles: last close {_price(answer.last_close)} at "
-        f"{_time(answer.last_time)} ({zone}).",
-        f"Forecast of the close, {answer.state}, {answer.made.samples} paths (the close of each step lies in its band "
-        f"with that probability):",
-        *(_step_line(step, answer.steps[step - 1]) for step in horizons(made)),
-        f"At the last step: probability of a close above the last known one {made.upside_probability()}; value at risk "
-        f"(95 %) {_percent(answer.value_at_risk_95)}, expected shortfall {_percent(answer.expected_shortfall_95)} of "
-        f"the last close.",
-    ]
-    if answer.replay is not None:
-        lines += _replay_lines(answer, answer.replay, made)
-    lines += [f"Note: {note}" for note in answer.notes]
-    lines += [f"In the candles: {finding}" for finding in answer.findings]
-    sha = (answer.made.model_sha256 or "none")[:12]
-    lines.append(f"Made by {answer.made.model} (sha256 {sha}), seed {answer.made.seed}. {answer.advice}")
+def format_models(models: ModelList) -> str:
+    """Format a list of models, one per line."""
+    lines = []
+    for model in models.models:
+        size = "" if model.parameters is None else f", {short_count(model.parameters)} parameters"
+        history = "" if model.least_history is None else f", needs {model.least_history} candles of history"
+        default = " (default)" if model.default else ""
+        lines.append(
+            f"- {model.name}{default}: {model.status}{size}, context {model.context}{history}, licence {model.licence}"
+        )
     return "\n".join(lines)
 
 
-def format_evaluation(answer: EvaluationResponse) -> str:
-    """An evaluation: what was looked at, the verdicts, the table, what to know before believing it."""
-    lines = [_SIMULATED] if answer.simulated else []
+def format_candles(listing: FileList) -> str:
+    """Format a list of files, one per line, and the source."""
+    lines = [f"- {file.file} ({max(1, file.bytes >> 10):,} KiB)" for file in listing.files]
+    lines = lines or ["There are no candle files in the data folder."]
+    if not listing.complete:
+        lines.append(f"These are the first {len(listing.files)} files; there may be more.")
+    if listing.source is None:
+        lines.append("No source of symbols is configured.")
+    else:
+        lines.append(f"Source of symbols: {listing.source}{' (may be SIMULATED)' if listing.source_simulated else ''}.")
+    return "\n".join(lines)
+
+
+def format_forecast(response: ForecastResponse, forecast: Forecast) -> str:
+    """Format a forecast in a dozen lines."""
+    zone = response.timezone or "no timezone"
+    lines = [_SIMULATED] if response.simulated else []
     lines += [
-        f"{answer.model} on {answer.symbol}, {answer.interval} candles, {answer.origins} origins from "
-        f"{_time(answer.first)} to {_time(answer.last)}, {answer.horizon} candles ahead, {answer.samples} paths.",
-        answer.remark,
-        *(f"{one.forecaster}, {one.about}: {one.sentence}." for one in answer.verdicts),
-        f"Skill at step {answer.horizon} against {answer.reference} (CRPS; above 0 is better), and closes inside the "
-        f"80 % band:",
-        *(_standing_line(one) for one in answer.table),
-        *(f"Warning: {warning}" for warning in answer.warnings),
-        *(f"In the candles: {finding}" for finding in answer.findings),
-        answer.advice,
+        f"{response.symbol}, {response.interval} candles: last close {_price(response.last_close)} at "
+        f"{_minute(response.last_time)} ({zone}).",
+        f"Forecast of the close, {response.state}, {response.made.samples} paths (median, and bands that contain the "
+        f"close with the given probability):",
+        *(_step_line(step, response.steps[step - 1]) for step in replay_steps(forecast)),
+        f"At the last step: probability of a close above the last known one {forecast.upside_probability()}; value at "
+        f"risk (95 %) {_percent(response.value_at_risk_95)}, expected shortfall "
+        f"{_percent(response.expected_shortfall_95)} of the last close.",
+    ]
+    if response.replay is not None:
+        lines += _replay_lines(response, response.replay, forecast)
+    lines += [f"Note: {note}" for note in response.notes]
+    lines += [f"Candles: {finding}" for finding in response.findings]
+    sha = (response.made.model_sha256 or "none")[:12]
+    lines.append(f"Model: {response.made.model} (sha256 {sha}), seed {response.made.seed}. {response.advice}")
+    return "\n".join(lines)
+
+
+def format_evaluation(response: EvaluationResponse) -> str:
+    """Format an evaluation: its size, the verdicts, the table, and the warnings."""
+    lines = [_SIMULATED] if response.simulated else []
+    lines += [
+        f"{response.model} on {response.symbol}, {response.interval} candles, {response.origins} origins from "
+        f"{_minute(response.first)} to {_minute(response.last)}, {response.horizon} candles ahead, "
+        f"{response.samples} paths.",
+        response.remark,
+        *(f"{verdict.forecaster}, {verdict.about}: {verdict.sentence}." for verdict in response.verdicts),
+        f"Skill at step {response.horizon} relative to {response.reference} (CRPS; above 0 is better), and closes "
+        f"inside the 80 % band:",
+        *map(_skill_line, response.table),
+        *(f"Warning: {warning}" for warning in response.warnings),
+        *(f"Candles: {finding}" for finding in response.findings),
+        response.advice,
     ]
     return "\n".join(lines)
 
@@ -238,40 +266,39 @@ def _step_line(number: int, step: ForecastStep) -> str:
         f"{band} % {_price(getattr(step, f'low_{band}'))} to {_price(getattr(step, f'high_{band}'))}"
         for band in (50, 80, 95)
     )
-    actual = "" if step.actual is None else f"; it was {_price(step.actual)}"
-    return f"- step {number}, {_time(step.time)}: median {_price(step.median)}; {bands}{actual}"
+    actual = "" if step.actual is None else f"; actual {_price(step.actual)}"
+    return f"- step {number}, {_minute(step.time)}: median {_price(step.median)}; {bands}{actual}"
 
 
-def _replay_lines(answer: ForecastResponse, replay: ReplayResult, made: Forecast) -> list[str]:
-    """What came, and how everybody did at the last step that is known."""
-    last = max(i for i, step in enumerate(answer.steps) if step.actual is not None)
-    close = answer.steps[last].actual
+def _replay_lines(response: ForecastResponse, replay: ReplayResult, forecast: Forecast) -> list[str]:
+    last = max(i for i, step in enumerate(response.steps) if step.actual is not None)
+    close = response.steps[last].actual
     assert close is not None
-    below = int(np.count_nonzero(made.channel("close")[:, last] < close))
-    scored = [one for one in replay.scores if one.crps is not None]
-    step = max((one.step for one in scored), default=0)
-    told = ", ".join(f"{one.forecaster} {one.crps:.3f}" for one in scored if one.step == step)
+    below = int(np.count_nonzero(forecast.channel("close")[:, last] < close))
+    scored = [score for score in replay.scores if score.crps is not None]
+    step = max((score.step for score in scored), default=0)
+    scores = ", ".join(f"{score.forecaster} {score.crps:.3f}" for score in scored if score.step == step)
     return [
-        f"Replay: {replay.known_steps} of {len(answer.steps)} steps are known. At step {last + 1} the close was "
-        f"{_price(close)}; {below} of {made.samples} paths were below it.",
-        *([f"CRPS at step {step} in units of σ√h, smaller is better: {told}."] if told else []),
+        f"Replay: {replay.known_steps} of {len(response.steps)} steps are known. At step {last + 1} the close was "
+        f"{_price(close)}; {below} of {forecast.samples} paths were below it.",
+        *([f"CRPS at step {step} in units of σ√h, smaller is better: {scores}."] if scores else []),
         replay.remark,
     ]
 
 
-def _standing_line(one: SkillRow) -> str:
-    skill = "the reference" if one.skill is None else f"skill {_percent(one.skill)}"
-    if one.skill_low is not None and one.skill_high is not None:
-        skill += f" ({_percent(one.skill_low)} to {_percent(one.skill_high)})"
-    inside = "a point, without a band" if one.inside_80 is None else f"{100 * one.inside_80:.0f} % inside"
-    return f"- {one.forecaster}{' (baseline)' if one.baseline else ''}: {skill}; {inside}"
+def _skill_line(row: SkillRow) -> str:
+    skill = "the reference" if row.skill is None else f"skill {_percent(row.skill)}"
+    if row.skill_low is not None and row.skill_high is not None:
+        skill += f" ({_percent(row.skill_low)} to {_percent(row.skill_high)})"
+    inside = "a point forecast without a band" if row.inside_80 is None else f"{100 * row.inside_80:.0f} % inside"
+    return f"- {row.forecaster}{' (baseline)' if row.baseline else ''}: {skill}; {inside}"
 
 
 def _price(price: float | None) -> str:
-    """A price in six digits, thousands grouped."""
+    """A price with six significant digits and grouped thousands."""
     if price is None:
         return "unknown"
-    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(price))) if price > 0 else _DIGITS
+    decimals = max(0, _PRICE_DIGITS - 1 - math.floor(math.log10(price))) if price > 0 else _PRICE_DIGITS
     return f"{price:,.{min(decimals, 12)}f}"
 
 
@@ -279,6 +306,5 @@ def _percent(share: float | None) -> str:
     return "unknown" if share is None else f"{100 * share:.2f} %"
 
 
-def _time(text: str) -> str:
-    """A time to the minute, as its own clock shows it."""
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
+def _minute(time: str) -> str:
+    return f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M}"

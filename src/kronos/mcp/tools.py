@@ -1,8 +1,8 @@
-"""The tools as assistants see them. The work is done in a thread, one call at a time.
+"""The tools that assistants call; the work is done in a thread, one call at a time.
 
-- The docstrings and the descriptions of the arguments are what an assistant reads; they say what is not obvious.
-- Progress goes out from the thread; the same callback notices that a call was cancelled, and ends the work by raising.
-- pandas and torch load with the first call, so that the server answers at once.
+- Assistants read the docstrings and argument descriptions.
+- The progress callback reports from the thread; it also notices that a call was cancelled, and raises.
+- pandas and torch are imported by the first call, so that the server starts fast.
 """
 
 from __future__ import annotations
@@ -23,53 +23,56 @@ from kronos.progress import ProgressCallback
 if TYPE_CHECKING:
     from kronos.mcp.context import ServerContext
 
-_PAUSE = 0.2  # seconds between two notes of progress
-_LONGEST = 1_000  # characters of a name
+_REPORT_SECONDS = 0.2  # shortest time between two progress notifications
+_MAX_NAME = 1_000  # characters
 
 File = Annotated[
     str | None,
-    Field(max_length=_LONGEST, description="A file of candles in the data folder, as list_candles names it."),
+    Field(max_length=_MAX_NAME, description="A file of candles in the data folder, by its name in list_candles."),
 ]
 Symbol = Annotated[
     str | None,
-    Field(max_length=_LONGEST, description="An instrument of the configured source, such as BTC/USDT; or give a file."),
+    Field(max_length=_MAX_NAME, description="A symbol of the configured source, such as BTC/USDT, instead of a file."),
 ]
 Interval = Annotated[
     str | None,
     Field(
         max_length=20,
-        description="A candle's length, such as 5m, 1h or 1d; a file's is inferred, a symbol's is 1h by default.",
+        description="Interval of the candles, such as 5m, 1h or 1d; inferred for files, 1h for symbols by default.",
     ),
 ]
 Horizon = Annotated[
-    int, Field(ge=1, description="Candles to forecast; together with the history at most the model's context.")
+    int, Field(ge=1, description="Candles to forecast; history and horizon together fit the model's context.")
 ]
 Model = Annotated[
-    str | None, Field(max_length=_LONGEST, description="A name that list_models says is here; the default otherwise.")
+    str | None,
+    Field(max_length=_MAX_NAME, description="A model that list_models marks as here; by default its default."),
 ]
 
 
 class Tools:
-    """What assistants can call."""
+    """The tools of a server."""
 
-    def __init__(self, desk: ServerContext) -> None:
-        """Offer what a desk has."""
-        self._desk = desk
-        self._turn = CapacityLimiter(1)
+    def __init__(self, context: ServerContext) -> None:
+        """Create the tools."""
+        self._context = context
+        self._limiter = CapacityLimiter(1)
 
     async def list_models(self) -> Annotated[CallToolResult, ModelList]:
-        """List the models: size, context, licence, how much history each needs, and which can be used now."""
-        from kronos.mcp.forecast import format_models, list_models
+        """List the models: size, context, licence, required history, and which can be used now."""
+        from kronos.mcp.forecast import list_models
+        from kronos.mcp.schemas import format_models
 
-        found = await to_thread.run_sync(list_models, self._desk)
-        return _result(found, format_models(found))
+        models = await to_thread.run_sync(list_models, self._context)
+        return _result(models, format_models(models))
 
     async def list_candles(self) -> Annotated[CallToolResult, FileList]:
-        """List the files of candles that can be forecast and evaluated, and where the candles of symbols come from."""
-        from kronos.mcp.forecast import format_candles, list_candles
+        """List the files of candles that can be forecast and evaluated, and the source of symbols."""
+        from kronos.mcp.forecast import list_candles
+        from kronos.mcp.schemas import format_candles
 
-        found = await to_thread.run_sync(list_candles, self._desk, limiter=self._turn)
-        return _result(found, format_candles(found))
+        listing = await to_thread.run_sync(list_candles, self._context, limiter=self._limiter)
+        return _result(listing, format_candles(listing))
 
     async def forecast(
         self,
@@ -84,38 +87,38 @@ class Tools:
         calibrated: Annotated[
             bool | None,
             Field(
-                description="Whether to correct the paths by what past forecasts got wrong; "
-                "by default where a calibration ships with the model."
+                description="Whether to calibrate the paths with the errors of past forecasts; by default if a "
+                "calibration ships with the model."
             ),
         ] = None,
         as_of: Annotated[
             str | None,
             Field(
                 max_length=40,
-                description="Replay: a past time, such as 2024-01-31 12:00, in the candles' own timezone. Later "
-                "candles are hidden, then shown and scored beside simple baselines.",
+                description="Replay: a past time, such as 2024-01-31 12:00, in the candles' timezone. Later candles "
+                "are hidden from the model, then shown, and scored against simple baselines.",
             ),
         ] = None,
     ) -> Annotated[CallToolResult, ForecastResponse]:
-        """Forecast the candles that may come next for one file or one symbol (give exactly one of them).
+        """Forecast the next candles of one file or one symbol (give exactly one of them).
 
-        The answer has, for every future candle, the median and the 50, 80 and 95 % band of the close, and for the last
-        of them the probability of a close above the last known one, value at risk and expected shortfall. Bands matter
-        more than the median: prices are hard to foresee. Tell people when the data are simulated, how old the last
-        candle is, whether the forecast is raw or calibrated, and that it is no investment advice.
+        The result has the median and the 50, 80 and 95 % bands of the close for every future candle, and for the last
+        one the probability of a close above the last known one, value at risk and expected shortfall. Bands matter more
+        than the median, because prices are hard to predict. Tell the user whether the data are simulated, how old the
+        last candle is, whether the forecast is raw or calibrated, and that it is not investment advice.
         """
 
         def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
             from kronos.mcp.context import SeriesArgs
-            from kronos.mcp.forecast import ForecastArgs, forecast
+            from kronos.mcp.forecast import ForecastToolArgs, forecast
             from kronos.mcp.schemas import format_forecast
 
             series = SeriesArgs(file, symbol, interval)
-            asked = ForecastArgs(series, horizon, samples, seed, model, calibrated, as_of)
-            answer, made = forecast(self._desk, asked, progress)
-            return answer, format_forecast(answer, made)
+            args = ForecastToolArgs(series, horizon, samples, seed, model, calibrated, as_of)
+            response, result = forecast(self._context, args, progress)
+            return response, format_forecast(response, result)
 
-        return await self._in_turn(ctx, work)
+        return await self._run(ctx, work)
 
     async def evaluate(
         self,
@@ -125,50 +128,49 @@ class Tools:
         horizon: Horizon = 24,
         interval: Interval = None,
         origins: Annotated[
-            int, Field(ge=2, le=100, description="Past moments to forecast at, a horizon apart, the newest there are.")
+            int, Field(ge=2, le=100, description="Number of past forecast origins: the newest, a horizon apart.")
         ] = 50,
         model: Model = None,
     ) -> Annotated[CallToolResult, EvaluationResponse]:
-        """Measure how good a model's forecasts of one file or symbol were, at past moments, beside simple baselines.
+        """Measure the quality of a model's past forecasts of one file or symbol, compared with simple baselines.
 
-        Takes up to a minute with the bundled model, longer with larger ones. The verdicts are worded by stated rules:
-        repeat them as they are, "no evidence of an edge" and "too few dates" included, with the remark on how little
-        was looked at and the warnings. Skill is measured against a random walk, whose price forecasts are hard to beat.
+        This takes up to a minute with the bundled model, longer with larger ones. The verdicts follow fixed rules:
+        repeat them unchanged, including "no evidence of an edge" and "too few dates", together with the remark on the
+        size of the evaluation and the warnings. Skill is relative to a random walk, whose price forecasts are hard to
+        beat.
         """
 
         def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
             from kronos.mcp.context import SeriesArgs
-            from kronos.mcp.evaluate import EvaluateArgs, evaluate
+            from kronos.mcp.evaluate import EvaluateToolArgs, evaluate
             from kronos.mcp.schemas import format_evaluation
 
-            answer = evaluate(
-                self._desk, EvaluateArgs(SeriesArgs(file, symbol, interval), origins, horizon, model), progress
-            )
-            return answer, format_evaluation(answer)
+            args = EvaluateToolArgs(SeriesArgs(file, symbol, interval), origins, horizon, model)
+            response = evaluate(self._context, args, progress)
+            return response, format_evaluation(response)
 
-        return await self._in_turn(ctx, work)
+        return await self._run(ctx, work)
 
-    async def _in_turn(
+    async def _run(
         self, ctx: Context[Any, Any], work: Callable[[ProgressCallback], tuple[BaseModel, str]]
     ) -> CallToolResult:
-        """Do heavy work in a thread, after the work before it, and tell how far it is."""
+        """Run work in a thread after earlier calls, and report its progress."""
         last = -math.inf
-        await ctx.report_progress(0, message="Waiting for its turn, then reading and loading")
+        await ctx.report_progress(0, message="Waiting for other calls, then loading")
 
         def progress(done: int, total: int) -> None:
             nonlocal last
-            from_thread.check_cancelled()  # raises once the call was cancelled, which ends the work
+            from_thread.check_cancelled()  # raises if the call was cancelled
             now = time.monotonic()
-            if done < total and now - last < _PAUSE:
+            if done < total and now - last < _REPORT_SECONDS:
                 return
             last = now
             from_thread.run(ctx.report_progress, done, total, f"{100 * done // max(1, total)} % forecast")
 
-        return _result(*await to_thread.run_sync(work, progress, limiter=self._turn))
+        return _result(*await to_thread.run_sync(work, progress, limiter=self._limiter))
 
 
-def _result(answer: BaseModel, text: str) -> CallToolResult:
-    """An answer in both forms."""
+def _result(response: BaseModel, text: str) -> CallToolResult:
     return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=answer.model_dump(mode="json")
+        content=[TextContent(type="text", text=text)], structured_content=response.model_dump(mode="json")
     )

@@ -1,1 +1,1 @@
-"""The HTTP service: forecasts, candles and charts for programs and browsers."""
+"""The HTTP server: predictions, candles and charts for programs and browsers."""

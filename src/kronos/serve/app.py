@@ -1,4 +1,4 @@
-"""The application: routes, what wraps them, what starts and stops with it."""
+"""The FastAPI application: routes, middleware, error handlers, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -14,35 +14,46 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import Match
 
 from kronos import __version__
-from kronos.errors import KronosError
-from kronos.sandbox import FileNotListed
 from kronos.serve.docs_page import docs_routes
-from kronos.serve.errors import ApiError, to_api_error
-from kronos.serve.middleware import EdgeMiddleware
-from kronos.serve.observability import configure
+from kronos.serve.errors import ApiError
+from kronos.serve.middleware import (
+    AccessLogMiddleware,
+    APIKeyMiddleware,
+    BodyLimitMiddleware,
+    CachedPredictionMiddleware,
+    CORSMiddleware,
+    ErrorMiddleware,
+    HostOriginMiddleware,
+    RateLimitMiddleware,
+    SecurityHeadersMiddleware,
+    UnreadBodyMiddleware,
+    UploadLimitMiddleware,
+)
+from kronos.serve.observability import configure_logging
 from kronos.serve.routes.health import health_routes
 from kronos.serve.routes.jobs import job_routes
-from kronos.serve.routes.predictions import prediction_routes, ready_predictions
+from kronos.serve.routes.predictions import prediction_routes
 from kronos.serve.routes.udf import udf_routes
 from kronos.serve.routes.workbench import result_routes, workbench_routes
 from kronos.serve.state import AppState, build_state
 from kronos.settings import get_settings
 
 _DESCRIPTION = (
-    "Forecasts of candlesticks over HTTP. It reads public market data only and never trades; a forecast is no "
+    "Forecasts of candlesticks over HTTP. It reads public market data only and never trades. A forecast is not "
     "investment advice."
 )
 _log = logging.getLogger(__name__)
 
 
 def create_app(state: AppState) -> FastAPI:
-    """The application of one server.
+    """Create the application of one server.
 
     Args:
-        state: What it is made of; its engine is started and stopped with the application.
+        state: Its parts; the inference thread starts and stops with the application.
     """
     app = FastAPI(
         title="Kronos",
@@ -52,20 +63,17 @@ def create_app(state: AppState) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan(state),
         redirect_slashes=False,
+        middleware=_middleware(state),
     )
     app.state.kronos = state
     for routes in (prediction_routes, workbench_routes, job_routes, result_routes, udf_routes, health_routes):
         app.include_router(routes(state))
     app.include_router(docs_routes(app))
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
-    for kind in (ApiError, KronosError, TimeoutError, MemoryError):  # whatever else happens is the gate's to answer
-        app.add_exception_handler(kind, _handle_error)
-    app.add_middleware(EdgeMiddleware, rules=state.rules, ready={"/api/predict": ready_predictions(state)})
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
-        """The document, once, with the errors that are answered instead of those FastAPI expects."""
         if app.openapi_schema is None:
             app.openapi_schema = _fix_openapi(original())
         return app.openapi_schema
@@ -75,64 +83,83 @@ def create_app(state: AppState) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """The application as the environment configures it: what each process of ``--reload`` calls."""
-    configure(machine=not sys.stderr.isatty(), verbose=True)
+    """Create the application from environment variables, in each process of ``--reload``."""
+    configure_logging(json_lines=not sys.stderr.isatty(), access_log=True)
     return create_app(build_state(get_settings()))
+
+
+def _middleware(state: AppState) -> list[Middleware]:
+    """Build the middleware stack, the outermost first."""
+    serve = state.serve
+    origins = serve.split_list(serve.origins)
+    hosts = [*serve.split_list(serve.allowed_hosts), *([] if serve.host in ("0.0.0.0", "::", "") else [serve.host])]
+    return [
+        Middleware(AccessLogMiddleware, state.metrics),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(UnreadBodyMiddleware),
+        Middleware(HostOriginMiddleware, hosts=hosts, allow_addresses=state.api_keys.required, origins=origins),
+        Middleware(CORSMiddleware, origins),
+        Middleware(ErrorMiddleware),
+        Middleware(APIKeyMiddleware, state.api_keys, state.request_limit),
+        Middleware(RateLimitMiddleware, state.request_limit),
+        Middleware(BodyLimitMiddleware, state.body_limits),
+        Middleware(UploadLimitMiddleware, state.work_limit, state.body_limits.concurrent_uploads),
+        Middleware(CachedPredictionMiddleware, state.predictions),
+    ]
 
 
 def _lifespan(state: AppState) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        state.engine.start()
-        warming = asyncio.wrap_future(state.loader.submit(_warm, state))
+        state.inference.start()
+        loading = asyncio.wrap_future(state.loader.submit(_load_default_model, state))
         try:
             yield
         finally:
-            state.close()
+            state.begin_shutdown()
             await state.jobs.close()
-            warming.cancel()
+            loading.cancel()
 
     return lifespan
 
 
-def _warm(state: AppState) -> None:
-    """Load the default model; a failure is told by ``/ready``, and tried again when a forecast needs it."""
+def _load_default_model(state: AppState) -> None:
+    """Load the default model; ``/ready`` reports a failure, and forecasts retry later."""
     try:
         state.models.get(state.models.default)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the server serves)
-        _log.warning("the model could not be loaded", extra={"reason": str(error)})
-    if state.settle:
-        # With torch and pandas loaded, a full collection holds every request for a tenth of a second.
+    except Exception as error:  # noqa: BLE001 (the server works without the model)
+        _log.warning("cannot load the model", extra={"reason": str(error)})
+    if state.freeze_gc:
+        # With torch and pandas loaded, a full collection would block all requests for a tenth of a second.
         gc.collect()
         gc.freeze()
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, by the name of the field."""
+def _handle_validation_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     if first["type"] == "json_invalid":
-        return _answer(ApiError(400, "The body is no JSON; send a JSON object."))
-    return _answer(ApiError(400, f"{where[:100]}: {str(first['msg'])[:300]}."))
+        return _error_response(ApiError(400, "The request body is not valid JSON; send a JSON object."))
+    field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return _error_response(ApiError(400, f"{field[:100]}: {str(first['msg'])[:300]}."))
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: no such route, no such method, an unreadable body."""
+def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Convert errors of the framework: unknown route, wrong method, unreadable body."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return JSONResponse({"error": "Not found", "path": request.url.path[:200]}, 404)
     if error.status_code == 405:
-        allowed = ", ".join(_methods(request))
-        return _answer(ApiError(405, f"This route takes {allowed}."), {"Allow": allowed})
-    return _answer(ApiError(error.status_code, f"{error.detail}."), dict(error.headers or {}))
+        allowed = ", ".join(_allowed_methods(request))
+        return _error_response(ApiError(405, f"Method not allowed; use {allowed}."), {"Allow": allowed})
+    return _error_response(ApiError(error.status_code, f"{error.detail}."), dict(error.headers or {}))
 
 
-def _methods(request: Request) -> list[str]:
-    """All that a path can be asked by; the framework names those of one of its routes only."""
-    named = request.app.openapi()["paths"].get(request.url.path)
-    if named is not None:  # /api/jobs/predict is no job's id, although that route matches too
-        return [method.upper() for method in named]
+def _allowed_methods(request: Request) -> list[str]:
+    """Return all methods of a path; the framework only knows those of the first matching route."""
+    operations = request.app.openapi()["paths"].get(request.url.path)
+    if operations is not None:  # /api/jobs/predict also matches the route of a job's id
+        return [method.upper() for method in operations]
     routes, scope = request.app.routes, request.scope
     return [
         method
@@ -141,20 +168,15 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-def _handle_error(_: Request, error: Exception) -> JSONResponse:
-    """What a route's work came to grief with."""
-    return _answer(ApiError(404, str(error)) if isinstance(error, FileNotListed) else to_api_error(error))
-
-
-def _answer(fault: ApiError, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(fault.document, fault.status, headers={**(headers or {}), **fault.headers})
+def _error_response(error: ApiError, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(error.document, error.status, headers=headers)
 
 
 def _fix_openapi(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without the 422 that FastAPI would answer (a wrong request gets 400 here), and with the keys."""
+    """Adapt FastAPI's document: invalid requests get 400 instead of 422, errors are JSON, API keys are declared."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Where the server has keys."},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "If the server has API keys."},
         "bearer": {"type": "http", "scheme": "bearer"},
     }
     document["security"] = [{}, {"key": []}, {"bearer": []}]
@@ -164,7 +186,7 @@ def _fix_openapi(document: dict[str, Any]) -> dict[str, Any]:
             first, _, rest = operation["description"].partition("\n\n")
             operation["summary"], operation["description"] = first.removesuffix("."), rest
             for status, response in operation["responses"].items():
-                if status >= "400" and "content" in response:  # errors are JSON, whatever a success would be
+                if status >= "400" and "content" in response:  # FastAPI assumes the media type of the success
                     response["content"] = {"application/json": next(iter(response["content"].values()))}
     for name in ("HTTPValidationError", "ValidationError"):
         components.get("schemas", {}).pop(name, None)

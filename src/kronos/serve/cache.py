@@ -1,99 +1,94 @@
-"""Answers that are kept until they expire, each made once however many ask for it at the same moment."""
+"""A cache for async functions: values expire, and concurrent requests for one key share one computation."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from cachetools import TLRUCache, TTLCache
 
 from kronos.serve.errors import ApiError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_MOST = 4096
-_FAILED = 5.0  # seconds for which a failure is remembered, so that a crowd does not repeat it one by one
+_MAX_ENTRIES = 4096
+_ERROR_SECONDS = 5.0  # so that many waiting clients do not repeat a failure one after another
 
 
 @dataclass(frozen=True, slots=True)
 class Expiring(Generic[V]):
-    """A value and the seconds for which it holds."""
+    """A value and the seconds for which it is valid."""
 
     value: V
     seconds: float
 
 
 class AsyncTTLCache(Generic[K, V]):
-    """A cache in front of something slow; all of it belongs to one event loop."""
+    """An LRU cache with a time to live per value, and single flight; it belongs to one event loop."""
 
-    def __init__(self, most: int = _MOST) -> None:
-        """Keep at most so many answers, the least recently used leaving first."""
-        self._most = most
-        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
-        self._failed: dict[K, tuple[Exception, float]] = {}
-        self._making: dict[K, asyncio.Task[V]] = {}
+    def __init__(self, maxsize: int = _MAX_ENTRIES) -> None:
+        """Create an empty cache of at most ``maxsize`` values."""
+        self._values: TLRUCache[K, tuple[V, float]] = TLRUCache(maxsize, lambda _, entry, __: entry[1], time.monotonic)
+        self._errors: TTLCache[K, Exception] = TTLCache(maxsize, _ERROR_SECONDS, time.monotonic)
+        self._tasks: dict[K, asyncio.Task[V]] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._values)
 
     def peek(self, key: K) -> tuple[V, float] | None:
-        """An answer that still holds, and for how many seconds more; None if there is none."""
-        found = self._entries.get(key)
-        if found is None:
+        """Return a valid value and its remaining seconds; None if there is none."""
+        try:
+            value, until = self._values[key]
+        except KeyError:
             return None
-        left = found[1] - time.monotonic()
-        return (found[0], left) if left > 0 else None
+        return value, until - time.monotonic()
 
-    def has(self, key: K) -> bool:
-        """Whether an answer is there, or on its way."""
-        return key in self._making or self.peek(key) is not None
+    def __contains__(self, key: K) -> bool:
+        """Whether a value is cached or being computed."""
+        return key in self._tasks or key in self._values
 
-    async def get(self, key: K, make: Callable[[], Awaitable[Expiring[V]]]) -> V:
-        """The answer, made if there is none that holds. Whoever comes while it is made waits for the same one.
+    def discard(self, key: K) -> None:
+        """Remove a value."""
+        self._values.pop(key, None)
 
-        What making raises is every waiter's, and is remembered for a few seconds. A waiter that is cancelled leaves the
-        others what they wait for.
+    async def get(self, key: K, compute: Callable[[], Awaitable[Expiring[V]]]) -> V:
+        """Return the cached value, or compute it; concurrent calls for one key share the computation.
+
+        Its exception is raised in all of them, and again for a few seconds. Cancelling one caller does not cancel the
+        computation.
         """
-        found = self.peek(key)
-        if found is not None:
-            self._entries.move_to_end(key)
-            return found[0]
-        error, until = self._failed.get(key, (None, 0.0))
-        if error is not None and until > time.monotonic():
+        entry = self._values.get(key)
+        if entry is not None:
+            return entry[0]
+        error = self._errors.get(key)
+        if error is not None:
             raise error.with_traceback(None)
-        task = self._making.get(key)
+        task = self._tasks.get(key)
         if task is None:
-            task = asyncio.create_task(self._make(key, make))
-            self._making[key] = task
-            task.add_done_callback(lambda done: self._made(key, done))
+            task = asyncio.create_task(self._compute(key, compute))
+            self._tasks[key] = task
+            task.add_done_callback(lambda done: self._finish(key, done))
         return await asyncio.shield(task)
 
-    async def _make(self, key: K, make: Callable[[], Awaitable[Expiring[V]]]) -> V:
-        fresh = await make()
-        now = time.monotonic()
-        for old in [one for one, (_, until) in self._entries.items() if until <= now]:
-            del self._entries[old]
-        self._entries[key] = fresh.value, time.monotonic() + fresh.seconds
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._most:
-            self._entries.popitem(last=False)
-        return fresh.value
+    async def _compute(self, key: K, compute: Callable[[], Awaitable[Expiring[V]]]) -> V:
+        computed = await compute()
+        self._values[key] = computed.value, time.monotonic() + computed.seconds
+        return computed.value
 
-    def _made(self, key: K, task: asyncio.Task[V]) -> None:
-        self._making.pop(key, None)
-        self._failed.pop(key, None)
+    def _finish(self, key: K, task: asyncio.Task[V]) -> None:
+        self._tasks.pop(key, None)
+        self._errors.pop(key, None)
         if task.cancelled():
             return
-        error = task.exception()  # looked at, so that asyncio does not complain where every waiter has left
-        if isinstance(error, Exception) and not _passing(error):
-            if len(self._failed) >= self._most:
-                self._failed.clear()
-            self._failed[key] = error, time.monotonic() + _FAILED
+        error = task.exception()  # also marks it as retrieved, if all callers have left
+        if isinstance(error, Exception) and not _is_temporary(error):
+            self._errors[key] = error
 
 
-def _passing(error: Exception) -> bool:
-    """Whether an error may be over at once, as a full queue is."""
+def _is_temporary(error: Exception) -> bool:
+    """Whether an immediate retry may succeed, as after a full queue."""
     return isinstance(error, ApiError) and error.status in (429, 503)

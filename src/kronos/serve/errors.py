@@ -1,9 +1,9 @@
-"""What goes wrong, as an HTTP status and ``{error, message}``.
+"""HTTP errors: an exception becomes a status and a body ``{"error": …, "message": …}``.
 
-- A `KronosError` keeps its sentence; its class decides on the status. Anything else is a bug: the log gets its
-  traceback, the client a sentence that tells nothing.
-- No answer names a place on this machine: absolute paths shrink to their last part.
-- What may pass by itself (a full queue, a source that is down) carries ``Retry-After``.
+- The message of a `KronosError` is passed on, its class decides the status. Any other exception is a bug: its
+  traceback is logged, and the client gets no detail.
+- Absolute paths in messages are reduced to their last part, so no response exposes the server's file system.
+- Temporary errors (a full queue, an unreachable source) have a ``Retry-After`` header.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from http import HTTPStatus
 
 from kronos.errors import CheckpointError, DeviceError, KronosError, SourceError, StorageError
-from kronos.sandbox.data_dir import redact_paths
+from kronos.sandbox.data_dir import FileNotListed, redact_paths
 
 _LABELS = {
     400: "Bad request",
@@ -32,53 +32,59 @@ _LABELS = {
     504: "Timed out",
     507: "Cannot store",
 }
-_UNEXPECTED = "Something went wrong on the server, and its log says what; the server goes on."
 
 
 class ApiError(Exception):
-    """A refusal that is an answer: a status, a sentence, and when to come again."""
+    """An error with the status and message that the client receives."""
 
     def __init__(self, status: int, message: str, *, retry_after: float | None = None) -> None:
-        """Refuse.
+        """Create the error.
 
         Args:
             status: HTTP status.
             message: One sentence, without paths.
-            retry_after: Seconds after which it may work.
+            retry_after: Seconds after which a retry may succeed.
         """
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
 
     @property
     def document(self) -> dict[str, str]:
-        """The body."""
-        message = self.message.encode(errors="replace").decode()  # JSON lets clients say half a character
+        """The response body."""
+        message = self.message.encode(errors="replace").decode()  # JSON input can contain unpaired surrogates
         return {"error": label(self.status), "message": message}
 
     @property
     def headers(self) -> dict[str, str]:
-        """``Retry-After`` in whole seconds, where it may work later."""
+        """``Retry-After`` in whole seconds for temporary errors."""
         return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
 
 
 def label(status: int) -> str:
-    """The short name of an error."""
+    """Return the short name of an error status."""
     return _LABELS.get(status) or HTTPStatus(status).phrase
 
 
 def to_api_error(error: BaseException) -> ApiError:
-    """An exception as the answer to a client."""
+    """Map any exception to the error that the client receives."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TimeoutError):
-        return ApiError(503, "The answer took too long; try again later, or ask for less.", retry_after=5)
+        return ApiError(503, "The request timed out; retry later, or request less.", retry_after=5)
     if isinstance(error, MemoryError):
-        return ApiError(503, "Memory ran out; ask for fewer paths or steps.", retry_after=5)
+        return ApiError(503, "Out of memory; request fewer samples or steps.", retry_after=5)
     if not isinstance(error, KronosError):
-        return ApiError(500, _UNEXPECTED)
+        return ApiError(500, "Internal server error; the details are in the server's log.")
+    if isinstance(error, FileNotListed):
+        return ApiError(404, str(error))  # not redacted: its only path is the client's own
     message = redact_paths(" ".join(str(error).split()))
     if isinstance(error, SourceError):
         return ApiError(502, message, retry_after=10)
     if isinstance(error, CheckpointError | DeviceError):
         return ApiError(503, message, retry_after=30)
     return ApiError(507 if isinstance(error, StorageError) else 400, message)
+
+
+def shutdown_error() -> ApiError:
+    """Create the error for work that a shutdown interrupts."""
+    return ApiError(503, "The server stopped before the request finished; retry.", retry_after=5)

@@ -1,4 +1,4 @@
-"""Threads that never keep the process alive: what they still wait for at the end has nothing to lose."""
+"""A thread pool whose threads do not keep the process alive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,19 +15,19 @@ T = TypeVar("T")
 class DaemonPool(Executor):
     """An executor of daemon threads.
 
-    The standard library joins its threads when the interpreter ends, so that one slow answer of an exchange would hold
-    a server that was told to stop.
+    `ThreadPoolExecutor` joins its threads at interpreter exit, so one slow response of an exchange would delay the
+    shutdown of the server.
     """
 
     def __init__(self, threads: int, name: str) -> None:
-        """Prepare; threads start when there is work for them.
+        """Create the pool; its threads start on demand.
 
         Args:
-            threads: At most so many.
-            name: What they are called.
+            threads: Largest number of threads.
+            name: Prefix of the threads' names.
         """
-        self._most, self._name = threads, name
-        self._todo: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._max_threads, self._name = threads, name
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = self._started = 0
 
@@ -35,38 +35,40 @@ class DaemonPool(Executor):
         """Run a function in one of the threads."""
         future: Future[T] = Future()
 
-        def work() -> None:
+        def task() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
                 future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 (it is the waiter's, whatever it is)
+            except BaseException as error:  # noqa: BLE001 (the caller receives it)
                 future.set_exception(wrap_exception(error))
 
         with self._lock:
             if self._idle:
                 self._idle -= 1
-            elif self._started < self._most:
+            elif self._started < self._max_threads:
                 self._started += 1
                 threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
-        self._todo.put(work)
+        self._tasks.put(task)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing to do: the threads end with the process."""
+        """Do nothing: the threads end with the process."""
 
     def _run(self) -> None:
         while True:
-            work: Any = self._todo.get()
-            work()
+            self._tasks.get()()
             with self._lock:
                 self._idle += 1
 
 
 def wrap_exception(error: BaseException) -> Exception:
-    """An error that an event loop can be handed: what would end it, or what its futures refuse, becomes a cause."""
+    """Return an exception that a future accepts and that does not end an event loop.
+
+    `SystemExit`, `StopIteration` and the like become the cause of a `RuntimeError`.
+    """
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    tamed = RuntimeError(f"{type(error).__name__} in a thread")
-    tamed.__cause__ = error
-    return tamed
+    wrapped = RuntimeError(f"{type(error).__name__} in a thread")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,7 +1,7 @@
-"""Jobs: work that a client starts, watches and may cancel.
+"""Background jobs that clients start, follow and cancel.
 
-- A job's story is its present state: whoever connects again gets that, and misses nothing that matters.
-- Finished jobs are kept for a while, the oldest leaving first; what they made is saved elsewhere.
+- A job has a current state and no history: a client that reconnects receives the state.
+- Finished jobs are kept up to a number and a size, then the oldest are dropped; their results are saved elsewhere.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from typing import Any, Literal
 from kronos.provenance import now_utc
 from kronos.serve.errors import ApiError, to_api_error
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+_FINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
-_KEPT, _RUNNING = 256, 64
-_WEIGHT = 20_000_000  # values and characters of all results that are kept
-_LONGEST = 3600.0  # seconds after which a job is given up
-_EVERY = 0.1  # seconds between two reports of progress, at least
+_MAX_JOBS, _MAX_RUNNING = 256, 64
+_MAX_SIZE = 20_000_000  # values and characters of all results in memory
+_MAX_SECONDS = 3600.0
+_REPORT_SECONDS = 0.1  # shortest time between two progress reports
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work.
+    """A background job.
 
     Attributes:
-        id: Its name, which cannot be guessed.
-        kind: What it does.
-        state: How far it is.
-        progress: Share of the work done, 0 to 1.
-        message: What it does now, or what became of it.
-        result: What it made, once it is done.
-        fault: What went wrong, if it failed.
-        created: When it was asked for; UTC.
-        finished: When it ended; UTC.
-        weight: How large the result is, roughly.
+        id: Unguessable identifier.
+        kind: What the job does.
+        state: Current state.
+        progress: Completed share, 0 to 1.
+        message: Current activity, or the outcome.
+        result: Result of a job in state ``done``.
+        error: Error of a job in state ``failed``.
+        created: Start, UTC.
+        finished: End, UTC.
+        size: Approximate number of values and characters in the result.
     """
 
     id: str
     kind: str
-    state: State = "queued"
+    state: JobState = "queued"
     progress: float = 0.0
     message: str = "waiting"
     result: dict[str, Any] | None = None
-    fault: ApiError | None = None
+    error: ApiError | None = None
     created: str = field(default_factory=now_utc)
     finished: str | None = None
-    weight: int = 0
+    size: int = 0
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.state in ENDED
+        """Whether the state is final."""
+        return self.state in _FINAL_STATES
 
-    def tell(self, progress: float, message: str | None = None) -> None:
-        """Report how far it is; call it in the event loop."""
+    def report(self, progress: float, message: str | None = None) -> None:
+        """Set the progress; call it in the event loop."""
         if self.ended:
             return
         self.state, self.progress = "running", progress
@@ -73,7 +73,7 @@ class Job:
         self._notify()
 
     def document(self) -> dict[str, Any]:
-        """The job ready for JSON."""
+        """Return the job as JSON values."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -83,14 +83,14 @@ class Job:
             "created": self.created,
             "finished": self.finished,
             "result": self.result,
-            "error": None if self.fault is None else self.fault.document,
+            "error": None if self.error is None else self.error.document,
         }
 
-    def end(self, state: State, message: str, *, fault: ApiError | None = None) -> None:
-        """Say what became of it."""
+    def end(self, state: JobState, message: str, *, error: ApiError | None = None) -> None:
+        """Set a final state, unless the job has one."""
         if self.ended:
             return
-        self.state, self.message, self.fault, self.finished = state, message, fault, now_utc()
+        self.state, self.message, self.error, self.finished = state, message, error, now_utc()
         if state == "done":
             self.progress = 1.0
         self._notify()
@@ -100,7 +100,7 @@ class Job:
         self._changed = asyncio.Event()
 
     async def changes(self) -> AsyncIterator[dict[str, Any]]:
-        """Its state now, and again whenever it has changed, up to the end."""
+        """Yield the current state, then each change up to the final state."""
         while True:
             changed, ended = self._changed, self.ended
             yield self.document()
@@ -108,14 +108,14 @@ class Job:
                 return
             await changed.wait()
             if not self.ended:
-                await asyncio.sleep(_EVERY)
+                await asyncio.sleep(_REPORT_SECONDS)
 
 
 class Jobs:
-    """All jobs; they belong to one event loop."""
+    """All jobs of a server; they belong to one event loop."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Create an empty collection."""
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._closed = False
 
@@ -123,55 +123,55 @@ class Jobs:
         """Start a job.
 
         Args:
-            kind: What it does.
-            work: Does it: tells the job how far it is, and gives what it made.
+            kind: What the job does.
+            work: Computes the result; may call `Job.report`.
 
         Raises:
-            ApiError: 503 if too many are running, or the server is stopping.
+            ApiError: 503 if too many jobs are running or the server is shutting down.
         """
         running = sum(not job.ended for job in self._jobs.values())
-        if self._closed or running >= _RUNNING:
-            why = "The server is stopping" if self._closed else "Too many jobs are running"
-            raise ApiError(503, f"{why}; try again later.", retry_after=5)
+        if self._closed or running >= _MAX_RUNNING:
+            reason = "The server is shutting down" if self._closed else "Too many jobs are running"
+            raise ApiError(503, f"{reason}; retry later.", retry_after=5)
         job = Job(secrets.token_urlsafe(12), kind)
         self._jobs[job.id] = job
         job._task = asyncio.create_task(_run(job, work))
-        self._forget()
+        self._drop_oldest()
         return job
 
-    def _forget(self) -> None:
-        """Let the oldest ended jobs go until neither they nor their results are too many."""
-        weight = sum(job.weight for job in self._jobs.values())
-        for old in [job for job in self._jobs.values() if job.ended]:
-            if len(self._jobs) <= _KEPT and weight <= _WEIGHT:
+    def _drop_oldest(self) -> None:
+        """Drop the oldest finished jobs until number and size are within the limits."""
+        size = sum(job.size for job in self._jobs.values())
+        for job in [job for job in self._jobs.values() if job.ended]:
+            if len(self._jobs) <= _MAX_JOBS and size <= _MAX_SIZE:
                 return
-            weight -= old.weight
-            del self._jobs[old.id]
+            size -= job.size
+            del self._jobs[job.id]
 
-    def get(self, name: str) -> Job:
-        """A job by its id.
+    def get(self, job_id: str) -> Job:
+        """Return a job.
 
         Raises:
-            ApiError: 404 if there is none.
+            ApiError: 404 if there is none with this id.
         """
-        job = self._jobs.get(name)
+        job = self._jobs.get(job_id)
         if job is None:
-            raise ApiError(404, "There is no job of that id; it may have ended long ago.")
+            raise ApiError(404, "No job has this id; old jobs are dropped.")
         return job
 
     def all(self) -> list[Job]:
-        """All jobs, the latest first."""
+        """Return all jobs, the newest first."""
         return list(reversed(self._jobs.values()))
 
     async def cancel(self, job: Job) -> None:
-        """Stop a job, and wait until it has stopped; one that has ended stays as it is."""
+        """Cancel a job and wait until it has stopped; a finished job does not change."""
         if job._task is not None and not job.ended:
             job._task.cancel()
             await asyncio.wait([job._task], timeout=5)
-            job.end("cancelled", "cancelled")  # a task that had not begun ends without a word
+            job.end("cancelled", "cancelled")  # a task that had not started does not set its state
 
     async def close(self) -> None:
-        """Take no more jobs, and stop those that run."""
+        """Reject new jobs and cancel the running ones."""
         self._closed = True
         running = [job for job in self._jobs.values() if not job.ended]
         await asyncio.gather(*(self.cancel(job) for job in running))
@@ -179,24 +179,24 @@ class Jobs:
 
 async def _run(job: Job, work: Callable[[Job], Awaitable[dict[str, Any]]]) -> None:
     try:
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(_MAX_SECONDS):
             job.result = await work(job)
-        job.weight = _weight(job.result)
+        job.size = _size(job.result)
     except asyncio.CancelledError:
         job.end("cancelled", "cancelled")
-    except Exception as error:  # noqa: BLE001 (it is told as the job's end)
-        fault = to_api_error(error)
-        if fault.status == 500:
-            _log.exception("a job failed", extra={"job": job.id, "kind": job.kind})
-        job.end("failed", fault.message, fault=fault)
+    except Exception as exception:  # noqa: BLE001 (it becomes the job's outcome)
+        error = to_api_error(exception)
+        if error.status == 500:
+            _log.exception("job failed", extra={"job": job.id, "kind": job.kind})
+        job.end("failed", error.message, error=error)
     else:
         job.end("done", "done")
 
 
-def _weight(value: Any) -> int:
-    """Values and characters in a result: what it takes in memory, roughly."""
+def _size(value: Any) -> int:
+    """Count the values and characters in a result, as an estimate of its memory."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(_weight, value.values()), len(value))
-    return sum(map(_weight, value), 1) if isinstance(value, list) else 1
+        return sum(map(_size, value.values()), len(value))
+    return sum(map(_size, value), 1) if isinstance(value, list) else 1

@@ -1,4 +1,4 @@
-"""The models that are in memory: loaded once, kept while there is room, and gone without harm where loading fails."""
+"""The models in memory, and which models clients may name."""
 
 from __future__ import annotations
 
@@ -11,113 +11,111 @@ from typing import TYPE_CHECKING, Any
 
 from kronos.errors import ParameterError
 from kronos.settings import Settings
-from kronos.zoo import DEFAULT_MODEL, CatalogEntry, cached, find, list_checkpoints
+from kronos.zoo import DEFAULT_MODEL, CatalogEntry, find_cached, find_entry, list_checkpoints
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor
 
-_KEPT = 2  # models in memory
-_REMEMBERED = 30.0  # seconds for which a failure is not tried again
+_MAX_LOADED = 2
+_RETRY_SECONDS = 30.0  # a failed load is not repeated earlier
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelKey:
-    """Which model, on which device: ``device`` None is the configured one."""
+    """A model on a device; ``device`` None is the configured one."""
 
     ref: str
     device: str | None = None
 
 
 class ModelPool:
-    """Loaded predictors by key, the least recently used leaving first; safe in threads.
+    """An LRU cache of loaded predictors; thread-safe.
 
     Attributes:
-        default: The configured one, by which predictions are made.
-        chosen: The one that the workbench uses: the one loaded last, else the default.
+        default: Configured model, used by predictions.
+        selected: Model of the workbench: the one loaded last, at first the default.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Know what is configured; nothing is loaded yet."""
+        """Create an empty pool."""
         self._settings = settings
         self.default = ModelKey(settings.model or DEFAULT_MODEL)
+        self.selected = self.default
         self._loaded: OrderedDict[ModelKey, KronosPredictor] = OrderedDict()
         self._failed: dict[ModelKey, tuple[float, Exception]] = {}
-        self.chosen = self.default
-        self._table = threading.Lock()
-        self._loading = threading.Lock()  # one at a time: two would need twice the memory
+        self._lock = threading.Lock()
+        self._load_lock = threading.Lock()  # two loads at once would need twice the memory
 
     @property
     def loading(self) -> bool:
-        """Whether the default model is on its way: neither there nor failed."""
+        """Whether the default model is neither loaded nor failed."""
         return self.loaded(self.default) is None and self.failure(self.default) is None
 
     def loaded(self, key: ModelKey) -> KronosPredictor | None:
-        """A predictor that is in memory; None if it is not."""
-        with self._table:
+        """Return a predictor that is in memory; None if it is not."""
+        with self._lock:
             return self._loaded.get(key)
 
     def failure(self, key: ModelKey) -> Exception | None:
-        """Why a model could not be loaded when that was last tried; None if it could, or was not tried."""
-        with self._table:
+        """Return the error of the last attempt to load a model; None if it succeeded, or there was none."""
+        with self._lock:
             return self._failed.get(key, (0.0, None))[1]
 
     def get(self, key: ModelKey) -> KronosPredictor:
-        """A predictor, loaded if it is not there.
+        """Return a predictor, loading it if necessary.
+
+        An error of the last seconds is raised again instead of another attempt.
 
         Raises:
-            CheckpointError: If its weights can't be had.
-            DeviceError: If its device is absent.
-            ParameterError: If no model is called so.
+            CheckpointError: If the weights are missing or damaged.
+            DeviceError: If the device is not available.
+            ParameterError: If there is no such model.
         """
-        found = self._recent(key)  # without the lock: nobody who has a model waits for another's download
-        if found is not None:
-            return found
-        with self._loading:
-            found = self._recent(key)
-            if found is not None:
-                return found
-            self._refuse_again(key)
+        predictor = self._touch(key)  # without the load lock, so a loaded model is available while another loads
+        if predictor is not None:
+            return predictor
+        with self._load_lock:
+            predictor = self._touch(key)
+            if predictor is not None:
+                return predictor
+            with self._lock:
+                failed_at, error = self._failed.get(key, (0.0, None))
+            if error is not None and time.monotonic() - failed_at < _RETRY_SECONDS:
+                raise error.with_traceback(None)
             try:
                 predictor = self._load(key)
             except Exception as error:
-                with self._table:
+                with self._lock:
                     self._failed[key] = time.monotonic(), error
                 raise
-            self._keep(key, predictor)
+            self._store(key, predictor)
             return predictor
 
-    def anew(self, key: ModelKey) -> KronosPredictor:
-        """As `get`, but tried again even if it failed a moment ago.
+    def retry(self, key: ModelKey) -> KronosPredictor:
+        """Return a predictor as `get` does, but without regard to recent errors.
 
         Raises:
             KronosError: As `get`.
         """
-        with self._table:
+        with self._lock:
             self._failed.pop(key, None)
         return self.get(key)
 
-    def _refuse_again(self, key: ModelKey) -> None:
-        """Raise what loading raised a moment ago, instead of trying it for each of a crowd."""
-        with self._table:
-            at, error = self._failed.get(key, (0.0, None))
-        if error is not None and time.monotonic() - at < _REMEMBERED:
-            raise error.with_traceback(None)
-
-    def _recent(self, key: ModelKey) -> KronosPredictor | None:
-        with self._table:
+    def _touch(self, key: ModelKey) -> KronosPredictor | None:
+        with self._lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
             return self._loaded.get(key)
 
-    def _keep(self, key: ModelKey, predictor: KronosPredictor) -> None:
-        with self._table:
+    def _store(self, key: ModelKey, predictor: KronosPredictor) -> None:
+        with self._lock:
             self._failed.pop(key, None)
             self._loaded[key] = predictor
-            spare = [one for one in self._loaded if one not in (self.default, self.chosen, key)]
-            while len(self._loaded) > _KEPT and spare:
-                del self._loaded[spare.pop(0)]
+            evictable = [loaded for loaded in self._loaded if loaded not in (self.default, self.selected, key)]
+            while len(self._loaded) > _MAX_LOADED and evictable:
+                del self._loaded[evictable.pop(0)]
 
     def _load(self, key: ModelKey) -> KronosPredictor:
         from kronos.inference import KronosPredictor
@@ -136,44 +134,47 @@ class ModelPool:
         return predictor
 
 
-def named(settings: Settings, name: str, device: str | None) -> ModelKey:
-    """The model that a client named: of the zoo, or the configured one; never a folder or a stranger on the hub.
+def resolve_model(settings: Settings, name: str, device: str | None) -> ModelKey:
+    """Resolve a name from a client: a model of the zoo or the configured one, never a path or another repository.
 
     Raises:
-        ParameterError: If there is no such model, or no such device.
+        ParameterError: If there is no such model.
     """
-    own = settings.model
-    if own is not None and find(own) is None and name in (own, title_of(own)):
-        return ModelKey(own, device)
-    entry = find(name)
+    configured = settings.model
+    if configured is not None and find_entry(configured) is None and name in (configured, display_name(configured)):
+        return ModelKey(configured, device)
+    entry = find_entry(name)
     if entry is None or entry.kind != "model":
-        raise ParameterError("There is no model of that name; GET /api/available-models lists them.")
-    if not (entry.published or entry.bundled):
-        raise ParameterError(f"{entry.title} was never published, so there are no weights to load.")
+        raise ParameterError("Unknown model; GET /api/available-models lists the available ones.")
+    if not _has_weights(entry):
+        raise ParameterError(f"The weights of {entry.title} were never published; choose another model.")
     return ModelKey(entry.name, device)
 
 
-def offered(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What may be loaded, by its key: name, parameters, context, whether it is on this machine."""
+def available_models(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the facts of all models that clients may load, by key."""
     models = {
-        entry.name: _facts(entry)
-        for entry in list_checkpoints()
-        if entry.kind == "model" and (entry.published or entry.bundled)
+        entry.name: _facts(entry) for entry in list_checkpoints() if entry.kind == "model" and _has_weights(entry)
     }
-    own = settings.model
-    if own is not None and find(own) is None:
-        title = title_of(own)
-        models[title] = {"name": title, "description": "the configured model", "available": True}
+    configured = settings.model
+    if configured is not None and find_entry(configured) is None:
+        name = display_name(configured)
+        models[name] = {"name": name, "description": "the configured model", "available": True}
     return models
 
 
-def title_of(ref: str) -> str:
-    """What to call a model: a folder's name, not the way there."""
+def display_name(ref: str) -> str:
+    """Return the name of a model without the path of its folder."""
     return ref.replace("\\", "/").rstrip("/").rpartition("/")[2] or ref
 
 
+def _has_weights(entry: CatalogEntry) -> bool:
+    return entry.published or entry.bundled
+
+
 def _facts(entry: CatalogEntry) -> dict[str, Any]:
-    here = entry.bundled or cached(entry) is not None
+    available = entry.bundled or find_cached(entry) is not None
+    description = "published" if available else "published; downloads on first use"
     return {
         "name": entry.title,
         "model_id": entry.hub_id or entry.name,
@@ -182,10 +183,6 @@ def _facts(entry: CatalogEntry) -> dict[str, Any]:
         "params": f"{entry.parameters / 1e6:.1f}M",
         "parameters": entry.parameters,
         "licence": entry.licence,
-        "description": "ships with Kronos"
-        if entry.bundled
-        else "published"
-        if here
-        else "published; downloads on first use",
-        "available": here,
+        "description": "ships with Kronos" if entry.bundled else description,
+        "available": available,
     }

@@ -1,4 +1,4 @@
-"""What the prediction API answers, field by field. Names are promises to the clients that there are."""
+"""Response models of the prediction API. Clients depend on the field names."""
 
 from __future__ import annotations
 
@@ -11,53 +11,51 @@ Open01 = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PredictedStep(BaseModel):
-    """One candle ahead."""
+    """One predicted candle."""
 
-    hour: float = Field(description="Hours from the last close to this candle's close.")
-    price: float = Field(description="Median close of the paths.")
+    hour: float = Field(description="Hours from the last close to the close of this candle.")
+    price: float = Field(description="Median close of the sampled paths.")
     low: float = Field(description="Lower end of the band of the close.")
     high: float = Field(description="Upper end of the band of the close.")
-    timestamp: Moment = Field(description="When this candle closes.")
+    timestamp: Moment = Field(description="Close of this candle.")
 
 
 class Prediction(BaseModel):
-    """What may come, and how it was made."""
+    """A prediction and how it was computed."""
 
-    price_24h: float = Field(
-        description="Median close at the end of the horizon: after 24 hours unless asked otherwise."
-    )
-    confidence: Open01 = Field(description="Probability of the trend's direction: the share of paths, never 0 or 1.")
+    price_24h: float = Field(description="Median close at the end of the horizon; 24 hours by default.")
+    confidence: Open01 = Field(description="Probability of the trend's direction: a share of paths, never 0 or 1.")
     trend: Literal["bullish", "bearish"] = Field(
-        description="bullish if the median final close is above the current price, otherwise bearish."
+        description="bullish if the last median close is above the current price, otherwise bearish."
     )
     predictions: list[PredictedStep]
     model: Literal["kronos", "simple"] = Field(
-        description="simple if the statistical fallback answered: moving-average drift, historical volatility."
+        description="simple for the statistical fallback: drift of moving averages, historical volatility."
     )
-    reason: str | None = Field(description="Why the fallback answered; null if the model did.")
+    reason: str | None = Field(description="Why the fallback was used; null for the model.")
     model_name: str = Field(examples=["kronos-nano"])
-    calibrated: bool = Field(description="Whether the paths were corrected by what past forecasts got wrong.")
-    band: float = Field(description="Share of outcomes that low and high are meant to hold.", examples=[0.8])
-    samples: int = Field(description="Paths sampled.")
+    calibrated: bool = Field(description="Whether the paths were calibrated with the errors of past forecasts.")
+    band: float = Field(description="Nominal coverage of the band from low to high.", examples=[0.8])
+    samples: int = Field(description="Number of sampled paths.")
     seed: int | None
-    notes: list[str] = Field(description="What a reader must know.")
+    notes: list[str] = Field(description="Caveats.")
 
 
 class PredictionResponse(BaseModel):
-    """A symbol's present and its prediction."""
+    """Current price and prediction of a symbol."""
 
     symbol: str
-    currentPrice: float = Field(description="Last close; with CoinGecko, its price now.")
-    change24h: float | None = Field(description="Change of the price in 24 hours, in percent.")
-    volume24h: float | None = Field(description="Traded in 24 hours, in the quote currency; null if not told.")
-    marketCap: float | None = Field(description="Null unless the source tells it.")
+    currentPrice: float = Field(description="Last close; with CoinGecko, the current price.")
+    change24h: float | None = Field(description="Price change in 24 hours, in percent.")
+    volume24h: float | None = Field(description="Volume of 24 hours in the quote currency; null if unknown.")
+    marketCap: float | None = Field(description="Market capitalization; null unless the source provides it.")
     prediction: Prediction
-    timestamp: Moment = Field(description="When this answer was made.")
-    source: str = Field(description="Where the candles come from.")
-    simulated: bool = Field(description="Whether the candles are invented: then nothing here is about a market.")
+    timestamp: Moment = Field(description="When the prediction was computed.")
+    source: str = Field(description="Source of the candles.")
+    simulated: bool = Field(description="Whether the candles are simulated: then this does not describe a market.")
     interval: str = Field(examples=["1h"])
-    asOf: Moment = Field(description="When the last candle used closed.")
-    expires: Moment = Field(description="When the next candle closes, and with it this answer ends.")
+    asOf: Moment = Field(description="Close of the last candle used.")
+    expires: Moment = Field(description="Close of the next candle, when the prediction expires.")
 
 
 Point = tuple[int, float | None]
@@ -67,12 +65,12 @@ class History(BaseModel):
     """Series of ``[timestamp in ms, value]``."""
 
     prices: list[Point]
-    volumes: list[Point] = Field(description="In the quote currency; null where the source does not tell it.")
-    marketCaps: list[Point] = Field(description="Null where the source does not tell it.")
+    volumes: list[Point] = Field(description="In the quote currency; null if unknown.")
+    marketCaps: list[Point] = Field(description="Null if unknown.")
 
 
 class HistoryResponse(BaseModel):
-    """A symbol's past."""
+    """Past prices of a symbol."""
 
     symbol: str
     days: int
@@ -80,19 +78,19 @@ class HistoryResponse(BaseModel):
     timestamp: Moment
     source: str
     simulated: bool
-    interval: str = Field(description="How far the moments are apart.")
+    interval: str = Field(description="Time between two points.")
 
 
 class AssetResponse(BaseModel):
-    """What can be asked for."""
+    """An available symbol."""
 
     symbol: str
-    name: str = Field(description="CoinGecko's id where there is one.", examples=["bitcoin"])
-    supported: bool = Field(description="False once the source has said that it does not have it.")
+    name: str = Field(description="CoinGecko's id if there is one.", examples=["bitcoin"])
+    supported: bool = Field(description="False once the source has rejected the symbol.")
 
 
 class AssetsResponse(BaseModel):
-    """All assets."""
+    """All available symbols."""
 
     assets: list[AssetResponse]
     count: int

@@ -1,7 +1,7 @@
-"""Saved results: one JSON document a prediction, and the forecast itself beside it.
+"""Saved results: one JSON document and one forecast file per result.
 
-- Both are written whole or not at all, and before anybody is told that they exist.
-- A name is a time, ``prediction_20261121_221500``; a second one of the same second gets a number.
+- Both files are written completely before the id is returned, or neither.
+- Ids are times, ``prediction_20261121_221500``, with a number from the second result of the same second on.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from kronos.serve.errors import ApiError
 if TYPE_CHECKING:
     from kronos.forecasts import Forecast
 
-_NAME = re.compile(r"prediction_\d{8}_\d{6}(?:_\d{1,4})?")
-_LISTED, _MOST = 1000, 10_000
+_ID = re.compile(r"prediction_\d{8}_\d{6}(?:_\d{1,4})?")
+_MAX_LISTED, _MAX_RESULTS = 1000, 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SavedResult:
-    """What a list shows of a result."""
+    """A saved result in a list."""
 
     id: str
     created: str
@@ -35,118 +35,114 @@ class SavedResult:
 
 
 class ResultStore:
-    """A folder of results; safe in threads."""
+    """A folder of results; thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder, which is made with the first result."""
+        """Use a folder; it is created with the first result."""
         self._folder = folder
         self._lock = threading.Lock()
 
     def save(self, document: dict[str, Any], forecast: Forecast) -> str:
-        """Keep a result.
+        """Save a result.
 
         Args:
-            document: What the client gets, without its ``id``.
-            forecast: The forecast it shows.
+            document: The response to the client, without ``id``.
+            forecast: The forecast in it.
 
         Returns:
-            Its id.
+            The id.
 
         Raises:
-            StorageError: If the disk refuses, or there are too many; then there is neither file.
+            StorageError: If the files cannot be written, or there are too many results.
         """
         with self._lock:
-            if len(self._names()) >= _MOST:
-                raise StorageError(f"There are {_MOST:,} saved results already; delete some.")
-            name = self._free()
-            npz, target = self._folder / f"{name}.npz", self._folder / f"{name}.json"
+            if len(self._ids()) >= _MAX_RESULTS:
+                raise StorageError(f"There are already {_MAX_RESULTS:,} saved results; delete some.")
+            result_id = self._new_id()
+            npz, target = self._folder / f"{result_id}.npz", self._folder / f"{result_id}.json"
             forecast.save(npz)
             try:
-                write_text(target, json.dumps({**document, "id": name}, ensure_ascii=False, allow_nan=False))
+                write_text(target, json.dumps({**document, "id": result_id}, ensure_ascii=False, allow_nan=False))
             except BaseException:
                 npz.unlink(missing_ok=True)
                 raise
-            return name
+            return result_id
 
     def latest(self) -> list[SavedResult]:
-        """The latest ones, the latest first."""
-        listed = []
-        for name in sorted(self._names(), key=_order, reverse=True)[:_LISTED]:
+        """List the latest results, the newest first."""
+        results = []
+        for result_id in sorted(self._ids(), key=_sort_key, reverse=True)[:_MAX_LISTED]:
             try:
-                listed.append(SavedResult(name, _time(name), (self._folder / f"{name}.json").stat().st_size))
-            except OSError:  # deleted meanwhile
+                size = (self._folder / f"{result_id}.json").stat().st_size
+            except OSError:  # deleted in the meantime
                 continue
-        return listed
+            results.append(SavedResult(result_id, _created(result_id), size))
+        return results
 
-    def document(self, name: str) -> bytes:
-        """A result as it was answered.
+    def document(self, result_id: str) -> bytes:
+        """Return the document of a result.
 
         Raises:
-            ApiError: 404 if there is none of that name.
+            ApiError: 404 if there is no such result.
         """
-        return self._read(name, ".json")
+        try:
+            return self._path(result_id, ".json").read_bytes()
+        except OSError:
+            raise _not_found() from None
 
-    def forecast(self, name: str) -> Forecast:
-        """The forecast of a result.
+    def forecast(self, result_id: str) -> Forecast:
+        """Load the forecast of a result.
 
         Raises:
-            ApiError: 404 if there is none of that name.
+            ApiError: 404 if there is no such result.
             DataError: If its file is damaged.
         """
         from kronos.forecasts import Forecast
 
-        path = self._path(name, ".npz")
+        path = self._path(result_id, ".npz")
         if not path.is_file():
-            raise _missing()
+            raise _not_found()
         return Forecast.load(path)
 
-    def delete(self, name: str) -> None:
-        """Forget a result.
+    def delete(self, result_id: str) -> None:
+        """Delete a result.
 
         Raises:
-            ApiError: 404 if there is none of that name.
+            ApiError: 404 if there is no such result.
         """
-        path = self._path(name, ".json")
         try:
-            path.unlink()
+            self._path(result_id, ".json").unlink()
         except OSError:
-            raise _missing() from None
-        self._path(name, ".npz").unlink(missing_ok=True)
+            raise _not_found() from None
+        self._path(result_id, ".npz").unlink(missing_ok=True)
 
-    def _names(self) -> list[str]:
-        """The results that there are."""
+    def _ids(self) -> list[str]:
         try:
             names = [path.stem for path in self._folder.iterdir() if path.suffix == ".json"]
         except OSError:
             return []
-        return [name for name in names if _NAME.fullmatch(name)]
+        return [name for name in names if _ID.fullmatch(name)]
 
-    def _free(self) -> str:
+    def _new_id(self) -> str:
         base = datetime.now(UTC).strftime("prediction_%Y%m%d_%H%M%S")
-        names = [base, *(f"{base}_{number}" for number in range(2, 10_000))]
-        return next(name for name in names if not (self._folder / f"{name}.json").exists())
+        candidates = [base, *(f"{base}_{number}" for number in range(2, 10_000))]
+        return next(name for name in candidates if not (self._folder / f"{name}.json").exists())
 
-    def _path(self, name: str, ending: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise _missing()
-        return self._folder / f"{name}{ending}"
-
-    def _read(self, name: str, ending: str) -> bytes:
-        try:
-            return self._path(name, ending).read_bytes()
-        except OSError:
-            raise _missing() from None
+    def _path(self, result_id: str, suffix: str) -> Path:
+        if not _ID.fullmatch(result_id):
+            raise _not_found()
+        return self._folder / f"{result_id}{suffix}"
 
 
-def _missing() -> ApiError:
-    return ApiError(404, "There is no saved result of that name; GET /api/results lists them.")
+def _not_found() -> ApiError:
+    return ApiError(404, "No saved result has this id; GET /api/results lists them.")
 
 
-def _order(name: str) -> tuple[str, int]:
-    _, day, clock, *number = name.split("_")
+def _sort_key(result_id: str) -> tuple[str, int]:
+    _, day, clock, *number = result_id.split("_")
     return day + clock, int(number[0]) if number else 1
 
 
-def _time(name: str) -> str:
-    moment = datetime.strptime(name[:26], "prediction_%Y%m%d_%H%M%S")
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _created(result_id: str) -> str:
+    time = datetime.strptime(result_id[:26], "prediction_%Y%m%d_%H%M%S")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,10 +1,11 @@
-"""Running the server: its socket, its signals, its end.
+"""The server process: its socket, HTTP protocol, signals and graceful shutdown.
 
-- One process: several workers would hold a copy of the model each and could not batch together.
-- A first signal ends streams, turns away what waits and stops what is computed; what is saved is saved. A connection
-  that stays open all the same is cut after a moment.
-- Connections that never finish their headers, or leave unread what they are sent, are cut too, which uvicorn leaves to
-  a proxy. What a proxy says of its client (X-Forwarded-For) counts only where FORWARDED_ALLOW_IPS names the proxy.
+- One process: several workers would each hold a copy of the model and could not batch together.
+- The first signal ends streams, rejects waiting requests and stops computation; saved results stay. Connections that
+  are still open after a moment are closed.
+- Clients that do not finish their headers, or do not read their response, are disconnected: uvicorn leaves this to a
+  proxy.
+- X-Forwarded-For is trusted only from the proxy in FORWARDED_ALLOW_IPS.
 """
 
 from __future__ import annotations
@@ -26,205 +27,213 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from kronos.errors import ParameterError
 from kronos.serve.app import create_app
 from kronos.serve.errors import ApiError
-from kronos.serve.middleware import STANDARD
+from kronos.serve.middleware import SECURITY_HEADERS
 from kronos.serve.state import AppState, build_state, is_local
 from kronos.settings import Settings
 
-GRACE = 1.5  # seconds for open connections once the server is told to stop
-_LEAST_KEY = 16  # characters
-_FRAMING = 16  # bytes that a chunk may take for each of its body's: one of a single byte takes six
-_counted = hasattr(AutoHTTPProtocol, "on_body")  # h11 tells no body's bytes, and bounds headers and trailers itself
+GRACEFUL_SHUTDOWN_SECONDS = 1.5
+_MIN_KEY_LENGTH = 16
+_MAX_FRAMING = 16  # bytes of chunk framing allowed per byte of body; a chunk of one byte needs six
+# httptools reports body bytes; h11 does not, but limits headers and trailers itself.
+_reports_body = hasattr(AutoHTTPProtocol, "on_body")
 
 _log = logging.getLogger(__name__)
 
 
-class KronosServer(uvicorn.Server):
-    """Uvicorn's server, which tells the application at once that it is to stop."""
+class UvicornServer(uvicorn.Server):
+    """Uvicorn with a graceful shutdown that begins at the signal, not when the connections are closed."""
 
     def __init__(self, config: uvicorn.Config, state: AppState) -> None:
-        """Serve a state's application."""
         super().__init__(config)
         self._state = state
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal comes."""
+        """Serve until a signal arrives."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections, and say where."""
+        """Accept connections, and log the address."""
         await super().startup(sockets)
-        for listening in sockets or ():
-            _log.info("listening", extra={"address": address_of(listening), "source": self._state.feed.source.name})
+        for listener in sockets or ():
+            extra = {"address": address_of(listener), "source": self._state.market_data.source.name}
+            _log.info("listening", extra=extra)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came; a second one changes nothing, since it ends within seconds as it is."""
+        """Begin the shutdown; further signals have no effect, since it takes seconds only."""
         if self.should_exit:
             return
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop)
+            self._loop.call_soon_threadsafe(self._begin_shutdown)
         super().handle_exit(sig, frame)
 
-    def _stop(self) -> None:
-        _log.info("stopping")
-        self._state.close()
+    def _begin_shutdown(self) -> None:
+        _log.info("shutting down")
+        self._state.begin_shutdown()
 
 
-class StrictHTTPProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # one of two classes, by what is installed
-    """The HTTP protocol with an end to waiting, and a bound for what comes beside bodies.
+class StrictHTTPProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # depends on the installed parser
+    """Uvicorn's HTTP protocol with timeouts, and a limit on headers, chunk framing and trailers.
 
     Attributes:
-        head_seconds: For the headers of a request, from their first byte on.
-        head_bytes: Of a request beside its body: headers, the framing of chunks, trailers.
-        read_seconds: For which a client may leave unread what it is sent.
+        head_seconds: Time for the headers of a request.
+        head_bytes: Largest size of a request without its body.
+        read_seconds: Time for which a client may not read its response.
     """
 
     head_seconds, head_bytes, read_seconds = 15.0, 65_536, 30.0
-    _waiting: asyncio.TimerHandle | None = None
-    _stuck: asyncio.TimerHandle | None = None
-    _beside = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
+    _overhead = 0  # bytes received besides the body
 
     def connection_made(self, transport: Any) -> None:
-        """Give the connection some seconds for its first headers."""
+        """Start the timeout of the first headers."""
         super().connection_made(transport)
-        self._wait()
+        self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; headers that go on and on are cut, as are the trailers of a body."""
-        before = self.cycle
-        self._beside += len(data)
+        """Parse data, and enforce the limit on headers and trailers."""
+        cycle = self.cycle
+        self._overhead += len(data)
         super().data_received(data)
-        if self.cycle is not before:
-            self._beside = 0
-            self._waited()
-        elif self._beside > self.head_bytes and (_counted or self._idle):
-            self._refuse(431, "The headers are longer than is taken here; send fewer.")
-        elif self._idle and self._waiting is None:
-            self._wait()
+        if self.cycle is not cycle:
+            self._overhead = 0
+            self._stop_head_timer()
+        elif self._overhead > self.head_bytes and (_reports_body or self._idle):
+            self._reject(431, "The request headers are too large; send fewer.")
+        elif self._idle and self._head_timer is None:
+            self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """A target with a host of its own, ``GET http://host/path``, overrules the header that names it."""
+        """Let the host of an absolute target, ``GET http://host/path``, replace the Host header."""
         if not self.url.startswith((b"/", b"*")):
             host = urlsplit(self.url.decode("latin-1")).netloc.encode("latin-1")
             self.headers[:] = [*((name, value) for name, value in self.headers if name != b"host"), (b"host", host)]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of a body; the gate counts those."""
-        self._beside = max(0, self._beside - _FRAMING * len(body))
+        """Subtract a part of the body, which the middleware limits, and the framing it may have."""
+        self._overhead = max(0, self._overhead - _MAX_FRAMING * len(body))
         super().on_body(body)
 
     def shutdown(self) -> None:
-        """The server stops: whoever is still sending a request's body is not waited for."""
+        """Close the connection if its request body is incomplete."""
         super().shutdown()
         if not self._idle and self.cycle.more_body:
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's words are not ours)
-        """Answer what is no HTTP."""
-        self._refuse(400, "The request is no valid HTTP; mend what sends it.")
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (details of the parser)
+        """Respond to invalid HTTP."""
+        self._reject(400, "The request is not valid HTTP.")
 
     def pause_writing(self) -> None:
-        """The client does not read; it may for a while."""
+        """Start the timeout of a client that does not read."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(self.read_seconds, self.transport.abort)
+        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stop the timeout of a client that reads again."""
         super().resume_writing()
-        if self._stuck is not None:
-            self._stuck.cancel()
+        self._stop_read_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing to wait for any more."""
-        self._waited()
+        """Stop all timeouts."""
+        self._stop_head_timer()
         super().connection_lost(exc)
-        if self._stuck is not None:
-            self._stuck.cancel()
+        self._stop_read_timer()
 
     @property
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _wait(self) -> None:
-        self._waiting = self.loop.call_later(self.head_seconds, self._cut)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._close_idle)
 
-    def _waited(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    def _cut(self) -> None:
-        self._waiting = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+
+    def _close_idle(self) -> None:
+        self._head_timer = None
         if self._idle and not self.transport.is_closing():
             self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer, unless another answer is under way, and end the connection."""
+    def _reject(self, status: int, message: str) -> None:
+        """Send an error, unless another response is in progress, and close the connection."""
         if self.transport.is_closing():
             return
         if self._idle:
             body = json.dumps(ApiError(status, message).document).encode()
-            told = {b"content-type": b"application/json", b"content-length": b"%d" % len(body), b"connection": b"close"}
+            headers = [
+                *SECURITY_HEADERS,
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
             lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
-            lines += [b"%s: %s" % line for line in (*STANDARD, *told.items())]
+            lines += [b"%s: %s" % header for header in headers]
             self.transport.write(b"\r\n".join([*lines, b"", body]))
         self.transport.close()
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to listen beyond this machine without a key, or with one that can be guessed.
+    """Check that a server for other machines has API keys that cannot be guessed.
 
     Raises:
-        ParameterError: If that is asked for.
+        ParameterError: If it has none, or a short one.
     """
     serve = settings.serve
     if is_local(serve.host):
         return
     if not serve.keys:
         raise ParameterError(
-            f"Listening on {serve.host} opens the server to other machines, which needs a key: set "
-            f"KRONOS_SERVE__API_KEYS, or leave --host out."
+            f"Listening on {serve.host} needs a key, because other machines can connect: set KRONOS_SERVE__API_KEYS, "
+            f"or omit --host."
         )
-    if min(map(len, serve.keys)) < _LEAST_KEY:
+    if min(map(len, serve.keys)) < _MIN_KEY_LENGTH:
         raise ParameterError(
-            f"A key of KRONOS_SERVE__API_KEYS is shorter than {_LEAST_KEY} characters, which can be guessed; "
-            f"'openssl rand -hex 24' makes a good one."
+            f"A key in KRONOS_SERVE__API_KEYS has fewer than {_MIN_KEY_LENGTH} characters; create one with "
+            f"'openssl rand -hex 24'."
         )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Bind a socket.
 
     Raises:
-        ParameterError: If the address is taken, not this machine's, or not allowed.
+        ParameterError: If the address is in use, not of this machine, or not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listener.bind((host, port))
     except (OSError, UnicodeError) as error:
-        listening.close()
+        listener.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise ParameterError(f"Cannot listen on {host} port {port}: {reason}; choose another with --port.") from None
-    listening.set_inheritable(True)
-    return listening
+        raise ParameterError(f"Cannot listen on {host} port {port}: {reason}; choose another --port.") from None
+    listener.set_inheritable(True)
+    return listener
 
 
-def address_of(listening: socket.socket) -> str:
-    """Where a browser finds a socket."""
-    host, port = listening.getsockname()[:2]
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a bound socket."""
+    host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def configured(state: AppState) -> uvicorn.Config:
-    """How uvicorn serves a state's application."""
-    return uvicorn.Config(create_app(state), **_options())
+def uvicorn_config(state: AppState) -> uvicorn.Config:
+    """Return uvicorn's configuration for the application of a state."""
+    return uvicorn.Config(create_app(state), **_uvicorn_options())
 
 
-def _options() -> dict[str, Any]:
+def _uvicorn_options() -> dict[str, Any]:
     return {
         "http": StrictHTTPProtocol,
         "ws": "none",
@@ -232,44 +241,44 @@ def _options() -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": "FORWARDED_ALLOW_IPS" in os.environ,
-        "timeout_graceful_shutdown": GRACE,
+        "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN_SECONDS,
         "timeout_keep_alive": 30,
     }
 
 
 def run(settings: Settings) -> None:
-    """Serve until a signal comes.
+    """Serve until a signal arrives.
 
     Raises:
-        ParameterError: If a setting is wrong, or the port is taken.
-        SourceError: If the source needs the network and that is forbidden.
+        ParameterError: If a setting is invalid, or the port is in use.
+        SourceError: If the source needs the network and the settings forbid it.
     """
     check_exposure(settings)
-    state = build_state(settings, settle=True)
-    listening = bind(settings.serve.host, settings.serve.port)
-    KronosServer(configured(state), state).run(sockets=[listening])
+    state = build_state(settings, freeze_gc=True)
+    listener = bind(settings.serve.host, settings.serve.port)
+    UvicornServer(uvicorn_config(state), state).run(sockets=[listener])
 
 
-def run_reloading(settings: Settings) -> None:
-    """Serve, and start anew whenever a source file changes; for development.
+def run_with_reload(settings: Settings) -> None:
+    """Serve for development, with a restart after each change of the code.
 
-    Each new process reads the variables again, so what flags said becomes some.
+    Each new process reads the environment, so the settings of the command line are stored there.
 
     Raises:
-        ParameterError: If a setting is wrong.
+        ParameterError: If a setting is invalid.
     """
     check_exposure(settings)
     serve = settings.serve
-    told = {"MODEL": settings.model, "DEVICE": settings.device, "SOURCE": settings.source} | {
+    variables = {"MODEL": settings.model, "DEVICE": settings.device, "SOURCE": settings.source} | {
         f"SERVE__{name.upper()}": getattr(serve, name) for name in ("host", "port", "data_dir", "state_dir")
     }
-    os.environ.update({f"KRONOS_{name}": str(value) for name, value in told.items() if value is not None})
+    os.environ.update({f"KRONOS_{name}": str(value) for name, value in variables.items() if value is not None})
     uvicorn.run(
         "kronos.serve.app:from_environment",
         factory=True,
         reload=True,
         reload_dirs=[str(Path(__file__).resolve().parents[1])],
-        host=settings.serve.host,
-        port=settings.serve.port,
-        **_options(),
+        host=serve.host,
+        port=serve.port,
+        **_uvicorn_options(),
     )

@@ -1,4 +1,4 @@
-"""What a server is made of, put together once."""
+"""The parts of a server, built once from the settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from kronos.sandbox import FileLibrary, ReadLimits
-from kronos.serve.auth import AccessPolicy, TokenBucket
 from kronos.serve.batcher import InferenceQueue
 from kronos.serve.executors import DaemonPool
 from kronos.serve.jobs import Jobs
-from kronos.serve.market_data import MarketData, read_assets
-from kronos.serve.middleware import EdgePolicy
+from kronos.serve.market_data import MarketData, parse_assets
+from kronos.serve.middleware.api_keys import APIKeys
+from kronos.serve.middleware.body import BodyLimits
+from kronos.serve.middleware.rate_limit import TokenBucket
 from kronos.serve.model_pool import ModelPool
 from kronos.serve.observability import Metrics
 from kronos.serve.predictions import PredictionService
@@ -25,125 +26,125 @@ if TYPE_CHECKING:
     from kronos.sources import CandleSource
     from kronos.sources.coingecko import CoinGecko
 
-SOURCE = "binance"  # where nobody names one
-_REQUESTS = 600  # a minute, where keys are needed
+DEFAULT_SOURCE = "binance"
+_REQUESTS_PER_MINUTE = 600  # default with API keys
 
 
 @dataclass(eq=False)
 class AppState:
-    """One server.
+    """The parts of one server.
 
     Attributes:
-        settings: Everything that is configured.
-        models: Those in memory.
-        engine: Forecasts.
-        feed: Candles of the assets.
-        predictions: The prediction API's answers.
+        settings: All settings.
+        models: Models in memory.
+        inference: Forecast queue.
+        market_data: Candles of the assets.
+        predictions: Responses of the prediction API.
         library: Data files and uploads.
-        results: Saved ones.
-        jobs: Running and lately ended.
-        rules: What the gate holds requests to.
-        pool: Threads for lists, results and exports.
-        readers: Threads for reading files, of which most wait while two read.
-        loader: The thread that loads models.
-        closing: Set once the server is told to stop.
-        streams: Event streams that are open.
-        settle: Whether what is loaded by the time the model is there stays for good, in a process of its own.
+        results: Saved results.
+        jobs: Background jobs.
+        api_keys: Accepted API keys.
+        request_limit: Requests per client.
+        work_limit: Path-steps per client.
+        body_limits: Limits on request bodies.
+        metrics: Prometheus metrics.
+        file_pool: Threads for lists, results and exports.
+        read_pool: Threads that read files; the library reads two at a time, the others wait.
+        loader: Thread that loads models.
+        stopping: Set when the shutdown begins.
+        streams: Open event streams.
+        freeze_gc: Whether to exempt what is loaded at startup from garbage collection; for a process of its own.
     """
 
     settings: Settings
     models: ModelPool
-    engine: InferenceQueue
-    feed: MarketData
+    inference: InferenceQueue
+    market_data: MarketData
     predictions: PredictionService
     library: FileLibrary
     results: ResultStore
     jobs: Jobs
-    rules: EdgePolicy
-    pool: DaemonPool = field(default_factory=lambda: DaemonPool(4, "files"))
-    readers: DaemonPool = field(default_factory=lambda: DaemonPool(8, "readers"))
+    api_keys: APIKeys
+    request_limit: TokenBucket
+    work_limit: TokenBucket
+    body_limits: BodyLimits
+    metrics: Metrics
+    file_pool: DaemonPool = field(default_factory=lambda: DaemonPool(4, "files"))
+    read_pool: DaemonPool = field(default_factory=lambda: DaemonPool(8, "readers"))
     loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
-    settle: bool = False
+    freeze_gc: bool = False
 
     @property
     def serve(self) -> ServeSettings:
-        """How it serves."""
+        """The settings of the server."""
         return self.settings.serve
 
-    def close(self) -> None:
-        """Begin to stop: streams end, what waits is turned away. Call it in the event loop, or from a signal."""
-        self.closing.set()
-        self.engine.stop()
+    def begin_shutdown(self) -> None:
+        """End streams and reject waiting forecasts; call it in the event loop."""
+        self.stopping.set()
+        self.inference.stop()
 
 
-def build_state(settings: Settings, *, source: CandleSource | None = None, settle: bool = False) -> AppState:
-    """Put a server together; no model is loaded and no source asked yet.
+def build_state(settings: Settings, *, source: CandleSource | None = None, freeze_gc: bool = False) -> AppState:
+    """Build a server's state; no model is loaded and nothing is fetched yet.
 
     Args:
-        settings: Everything that is configured.
-        source: Where candles come from; by default the configured one.
-        settle: Whether the process is the server's own: what it has loaded is then no longer looked at for garbage.
+        settings: All settings.
+        source: Source of candles; None for the configured one.
+        freeze_gc: See `AppState`.
 
     Raises:
-        ParameterError: If a setting is wrong.
-        SourceError: If the source needs the network and that is forbidden.
+        ParameterError: If a setting is invalid.
+        SourceError: If the source needs the network and the settings forbid it.
     """
     serve = settings.serve
-    spec = settings.source or SOURCE
-    patient = _cap_timeouts(settings)
-    store = settings.store_dir or serve.state_dir / "candles"  # not into the folder that clients read
-    opened = open_source(spec, store=store, settings=patient) if source is None else source
-    assets = read_assets(serve.words(serve.assets), serve.quote, spec if source is None else source.name)
-    feed = MarketData(
-        opened, assets, interval=serve.interval, timeout=serve.timeout, coingecko=_gecko(spec, patient, source)
-    )
+    spec = settings.source or DEFAULT_SOURCE
+    coingecko = None
+    if source is None:
+        source_settings = _cap_timeouts(settings)
+        store = settings.store_dir or serve.state_dir / "candles"  # outside the folder that clients can read
+        source = open_source(spec, store=store, settings=source_settings)
+        coingecko = _coingecko(spec, source_settings)
+    else:
+        spec = source.name
+    assets = parse_assets(serve.split_list(serve.assets), serve.quote, spec)
+    market_data = MarketData(source, assets, interval=serve.interval, timeout=serve.timeout, coingecko=coingecko)
     models = ModelPool(settings)
-    engine = InferenceQueue(models, queue=serve.queue, batch=serve.batch, threads=settings.threads)
+    inference = InferenceQueue(models, queue=serve.queue, batch=serve.batch, threads=settings.threads)
     limits = ReadLimits(
         bytes=serve.upload_mb * 1_000_000,
         rows=serve.upload_rows,
         memory_mb=serve.parse_memory_mb,
         seconds=serve.parse_seconds,
     )
+    api_keys = APIKeys(serve.keys)
+    requests = serve.requests_per_minute
+    if requests is None:
+        requests = _REQUESTS_PER_MINUTE if api_keys.required else 0
     state = AppState(
         settings=settings,
         models=models,
-        engine=engine,
-        feed=feed,
-        predictions=PredictionService(feed, engine, models, serve),
+        inference=inference,
+        market_data=market_data,
+        predictions=PredictionService(market_data, inference, models, serve),
         library=FileLibrary(serve.data_dir, serve.state_dir / "uploads", limits),
         results=ResultStore(serve.state_dir / "prediction_results"),
         jobs=Jobs(),
-        rules=_rules(serve),
-        settle=settle,
+        api_keys=api_keys,
+        request_limit=TokenBucket(requests, "requests"),
+        work_limit=TokenBucket(serve.work_per_minute, "path-steps (samples × steps)"),
+        body_limits=BodyLimits(serve.upload_mb * 1_000_000),
+        metrics=Metrics(),
+        freeze_gc=freeze_gc,
     )
-    _watch(state)
+    _register_metrics(state)
     return state
 
 
-def _rules(serve: ServeSettings) -> EdgePolicy:
-    callers = AccessPolicy(
-        host=serve.host,
-        allowed_hosts=serve.words(serve.allowed_hosts),
-        origins=serve.words(serve.origins),
-        keys=serve.keys,
-    )
-    per_minute = serve.requests_per_minute
-    if per_minute is None:
-        per_minute = _REQUESTS if callers.keyed else 0
-    return EdgePolicy(
-        callers,
-        TokenBucket(per_minute, "requests of this minute"),
-        TokenBucket(serve.work_per_minute, "computing time of this minute"),
-        Metrics(),
-        serve.upload_mb * 1_000_000,
-    )
-
-
 def is_local(host: str) -> bool:
-    """Whether an address is this machine's alone."""
+    """Return whether an address can only be reached from this machine."""
     try:
         return host.lower() == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -151,35 +152,36 @@ def is_local(host: str) -> bool:
 
 
 def _cap_timeouts(settings: Settings) -> Settings:
-    """The settings with no source more patient than the requests that wait for it."""
+    """Limit the source's patience to the request timeout."""
     from kronos.settings import SourceSettings
 
-    kind = (settings.source or SOURCE).partition(":")[0].lower()
-    one = settings.sources.get(kind, SourceSettings())
-    capped = one.model_copy(update={"patience": min(one.patience, settings.serve.timeout)})
+    kind = (settings.source or DEFAULT_SOURCE).partition(":")[0].lower()
+    source = settings.sources.get(kind, SourceSettings())
+    capped = source.model_copy(update={"patience": min(source.patience, settings.serve.timeout)})
     return settings.model_copy(update={"sources": {**settings.sources, kind: capped}})
 
 
-def _gecko(spec: str, settings: Settings, source: CandleSource | None) -> CoinGecko | None:
-    """CoinGecko's own prices, where candles come from there too."""
-    if source is not None or spec.strip().lower() != "coingecko":
+def _coingecko(spec: str, settings: Settings) -> CoinGecko | None:
+    """Create a client for current prices if CoinGecko is the source."""
+    if spec.strip().lower() != "coingecko":
         return None
     from kronos.sources.coingecko import CoinGecko
 
     return CoinGecko(settings.sources["coingecko"])
 
 
-def _watch(state: AppState) -> None:
-    """Let Prometheus see what the parts count themselves."""
-    numbers, engine = state.rules.numbers, state.engine
-    numbers.watch("kronos_queue_waiting", "Forecasts that wait.", lambda: engine.waiting)
-    numbers.watch("kronos_forecasts", "Forecasts computed since the start.", lambda: engine.computed, grows=True)
-    numbers.watch("kronos_batches", "Batches computed since the start.", lambda: engine.batches, grows=True)
-    numbers.watch(
-        "kronos_fallbacks", "Predictions by the statistical fallback.", lambda: state.predictions.fallbacks, grows=True
+def _register_metrics(state: AppState) -> None:
+    metrics, inference, models = state.metrics, state.inference, state.models
+    metrics.watch("kronos_queue_waiting", "Forecasts in the queue.", lambda: inference.waiting)
+    metrics.watch("kronos_forecasts", "Forecasts computed.", lambda: inference.computed, counter=True)
+    metrics.watch("kronos_batches", "Batches computed.", lambda: inference.batches, counter=True)
+    metrics.watch(
+        "kronos_fallbacks",
+        "Predictions of the statistical fallback.",
+        lambda: state.predictions.fallbacks,
+        counter=True,
     )
-    numbers.watch("kronos_streams", "Event streams that are open.", lambda: state.streams)
-    numbers.watch(
-        "kronos_model_loaded", "Whether the default model is in memory.",
-        lambda: state.models.loaded(state.models.default) is not None,
-    )  # fmt: skip
+    metrics.watch("kronos_streams", "Open event streams.", lambda: state.streams)
+    metrics.watch(
+        "kronos_model_loaded", "1 if the default model is in memory.", lambda: models.loaded(models.default) is not None
+    )

@@ -1,4 +1,4 @@
-"""What the workbench does: reads a window of a file, forecasts it, compares it with what came, saves the result."""
+"""Forecasts of files: select a window, forecast it, compare it with the actual candles, save the result."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError
 from kronos.forecasts import Forecast
+from kronos.formatting import json_safe, plural
 from kronos.serve.batcher import ForecastRequest
 from kronos.serve.plotly import plotly_document
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from kronos.serve.model_pool import ModelKey
     from kronos.serve.state import AppState
 
-_LEAST = 2
+_MIN_CANDLES = 2
+_SHOWN_PATHS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForecastWindow:
-    """What is known, and what came after it; None when nothing has."""
+    """The history to forecast from, and the actual candles after it; None if there are none."""
 
     history: Candles
     actual: Candles | None
@@ -36,14 +38,14 @@ class ForecastWindow:
 
 @dataclass(frozen=True, slots=True)
 class WorkbenchRequest:
-    """A forecast that the workbench was asked for.
+    """Options of a file forecast.
 
     Attributes:
         lookback: Candles of history.
         pred_len: Candles to forecast.
-        sampling: Temperature, filter, samples, seed.
-        start_date: Of the first candle of the history; None for the latest ones.
-        calibrate: Whether to correct the paths where the model has a calibration.
+        sampling: Temperature, filter, number of samples, seed.
+        start_date: Time of the first candle of the history; None for the latest candles.
+        calibrate: Whether to calibrate the samples if the model has a calibration.
     """
 
     lookback: int
@@ -53,42 +55,42 @@ class WorkbenchRequest:
     calibrate: bool
 
 
-def window(candles: Candles, wanted: WorkbenchRequest) -> ForecastWindow:
-    """The part of a file to forecast from.
+def select_window(candles: Candles, request: WorkbenchRequest) -> ForecastWindow:
+    """Select the part of a file to forecast from.
 
-    Without a start date it is the end of the file, and what comes is not known. With one it is the ``lookback`` candles
-    from there on, and the ``pred_len`` after them are what came.
+    Without a start date the history is the end of the file. With one, it is the ``lookback`` candles from that date on,
+    and the ``pred_len`` candles after them are the actual ones.
 
     Raises:
         DataError: If there are too few candles.
-        ParameterError: If the start date is no time.
+        ParameterError: If the start date is not a time.
     """
-    if wanted.start_date is None:
-        history = candles.tail(wanted.lookback)
-        if len(history) < _LEAST:
-            raise DataError(f"The file has {len(history)} candle; a forecast needs at least {_LEAST}.")
+    if request.start_date is None:
+        history = candles.tail(request.lookback)
+        if len(history) < _MIN_CANDLES:
+            raise DataError(f"The file has {plural(len(history), 'candle')}; a forecast needs at least {_MIN_CANDLES}.")
         return ForecastWindow(history, None)
-    since = candles.between(wanted.start_date, candles.end)
-    if len(since) < wanted.lookback:
+    since = candles.between(request.start_date, candles.end)
+    if len(since) < request.lookback:
         raise DataError(
-            f"From {wanted.start_date} there are {len(since)} candles, fewer than the lookback of {wanted.lookback}; "
-            f"take an earlier start_date or a shorter lookback. The file ends at {candles.end}."
+            f"From {request.start_date} on there are {plural(len(since), 'candle')}, fewer than the lookback of "
+            f"{request.lookback}: choose an earlier start_date or a shorter lookback. The file ends at {candles.end}."
         )
-    actual = since.tail(len(since) - wanted.lookback).head(wanted.pred_len)
-    return ForecastWindow(since.head(wanted.lookback), actual if len(actual) else None)
+    actual = since.tail(len(since) - request.lookback).head(request.pred_len)
+    return ForecastWindow(since.head(request.lookback), actual if len(actual) else None)
 
 
 def data_info(candles: Candles) -> dict[str, Any]:
-    """What a file holds, as ``POST /api/load-data`` tells it."""
-    told = [*COLUMNS[:4], *(["volume"] if candles.has_volume else []), *(["amount"] if candles.has_amount else [])]
-    prices = candles.frame[list(COLUMNS[:4])]
+    """Describe the content of a file, as ``POST /api/load-data`` returns it."""
+    columns = [*COLUMNS[:4], *(["volume"] if candles.has_volume else []), *(["amount"] if candles.has_amount else [])]
+    prices = candles.frame[list(COLUMNS[:4])].to_numpy()
     return {
         "rows": len(candles),
-        "columns": ["timestamps", *told],
+        "columns": ["timestamps", *columns],
         "start_date": candles.start.isoformat(),
         "end_date": candles.end.isoformat(),
-        "price_range": {"min": float(prices.to_numpy().min()), "max": float(prices.to_numpy().max())},
-        "prediction_columns": told,
+        "price_range": {"min": float(prices.min()), "max": float(prices.max())},
+        "prediction_columns": columns,
         "timeframe": str(candles.interval),
         "timezone": candles.timezone,
         "symbol": candles.symbol,
@@ -100,118 +102,104 @@ def data_info(candles: Candles) -> dict[str, Any]:
     }
 
 
-async def forecast(
+async def forecast_window(
     state: AppState,
-    seen: ForecastWindow,
-    wanted: WorkbenchRequest,
+    window: ForecastWindow,
+    request: WorkbenchRequest,
     model: ModelKey,
     listener: Callable[[float], None] | None,
 ) -> dict[str, Any]:
-    """Forecast a window, save the result, and give the document that clients get.
+    """Forecast a window, save the result, and return its document.
 
     Args:
         state: The server.
-        seen: What is known, and what came.
-        wanted: What was asked for.
-        model: By which model.
-        listener: Called in another thread with the share of the work that is done.
+        window: History and actual candles.
+        request: Options.
+        model: Model to use.
+        listener: Called in another thread with the completed share.
 
     Raises:
-        KronosError: If the forecast cannot be made or saved.
-        ApiError: 503 if too much is waiting.
+        KronosError: If the forecast cannot be computed or saved.
+        ApiError: 503 if the queue is full.
     """
-    name = seen.history.symbol or "series"
-    ask = ForecastRequest(
-        name,
-        seen.history,
-        wanted.pred_len,
-        wanted.sampling,
-        model,
-        lookback=wanted.lookback,
-        calibrate=wanted.calibrate,
-        patient=True,
+    pending = state.inference.submit(
+        ForecastRequest(
+            window.history.symbol or "series",
+            window.history,
+            request.pred_len,
+            request.sampling,
+            model,
+            lookback=request.lookback,
+            calibrate=request.calibrate,
+            background=True,
+        ),
+        listener,
     )
-    ticket = state.engine.submit(ask, listener)
     try:
-        answer = await asyncio.wrap_future(ticket.result)
+        finished = await asyncio.wrap_future(pending.result)
     except asyncio.CancelledError:
-        ticket.cancel()
+        pending.cancel()
         raise
-    # Shielded: what is being saved is saved whole, even if the client leaves or the job is cancelled now.
-    return await asyncio.shield(asyncio.wrap_future(state.pool.submit(_finish, state, answer, seen, wanted)))
+    # Shielded: saving is not interrupted when the client leaves or the job is cancelled.
+    return await asyncio.shield(asyncio.wrap_future(state.file_pool.submit(_save, state, finished, window, request)))
 
 
-def _finish(
-    state: AppState, answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchRequest
+def _save(
+    state: AppState, finished: FinishedForecast, window: ForecastWindow, request: WorkbenchRequest
 ) -> dict[str, Any]:
-    """The document of a finished forecast, saved."""
-    document = _document(answer, seen, wanted)
-    return {**document, "id": state.results.save(document, answer.forecast)}
+    document = _document(finished, window, request)
+    return {**document, "id": state.results.save(document, finished.forecast)}
 
 
-def _document(answer: FinishedForecast, seen: ForecastWindow, wanted: WorkbenchRequest) -> dict[str, Any]:
-    made, actual = answer.forecast, seen.actual
+def _document(finished: FinishedForecast, window: ForecastWindow, request: WorkbenchRequest) -> dict[str, Any]:
+    forecast, actual = finished.forecast, window.actual
     kind = "beyond the last candle" if actual is None else "replay of a past window"
-    state = made.metadata.state
     return {
         "success": True,
         "prediction_type": f"Kronos forecast, {kind}",
-        "chart": json.dumps(plotly_document(made, actual=actual), allow_nan=False),
-        "prediction_results": rows(made.quantile_candles(0.5)),
-        "actual_data": [] if actual is None else rows(actual.frame),
+        "chart": json.dumps(plotly_document(forecast, actual=actual), allow_nan=False),
+        "prediction_results": candle_rows(forecast.quantile_candles(0.5)),
+        "actual_data": [] if actual is None else candle_rows(actual.frame),
         "has_comparison": actual is not None,
-        "message": _message(made, actual),
-        "model": made.metadata.model,
-        "state": state,
-        "simulated": made.simulated,
-        "lookback": wanted.lookback,
-        "forecast": made.to_dict(),
-        "paths": _paths(made),
-        "scores": None if actual is None else _scores(answer, actual),
+        "message": _message(forecast, actual),
+        "model": forecast.metadata.model,
+        "state": forecast.metadata.state,
+        "simulated": forecast.simulated,
+        "lookback": request.lookback,
+        "forecast": forecast.to_dict(),
+        "paths": forecast.channel("close")[:_SHOWN_PATHS].astype(float).tolist(),
+        "scores": None if actual is None else _scores(finished, actual),
     }
 
 
-def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Candles as objects, with ISO times."""
+def candle_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return candles as objects with ISO timestamps."""
     table = frame[list(COLUMNS)].astype(float)
-    stamps = [time.isoformat() for time in table.index]
-    values = table.to_numpy().tolist()
-    return [{"timestamp": at, **dict(zip(COLUMNS, row, strict=True))} for at, row in zip(stamps, values, strict=True)]
+    rows = table.to_numpy().tolist()
+    return [
+        {"timestamp": time.isoformat(), **dict(zip(COLUMNS, row, strict=True))}
+        for time, row in zip(table.index, rows, strict=True)
+    ]
 
 
-def _message(made: Forecast, actual: Candles | None) -> str:
-    paths = "1 path" if made.samples == 1 else f"{made.samples} paths"
-    first = f"Forecast of {made.horizon} candles from {paths}, {made.metadata.state}"
-    came = "" if actual is None else f", beside {len(actual)} that came"
-    warning = " SIMULATED candles: this says nothing about a market." if made.simulated else ""
-    return f"{first}{came}.{warning} {' '.join(made.notes)}".strip()
+def _message(forecast: Forecast, actual: Candles | None) -> str:
+    summary = (
+        f"Forecast of {plural(forecast.horizon, 'candle')} from {plural(forecast.samples, 'path')}, "
+        f"{forecast.metadata.state}"
+    )
+    comparison = "" if actual is None else f", compared with {plural(len(actual), 'actual candle')}"
+    warning = " SIMULATED candles: this does not describe a market." if forecast.simulated else ""
+    return f"{summary}{comparison}.{warning} {' '.join(forecast.notes)}".strip()
 
 
-def _paths(made: Forecast, most: int = 20) -> list[list[float]]:
-    """The closes of the first paths: enough to see how they differ."""
-    closes = made.channel("close")[:most]
-    return [[float(value) for value in path] for path in closes]
+def _scores(finished: FinishedForecast, actual: Candles) -> dict[str, Any] | None:
+    """Score the forecast and the baselines; None if the actual candles share no time with the forecast."""
+    from kronos.evaluation.replay import replay_to_dict, score_replay
 
-
-def _scores(answer: FinishedForecast, actual: Candles) -> dict[str, Any] | None:
-    """How the forecast and the baselines did; None where what came shares no time with the forecast."""
-    from kronos.evaluation.replay import as_dict, score_replay
-
-    raw = answer.raw if answer.raw is not answer.forecast else None
+    raw = finished.raw if finished.raw is not finished.forecast else None
     try:
-        scores = as_dict(*score_replay(answer.forecast, actual, raw))
+        scores = replay_to_dict(*score_replay(finished.forecast, actual, raw))
     except DataError:
         return None
-    cleaned: dict[str, Any] = finite(scores)
-    return cleaned
-
-
-def finite(value: Any) -> Any:
-    """The value with null for numbers that are not finite, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if value == value and abs(value) != float("inf") else None
-    return value
+    safe: dict[str, Any] = json_safe(scores)
+    return safe

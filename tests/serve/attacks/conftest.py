@@ -1,4 +1,4 @@
-"""A server to attack, over real sockets on loopback."""
+"""A server under attack, over sockets on loopback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from kronos.serve.state import build_state
-from serve.attacks.attacked import FRAME, ORIGIN
-from serve.live import served, settings_in
-from serve.wire import get
+from serve.attacks.checks import FRAME, ORIGIN
+from serve.raw_http import get
+from serve.servers import run_server, settings_in
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A folder with a data folder in it that has links out of it, and a canary beside it that must not be read."""
+    """A data folder with links out of it, and a file outside that must not be read."""
     folder = tmp_path_factory.mktemp("attacked")
     data = folder / "data"
     (data / "deep").mkdir(parents=True)
@@ -31,24 +31,24 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(home):
-    """A server that one other site's pages may call, and that waits but a moment for slow bodies."""
+    """A server with one allowed origin and short timeouts of bodies."""
     state = build_state(settings_in(home, origins=ORIGIN, allowed_hosts="kronos.example", work_per_minute=0))
-    state.rules = replace(state.rules, idle=0.5, least_rate=1_000_000)
-    with served(state.settings, state) as running:
+    state.body_limits = replace(state.body_limits, idle_seconds=0.5, min_rate=1_000_000)
+    with run_server(state.settings, state) as running:
         running.wait_ready()
         yield running
 
 
 @pytest.fixture(scope="session")
 def client(server):
-    """A client of that server."""
+    """A client of the server."""
     with server.client() as client:
         yield client
 
 
 @pytest.fixture(autouse=True)
-def still_well(request):
-    """After each attack on the shared server it answers, and nothing is left inside its gate."""
+def still_responding(request):
+    """Check that the server still responds after each attack."""
     yield
     if "server" in request.fixturenames:
         running = request.getfixturevalue("server")

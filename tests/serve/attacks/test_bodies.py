@@ -1,4 +1,4 @@
-"""Bodies and forms that are too long, too slow, endless or no request at all."""
+"""Request bodies and forms that are too long, too slow, endless or malformed."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import time
 import pytest
 
 from kronos.serve.server import StrictHTTPProtocol
-from serve.asks import SMALL
-from serve.attacks.attacked import FRAME, refused
-from serve.live import served, settings_in
-from serve.wire import connect, head_of, host_of, post, raw
+from serve.attacks.checks import FRAME, check_error
+from serve.payloads import SMALL
+from serve.raw_http import connect, head_of, host_of, post, raw
+from serve.servers import run_server, settings_in
 
-# Bodies.
+# Size and syntax ------------------------------------------------------------
 
 
-def test_a_long_body_is_refused_by_its_length_before_it_comes(server):
+def test_a_long_body_is_rejected_by_its_length(server):
     reply = raw(server.address, head_of(server.address, "/api/load-data", b"Content-Length: 1000001"))
-    refused(reply, 413)
+    check_error(reply, 413)
     assert reply.closed
     assert reply.seconds < 1
 
 
 @pytest.mark.parametrize("length", [b"99999999999999999999999999", b"-1", b"0x10", b"1, 2", b"1e3", b"+5"])
-def test_lengths_that_are_none_are_no_http(server, length):
-    refused(raw(server.address, head_of(server.address, "/api/load-data", b"Content-Length: " + length)), 400, 413)
+def test_invalid_lengths_are_rejected(server, length):
+    check_error(raw(server.address, head_of(server.address, "/api/load-data", b"Content-Length: " + length)), 400, 413)
 
 
-def test_an_endless_body_in_chunks_is_refused_when_it_is_too_long(server):
+def test_an_endless_chunked_body_is_rejected(server):
     head = head_of(server.address, "/api/load-data", b"Content-Type: application/json", b"Transfer-Encoding: chunked")
     reply = raw(server.address, head, endless=itertools.repeat(b"8000\r\n" + b" " * 32768 + b"\r\n"))
-    refused(reply, 413)
+    check_error(reply, 413)
     assert reply.closed
 
 
-def test_an_upload_longer_than_its_limit_is_refused_though_no_length_was_said(home, tmp_path):
-    with served(settings_in(tmp_path, upload_mb=1)) as small:
+def test_an_endless_chunked_upload_is_rejected(home, tmp_path):
+    with run_server(settings_in(tmp_path, upload_mb=1)) as small:
         head = head_of(
             small.address,
             "/api/uploads",
@@ -47,12 +47,12 @@ def test_an_upload_longer_than_its_limit_is_refused_though_no_length_was_said(ho
         part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
         first = b"%x\r\n%s\r\n" % (len(part), part)
         reply = raw(small.address, head, first, endless=itertools.repeat(b"8000\r\n" + b"1" * 32768 + b"\r\n"))
-        refused(reply, 413)
+        check_error(reply, 413)
         assert reply.closed
 
 
 @pytest.mark.parametrize("target", ["/health", "/api/assets", "/api/predict?symbol=BTC", "/docs", "/nothing"])
-def test_a_body_that_nobody_reads_ends_the_connection(server, target):
+def test_an_unread_body_closes_the_connection(server, target):
     head = f"GET {target} HTTP/1.1\r\nHost: {host_of(server.address).decode()}\r\nTransfer-Encoding: chunked\r\n\r\n"
     reply = raw(server.address, head.encode(), endless=itertools.repeat(b"8000\r\n" + b" " * 32768 + b"\r\n"))
     assert reply is not None
@@ -80,7 +80,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_what_comes_beside_bodies_is_bounded(server, what):
+def test_headers_trailers_and_framing_are_limited(server, what):
     begin, more = ENDLESS[what]
     sent = 0
 
@@ -92,12 +92,12 @@ def test_what_comes_beside_bodies_is_bounded(server, what):
 
     started = time.monotonic()
     reply = raw(server.address, begin.replace(b"{host}", host_of(server.address)), endless=endless())
-    assert sent < 20_000_000, "the server took it all"  # what lies in the kernel's buffers counts too
+    assert sent < 20_000_000, "the server read everything"  # includes the kernel's buffers
     assert time.monotonic() - started < 5
     assert reply is None or reply.status in (200, 431)
 
 
-def test_chunks_of_one_byte_are_a_body_like_others(server):
+def test_chunks_of_one_byte_are_valid(server):
     head = head_of(
         server.address,
         "/api/load-data",
@@ -122,9 +122,9 @@ def test_chunks_of_one_byte_are_a_body_like_others(server):
     ],
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
-def test_bodies_that_are_no_request_are_refused(server, body):
+def test_malformed_bodies_are_400(server, body):
     for target in ("/api/load-data", "/api/predict", "/api/load-model"):
-        refused(post(server.address, target, body), 400)
+        check_error(post(server.address, target, body), 400)
 
 
 WRONG = [None, True, "", "x", "1e999", -1, 0, 10**30, 1.5, -0.0, [], [1], {}, {"a": 1}, "9" * 300, "\ud800", "NaN"]
@@ -133,47 +133,47 @@ WRONG = [None, True, "", "x", "1e999", -1, 0, 10**30, 1.5, -0.0, [], [1], {}, {"
 @pytest.mark.parametrize("field", ["file_path", "symbol", "interval", "timezone", "calendar", "columns", "lookback",
                                    "pred_len", "temperature", "top_p", "sample_count", "start_date", "seed",
                                    "calibrate", "unknown"])  # fmt: skip
-def test_wrong_types_everywhere_are_told_and_never_a_fault_of_the_server(server, field):
+def test_wrong_types_are_never_a_server_error(server, field):
     for value in WRONG:
         body = json.dumps({**SMALL, field: value}).encode()
         reply = post(server.address, "/api/predict", body)
         assert reply.status in (200, 400, 404), (value, reply.body)
         if reply.status != 200:
-            refused(reply, 400, 404)
+            check_error(reply, 400, 404)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"9" * 5000, b"1e-400"])
 @pytest.mark.parametrize("field", [b"temperature", b"top_p", b"lookback", b"pred_len", b"sample_count", b"seed"])
-def test_numbers_that_json_does_not_have_are_refused(server, field, number):
+def test_numbers_outside_json_are_400(server, field, number):
     body = b'{"file_path":"good.csv","%s":%s}' % (field, number)
-    refused(post(server.address, "/api/predict", body), 400)
+    check_error(post(server.address, "/api/predict", body), 400)
 
 
-def test_a_body_of_another_type_is_refused(server):
+def test_other_content_types_are_rejected(server):
     for kind in (b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"x/y"):
         body = json.dumps(SMALL).encode()
         head = head_of(server.address, "/api/predict", b"Content-Type: " + kind, b"Content-Length: %d" % len(body))
-        refused(raw(server.address, head + body), 400, 415)
+        check_error(raw(server.address, head + body), 400, 415)
 
 
-# Slowness.
+# Speed ----------------------------------------------------------------------
 
 
-def test_a_body_that_drips_is_given_up_with_408_and_the_connection_closed(server):
+def test_a_dripping_body_is_408_and_closes_the_connection(server):
     head = head_of(server.address, "/api/load-data", b"Content-Type: application/json", b"Content-Length: 1000")
     reply = raw(server.address, head, *[b"{"] * 12, pause=0.1)
-    refused(reply, 408)
+    check_error(reply, 408)
     assert reply.closed
     assert reply.seconds < 5
 
 
-def test_a_body_that_stops_is_given_up_with_408(server):
+def test_a_stalled_body_is_408(server):
     head = head_of(
         server.address, "/api/uploads", b"Content-Type: multipart/form-data; boundary=b", b"Content-Length: 900"
     )
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\na,b\r\n'
     reply = raw(server.address, head, part)
-    refused(reply, 408)
+    check_error(reply, 408)
     assert reply.closed
     assert 0.4 < reply.seconds < 5
 
@@ -186,7 +186,7 @@ def test_a_body_that_stops_is_given_up_with_408(server):
     ],
     ids=["nothing", "a target", "half of the headers", "half of the second request's headers"],
 )  # fmt: skip
-def test_headers_that_never_end_are_cut(server, monkeypatch, begin, drop):
+def test_endless_headers_are_disconnected(server, monkeypatch, begin, drop):
     monkeypatch.setattr(StrictHTTPProtocol, "head_seconds", 0.4)
     with connect(server.address) as wire:
         started = time.monotonic()
@@ -197,13 +197,13 @@ def test_headers_that_never_end_are_cut(server, monkeypatch, begin, drop):
                 if not wire.recv(65_536):
                     break
             except TimeoutError:
-                wire.sendall(drop)  # drips on
+                wire.sendall(drop)  # keep dripping
             except ConnectionError:
                 break
         assert 0.3 < time.monotonic() - started < 3
 
 
-def test_a_client_that_reads_nothing_is_cut(server, monkeypatch):
+def test_a_client_that_does_not_read_is_disconnected(server, monkeypatch):
     monkeypatch.setattr(StrictHTTPProtocol, "read_seconds", 0.5)
     request = b"GET /openapi.json HTTP/1.1\r\nHost: " + host_of(server.address) + b"\r\n\r\n"
     with connect(server.address) as wire:
@@ -219,14 +219,14 @@ def test_a_client_that_reads_nothing_is_cut(server, monkeypatch):
         assert cut
 
 
-def test_a_slow_but_steady_client_is_answered(server, monkeypatch):
+def test_a_slow_client_within_the_limits_is_served(server, monkeypatch):
     monkeypatch.setattr(StrictHTTPProtocol, "head_seconds", 3)
     text = f"GET /health HTTP/1.1\r\nHost: {host_of(server.address).decode()}\r\nConnection: close\r\n\r\n".encode()
     reply = raw(server.address, *(text[i : i + 8] for i in range(0, len(text), 8)), pause=0.05)
     assert reply.status == 200
 
 
-# Forms.
+# Forms ----------------------------------------------------------------------
 
 
 def form(server, body, *, boundary=b"b", target="/api/uploads"):
@@ -236,8 +236,8 @@ def form(server, body, *, boundary=b"b", target="/api/uploads"):
 
 
 def part(name, content=b"x", filename=None):
-    told = b"" if filename is None else b'; filename="%s"' % filename
-    return b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (name, told, content)
+    document = b"" if filename is None else b'; filename="%s"' % filename
+    return b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (name, document, content)
 
 
 @pytest.mark.parametrize(
@@ -256,36 +256,36 @@ def part(name, content=b"x", filename=None):
     ],
     ids=range(19),
 )  # fmt: skip
-def test_forms_that_are_broken_or_absurd_are_refused(server, body):
+def test_malformed_forms_are_rejected(server, body):
     started = time.monotonic()
-    refused(form(server, body), 400, 413)
+    check_error(form(server, body), 400, 413)
     assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("boundary", [b"", b"; boundary=", b"; boundary=" + b"b" * 60_000])
-def test_forms_without_a_sensible_boundary_are_refused(server, boundary):
+def test_forms_without_a_valid_boundary_are_400(server, boundary):
     kind = b"multipart/form-data" + boundary
     head = head_of(server.address, "/api/uploads", b"Content-Type: " + kind, b"Content-Length: 8", b"Connection: close")
-    refused(raw(server.address, head + b"--b--\r\n\r\n"[:8]), 400)
+    check_error(raw(server.address, head + b"--b--\r\n\r\n"[:8]), 400)
 
 
-def test_a_client_sends_a_few_files_at_once_and_no_more(server):
+def test_concurrent_uploads_of_a_client_are_limited(server):
     head = head_of(
         server.address, "/api/uploads", b"Content-Type: multipart/form-data; boundary=b", b"Content-Length: 900"
     )
     waiting = []
     try:
-        for _ in range(server.state.rules.uploads):
+        for _ in range(server.state.body_limits.concurrent_uploads):
             wire = connect(server.address)
             wire.sendall(head + b"--b\r\n")
             waiting.append(wire)
         time.sleep(0.15)
         reply = form(server, part(b"file", FRAME.to_csv().encode(), b"x.csv") + b"--b--\r\n")
-        refused(reply, 429)
+        check_error(reply, 429)
         assert int(reply.header("retry-after")) >= 1
     finally:
         for wire in waiting:
             wire.close()
     time.sleep(0.3)
     body = part(b"file", FRAME.to_csv().encode(), b"x.csv") + b"--b--\r\n"
-    assert form(server, body).status == 201, "those that have left must not count"
+    assert form(server, body).status == 201, "closed connections must not count"

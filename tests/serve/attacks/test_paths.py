@@ -1,11 +1,11 @@
-"""What file_path and the ids in paths name: nothing outside the folders that are served."""
+"""File paths and ids cannot reach files outside the served folders."""
 
 from __future__ import annotations
 
 import pytest
 
-from serve.attacks.attacked import refused
-from serve.wire import get
+from serve.attacks.checks import check_error
+from serve.raw_http import get
 
 OUTSIDE = [
     "../canary.csv", "deep/../../canary.csv", "./../canary.csv", "deep/../../canary.csv/", "..//canary.csv",
@@ -24,33 +24,33 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=ascii)
 @pytest.mark.parametrize("route", ["/api/load-data", "/api/predict", "/api/jobs/predict"])
-def test_a_file_path_reads_nothing_outside_the_data_folder(client, home, route, path):
-    told = {} if route == "/api/load-data" else {"lookback": 64, "pred_len": 2, "sample_count": 1}
+def test_file_paths_cannot_leave_the_data_folder(client, home, route, path):
+    details = {} if route == "/api/load-data" else {"lookback": 64, "pred_len": 2, "sample_count": 1}
     path = path.replace("{root}", str(home))
-    answer = client.post(route, json={"file_path": path, **told})
-    document = refused(answer, 400, 404, given=path.partition("sample:")[2] or path)
+    answer = client.post(route, json={"file_path": path, **details})
+    document = check_error(answer, 400, 404, given=path.partition("sample:")[2] or path)
     assert "root:" not in answer.text
     assert "symlink" not in document["message"]
 
 
-def test_the_canary_can_be_read_where_it_may_be(client, home):
-    """Or the attacks above would fail for another reason."""
+def test_the_canary_is_readable_from_outside(client, home):
+    """Otherwise the tests above would pass for another reason."""
     assert client.post("/api/load-data", json={"file_path": "good.csv"}).status_code == 200
     assert (home / "data" / "up" / "canary.csv").read_bytes() == (home / "data" / "good.csv").read_bytes()
 
 
 def test_links_and_hidden_files_are_not_listed(client):
-    assert [one["path"] for one in client.get("/api/data-files").json()] == ["good.csv"]
+    assert [item["path"] for item in client.get("/api/data-files").json()] == ["good.csv"]
 
 
 @pytest.mark.parametrize("existing", ["{root}/canary.csv", "../canary.csv", "out.csv"])
-def test_a_refusal_does_not_tell_whether_a_file_exists_outside(client, home, existing):
-    def sentence(path):
+def test_errors_do_not_reveal_whether_a_file_exists(client, home, existing):
+    def error_of(path):
         path = path.replace("{root}", str(home))
         answer = client.post("/api/load-data", json={"file_path": path})
         return answer.status_code, answer.json()["message"].replace(path, "…")
 
-    assert sentence(existing) == sentence(existing.replace("canary", "absent").replace("out.csv", "none.csv"))
+    assert error_of(existing) == error_of(existing.replace("canary", "absent").replace("out.csv", "none.csv"))
 
 
 STEPS = [
@@ -70,9 +70,9 @@ STEPS = [
         ("GET", "/api/jobs/{}"), ("DELETE", "/api/jobs/{}"), ("GET", "/api/jobs/{}/events"),
     ],
 )  # fmt: skip
-def test_ids_in_paths_lead_nowhere(server, home, method, target, step):
+def test_ids_cannot_contain_paths(server, home, method, target, step):
     reply = get(server.address, target.format(step), method=method)
-    refused(reply, 400, 404, 405)
+    check_error(reply, 400, 404, 405)
     assert reply.header("set-cookie") is None
     assert (home / "canary.csv").is_file()
     assert (home / "data" / "good.csv").is_file()

@@ -1,4 +1,4 @@
-"""A long time: mixed load and overload."""
+"""Mixed load and overload over a long time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from statistics import median
 import httpx2
 import pytest
 
-from serve.asks import LONG, SMALL
-from serve.launched import launched
-from serve.resilience.watched import SYMBOLS, say, wait
-from serve.wire import connect, head_of
+from serve.payloads import LONG, SMALL
+from serve.processes import start_process
+from serve.raw_http import connect, head_of
+from serve.resilience.waiting import SYMBOLS, report, wait
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_under_mixed_load_and_overload_every_request_is_answered_and_memory_does_not_grow(tmp_path, capsys):
-    """KRONOS_SOAK_SECONDS=600 for the long one."""
+def test_mixed_load_is_served_without_memory_growth(tmp_path, capsys):
+    """KRONOS_SOAK_SECONDS=600 for a longer run."""
     seconds = float(os.environ.get("KRONOS_SOAK_SECONDS", "60"))
     extra = {"KRONOS_SERVE__QUEUE": "2", "KRONOS_SERVE__SAMPLES": "10", "KRONOS_SERVE__WORK_PER_MINUTE": "0"}
-    with launched(tmp_path, extra=extra) as server:
+    with start_process(tmp_path, extra=extra) as server:
         server.wait_ready()
         (tmp_path / "data").mkdir(exist_ok=True)
         found, slowest, problems, memory = Counter(), [0.0], [], []
@@ -46,7 +46,7 @@ def test_under_mixed_load_and_overload_every_request_is_answered_and_memory_does
         half = [rss for at, rss in memory if at >= seconds / 2]
         early = [rss for at, rss in memory if seconds / 4 <= at < seconds / 2]
         status, ended = server.stop()
-        say(
+        report(
             capsys,
             f"soak of {seconds:g} s: {sum(found.values())} answers {dict(sorted(found.items()))}, slowest "
             f"{slowest[0]:.2f} s; memory {memory[0][1]:.0f} MiB at first, {median(early):.0f} in the second quarter, "
@@ -55,20 +55,20 @@ def test_under_mixed_load_and_overload_every_request_is_answered_and_memory_does
         assert not problems, problems[:5]
         assert set(found) <= {200, 201, 202, 204, 400, 404, 408, 413, 429, 503}, found
         assert found[200] > 50
-        assert found[503] > 0, "that was no overload"
+        assert found[503] > 0, "there was no overload"
         assert median(half) - median(early) < 40 + 0.1 * median(early)
         assert "Traceback" not in server.log.read_text()
         assert status == -signal.SIGTERM
 
 
 def soak(server, number, until, found, slowest, problems):
-    """One client of many kinds of request."""
+    """Send requests of many kinds."""
     dice = random.Random(number)
     text = ("timestamps,open,high,low,close\n" + "".join(
         f"2025-01-{1 + hour // 24:02d} {hour % 24:02d}:00,1,2,1,{1.5 + hour / 1000}\n" for hour in range(200)
     )).encode()  # fmt: skip
 
-    def one(client):
+    def item(client):
         kind = dice.randrange(12)
         if kind < 4:
             return client.get("/api/predict", params={"symbol": dice.choice(SYMBOLS), "hours": dice.randint(1, 168)})
@@ -81,26 +81,26 @@ def soak(server, number, until, found, slowest, problems):
         if kind == 6:
             return client.post("/api/predict", json={**SMALL, "sample_count": 5, "seed": dice.randrange(10**6)})
         if kind == 7:
-            made = client.post("/api/jobs/predict", json={**LONG, "pred_len": 100, "seed": dice.randrange(10**6)})
-            if made.status_code == 202 and dice.random() < 0.8:
-                return client.delete(f"/api/jobs/{made.json()['id']}")
-            if made.status_code == 202:
-                with client.stream("GET", made.json()["events"]) as stream:
+            result = client.post("/api/jobs/predict", json={**LONG, "pred_len": 100, "seed": dice.randrange(10**6)})
+            if result.status_code == 202 and dice.random() < 0.8:
+                return client.delete(f"/api/jobs/{result.json()['id']}")
+            if result.status_code == 202:
+                with client.stream("GET", result.json()["events"]) as stream:
                     next(stream.iter_lines())
                     return stream
-            return made
+            return result
         if kind == 8:
             body = text + f"2025-02-01 00:00,1,2,1,{1 + dice.random()}\n".encode()
-            made = client.post("/api/uploads", files={"file": ("x.csv", body)})
-            return client.delete(f"/api/uploads/{made.json()['id']}") if made.status_code == 201 else made
+            result = client.post("/api/uploads", files={"file": ("x.csv", body)})
+            return client.delete(f"/api/uploads/{result.json()['id']}") if result.status_code == 201 else result
         if kind == 9:
-            told = {"content-type": "application/json"}
-            return client.post("/api/load-data", content=b"[" * dice.randrange(1_500_000), headers=told)
+            document = {"content-type": "application/json"}
+            return client.post("/api/load-data", content=b"[" * dice.randrange(1_500_000), headers=document)
         if kind == 10:
             return client.get(
                 dice.choice(["/docs", "/openapi.json", "/metrics", "/nothing", "/api/jobs", "/api/results"])
             )
-        with suppress(OSError), connect(server.address) as wire:  # leaves without a word
+        with suppress(OSError), connect(server.address) as wire:  # disconnects
             wire.sendall(head_of(server.address, "/api/predict", b"Content-Length: 99") + b"{")
         return client.get("/health")
 
@@ -108,10 +108,10 @@ def soak(server, number, until, found, slowest, problems):
         while time.monotonic() < until:
             started = time.monotonic()
             try:
-                found[one(client).status_code] += 1
+                found[item(client).status_code] += 1
             except httpx2.TimeoutException as error:
                 problems.append(repr(error))
-            except httpx2.TransportError as error:  # a body that was refused before it was whole
+            except httpx2.TransportError as error:  # a body was rejected while it was sent
                 if not isinstance(error, httpx2.WriteError | httpx2.ReadError):
                     problems.append(repr(error))
             slowest[0] = max(slowest[0], time.monotonic() - started)

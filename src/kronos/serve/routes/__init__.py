@@ -1,1 +1,1 @@
-"""The routes: thin, each a question to one of the server's parts."""
+"""The routes of the HTTP API."""

@@ -1,4 +1,4 @@
-"""What watchers ask: ``/health``, ``/ready``, ``/metrics``."""
+"""Health check, readiness and metrics: ``/health``, ``/ready``, ``/metrics``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kronos.serve.state import AppState
 
 
 class HealthResponse(BaseModel):
-    """The process is alive."""
+    """The process responds."""
 
     status: Literal["ok"]
     timestamp: str
@@ -25,16 +25,16 @@ class ReadyResponse(BaseModel):
     """Whether the model is in memory."""
 
     status: Literal["ready", "loading", "stopping", "failed"]
-    message: str = Field(description="Why not, where it is not ready.")
+    message: str = Field(description="Why the server is not ready; empty if it is.")
 
 
 def health_routes(state: AppState) -> APIRouter:
-    """The routes of one server."""
+    """Build the routes of one server."""
     router = APIRouter(tags=["Health"])
 
     @router.get("/health", responses={403: {"model": ErrorResponse}, 421: {"model": ErrorResponse}})
-    async def health() -> HealthResponse:
-        """Say that the process answers."""
+    async def healthcheck() -> HealthResponse:
+        """Check that the process responds."""
         return HealthResponse(status="ok", timestamp=now_utc())
 
     @router.get(
@@ -46,7 +46,7 @@ def health_routes(state: AppState) -> APIRouter:
         },
     )
     async def ready(response: Response) -> ReadyResponse:
-        """Say whether the model is in memory; 503 if not. Where it failed, the fallback still answers predictions."""
+        """Check that the model is in memory; 503 if not. If it failed to load, predictions use the fallback."""
         found = readiness(state)
         if found.status != "ready":
             response.status_code = 503
@@ -55,20 +55,20 @@ def health_routes(state: AppState) -> APIRouter:
 
     @router.get("/metrics", response_class=PlainTextResponse, responses=errors())
     async def metrics() -> Response:
-        """Give the server's numbers in Prometheus' text format."""
-        return Response(state.rules.numbers.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        """Return the metrics in Prometheus' text format."""
+        return Response(state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
 
 
 def readiness(state: AppState) -> ReadyResponse:
-    """Whether the model is in memory, and why not."""
+    """Return whether the model is in memory, and why not."""
     default = state.models.default
-    if state.closing.is_set():
-        return ReadyResponse(status="stopping", message="The server is stopping.")
+    if state.stopping.is_set():
+        return ReadyResponse(status="stopping", message="The server is shutting down.")
     if state.models.loaded(default) is not None:
         return ReadyResponse(status="ready", message="")
     failure = state.models.failure(default)
     if failure is not None:
-        return ReadyResponse(status="failed", message=f"The model could not be loaded: {redact_paths(str(failure))}")
-    return ReadyResponse(status="loading", message="The model is being loaded.")
+        return ReadyResponse(status="failed", message=f"Cannot load the model: {redact_paths(str(failure))}")
+    return ReadyResponse(status="loading", message="The model is loading.")

@@ -1,4 +1,4 @@
-"""What the workbench API takes and gives, field by field."""
+"""Request and response models of the workbench API."""
 
 from __future__ import annotations
 
@@ -11,55 +11,72 @@ from kronos.sandbox import FileOptions
 from kronos.serve.workbench import WorkbenchRequest
 
 Text = Annotated[str, Field(max_length=200)]
+_SAMPLE = "sample:simulated_btc_1h"
 
 
 class RequestBody(BaseModel):
-    """A request's body: fields that nobody knows are refused, and values of another type."""
+    """A request body; unknown fields and values of another type are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class FileRequest(RequestBody):
-    """A file, and what the client knows better than it."""
+    """A file, with options that override what would be inferred from it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"file_path": _SAMPLE}]})
 
     file_path: Annotated[str, Field(min_length=1, max_length=500)] = Field(
         description="A path of /api/data-files, upload:ID of /api/uploads, or sample:simulated_btc_1h.",
-        examples=["sample:simulated_btc_1h"],
+        examples=[_SAMPLE],
     )
-    symbol: Text | None = None
-    interval: Text | None = Field(default=None, description="Of a candle, such as 1h; else inferred.")
-    timezone: Text | None = Field(default=None, description="IANA name of the stamps' clock.")
-    calendar: Text | None = Field(default=None, description="When it trades, such as XNYS; else guessed.")
+    symbol: Text | None = Field(default=None, examples=["BTC"])
+    interval: Text | None = Field(
+        default=None, description="Interval of the candles, such as 1h; inferred by default.", examples=["1h"]
+    )
+    timezone: Text | None = Field(default=None, description="IANA timezone of the timestamps.", examples=["UTC"])
+    calendar: Text | None = Field(
+        default=None, description="Trading calendar, such as XNYS; inferred by default.", examples=["24/7"]
+    )
     columns: dict[Text, Text] = Field(
-        default_factory=dict, max_length=32, description="Which column is which, such as close: Last Price."
+        default_factory=dict,
+        max_length=32,
+        description="Names of the file's columns, such as close: Last Price.",
+        examples=[{"close": "Last Price"}],
     )
 
     @property
     def options(self) -> FileOptions:
-        """For the library."""
+        """The options for the library."""
         return FileOptions(self.symbol, self.interval, self.timezone, self.calendar, tuple(self.columns.items()))
 
 
 class PredictRequest(FileRequest):
-    """A forecast to make; parameters as the published web UI has them, and some more."""
+    """A forecast of a file; the parameters of the published web UI, and further ones."""
 
-    lookback: Annotated[int, Field(ge=2, le=10_000)] = 400
-    pred_len: Annotated[int, Field(ge=1, le=2_000)] = 120
-    temperature: Annotated[float, Field(ge=0.1, le=2.0)] = 1.0
-    top_p: Annotated[float, Field(ge=0.1, le=1.0)] = Field(
-        default=1.0, description="Below 1, both tails are cut at every step, and bands get too narrow."
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"file_path": _SAMPLE, "lookback": 400, "pred_len": 24, "sample_count": 20, "seed": 0}]
+        }
     )
-    sample_count: Annotated[int, Field(ge=1, le=200)] = 100
+
+    lookback: Annotated[int, Field(ge=2, le=10_000)] = Field(default=400, description="Candles of history.")
+    pred_len: Annotated[int, Field(ge=1, le=2_000)] = Field(default=120, description="Candles to forecast.")
+    temperature: Annotated[float, Field(ge=0.1, le=2.0)] = Field(default=1.0, description="1: unchanged.")
+    top_p: Annotated[float, Field(ge=0.1, le=1.0)] = Field(
+        default=1.0, description="Below 1, both tails are cut at every step and bands become too narrow."
+    )
+    sample_count: Annotated[int, Field(ge=1, le=200)] = Field(default=100, description="Paths to sample.")
     start_date: Text | None = Field(
         default=None,
-        description="Of the window's first candle; null for the latest candles and a forecast beyond them.",
+        description="Time of the first candle of the history; null forecasts beyond the latest candles.",
+        examples=["2024-01-01"],
     )
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="Null draws one.")
-    calibrate: bool = Field(default=False, description="Correct the paths where the model has a calibration for this.")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None, description="Null for a random one.")
+    calibrate: bool = Field(default=False, description="Calibrate the paths if the model has a calibration for this.")
 
     @property
-    def wanted(self) -> WorkbenchRequest:
-        """For the workbench."""
+    def forecast_options(self) -> WorkbenchRequest:
+        """The options of the forecast."""
         sampling = SamplingParams(
             temperature=self.temperature, top_p=self.top_p, samples=self.sample_count, seed=self.seed
         )
@@ -74,19 +91,21 @@ class PredictRequest(FileRequest):
 class LoadModelRequest(RequestBody):
     """A model to load."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model_key": "kronos-nano"}]})
+
     model_key: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         description="A key of /api/available-models.", examples=["kronos-nano"]
     )
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:[0-9]{1,2})?)$")] | None = Field(
-        default=None, description="cpu, mps, cuda or cuda:1; null takes the configured one."
+        default=None, description="cpu, mps, cuda or cuda:1; null for the configured one.", examples=["cpu"]
     )
 
 
 class DataFile(BaseModel):
-    """A file that can be read."""
+    """A file in the data folder."""
 
     name: str
-    path: str = Field(description="What file_path takes.")
+    path: str = Field(description="Value for file_path.")
     size: int = Field(description="Bytes.")
     modified: str
 
@@ -99,17 +118,17 @@ class Prices(BaseModel):
 
 
 class FindingResponse(BaseModel):
-    """What reading a file noticed or mended."""
+    """A problem in a file, possibly repaired."""
 
     severity: str
     code: str
     count: int
-    rows: list[int] = Field(description="Row numbers, the first hundred.")
+    rows: list[int] = Field(description="The first hundred row numbers.")
     message: str
 
 
 class DataInfo(BaseModel):
-    """What a file holds."""
+    """The content of a file."""
 
     rows: int
     columns: list[str]
@@ -136,27 +155,27 @@ class UploadInfo(BaseModel):
     """An upload."""
 
     id: str = Field(description="SHA-256 of the content.")
-    file_path: str = Field(description="What file_path takes.")
-    name: str = Field(description="What the client called it: text, not a path.")
+    file_path: str = Field(description="Value for file_path.")
+    name: str = Field(description="File name given by the client; a label, not a path.")
     size: int
     uploaded: str
 
 
 class UploadResponse(UploadInfo):
-    """An upload that was read, and what it holds."""
+    """An upload and its content."""
 
     data_info: DataInfo
 
 
 class ModelsResponse(BaseModel):
-    """What can be loaded."""
+    """The models that can be loaded."""
 
     models: dict[str, dict[str, Any]]
     model_available: bool
 
 
 class CurrentModel(BaseModel):
-    """The model that the workbench uses."""
+    """The model of the workbench."""
 
     name: str
     key: str
@@ -196,22 +215,22 @@ class CandleResponse(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """A forecast of a file's window; saved under its id."""
+    """A forecast of a file, saved under its id."""
 
     success: Literal[True]
     id: str
     prediction_type: str
-    chart: str = Field(description="A plotly figure, as JSON text.")
+    chart: str = Field(description="A plotly figure as JSON text.")
     prediction_results: list[CandleResponse] = Field(
-        description="Median candles: quantiles of each channel, not an average."
+        description="Median candles: the median of each channel, not an average of paths."
     )
-    actual_data: list[CandleResponse] = Field(description="What came, where a start_date left something.")
+    actual_data: list[CandleResponse] = Field(description="Actual candles after a history that starts at start_date.")
     has_comparison: bool
     message: str
     model: str
     state: Literal["raw", "calibrated"]
     simulated: bool
     lookback: int
-    forecast: dict[str, Any] = Field(description="Bands, probabilities, and what made the forecast.")
+    forecast: dict[str, Any] = Field(description="Bands, probabilities and metadata of the forecast.")
     paths: list[list[float]] = Field(description="Closes of the first twenty paths.")
-    scores: dict[str, Any] | None = Field(description="The forecast beside baselines, where something came.")
+    scores: dict[str, Any] | None = Field(description="Scores of the forecast and of baselines, with actual candles.")

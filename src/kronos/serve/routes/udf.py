@@ -1,16 +1,16 @@
-"""A datafeed for TradingView's charting library and whatever else speaks its UDF protocol: ``/udf/…``.
+"""A data feed for TradingView's charting library and other clients of its UDF protocol: ``/udf/…``.
 
-- Each asset is four symbols: ``BTC`` has its closed candles, ``BTC.FORECAST`` those and after them the forecast's
-  median candles, ``BTC.FORECAST.LOW`` and ``.HIGH`` the ends of its 80 % band.
-- A chart asks for times up to now; forecast bars lie beyond, so they come with every request that reaches the last
-  candle.
-- Times are seconds since 1970, prices in columns, errors ``{"s": "error", "errmsg": …}``: the protocol's own ways.
+- Each asset has four symbols: ``BTC`` with its closed candles, ``BTC.FORECAST`` with the closed candles and the median
+  candles of the forecast, ``BTC.FORECAST.LOW`` and ``.HIGH`` with the ends of its 80 % band.
+- Charts request times up to now. Forecast bars are later, so every response that reaches the last candle includes them.
+- By the protocol, times are seconds since 1970, prices are columns, and errors are ``{"s": "error", "errmsg": …}``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -23,31 +23,30 @@ from kronos.errors import KronosError
 from kronos.intervals import Interval
 from kronos.serve.errors import ApiError, to_api_error
 from kronos.serve.market_data import Asset
-from kronos.serve.predictions import BAND, milliseconds
+from kronos.serve.predictions import BAND, to_milliseconds
 from kronos.serve.routes.common import client_of, errors
 from kronos.serve.state import AppState
 
-HOURS = 24
-_MOST = 1500  # bars of one answer, and how far back they go
+FORECAST_HOURS = 24
+_MAX_BARS = 1500
 _EXCHANGE = "KRONOS"
 _MINUTE = 60
-_TALES = {
-    "": "candles",
-    ".FORECAST": "candles, then the forecast's median",
-    ".FORECAST.LOW": f"lower end of the forecast's {BAND:.0%} band",
-    ".FORECAST.HIGH": f"upper end of the forecast's {BAND:.0%} band",
-}
 SymbolSuffix = Literal["", ".FORECAST", ".FORECAST.LOW", ".FORECAST.HIGH"]
-_LONGEST_FIRST: tuple[SymbolSuffix, ...] = (".FORECAST.LOW", ".FORECAST.HIGH", ".FORECAST", "")
+_SUFFIXES: dict[SymbolSuffix, str] = {
+    "": "candles",
+    ".FORECAST": "candles and median forecast",
+    ".FORECAST.HIGH": f"upper end of the forecast's {BAND:.0%} band",
+    ".FORECAST.LOW": f"lower end of the forecast's {BAND:.0%} band",
+}
 
-_FAULTS = (KronosError, ApiError, TimeoutError, MemoryError)
+_ERRORS = (KronosError, ApiError, TimeoutError, MemoryError)
 
-Name = Annotated[str, Query(min_length=1, max_length=60)]
+Name = Annotated[str, Query(min_length=1, max_length=60, examples=["BTC.FORECAST"])]
 Seconds = Annotated[int, Query(ge=-(2**40), le=2**40)]
 
 
 class ConfigResponse(BaseModel):
-    """What the datafeed can do."""
+    """Capabilities of the data feed."""
 
     supported_resolutions: list[str]
     supports_search: bool = True
@@ -60,7 +59,7 @@ class ConfigResponse(BaseModel):
 
 
 class SymbolResponse(BaseModel):
-    """What a chart has to know of a symbol."""
+    """Description of a symbol."""
 
     name: str
     ticker: str
@@ -73,7 +72,7 @@ class SymbolResponse(BaseModel):
     listed_exchange: str = _EXCHANGE
     minmov: int = 1
     format: Literal["price"] = "price"
-    pricescale: int = Field(description="Ten to the number of decimals that prices are shown with.")
+    pricescale: int = Field(description="Ten to the power of the displayed decimals.")
     has_intraday: bool = True
     has_daily: bool
     has_weekly_and_monthly: bool = False
@@ -84,7 +83,7 @@ class SymbolResponse(BaseModel):
 
 
 class SearchResult(BaseModel):
-    """A symbol that a search found."""
+    """A symbol found by a search."""
 
     symbol: str
     full_name: str
@@ -95,76 +94,83 @@ class SearchResult(BaseModel):
 
 
 class Bars(BaseModel):
-    """Bars in columns; or ``no_data``, or an error, as the protocol has it."""
+    """Bars in columns, ``no_data``, or an error."""
 
     s: Literal["ok", "no_data", "error"]
-    t: list[int] | None = Field(default=None, description="When each bar opens, in seconds since 1970.")
+    t: list[int] | None = Field(default=None, description="Open times in seconds since 1970.")
     o: list[float] | None = None
     h: list[float] | None = None
-    l: list[float] | None = None  # noqa: E741 (the protocol's name)
+    l: list[float] | None = None  # noqa: E741 (name of the protocol)
     c: list[float] | None = None
     v: list[float] | None = None
-    nextTime: int | None = Field(
-        default=None, description="Where there are none: when the last ones before them opened."
-    )
+    nextTime: int | None = Field(default=None, description="With no_data: open time of the latest earlier bar.")
     errmsg: str | None = None
 
 
 class UdfError(BaseModel):
-    """An error as the protocol has it, with status 200: charts take any other object for a symbol."""
+    """An error in the protocol's form, with status 200: charts would take any other object for a symbol."""
 
     s: Literal["error"]
     errmsg: str
 
 
 @dataclass(frozen=True, slots=True)
-class UdfQuery:
-    """A symbol as a chart names it: which asset, and what of it."""
+class UdfSymbol:
+    """A symbol of the data feed: an asset and which series of it."""
 
     asset: Asset
-    tale: SymbolSuffix
+    suffix: SymbolSuffix
 
     @property
     def name(self) -> str:
-        """Its name in charts."""
-        return f"{self.asset.symbol}{self.tale}"
+        """The name in charts."""
+        return f"{self.asset.symbol}{self.suffix}"
+
+    @property
+    def full_name(self) -> str:
+        """The name with the exchange."""
+        return f"{_EXCHANGE}:{self.name}"
+
+    def description(self, *, simulated: bool = False) -> str:
+        """A description of the series."""
+        return f"{self.asset.name}, {_SUFFIXES[self.suffix]}{' (SIMULATED)' if simulated else ''}"
 
 
 def udf_routes(state: AppState) -> APIRouter:
-    """The routes of one server."""
+    """Build the routes of one server."""
     router = APIRouter(prefix="/udf", tags=["TradingView UDF"])
 
     @router.get("/config", responses=errors())
     async def config() -> ConfigResponse:
-        """Say what the datafeed can do."""
-        resolution = _resolution(await _usual(state))
+        """Return the capabilities of the data feed."""
+        resolution = _resolution(await _common_interval(state))
         return ConfigResponse(
             supported_resolutions=[resolution],
-            exchanges=[{"value": _EXCHANGE, "name": "Kronos", "desc": f"Candles of {state.feed.source.name}"}],
+            exchanges=[{"value": _EXCHANGE, "name": "Kronos", "desc": f"Candles of {state.market_data.source.name}"}],
             symbols_types=[{"name": "Crypto", "value": "crypto"}],
         )
 
     @router.get("/time", response_class=PlainTextResponse, responses=errors())
     async def now() -> str:
-        """Give the server's time in seconds since 1970."""
+        """Return the server's time in seconds since 1970."""
         return str(int(time.time()))
 
     @router.get("/symbols", responses=errors())
     async def symbols(symbol: Name) -> SymbolResponse | UdfError:
         """Describe a symbol."""
         try:
-            asked = _asked(state, symbol)
-            fetched = await state.feed.candles(asked.asset, 2)
-        except _FAULTS as error:
+            udf_symbol = _parse_symbol(state, symbol)
+            candles = (await state.market_data.candles(udf_symbol.asset, 2)).candles
+        except _ERRORS as error:
             return UdfError(s="error", errmsg=to_api_error(error).message)
-        interval = fetched.candles.interval
+        interval = candles.interval
         resolution = _resolution(interval)
         return SymbolResponse(
-            name=asked.name,
-            ticker=asked.name,
-            full_name=f"{_EXCHANGE}:{asked.name}",
-            description=_description(asked, simulated=fetched.candles.simulated),
-            pricescale=10 ** _decimals(float(fetched.candles.frame["close"].iloc[-1])),
+            name=udf_symbol.name,
+            ticker=udf_symbol.name,
+            full_name=udf_symbol.full_name,
+            description=udf_symbol.description(simulated=candles.simulated),
+            pricescale=10 ** _decimals(float(candles.frame["close"].iloc[-1])),
             has_intraday=interval.intraday,
             has_daily=not interval.intraday,
             supported_resolutions=[resolution],
@@ -181,124 +187,121 @@ def udf_routes(state: AppState) -> APIRouter:
         """Find symbols by a part of their name."""
         if type not in ("", "crypto") or exchange.upper() not in ("", _EXCHANGE):
             return []
-        wanted = query.strip().upper().removeprefix(f"{_EXCHANGE}:")
-        every = [UdfQuery(asset, tale) for asset in state.feed.assets.values() for tale in reversed(_LONGEST_FIRST)]
-        found = [one for one in every if wanted in one.name or wanted in one.asset.name.upper()]
+        text = query.strip().upper().removeprefix(f"{_EXCHANGE}:")
+        symbols = [UdfSymbol(asset, suffix) for asset in state.market_data.assets.values() for suffix in _SUFFIXES]
+        matches = [symbol for symbol in symbols if text in symbol.name or text in symbol.asset.name.upper()]
         return [
             SearchResult(
-                symbol=one.name, full_name=f"{_EXCHANGE}:{one.name}", ticker=one.name, description=_description(one)
+                symbol=symbol.name, full_name=symbol.full_name, ticker=symbol.name, description=symbol.description()
             )
-            for one in found[:limit]
+            for symbol in matches[:limit]
         ]
 
     @router.get("/history", response_model_exclude_none=True, responses=errors())
     async def history(
         request: Request,
         symbol: Name,
-        resolution: Annotated[str, Query(max_length=10)],
-        to: Seconds,
-        since: Annotated[int, Query(alias="from", ge=-(2**40), le=2**40)] = 0,
-        countback: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
+        resolution: Annotated[str, Query(max_length=10, examples=["60"])],
+        to: Annotated[Seconds, Query(examples=[2_147_483_647])],
+        since: Annotated[Seconds, Query(alias="from")] = 0,
+        countback: Annotated[int | None, Query(ge=0, le=10_000_000, examples=[100])] = None,
     ) -> Bars:
-        """Give bars: those that open in [from, to), or the last ``countback`` before ``to``."""
+        """Return the bars that open in [from, to), or the last ``countback`` before ``to``."""
         try:
-            asked = _asked(state, symbol)
+            udf_symbol = _parse_symbol(state, symbol)
             async with asyncio.timeout(state.serve.timeout):
-                interval = await state.feed.interval(asked.asset)
+                interval = await state.market_data.interval(udf_symbol.asset)
                 if resolution.upper() not in _spellings(interval):
-                    raise ApiError(400, f"{asked.name} has bars of {_resolution(interval)} only.")
-                bars, known = await _bars(state, asked, client_of(request))
-        except _FAULTS as error:
+                    raise ApiError(400, f"Resolution not available; {udf_symbol.name} has {_resolution(interval)}.")
+                bars, known = await _bars(state, udf_symbol, client_of(request))
+        except _ERRORS as error:
             return Bars(s="error", errmsg=to_api_error(error).message)
-        return _cut(bars, since, to, countback, ahead=known if _is_now(to, interval) else len(bars))
+        return _select(bars, since, to, countback, known if _is_now(to, interval) else len(bars))
 
     return router
 
 
-def _asked(state: AppState, text: str) -> UdfQuery:
-    """What a chart means by a name, with or without the exchange before it.
+def _parse_symbol(state: AppState, text: str) -> UdfSymbol:
+    """Parse a symbol, with or without the exchange.
 
     Raises:
         ApiError: 404 if there is no such symbol.
     """
     name = text.strip().upper().removeprefix(f"{_EXCHANGE}:")
-    tale = next(one for one in _LONGEST_FIRST if name.endswith(one))
-    return UdfQuery(state.feed.asset(name.removesuffix(tale) if tale else name), tale)
+    suffix = max((suffix for suffix in _SUFFIXES if name.endswith(suffix)), key=len)
+    return UdfSymbol(state.market_data.asset(name.removesuffix(suffix)), suffix)
 
 
-async def _usual(state: AppState) -> Interval:
-    """The interval of the first asset's candles, as every other's; the one wished for if the source cannot say."""
+async def _common_interval(state: AppState) -> Interval:
+    """Return the interval of the first asset; the preferred one if the source fails."""
     try:
-        return await state.feed.interval(next(iter(state.feed.assets.values())))
-    except (StopIteration, *_FAULTS):
-        return state.feed.usual
+        return await state.market_data.interval(next(iter(state.market_data.assets.values())))
+    except (StopIteration, *_ERRORS):
+        return state.market_data.preferred_interval
 
 
 def _is_now(to: int, interval: Interval) -> bool:
-    """Whether a chart that asks for bars before this time means the latest: it may round up to the bar's end."""
+    """Return whether a chart requests the latest bars: it may round the time up to the end of the bar."""
     return -_MINUTE <= to - time.time() <= interval.seconds
 
 
-async def _bars(state: AppState, asked: UdfQuery, client: str) -> tuple[pd.DataFrame, int]:
-    """All bars of a symbol by opening time, `[N × open, high, low, close, volume, …]`, and how many of them came."""
-    past = (await state.feed.candles(asked.asset, _MOST)).candles.frame
-    if not asked.tale:
+async def _bars(state: AppState, symbol: UdfSymbol, client: str) -> tuple[pd.DataFrame, int]:
+    """Return all bars of a symbol by open time, and the number of them that are not forecast."""
+    past = (await state.market_data.candles(symbol.asset, _MAX_BARS)).candles.frame
+    if not symbol.suffix:
         return past, len(past)
-    work, predictions = state.rules.work, state.predictions
-    if predictions.costs(asked.asset.symbol, HOURS):
-        work.check(client)
-    made = (await predictions.forecast(asked.asset, HOURS, lambda steps: work.debit(client, steps))).forecast
-    if asked.tale == ".FORECAST":
-        ahead = made.quantile_candles(0.5)
-        return pd.concat([past, ahead[ahead.index > past.index[-1]]]), len(past)  # a candle may have come meanwhile
-    band = made.range(BAND)["low" if asked.tale.endswith("LOW") else "high"]
+    limit, predictions = state.work_limit, state.predictions
+    if predictions.needs_computation(symbol.asset.symbol, FORECAST_HOURS):
+        limit.check(client)
+    prediction = await predictions.forecast(symbol.asset, FORECAST_HOURS, lambda steps: limit.debit(client, steps))
+    forecast = prediction.forecast
+    if symbol.suffix == ".FORECAST":
+        future = forecast.quantile_candles(0.5)
+        # A candle may have closed since the forecast.
+        return pd.concat([past, future[future.index > past.index[-1]]]), len(past)
+    band = forecast.range(BAND)["low" if symbol.suffix == ".FORECAST.LOW" else "high"]
     return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), band)).assign(volume=0.0), 0
 
 
-def _cut(bars: pd.DataFrame, since: int, to: int, countback: int | None, *, ahead: int) -> Bars:
-    """The bars that were asked for, and besides them all that follow if they reach bar number ``ahead``.
+def _select(bars: pd.DataFrame, since: int, to: int, countback: int | None, known: int) -> Bars:
+    """Select the requested bars; if they reach bar number ``known``, also all later ones.
 
-    Whoever goes back asks for what is before the first bar that came, so no answer holds that one again.
+    A chart that scrolls back requests the bars before the first one that it has, so no response repeats a bar.
     """
     index = bars.index
     assert isinstance(index, pd.DatetimeIndex)
-    opens = [moment // 1000 for moment in milliseconds(index)]
-    end = sum(one < to for one in opens)
-    first = max(0, end - countback) if countback is not None else sum(one < since for one in opens[:end])
-    end = len(opens) if end > ahead else end
-    first = max(first, end - _MOST)
+    opens = [milliseconds // 1000 for milliseconds in to_milliseconds(index)]
+    end = bisect_left(opens, to)
+    first = max(0, end - countback) if countback is not None else bisect_left(opens, since, 0, end)
+    end = len(opens) if end > known else end
+    first = max(first, end - _MAX_BARS)
     if first >= end:
         return Bars(s="no_data", nextTime=opens[end - 1] if end else None)
-    part = bars.iloc[first:end]
+    selected = bars.iloc[first:end]
     return Bars(
         s="ok",
         t=opens[first:end],
-        o=part["open"].tolist(),
-        h=part["high"].tolist(),
-        l=part["low"].tolist(),
-        c=part["close"].tolist(),
-        v=part["volume"].tolist(),
+        o=selected["open"].tolist(),
+        h=selected["high"].tolist(),
+        l=selected["low"].tolist(),
+        c=selected["close"].tolist(),
+        v=selected["volume"].tolist(),
     )
 
 
 def _resolution(interval: Interval) -> str:
-    """An interval as charts write it: minutes, ``1D``, ``1W``, ``1M``."""
+    """Return an interval in the protocol's notation: minutes, ``1D``, ``1W``, ``1M``."""
     if interval.unit in ("d", "w", "mo"):
         return f"{interval.count}{interval.unit[0].upper()}"
     return str(interval.seconds // _MINUTE) if interval.seconds >= _MINUTE else f"{interval.seconds}S"
 
 
 def _spellings(interval: Interval) -> set[str]:
-    """How charts may write an interval: ``1D`` is ``D`` too."""
-    usual = _resolution(interval)
-    return {usual, usual.removeprefix("1")} if usual[-1].isalpha() else {usual}
-
-
-def _description(asked: UdfQuery, *, simulated: bool = False) -> str:
-    label = " (SIMULATED)" if simulated else ""
-    return f"{asked.asset.name}, {_TALES[asked.tale]}{label}"
+    """Return the spellings of a resolution: ``1D`` and ``D``."""
+    resolution = _resolution(interval)
+    return {resolution, resolution.removeprefix("1")} if resolution[-1].isalpha() else {resolution}
 
 
 def _decimals(price: float) -> int:
-    """Decimals that show a price to about six digits: 2 of 76,400, 4 of 6.5, 8 of 0.00012."""
+    """Return the decimals that show a price in about six digits: 2 for 76,400, 4 for 6.5, 8 for 0.00012."""
     return min(10, max(2, 5 - len(str(int(price))) + 1 if price >= 1 else 8))

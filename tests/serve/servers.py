@@ -1,4 +1,4 @@
-"""A real server on loopback, and what it is made of, for tests."""
+"""Servers in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Any
 
 import httpx2
 
-from kronos.serve.server import KronosServer, bind, configured
+from kronos.serve.server import UvicornServer, bind, uvicorn_config
 from kronos.serve.state import AppState, build_state
 from kronos.settings import ServeSettings, Settings
 
 
 def settings_in(folder: Path, *, source: str | None = "simulated", **serve: Any) -> Settings:
-    """Settings of a server that keeps to a folder and needs no network."""
+    """Settings of a server that writes only to a folder and needs no network."""
     (folder / "data").mkdir(exist_ok=True, parents=True)
-    told = {"data_dir": folder / "data", "state_dir": folder / "state", "samples": 20, **serve}
-    return Settings(source=source, offline=True, threads=1, store_dir=folder / "store", serve=ServeSettings(**told))
+    document = {"data_dir": folder / "data", "state_dir": folder / "state", "samples": 20, **serve}
+    return Settings(source=source, offline=True, threads=1, store_dir=folder / "store", serve=ServeSettings(**document))
 
 
 @dataclass
-class Live:
+class RunningServer:
     """A running server."""
 
     state: AppState
     address: str
-    server: KronosServer
+    server: UvicornServer
 
     def client(self, **options: Any) -> httpx2.Client:
-        """A client of it."""
+        """Create an HTTP client."""
         return httpx2.Client(base_url=self.address, timeout=60, **options)
 
     def wait_ready(self, seconds: float = 60) -> None:
@@ -46,11 +46,11 @@ class Live:
 
 
 @contextmanager
-def served(settings: Settings, state: AppState | None = None) -> Iterator[Live]:
-    """A server in a thread, on a free port of loopback."""
+def run_server(settings: Settings, state: AppState | None = None) -> Iterator[RunningServer]:
+    """Run a server in a thread, on a free port of loopback."""
     state = build_state(settings) if state is None else state
     listening = bind("127.0.0.1", 0)
-    server = KronosServer(configured(state), state)
+    server = UvicornServer(uvicorn_config(state), state)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
@@ -58,7 +58,7 @@ def served(settings: Settings, state: AppState | None = None) -> Iterator[Live]:
         while not server.started:
             assert time.monotonic() < until
             time.sleep(0.01)
-        yield Live(state, f"http://127.0.0.1:{listening.getsockname()[1]}", server)
+        yield RunningServer(state, f"http://127.0.0.1:{listening.getsockname()[1]}", server)
     finally:
         server.handle_exit(2, None)
         thread.join(10)

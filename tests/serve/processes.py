@@ -1,4 +1,4 @@
-"""``kronos serve`` as a process of its own."""
+"""``kronos serve`` in a separate process."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _OWN = ("KRONOS_", "DEVICE", "PORT", "COINGECKO")
 
 
 @dataclass
-class Launched:
-    """A server in a process."""
+class ServerProcess:
+    """A server process."""
 
     process: subprocess.Popen[bytes]
     address: str
     log: Path
 
     def client(self, **options: Any) -> httpx2.Client:
-        """A client of it."""
+        """Create an HTTP client."""
         return httpx2.Client(base_url=self.address, timeout=60, **options)
 
     def wait_ready(self, seconds: float = 60) -> None:
@@ -41,21 +41,21 @@ class Launched:
                 time.sleep(0.05)
 
     def rss(self) -> float:
-        """Its memory now, in MiB."""
+        """Resident memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def peak(self) -> float:
-        """The most memory it ever had, in MiB."""
+        """Peak resident memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-    def told(self) -> list[dict[str, Any]]:
-        """Its log."""
+    def log_records(self) -> list[dict[str, Any]]:
+        """Parse the JSON lines of its log."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def stop(self, sig: int = signal.SIGTERM, seconds: float = 10) -> tuple[int, float]:
-        """Send a signal and wait for the end: its status, and the seconds that it took."""
+        """Send a signal and wait for the exit; return the exit status and the seconds."""
         started = time.monotonic()
         self.process.send_signal(sig)
         status = self.process.wait(seconds)
@@ -63,51 +63,55 @@ class Launched:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's variables without those that configure Kronos, and some that keep it small."""
+    """The environment without variables of Kronos, and with one CPU thread and no network."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
     return {**clean, "KRONOS_THREADS": "1", "KRONOS_OFFLINE": "1", **(extra or {})}
 
 
 def command(*arguments: str) -> list[str]:
-    """What starts a server on any free port, of simulated candles unless the arguments say otherwise."""
+    """The command line of ``kronos serve``."""
     return [sys.executable, "-m", "kronos", "serve", *arguments]
 
 
-def begun(folder: Path, *arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """A start that is expected to fail."""
+def run_command(
+    folder: Path, *arguments: str, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that is expected to fail."""
     return subprocess.run(
         command(*arguments), cwd=folder, env=environment(extra), capture_output=True, text=True, timeout=60, check=False
     )
 
 
 @contextmanager
-def launched(
-    folder: Path, *arguments: str, extra: Mapping[str, str] | None = None, usual: bool = True
-) -> Iterator[Launched]:
-    """A server whose working folder this is; it is killed at the end unless it has been stopped."""
-    given = ("--port", "0", "--source", "simulated", "--state", "state", "--data", "data") if usual else ()
+def start_process(
+    folder: Path, *arguments: str, extra: Mapping[str, str] | None = None, defaults: bool = True
+) -> Iterator[ServerProcess]:
+    """Run a server process in a working folder; kill it at the end unless it has exited."""
+    given = ("--port", "0", "--source", "simulated", "--state", "state", "--data", "data") if defaults else ()
     log = folder / f"log-{time.monotonic_ns()}"
-    # Where the tests run in the background Ctrl-C is ignored, and what they start would ignore it too.
+    # A test run in the background ignores SIGINT, and its child processes would inherit that.
     listen = None if sys.platform == "win32" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command(*given, *arguments), cwd=folder, env=environment(extra), stdout=stream, stderr=stream,
             preexec_fn=listen,
         )  # fmt: skip
-    server = Launched(process, "", log)
+    server = ServerProcess(process, "", log)
     try:
         until = time.monotonic() + 60
         while not server.address:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.02)
-            server.address = next((line["address"] for line in server.told() if line["message"] == "listening"), "")
+            server.address = next(
+                (line["address"] for line in server.log_records() if line["message"] == "listening"), ""
+            )
         with server.client() as client:
             while True:
                 try:
                     client.get("/health")
                     break
-                except httpx2.TransportError:  # bound, not yet listening
+                except httpx2.TransportError:  # bound but not listening yet
                     assert time.monotonic() < until, log.read_text()
                     time.sleep(0.02)
         yield server

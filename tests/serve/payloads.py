@@ -1,4 +1,4 @@
-"""Requests of the workbench that tests make: one of a moment, and one of many seconds."""
+"""Request bodies for the workbench API: a fast forecast, and one that takes many seconds."""
 
 SAMPLE = "sample:simulated_btc_1h"
 SMALL = {"file_path": SAMPLE, "lookback": 64, "pred_len": 4, "sample_count": 2, "seed": 1}

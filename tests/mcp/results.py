@@ -1,4 +1,4 @@
-"""What tests take out of a result."""
+"""Access to the parts of a tool result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Call = Callable[..., CallToolResult]
 
 
 def text_of(result: CallToolResult) -> str:
-    """The readable half of a result."""
+    """Return the text of a result."""
     (block,) = result.content
     assert block.type == "text"
     return block.text
 
 
-def facts_of(result: CallToolResult) -> dict[str, Any]:
-    """The structured half of a result that is no error."""
+def content_of(result: CallToolResult) -> dict[str, Any]:
+    """Return the structured content of a successful result."""
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
     return result.structured_content

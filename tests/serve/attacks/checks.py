@@ -1,4 +1,4 @@
-"""What attacks begin with, and what a clean refusal of them is."""
+"""Shared data of the attacks, and the check of error responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from serve.recordings import recorded
 
-ORIGIN = "https://charts.example"  # of the other site whose pages may call
+ORIGIN = "https://charts.example"  # an allowed origin
 FRAME = recorded("BTC", 300).frame
 HEADERS = {
     "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
@@ -16,8 +16,8 @@ HEADERS = {
 TRACE = re.compile(r"Traceback|File \"|\.py\b|/tmp/|/root/|/home/|/work/|/etc/|site-packages")
 
 
-def refused(reply, *statuses, given="\0"):
-    """That an answer is a clean refusal: its status, JSON of two sentences, no path but the given one, safe headers."""
+def check_error(reply, *statuses, given="\0"):
+    """Check an error response: status, body, no path except the given one, security headers."""
     status = reply.status if hasattr(reply, "status") else reply.status_code
     headers = dict(reply.headers)
     body = reply.body.decode() if hasattr(reply, "body") else reply.text

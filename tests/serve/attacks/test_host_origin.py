@@ -1,13 +1,13 @@
-"""Other sites' pages, other names of this server, and what is hardly HTTP."""
+"""Foreign origins, unknown hosts, and malformed HTTP."""
 
 from __future__ import annotations
 
 import pytest
 
 from kronos.serve.state import build_state
-from serve.attacks.attacked import ORIGIN, refused
-from serve.live import served, settings_in
-from serve.wire import get, host_of, raw
+from serve.attacks.checks import ORIGIN, check_error
+from serve.raw_http import get, host_of, raw
+from serve.servers import run_server, settings_in
 
 FOREIGN = [
     "https://evil.example", "http://evil.example:80", "null", "NULL", "https://charts.example.evil.example",
@@ -20,30 +20,30 @@ FOREIGN = [
 @pytest.mark.parametrize("origin", FOREIGN)
 @pytest.mark.parametrize(("method", "target"), [("GET", "/api/assets"), ("POST", "/api/predict"), ("GET", "/health"),
                                                 ("DELETE", "/api/uploads/x"), ("GET", "/nothing")])  # fmt: skip
-def test_a_foreign_page_gets_as_far_as_no_route(server, method, target, origin):
+def test_foreign_origins_are_403(server, method, target, origin):
     reply = get(server.address, target, b"Origin: " + origin.encode("latin-1"), method=method)
-    refused(reply, 403)
+    check_error(reply, 403)
     assert reply.header("access-control-allow-origin") is None
 
 
 @pytest.mark.parametrize("target", ["/api/assets", "/openapi.json", "/metrics", "/api/jobs"])
-def test_a_request_that_a_browser_calls_cross_site_is_refused_without_an_origin_too(server, target):
-    refused(get(server.address, target, b"Sec-Fetch-Site: cross-site"), 403)
-    refused(get(server.address, target, b"Sec-Fetch-Site: Cross-Site", b"Sec-Fetch-Mode: no-cors"), 403)
+def test_cross_site_requests_without_an_origin_are_403(server, target):
+    check_error(get(server.address, target, b"Sec-Fetch-Site: cross-site"), 403)
+    check_error(get(server.address, target, b"Sec-Fetch-Site: Cross-Site", b"Sec-Fetch-Mode: no-cors"), 403)
     for site in (b"same-origin", b"none"):
         assert get(server.address, target, b"Sec-Fetch-Site: " + site).status == 200
 
 
 @pytest.mark.parametrize("page", ["/docs", "/docs/swagger-ui.css"])
-def test_a_link_of_another_site_may_lead_to_a_page_but_not_post_to_it(server, page):
-    told = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
-    assert get(server.address, page, *told).status == 200
-    refused(get(server.address, page, *told, method="POST"), 403)
-    refused(get(server.address, page, *told, b"Origin: http://evil.example"), 403)
+def test_links_from_other_sites_may_open_the_docs_page(server, page):
+    document = (b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document")
+    assert get(server.address, page, *document).status == 200
+    check_error(get(server.address, page, *document, method="POST"), 403)
+    check_error(get(server.address, page, *document, b"Origin: http://evil.example"), 403)
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, ORIGIN.upper()])
-def test_an_allowed_page_is_named_exactly_and_gets_no_credentials(server, origin):
+def test_an_allowed_origin_is_echoed_without_credentials(server, origin):
     for target in ("/api/assets", "/nothing", "/api/predict", "/api/results/x"):
         reply = get(server.address, target, b"Origin: " + origin.encode(), b"Sec-Fetch-Site: cross-site")
         assert reply.status in (200, 400, 404)
@@ -52,24 +52,24 @@ def test_an_allowed_page_is_named_exactly_and_gets_no_credentials(server, origin
         assert reply.header("vary") == "Origin"
 
 
-def test_a_cache_is_told_that_answers_differ_by_origin(server):
+def test_responses_vary_by_origin(server):
     assert get(server.address, "/api/assets").header("vary") == "Origin"
 
 
-def test_a_preflight_is_answered_to_allowed_pages_alone(server):
-    asks = (b"Access-Control-Request-Method: POST", b"Access-Control-Request-Headers: content-type")
-    reply = get(server.address, "/api/predict", b"Origin: " + ORIGIN.encode(), *asks, method="OPTIONS")
+def test_preflight_requests_are_answered_for_allowed_origins_only(server):
+    requests = (b"Access-Control-Request-Method: POST", b"Access-Control-Request-Headers: content-type")
+    reply = get(server.address, "/api/predict", b"Origin: " + ORIGIN.encode(), *requests, method="OPTIONS")
     assert reply.status == 204
     assert reply.header("access-control-allow-origin") == ORIGIN
     assert "*" not in str(reply.headers)
     assert reply.header("access-control-allow-credentials") is None
     assert "content-type" in reply.header("access-control-allow-headers")
-    foreign = get(server.address, "/api/predict", b"Origin: https://evil.example", *asks, method="OPTIONS")
-    refused(foreign, 403)
+    foreign = get(server.address, "/api/predict", b"Origin: https://evil.example", *requests, method="OPTIONS")
+    check_error(foreign, 403)
     assert foreign.header("access-control-allow-methods") is None
 
 
-def test_the_servers_own_page_may_call(server):
+def test_the_servers_own_origin_is_allowed(server):
     own = b"http://" + host_of(server.address)
     assert get(server.address, "/api/assets", b"Origin: " + own).status == 200
     assert get(server.address, "/api/assets", b"Origin: " + own.replace(b"http", b"https")).status == 200
@@ -93,8 +93,8 @@ def named(server, host):
 
 @pytest.mark.parametrize("host", STRANGE)
 @pytest.mark.parametrize("target", ["/api/assets", "/health", "/nothing"])
-def test_a_name_that_is_not_this_servers_is_refused(server, target, host):
-    refused(get(server.address, target, host=named(server, host)), 421)
+def test_unknown_hosts_are_421(server, target, host):
+    check_error(get(server.address, target, host=named(server, host)), 421)
 
 
 @pytest.mark.parametrize(
@@ -103,53 +103,53 @@ def test_a_name_that_is_not_this_servers_is_refused(server, target, host):
      b"[::1]",
      b"[::1]:" + PORT, b"kronos.example", b"KRONOS.example:443", b"kronos.example.", b"localhost:"],
 )  # fmt: skip
-def test_its_own_names_are_answered(server, host):
+def test_known_hosts_are_accepted(server, host):
     assert get(server.address, "/api/assets", host=named(server, host)).status == 200
 
 
-def test_no_host_and_several_hosts_are_refused(server):
+def test_a_missing_or_repeated_host_is_rejected(server):
     own = host_of(server.address)
-    refused(raw(server.address, b"GET /api/assets HTTP/1.1\r\nConnection: close\r\n\r\n"), 421)
-    refused(raw(server.address, b"GET /api/assets HTTP/1.0\r\n\r\n"), 421)
+    check_error(raw(server.address, b"GET /api/assets HTTP/1.1\r\nConnection: close\r\n\r\n"), 421)
+    check_error(raw(server.address, b"GET /api/assets HTTP/1.0\r\n\r\n"), 421)
     for first, second in ((own, b"evil.example"), (b"evil.example", own), (own, own)):
-        refused(get(server.address, "/api/assets", b"Host: " + second, host=first), 400, 421)
+        check_error(get(server.address, "/api/assets", b"Host: " + second, host=first), 400, 421)
 
 
-def test_a_host_in_the_request_target_counts_and_not_the_header_beside_it(server):
+def test_the_host_of_an_absolute_target_replaces_the_header(server):
     own = host_of(server.address)
     for target in ("http://evil.example/api/assets", "http://evil.example:80/api/assets", "https://evil/health"):
-        refused(get(server.address, target), 421)
+        check_error(get(server.address, target), 421)
     assert get(server.address, f"http://{own.decode()}/api/assets", host=b"evil.example").status == 200
-    refused(get(server.address, "http://evil.example"), 400, 421)
-    refused(get(server.address, "evil.example:443", method="CONNECT"), 400, 421)
+    check_error(get(server.address, "http://evil.example"), 400, 421)
+    check_error(get(server.address, "evil.example:443", method="CONNECT"), 400, 421)
 
 
 @pytest.mark.parametrize("header", [b"X-Forwarded-Host", b"Forwarded", b"X-Host", b"X-Original-URL", b"X-Rewrite-URL"])
-def test_hosts_and_paths_of_other_headers_are_ignored(server, header):
+def test_forwarding_headers_are_ignored(server, header):
     value = b"host=127.0.0.1" if header == b"Forwarded" else b"127.0.0.1"
-    refused(get(server.address, "/api/assets", header + b": " + value, host=b"evil.example"), 421)
+    check_error(get(server.address, "/api/assets", header + b": " + value, host=b"evil.example"), 421)
     assert get(server.address, "/api/assets", header + b": /health").json()["count"] > 0
 
 
-def test_a_forwarded_address_does_not_make_another_client(tmp_path):
+def test_a_forged_forwarded_address_does_not_evade_the_rate_limit(tmp_path):
     state = build_state(settings_in(tmp_path, requests_per_minute=3))
-    with served(state.settings, state) as running:
+    with run_server(state.settings, state) as running:
         found = [get(running.address, "/api/assets", f"X-Forwarded-For: 10.0.0.{i}".encode()).status for i in range(9)]
     assert found[:3] == [200] * 3
     assert found[4:] == [429] * 5
 
 
 @pytest.mark.parametrize("version", [b"13", b"8", b""])
-def test_a_websocket_is_not_opened(server, version):
-    asks = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+def test_websockets_are_rejected(server, version):
+    requests = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
             b"Sec-WebSocket-Version: " + version)  # fmt: skip
     for target in ("/", "/api/jobs/x/events", "/ws", "/health"):
-        reply = get(server.address, target, *asks)
+        reply = get(server.address, target, *requests)
         assert reply.status != 101
         assert reply.header("sec-websocket-accept") is None
 
 
-def test_what_is_no_http_gets_a_clean_refusal(server):
+def test_invalid_http_is_rejected(server):
     for sent in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET /\r\n\r\n", b"HELO evil\r\n\r\n",
                  b"GET / HTTP/9.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0" * 100,
                  "GET /é HTTP/1.1\r\n\r\n".encode(),
@@ -157,7 +157,7 @@ def test_what_is_no_http_gets_a_clean_refusal(server):
                  b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                  b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12"):  # fmt: skip
         reply = raw(server.address, sent)
-        refused(reply, 400, 421)
+        check_error(reply, 400, 421)
         assert reply.closed
 
 
@@ -171,7 +171,7 @@ ABSURD = [
 
 
 @pytest.mark.parametrize("query", ABSURD, ids=lambda query: query[:24])
-def test_absurd_queries_are_answered_or_refused(server, query):
+def test_absurd_queries_never_fail(server, query):
     for target in ("/api/predict", "/api/history", "/udf/history", "/udf/symbols", "/udf/search"):
         reply = get(server.address, f"{target}?{query}")
         assert reply.status in (200, 400, 404), reply.body
@@ -179,7 +179,7 @@ def test_absurd_queries_are_answered_or_refused(server, query):
         assert reply.header("x-content-type-options") == "nosniff"
 
 
-def test_many_and_doubled_headers_are_no_trouble(server):
+def test_many_and_repeated_headers_never_fail(server):
     lines = [b"X-%d: y" % i for i in range(2000)]
     assert get(server.address, "/health", *lines).status in (200, 431)
     assert get(server.address, "/health", *[b"X-Same: y"] * 2000).status in (200, 431)

@@ -1,4 +1,4 @@
-"""Keys and tickets: who has none is told nothing."""
+"""API keys and tickets."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import time
 import pytest
 
 from kronos.errors import ParameterError
-from kronos.serve.auth import AccessPolicy
+from kronos.serve.middleware import APIKeys
 from kronos.serve.observability import JsonFormatter
 from kronos.serve.server import check_exposure
 from kronos.serve.state import build_state
-from serve.asks import SMALL
-from serve.attacks.attacked import refused
-from serve.live import served, settings_in
-from serve.wire import get
+from serve.attacks.checks import check_error
+from serve.payloads import SMALL
+from serve.raw_http import get
+from serve.servers import run_server, settings_in
 
 KEY, OTHER = "a-right-key-of-some-length", "another-right-key"
 
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory):
-    """A server that needs a key, and what it logs."""
+    """A server with API keys, and its log."""
     folder = tmp_path_factory.mktemp("keyed")
     settings = settings_in(folder, api_keys=f"{KEY}, {OTHER}", requests_per_minute=100_000)
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonFormatter())
     loggers = [logging.getLogger(), logging.getLogger("kronos.access"), logging.getLogger("uvicorn.error")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.DEBUG)
+    levels = [item.level for item in loggers]
+    for item in loggers:
+        item.setLevel(logging.DEBUG)
     logging.getLogger().addHandler(handler)
     try:
-        with served(settings) as running:
+        with run_server(settings) as running:
             with running.client() as client:
                 until = time.monotonic() + 60
                 while client.get("/ready").status_code != 200:
@@ -43,8 +43,8 @@ def keyed(tmp_path_factory):
             yield running, written
     finally:
         logging.getLogger().removeHandler(handler)
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        for item, level in zip(loggers, levels, strict=True):
+            item.setLevel(level)
 
 
 BAD_KEYS = [
@@ -60,10 +60,10 @@ BAD_KEYS = [
 @pytest.mark.parametrize(
     "target", ["/api/assets", "/metrics", "/docs", "/openapi.json", "/", "/nothing", "/api/jobs/x/events"]
 )
-def test_without_a_right_key_nothing_is_told(keyed, target, header):
+def test_requests_without_a_valid_key_are_401(keyed, target, header):
     running, _ = keyed
     reply = get(running.address, target, *([header] if header else []))
-    refused(reply, 401)
+    check_error(reply, 401)
     assert get(running.address, f"{target}?api_key={KEY}&key={KEY}").status == 401
 
 
@@ -71,20 +71,20 @@ def test_without_a_right_key_nothing_is_told(keyed, target, header):
 @pytest.mark.parametrize(
     "header", ["X-API-Key: {}", "x-api-key:   {}  ", "Authorization: Bearer {}", "authorization: bearer {}"]
 )
-def test_a_right_key_opens_by_either_header(keyed, header, key):
+def test_a_valid_key_is_accepted_in_either_header(keyed, header, key):
     running, _ = keyed
     assert get(running.address, "/api/assets", header.format(key).encode()).status == 200
 
 
-def test_health_and_readiness_are_open_and_nothing_near_them_is(keyed):
+def test_only_health_and_readiness_need_no_key(keyed):
     running, _ = keyed
     assert get(running.address, "/health").status == 200
     assert get(running.address, "/ready").status == 200
     for near in ("/health/", "//health", "/health/../api/assets", "/ready/x", "/HEALTH", "/health;x", "/healthz"):
-        refused(get(running.address, near), 401)
+        check_error(get(running.address, near), 401)
 
 
-def test_a_key_is_never_logged(keyed):
+def test_keys_are_not_logged(keyed):
     running, written = keyed
     for header in (f"X-API-Key: {KEY}", f"Authorization: Bearer {KEY}", f"X-API-Key: {KEY}x"):
         get(running.address, "/api/assets", header.encode())
@@ -98,22 +98,22 @@ def test_a_key_is_never_logged(keyed):
     assert OTHER not in logged
 
 
-def test_a_key_is_not_in_the_settings_repr(keyed):
+def test_keys_are_not_in_reprs(keyed):
     running, _ = keyed
-    assert KEY not in repr(running.state.settings) + str(running.state.rules) + repr(vars(running.state.rules.callers))
+    assert KEY not in repr(running.state) + repr(vars(running.state.api_keys))
 
 
-def test_keys_cannot_be_tried_as_fast_as_they_can_be_sent(tmp_path):
+def test_failed_attempts_are_rate_limited(tmp_path):
     state = build_state(settings_in(tmp_path, api_keys=KEY, requests_per_minute=5))
-    with served(state.settings, state) as running:
+    with run_server(state.settings, state) as running:
         found = [get(running.address, "/api/assets", b"X-API-Key: wrong%d" % i).status for i in range(9)]
         right = get(running.address, "/api/assets", b"X-API-Key: " + KEY.encode()).status
     assert found[:5] == [401] * 5
     assert found[6:] == [429] * 3
-    assert right == 200, "who has the key is another client"
+    assert right == 200, "a client with a key has its own limit"
 
 
-def test_a_ticket_opens_its_own_jobs_events_for_a_while_and_nothing_else(keyed):
+def test_a_ticket_opens_only_the_events_of_its_job(keyed):
     running, _ = keyed
     with running.client(headers={"X-API-Key": KEY}) as client:
         first = client.post("/api/jobs/predict", json=SMALL).json()
@@ -130,29 +130,29 @@ def test_a_ticket_opens_its_own_jobs_events_for_a_while_and_nothing_else(keyed):
         f"/api/jobs/{first['id']}/events?ticket={'9' * 5000}.x", f"/api/results?ticket={ticket}",
     ]  # fmt: skip
     for target in wrong:
-        refused(get(running.address, target), 401)
+        check_error(get(running.address, target), 401)
 
 
 def test_a_ticket_expires(monkeypatch):
-    callers = AccessPolicy(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,))
-    ticket = callers.ticket("job")
+    keys = APIKeys([KEY])
+    ticket = keys.ticket("job")
     now = time.time()
-    assert callers.opens("job", ticket)
-    monkeypatch.setattr("kronos.serve.auth.time.time", lambda: now + 299)
-    assert callers.opens("job", ticket)
-    monkeypatch.setattr("kronos.serve.auth.time.time", lambda: now + 301)
-    assert not callers.opens("job", ticket)
-    assert not AccessPolicy(host="127.0.0.1", allowed_hosts=(), origins=(), keys=(KEY,)).opens("job", ticket)
+    assert keys.verify_ticket("job", ticket)
+    monkeypatch.setattr("kronos.serve.middleware.api_keys.time.time", lambda: now + 299)
+    assert keys.verify_ticket("job", ticket)
+    monkeypatch.setattr("kronos.serve.middleware.api_keys.time.time", lambda: now + 301)
+    assert not keys.verify_ticket("job", ticket)
+    assert not APIKeys([KEY]).verify_ticket("job", ticket)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "", "0", "127.evil.example", "127.0.0.1.nip.io",
                                   "example.com", "localhost.example", "2001:db8::1"])  # fmt: skip
-def test_beyond_loopback_it_does_not_listen_without_a_key(tmp_path, host):
+def test_listening_beyond_loopback_needs_a_key(tmp_path, host):
     with pytest.raises(ParameterError, match="needs a key"):
         check_exposure(settings_in(tmp_path, host=host))
     check_exposure(settings_in(tmp_path, host=host, api_keys=KEY))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost", "::1", "LOCALHOST"])
-def test_on_loopback_it_needs_none(tmp_path, host):
+def test_listening_on_loopback_needs_no_key(tmp_path, host):
     check_exposure(settings_in(tmp_path, host=host))

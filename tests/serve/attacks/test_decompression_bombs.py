@@ -1,4 +1,4 @@
-"""Files that are small and unpack to much, and files that run when they are opened."""
+"""Small files that decompress to huge ones, and files that execute code when opened."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
-from serve.attacks.attacked import FRAME, refused
-from serve.launched import launched
+from serve.attacks.checks import FRAME, check_error
+from serve.processes import start_process
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):
-    """A server in a process of its own, whose memory can be looked at."""
-    with launched(tmp_path_factory.mktemp("process")) as running:
+    """A server process whose memory can be measured."""
+    with start_process(tmp_path_factory.mktemp("process")) as running:
         running.wait_ready()
         with running.client() as client:
             assert client.get("/api/predict?symbol=BTC").status_code == 200
@@ -47,7 +47,7 @@ def feather_bomb():
 
 
 def parquet_bomb():
-    target, table = io.BytesIO(), piece(2)  # its pages shrink less than Feather's
+    target, table = io.BytesIO(), piece(2)  # Parquet compresses less than Feather
     with parquet.ParquetWriter(target, table.schema, compression="zstd") as writer:
         for _ in range(PIECES):
             writer.write_table(table)
@@ -55,40 +55,40 @@ def parquet_bomb():
 
 
 @pytest.mark.parametrize(("make", "ending"), [(feather_bomb, "feather"), (parquet_bomb, "parquet")])
-def test_fifty_million_rows_in_a_megabyte_are_refused_and_cost_the_server_no_memory(process, make, ending):
+def test_compressed_tables_of_fifty_million_rows_are_rejected_without_memory(process, make, ending):
     running, client = process
     bomb = make()
     assert len(bomb) < 1_000_000
     before, started = running.rss(), time.monotonic()
-    for name in (f"bomb.{ending}", "bomb.csv", "bomb.gz"):  # under its own name, and under wrong ones
-        document = refused(client.post("/api/uploads", files={"file": (name, bomb)}), 400, 413)
+    for name in (f"bomb.{ending}", "bomb.csv", "bomb.gz"):  # also under wrong suffixes
+        document = check_error(client.post("/api/uploads", files={"file": (name, bomb)}), 400, 413)
     assert time.monotonic() - started < 45
     assert running.peak() - before < 60
     assert running.rss() - before < 30
     assert document["message"]
     assert client.get("/health").status_code == 200
-    uploads = [one["name"] for one in client.get("/api/uploads").json()]
+    uploads = [item["name"] for item in client.get("/api/uploads").json()]
     assert uploads == ["warm.csv"]
 
 
-def test_a_bomb_in_the_data_folder_is_refused_as_well(process):
+def test_a_bomb_in_the_data_folder_is_rejected(process):
     running, client = process
     folder = running.log.parent / "data"
     folder.mkdir(exist_ok=True)
     (folder / "bomb.parquet").write_bytes(parquet_bomb())
     before = running.rss()
-    refused(client.post("/api/load-data", json={"file_path": "bomb.parquet"}), 400, 413)
+    check_error(client.post("/api/load-data", json={"file_path": "bomb.parquet"}), 400, 413)
     assert running.rss() - before < 30
 
 
-def test_a_gzip_of_nothing_by_the_hundred_megabytes_is_refused(process):
+def test_a_gzip_bomb_is_rejected(process):
     running, client = process
     target = io.BytesIO()
     with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=9) as stream:
         for _ in range(300):
             stream.write(bytes(1_000_000))
     before = running.rss()
-    refused(client.post("/api/uploads", files={"file": ("zeros.csv.gz", target.getvalue())}), 400, 413)
+    check_error(client.post("/api/uploads", files={"file": ("zeros.csv.gz", target.getvalue())}), 400, 413)
     assert running.rss() - before < 30
 
 
@@ -99,7 +99,7 @@ class Exploding:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("name", ["candles.pkl", "candles.pickle", "candles.csv", "candles.parquet", "candles.feather"])
-def test_pickles_are_never_opened(client, tmp_path, name, protocol):
+def test_pickles_are_not_opened(client, tmp_path, name, protocol):
     body = pickle.dumps(Exploding(), protocol=protocol)
-    refused(client.post("/api/uploads", files={"file": (name, body)}), 400)
+    check_error(client.post("/api/uploads", files={"file": (name, body)}), 400)
     assert not Path("/tmp/kronos-pickle-was-opened").exists()

@@ -1,4 +1,4 @@
-"""An answer that the gate gives at once is the one that the route gives; and stopping is told to who follows a job."""
+"""The fast path of cached predictions, and the end of event streams at shutdown."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import threading
 import pytest
 
 from kronos.serve.routes import predictions
-from serve.live import served, settings_in
+from serve.servers import run_server, settings_in
 
-SAME = ("cache-control", "content-length", "content-type", "content-security-policy", "cross-origin-resource-policy",
-        "referrer-policy", "x-content-type-options")  # fmt: skip
-BY_THE_ROUTE = "symbol=%42TC&hours=6"
+EQUAL_HEADERS = (
+    "cache-control", "content-length", "content-type", "content-security-policy", "cross-origin-resource-policy",
+    "referrer-policy", "x-content-type-options",
+)  # fmt: skip
+ROUTED_QUERY = "symbol=%42TC&hours=6"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kept(live):
-    """The answers that are asked for below are kept."""
+def filled_cache(live):
+    """Fill the cache with the predictions that the tests request."""
     with live.client() as client:
         for hours in (6, 24):
             assert client.get("/api/predict", params={"symbol": "BTC", "hours": hours}).status_code == 200
 
 
 @pytest.mark.parametrize("query", ["symbol=BTC&hours=6", "hours=6&symbol=BTC", "symbol=btc&hours=6"])
-def test_the_answer_is_the_routes(client, query):
-    at_once = client.get(f"/api/predict?{query}")
-    by_route = client.get(f"/api/predict?{BY_THE_ROUTE}")
-    assert at_once.status_code == by_route.status_code == 200
-    assert at_once.content == by_route.content
-    assert sorted(at_once.headers) == sorted(by_route.headers)
-    seconds = [int(one.headers["cache-control"].removeprefix("private, max-age=")) for one in (at_once, by_route)]
+def test_a_cached_response_equals_the_response_of_the_route(client, query):
+    cached = client.get(f"/api/predict?{query}")
+    routed = client.get(f"/api/predict?{ROUTED_QUERY}")
+    assert cached.status_code == routed.status_code == 200
+    assert cached.content == routed.content
+    assert sorted(cached.headers) == sorted(routed.headers)
+    seconds = [int(item.headers["cache-control"].removeprefix("private, max-age=")) for item in (cached, routed)]
     assert 0 <= seconds[0] - seconds[1] <= 2
-    for name in SAME[1:]:
-        assert at_once.headers[name] == by_route.headers[name]
-    assert at_once.headers["x-request-id"] != by_route.headers["x-request-id"]
-    assert len(at_once.headers["x-request-id"]) == 16
+    for name in EQUAL_HEADERS[1:]:
+        assert cached.headers[name] == routed.headers[name]
+    assert cached.headers["x-request-id"] != routed.headers["x-request-id"]
+    assert len(cached.headers["x-request-id"]) == 16
 
 
-def test_a_plain_query_never_reaches_the_route(client, monkeypatch):
-    monkeypatch.delattr(predictions, "cached_response")
+def test_a_plain_query_does_not_reach_the_route(client, monkeypatch):
+    monkeypatch.delattr(predictions, "_json_response")
     assert client.get("/api/predict?symbol=BTC").status_code == 200
-    assert client.get(f"/api/predict?{BY_THE_ROUTE}").status_code == 500
+    assert client.get(f"/api/predict?{ROUTED_QUERY}").status_code == 500
 
 
 @pytest.mark.parametrize(
@@ -63,34 +65,37 @@ def test_a_plain_query_never_reaches_the_route(client, monkeypatch):
         ("symbol=BTC&more=1", 200),
     ],
 )
-def test_anything_else_is_the_routes_to_answer(client, query, status):
+def test_other_queries_reach_the_route(client, query, status):
     assert client.get(f"/api/predict?{query}").status_code == status
 
 
-def test_other_methods_are_refused_as_ever(client):
+def test_other_methods_are_405(client):
     assert client.head("/api/predict?symbol=BTC").status_code == 405
     assert client.put("/api/predict?symbol=BTC").status_code == 405
 
 
-def test_it_is_counted_as_the_route(live, client):
+def test_cached_responses_are_counted_under_the_route(live, client):
     name = 'kronos_requests_total{method="GET",route="/api/predict",status="200"}'
 
     def count():
         return next(float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if name in line)
 
     before = count()
-    for query in ("symbol=BTC", BY_THE_ROUTE):
+    for query in ("symbol=BTC", ROUTED_QUERY):
         client.get(f"/api/predict?{query}")
     assert count() == before + 2
 
 
-def test_the_gate_checks_before_it_answers(client):
+def test_host_and_origin_are_checked_first(client):
     assert client.get("/api/predict?symbol=BTC", headers={"Host": "evil.example"}).status_code == 421
     assert client.get("/api/predict?symbol=BTC", headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_keys_and_limits_hold_for_it(tmp_path):
-    with served(settings_in(tmp_path, api_keys="secret", requests_per_minute=4)) as server, server.client() as client:
+def test_api_keys_and_rate_limits_apply(tmp_path):
+    with (
+        run_server(settings_in(tmp_path, api_keys="secret", requests_per_minute=4)) as server,
+        server.client() as client,
+    ):
         assert client.get("/api/predict?symbol=BTC").status_code == 401
         key = {"X-API-Key": "secret"}
         statuses = [client.get("/api/predict?symbol=BTC", headers=key).status_code for _ in range(6)]
@@ -98,9 +103,9 @@ def test_keys_and_limits_hold_for_it(tmp_path):
     assert statuses[-1] == 429
 
 
-def test_a_stream_is_told_that_the_server_stops(tmp_path):
+def test_a_stream_ends_with_closing_at_shutdown(tmp_path):
     body = {"file_path": "sample:simulated_btc_1h", "seed": 1, "sample_count": 200, "pred_len": 190}
-    with served(settings_in(tmp_path)) as server:
+    with run_server(settings_in(tmp_path)) as server:
         with server.client() as client:
             events = client.post("/api/jobs/predict", json=body).json()["events"]
         host, port = server.address.removeprefix("http://").split(":")

@@ -1,4 +1,4 @@
-"""Requests byte by byte, as no well-behaved client sends them."""
+"""HTTP requests over plain sockets, for input that HTTP clients do not send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the head in parts, the body, whether the server closed, and after how many seconds."""
+    """A response: status, headers, body, whether the server closed the connection, and the seconds."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -23,40 +23,40 @@ class Reply:
     seconds: float
 
     def header(self, name: str) -> str | None:
-        """The one header of that name; None if there is none, an error if there are several."""
+        """Return a header that occurs at most once."""
         found = [value for key, value in self.headers if key == name]
         assert len(found) < 2, found
         return found[0] if found else None
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
 
 def connect(address: str, *, seconds: float = 10) -> socket.socket:
-    """A connection to a server."""
+    """Connect to a server."""
     place = urlsplit(address)
     assert place.hostname is not None
     return socket.create_connection((place.hostname, place.port), timeout=seconds)
 
 
 def host_of(address: str) -> bytes:
-    """What its Host header says."""
+    """Return the Host header for an address."""
     return urlsplit(address).netloc.encode()
 
 
 def head_of(address: str, target: str, *headers: bytes, method: str = "POST") -> bytes:
-    """The head of a request whose body, if it has one, comes after it."""
+    """Return the head of a request."""
     return b"\r\n".join([f"{method} {target} HTTP/1.1".encode(), b"Host: " + host_of(address), *headers, b"", b""])
 
 
 def raw(
     address: str, *parts: bytes, pause: float = 0, endless: Iterable[bytes] = (), seconds: float = 10
 ) -> Reply | None:
-    """Send parts, with pauses between them, then more until the server has had enough; None if it just closed."""
+    """Send parts with pauses, then an endless rest; return the response, None if the server only closed."""
     started = time.monotonic()
     with connect(address, seconds=seconds) as wire:
-        with suppress(OSError):  # a server that has refused need not take the rest
+        with suppress(OSError):  # the server may close before it has read everything
             for part in parts:
                 wire.sendall(part)
                 time.sleep(pause)
@@ -68,7 +68,7 @@ def raw(
 
 
 def get(address: str, target: str, *headers: bytes, method: str = "GET", host: bytes | None = None) -> Reply:
-    """One request without a body, its target sent as it is written."""
+    """Send a request without a body; the target is not normalized."""
     lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: " + (host_of(address) if host is None else host)]
     reply = raw(address, b"\r\n".join([*lines, *headers, b"Connection: close", b"", b""]))
     assert reply is not None
@@ -76,7 +76,7 @@ def get(address: str, target: str, *headers: bytes, method: str = "GET", host: b
 
 
 def post(address: str, target: str, body: bytes, *headers: bytes) -> Reply:
-    """One request with a body of JSON."""
+    """Send a JSON body."""
     head = [f"POST {target} HTTP/1.1".encode(), b"Host: " + host_of(address), b"Content-Type: application/json"]
     head += [b"Content-Length: %d" % len(body), b"Connection: close", *headers]
     reply = raw(address, b"\r\n".join([*head, b"", body]))
@@ -85,9 +85,9 @@ def post(address: str, target: str, body: bytes, *headers: bytes) -> Reply:
 
 
 def read(wire: socket.socket, started: float) -> Reply | None:
-    """The next answer; None if the connection ends without one."""
+    """Read a response; None if the connection ends without one."""
     data, closed = b"", False
-    while not _whole(data):
+    while not _is_complete(data):
         try:
             piece = wire.recv(65_536)
         except ConnectionError:
@@ -109,7 +109,7 @@ def read(wire: socket.socket, started: float) -> Reply | None:
     return Reply(int(first.split()[1]), headers, body, closed, seconds)
 
 
-def _whole(data: bytes) -> bool:
+def _is_complete(data: bytes) -> bool:
     head, ends, body = data.partition(b"\r\n\r\n")
     if not ends:
         return False

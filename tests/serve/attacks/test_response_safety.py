@@ -1,27 +1,25 @@
-"""What clients write is never run, and what goes wrong tells nothing about this machine."""
+"""Input of clients stays inert, and errors reveal nothing about the machine."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-import logging
 import re
 import time
 
 import pytest
 
 from kronos.sandbox.data_dir import redact_paths
-from kronos.serve.observability import JsonFormatter, TextFormatter
-from serve.asks import LONG, SMALL
-from serve.attacks.attacked import FRAME, HEADERS, TRACE, refused
-from serve.live import served, settings_in
-from serve.wire import connect, get, host_of, read
+from serve.attacks.checks import FRAME, HEADERS, TRACE, check_error
+from serve.payloads import LONG, SMALL
+from serve.raw_http import connect, get, host_of, read
+from serve.servers import run_server, settings_in
 
 SCRIPT = "<script>alert(1)</script>"
 
 
-# What clients write is never run.
+# Input of clients -----------------------------------------------------------
 
 FIELDS = {"symbol": SCRIPT, "file_path": f"{SCRIPT}.csv", "model_key": SCRIPT, "interval": SCRIPT, "timezone": SCRIPT,
           "calendar": SCRIPT, "start_date": SCRIPT}  # fmt: skip
@@ -34,7 +32,7 @@ def inert(answer):
     return answer
 
 
-def test_script_in_names_comes_back_as_inert_json_or_not_at_all(client):
+def test_scripts_in_names_are_returned_only_as_json(client):
     for name, text in FIELDS.items():
         route = "/api/load-model" if name == "model_key" else "/api/predict"
         inert(client.post(route, json={**(SMALL if route.endswith("predict") else {}), name: text}))
@@ -45,13 +43,13 @@ def test_script_in_names_comes_back_as_inert_json_or_not_at_all(client):
         inert(client.get(target))
 
 
-def test_script_in_an_uploads_name_and_symbol_stays_text_all_the_way_to_the_saved_result(client):
+def test_scripts_in_names_of_uploads_stay_text_in_saved_results(client):
     content = FRAME.to_csv().encode()
     answer = inert(client.post("/api/uploads", files={"file": (f"{SCRIPT[:8]}{SCRIPT[9:]}.csv", content)}))
-    kept = answer.json()["file_path"] if answer.status_code == 201 else "good.csv"
-    made = inert(client.post("/api/predict", json={**SMALL, "file_path": kept, "symbol": SCRIPT}))
-    assert made.status_code == 200
-    name = made.json()["id"]
+    stored = answer.json()["file_path"] if answer.status_code == 201 else "good.csv"
+    result = inert(client.post("/api/predict", json={**SMALL, "file_path": stored, "symbol": SCRIPT}))
+    assert result.status_code == 200
+    name = result.json()["id"]
     for target in ("/api/uploads", "/api/results", f"/api/results/{name}", f"/api/results/{name}/export?format=csv",
                    f"/api/results/{name}/export?format=json", "/api/jobs"):  # fmt: skip
         inert(client.get(target))
@@ -60,28 +58,19 @@ def test_script_in_an_uploads_name_and_symbol_stays_text_all_the_way_to_the_save
 
 
 @pytest.mark.parametrize("symbol", ["BTC\r\nSet-Cookie: a=b", "BTC\nX: y", "BTC\0", "\x1b[2J", "\u2028", "a" * 200])
-def test_names_do_not_reach_headers_or_steer_terminals(client, symbol):
-    made = client.post("/api/predict", json={**SMALL, "symbol": symbol})
-    assert made.status_code in (200, 400)
-    assert "set-cookie" not in made.headers
-    if made.status_code == 200:
-        exported = client.get(f"/api/results/{made.json()['id']}/export?format=csv")
+def test_names_do_not_reach_headers(client, symbol):
+    result = client.post("/api/predict", json={**SMALL, "symbol": symbol})
+    assert result.status_code in (200, 400)
+    assert "set-cookie" not in result.headers
+    if result.status_code == 200:
+        exported = client.get(f"/api/results/{result.json()['id']}/export?format=csv")
         assert exported.status_code == 200
         assert "set-cookie" not in exported.headers
         assert symbol not in str(exported.headers)
     assert "set-cookie" not in client.get("/api/results/x%0d%0aSet-Cookie:%20a=b/export").headers
 
 
-def test_a_log_for_people_stays_one_line_without_escapes():
-    record = logging.LogRecord("kronos", logging.INFO, "", 0, "GET /\x1b[2J\nfake line\u202e", (), None)
-    record.client = "1\r\n2"
-    line = TextFormatter().format(record)
-    assert line.isprintable()
-    assert "fake line" in line
-    assert len(JsonFormatter().format(record).splitlines()) == 1
-
-
-def test_the_reference_loads_nothing_foreign_and_runs_nothing_inline(client):
+def test_the_docs_page_has_no_inline_or_remote_resources(client):
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
     policy = page.headers["content-security-policy"]
@@ -92,15 +81,15 @@ def test_the_reference_loads_nothing_foreign_and_runs_nothing_inline(client):
     assert "<style" not in page.text.lower()
     assert not re.search(r"\s(on\w+|style)\s*=", page.text)
     loads = re.findall(r"""(?:src|href|action|data|poster)\s*=\s*["']([^"']*)["']""", page.text)
-    assert all(re.fullmatch(r"docs/[\w.-]+\.(css|js)\?v=[0-9a-f]+|openapi\.json|data:,", one) for one in loads), loads
-    style = client.get("/" + next(one for one in loads if ".css" in one))
+    assert all(re.fullmatch(r"docs/[\w.-]+\.(css|js)\?v=[0-9a-f]+|openapi\.json|data:,", item) for item in loads), loads
+    style = client.get("/" + next(item for item in loads if ".css" in item))
     assert style.status_code == 200
     assert "@import" not in style.text
     assert set(re.findall(r"url\(\W?(\w+:)", style.text)) == {"data:"}
     assert style.text.count("url(") == len(re.findall(r"url\(\W?data:", style.text))
 
 
-def test_every_answer_carries_the_security_headers(client, server):
+def test_every_response_has_security_headers(client, server):
     targets = ["/", "/docs", "/openapi.json", "/health", "/ready", "/metrics", "/api/assets", "/api/predict?symbol=BTC",
                "/api/predict?symbol=BTC", "/api/predict?symbol=NONE", "/api/predict", "/api/history?symbol=BTC",
                "/nothing", "/udf/config", "/udf/time", "/api/results", "/api/results/x", "/api/jobs", "/api/uploads",
@@ -118,11 +107,11 @@ def test_every_answer_carries_the_security_headers(client, server):
         assert "x-powered-by" not in headers
 
 
-# What goes wrong tells nothing about this machine.
+# Errors ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "document"),
     [
         ("No file /home/me/data/x.csv.", "No file x.csv."), ("'/srv/my data/of me/x.csv' is bad", "'x.csv' is bad"),
         ('cannot read "/srv/a b/c d/weights"', 'cannot read "weights"'), ("C:\\Users\\me\\x.csv", "x.csv"),
@@ -130,27 +119,27 @@ def test_every_answer_carries_the_security_headers(client, server):
         ("path=/var/lib/kronos/x", "path=x"), ("(/var/lib/kronos/x)", "(x)"), ("a/b is fine", "a/b is fine"),
     ],
 )  # fmt: skip
-def test_paths_shrink_to_their_last_part(text, told):
-    assert redact_paths(text) == told
+def test_paths_are_redacted_to_their_last_part(text, document):
+    assert redact_paths(text) == document
 
 
-def test_paths_are_looked_for_in_no_more_than_a_moment():
+def test_redaction_is_fast():
     for text in ("/" * 20_000, "'/" + "a/" * 20_000, "/a" * 20_000, "'" * 20_000, "'/a" * 5_000):
         started = time.monotonic()
         redact_paths(text[:4000])
         assert time.monotonic() - started < 1
 
 
-def test_a_state_folder_that_cannot_be_written_is_told_without_its_path(tmp_path):
+def test_an_unwritable_state_folder_is_507_without_its_path(tmp_path):
     folder = tmp_path / "of some user"
     folder.mkdir()
     (folder / "state").write_text("a file, where a folder is needed")
     settings = settings_in(folder, work_per_minute=0)
-    with served(settings) as running, running.client() as client:
+    with run_server(settings) as running, running.client() as client:
         running.wait_ready()
         for answer in (client.post("/api/predict", json=SMALL),
                        client.post("/api/uploads", files={"file": ("x.csv", FRAME.to_csv())})):  # fmt: skip
-            document = refused(answer, 507)
+            document = check_error(answer, 507)
             assert "some user" not in document["message"]
         assert client.get("/api/results").json()["results"] == []
         assert client.get("/api/uploads").json() == []
@@ -164,32 +153,32 @@ def test_a_state_folder_that_cannot_be_written_is_told_without_its_path(tmp_path
         assert client.get("/api/predict?symbol=BTC").status_code == 200
 
 
-def test_a_data_folder_that_is_missing_is_an_empty_one(tmp_path):
+def test_a_missing_data_folder_is_empty(tmp_path):
     settings = settings_in(tmp_path, data_dir=tmp_path / "none")
-    with served(settings) as running, running.client() as client:
+    with run_server(settings) as running, running.client() as client:
         assert client.get("/api/data-files").json() == []
-        refused(client.post("/api/load-data", json={"file_path": "x.csv"}), 404)
+        check_error(client.post("/api/load-data", json={"file_path": "x.csv"}), 404)
 
 
-def test_a_broken_model_folder_is_told_without_its_path(tmp_path):
+def test_a_broken_model_folder_is_reported_without_its_path(tmp_path):
     folder = tmp_path / "my models" / "broken"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{")
     (folder / "model.safetensors").write_bytes(b"no weights")
     settings = settings_in(tmp_path).model_copy(update={"model": str(folder)})
-    with served(settings) as running, running.client() as client:
+    with run_server(settings) as running, running.client() as client:
         answer = client.get("/api/predict?symbol=BTC")
         assert answer.status_code == 200
-        told = answer.json()["prediction"]
-        assert told["model"] == "simple"
-        assert not TRACE.search(answer.text), told
+        document = answer.json()["prediction"]
+        assert document["model"] == "simple"
+        assert not TRACE.search(answer.text), document
         assert "my models" not in answer.text
         ready = client.get("/ready")
         assert ready.status_code == 503
         assert ready.json()["status"] == "failed"
         assert not TRACE.search(ready.text)
         assert "my models" not in ready.text
-        refused(client.post("/api/predict", json=SMALL), 503)
+        check_error(client.post("/api/predict", json=SMALL), 503)
         for target in ("/api/available-models", "/api/model-status", "/metrics"):
             answer = client.get(target)
             assert answer.status_code == 200
@@ -203,20 +192,20 @@ def test_a_broken_model_folder_is_told_without_its_path(tmp_path):
      TimeoutError("secret"), ExceptionGroup("secret", [ValueError("secret")]), StopIteration("secret")],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_a_bug_inside_a_route_is_told_as_nothing_but_that(server, monkeypatch, error):
+def test_a_bug_in_a_route_reveals_no_details(server, monkeypatch, error):
     def broken(symbol):
         raise error
 
-    monkeypatch.setattr(server.state.feed, "asset", broken)
+    monkeypatch.setattr(server.state.market_data, "asset", broken)
     reply = get(server.address, "/api/history?symbol=BTC")
-    document = refused(reply, 500, 503)
+    document = check_error(reply, 500, 503)
     assert "secret" not in json.dumps(document)
     assert "shadow" not in json.dumps(document)
     monkeypatch.undo()
     assert get(server.address, "/api/history?symbol=BTC").status == 200
 
 
-def test_a_stream_that_breaks_in_the_middle_ends_its_connection_and_no_other(server, client, monkeypatch):
+def test_a_failing_stream_closes_only_its_connection(server, client, monkeypatch):
     job = client.post("/api/jobs/predict", json=LONG).json()
     found = server.state.jobs.get(job["id"])
 
@@ -235,8 +224,8 @@ def test_a_stream_that_breaks_in_the_middle_ends_its_connection_and_no_other(ser
     assert client.delete(f"/api/jobs/{job['id']}").status_code == 200
 
 
-def test_requests_one_after_another_on_a_connection_are_answered_in_their_order(server):
-    """So that what is refused in the middle of a pipeline cannot be taken for another's answer."""
+def test_pipelined_requests_are_answered_in_order(server):
+    """An error in a pipeline cannot be mistaken for the response to another request."""
     own = host_of(server.address)
     lines = [b"GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n" % (path, own) for path in (b"health", b"nothing", b"api/assets")]
     with connect(server.address) as wire:
@@ -247,8 +236,8 @@ def test_requests_one_after_another_on_a_connection_are_answered_in_their_order(
     assert [int(found) for found in re.findall(rb"HTTP/1\.1 (\d+)", data)] == [200, 404, 200]
 
 
-def test_a_refused_body_cannot_smuggle_a_second_request(server):
-    """The rest of a body that was refused is never read as a request."""
+def test_a_rejected_body_cannot_smuggle_a_request(server):
+    """The rest of a rejected body is not parsed as a request."""
     own = host_of(server.address)
     inner = b"DELETE /api/uploads/x HTTP/1.1\r\nHost: " + own + b"\r\n\r\n"
     head = b"POST /api/load-data HTTP/1.1\r\nHost: evil.example\r\nContent-Length: %d\r\n\r\n" % (len(inner) + 5)
@@ -264,7 +253,7 @@ def test_a_refused_body_cannot_smuggle_a_second_request(server):
     assert re.findall(rb"HTTP/1\.1 (\d+)", data) == [b"421"]
 
 
-def test_what_was_refused_leaves_nothing_waiting(server):
+def test_rejected_requests_leave_no_tasks(server):
     until = time.monotonic() + 5
     while time.monotonic() < until:
         tasks = asyncio.all_tasks(server.server._loop)

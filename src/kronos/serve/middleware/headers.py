@@ -1,0 +1,85 @@
+"""Response headers: what browsers may do with a response, and which origins may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kronos.serve.middleware.base import HTTPMiddleware
+
+DOCS_PATH = "/docs"
+_NO_EMBEDDING = b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_POLICY = b"default-src 'none'; style-src 'self'; img-src 'self'; " + _NO_EMBEDDING
+# Swagger UI runs scripts, calls the API, and has icons in its style sheet: no inline scripts, no other hosts.
+_DOCS_POLICY = (
+    b"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; "
+    + _NO_EMBEDDING
+)
+_COMMON_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+SECURITY_HEADERS = (*_COMMON_HEADERS, (b"content-security-policy", _POLICY))
+_DOCS_HEADERS = (*_COMMON_HEADERS, (b"content-security-policy", _DOCS_POLICY))
+
+
+def normalize_origins(origins: Iterable[str]) -> frozenset[str]:
+    """Return configured origins in the form that browsers send."""
+    return frozenset(origin.rstrip("/").lower() for origin in origins)
+
+
+class SecurityHeadersMiddleware(HTTPMiddleware):
+    """Adds the security headers to every response; the documentation page may also run its own scripts."""
+
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one HTTP request."""
+        headers = _DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
+
+        def send_with_headers(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            return send(message)
+
+        return self.app(scope, receive, send_with_headers)
+
+
+class CORSMiddleware(HTTPMiddleware):
+    """Answers preflight requests, and lets pages of the allowed origins read responses.
+
+    `HostOriginMiddleware` has rejected other origins before.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
+        super().__init__(app)
+        self._origins = normalize_origins(origins)
+
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one HTTP request."""
+        if not self._origins and scope["method"] != "OPTIONS":
+            return self.app(scope, receive, send)
+        headers = dict(scope["headers"])
+        added = [(b"vary", b"Origin")] if self._origins else []
+        origin: bytes = headers.get(b"origin", b"")
+        if origin.decode("latin-1").lower() in self._origins:
+            added.append((b"access-control-allow-origin", origin))
+
+        def send_with_cors(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *added]
+            return send(message)
+
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            return _answer_preflight(send_with_cors)
+        return self.app(scope, receive, send_with_cors)
+
+
+async def _answer_preflight(send: Send) -> None:
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST, DELETE"),
+        (b"access-control-allow-headers", b"content-type, x-api-key, authorization, last-event-id"),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

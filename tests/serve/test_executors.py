@@ -1,0 +1,56 @@
+"""The pool of daemon threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kronos.serve.executors import DaemonPool
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.lists(st.sampled_from(["value", "error", "exit", "cancel"]), max_size=30))
+def test_every_task_finishes(threads, kinds):
+    pool = DaemonPool(threads, "test")
+    peak, running, lock = 0, 0, threading.Lock()
+
+    def work(kind):
+        nonlocal peak, running
+        with lock:
+            running += 1
+            peak = max(peak, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        if kind == "error":
+            raise ValueError(kind)
+        if kind == "exit":
+            raise SystemExit(kind)
+        return kind
+
+    futures = [(kind, pool.submit(work, kind)) for kind in kinds]
+    cancelled = [future for kind, future in futures if kind == "cancel" and future.cancel()]
+    for kind, future in futures:
+        if future in cancelled:
+            assert future.cancelled()
+        elif kind in ("error", "exit"):
+            assert isinstance(future.exception(5), Exception)
+        else:
+            assert future.result(5) == kind
+    assert peak <= threads
+    assert pool.submit(lambda: 1).result(5) == 1
+
+
+def test_threads_do_not_keep_the_process_alive():
+    code = (
+        "import time; from kronos.serve.executors import DaemonPool\n"
+        "pool = DaemonPool(2, 'x'); [pool.submit(time.sleep, 60) for _ in range(5)]; time.sleep(0.2)"
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)
+    assert time.monotonic() - started < 20

@@ -1,0 +1,30 @@
+"""The models in memory."""
+
+import threading
+import time
+
+from kronos.inference import KronosPredictor
+from serve.servers import run_server, settings_in
+
+
+def test_a_model_load_that_times_out_does_not_select_the_model(tmp_path, monkeypatch):
+    load, loaded = KronosPredictor.from_pretrained, threading.Event()
+
+    def load_slowly(ref, **options):
+        if options.get("device") == "cpu":
+            time.sleep(2)
+        predictor = load(ref, **options)
+        loaded.set()
+        return predictor
+
+    with run_server(settings_in(tmp_path, timeout=1.0)) as live, live.client() as client:
+        live.wait_ready()
+        before = client.get("/api/model-status").json()
+        monkeypatch.setattr(KronosPredictor, "from_pretrained", load_slowly)
+        loaded.clear()
+        response = client.post("/api/load-model", json={"model_key": "kronos-nano", "device": "cpu"})
+        assert response.status_code == 503
+        assert loaded.wait(30)
+        time.sleep(0.1)
+        assert client.get("/api/model-status").json() == before
+        assert live.state.models.selected == live.state.models.default
