@@ -1,4 +1,4 @@
-"""A random checkpoint of a few kilobytes, and two ways to run the command line: in this process and in its own."""
+"""Fixtures of the command line: a small random checkpoint, and commands run in this process or in a new one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def candles_csv(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the person who runs the tests gets in, and nothing goes out."""
+    """Remove the settings of whoever runs the tests, and forbid downloads."""
     for name in [name for name in os.environ if name.startswith("KRONOS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KRONOS_OFFLINE", "1")
@@ -96,7 +96,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def spawn() -> Spawn:
-    """Run a command in a process of its own."""
+    """Run a command in a new process."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "kronos", *map(str, arguments)]
@@ -107,9 +107,9 @@ def spawn() -> Spawn:
 
 @pytest.fixture
 def bundled(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The random checkpoint in the place of the bundled model."""
+    """The random checkpoint in place of the bundled model."""
     root = tmp_path / "bundled"
     shutil.copytree(checkpoint, root / DEFAULT_MODEL)
-    (root / DEFAULT_MODEL / "README.md").write_text("# kronos-nano\n\nIts measured quality stands here.\n")
+    (root / DEFAULT_MODEL / "README.md").write_text("# kronos-nano\n\nMeasured quality: none.\n")
     monkeypatch.setattr("kronos.zoo.catalog.BUNDLED", root)
     return root / DEFAULT_MODEL

@@ -1,4 +1,4 @@
-"""Whatever is wrong: one sentence on stderr, the right status, nothing on stdout, nothing half-written."""
+"""Invalid input: one message on stderr, the right status, nothing on stdout, no partial files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-def sentence(done) -> str:
-    """The one line a failed command prints."""
+def error_message(done) -> str:
+    """Return the one line that a failed command prints."""
     stderr, stdout = done.stderr, done.stdout
     assert "Traceback" not in stderr
     assert stdout == ""
@@ -53,33 +53,35 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("what", CONTENTS)
-def test_files_that_hold_no_candles(invoke, checkpoint, tmp_path, what):
+def test_files_without_candles(invoke, checkpoint, tmp_path, what):
     path = write(tmp_path, CONTENTS[what])
     done = invoke("forecast", path, "--model", checkpoint)
-    assert "bad.csv" in sentence(done)
+    assert "bad.csv" in error_message(done)
     assert done.exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["bad.parquet", "bad.feather", "bad.csv.gz", "bad.zip", "bad.xlsx"])
-def test_wrong_formats_behind_right_names(invoke, checkpoint, tmp_path, name):
+def test_content_that_does_not_match_the_suffix(invoke, checkpoint, tmp_path, name):
     path = write(tmp_path, b"PK\x03\x04 this is none of it", name)
     done = invoke("forecast", path, "--model", checkpoint)
-    assert name in sentence(done)
+    assert name in error_message(done)
     assert done.exit_code == 2
 
 
-def test_a_name_for_a_file_that_names_several(invoke, checkpoint, tmp_path, candle_table):
+def test_symbol_for_a_file_of_several_instruments(invoke, checkpoint, tmp_path, candle_table):
     path = tmp_path / "long.csv"
     pd.concat([candle_table().assign(symbol=name) for name in ("A", "B")]).to_csv(path, index=False)
     done = invoke("forecast", path, "--symbol", "A", "--model", checkpoint)
-    assert sentence(done) == "Error: long.csv names several instruments itself; leave out --symbol."
+    message = error_message(done)
+    assert "long.csv" in message
+    assert "--symbol" in message
     assert done.exit_code == 2
 
 
-def test_files_that_are_none(invoke, checkpoint, tmp_path):
+def test_missing_files_and_folders(invoke, checkpoint, tmp_path):
     for path in (tmp_path / "missing.csv", tmp_path):
         done = invoke("forecast", path, "--model", checkpoint)
-        assert path.name in sentence(done)
+        assert path.name in error_message(done)
         assert done.exit_code == 2
 
 
@@ -114,41 +116,41 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("what", OPTIONS)
-def test_options_out_of_range(invoke, checkpoint, candles_csv, what):
+def test_invalid_options(invoke, checkpoint, candles_csv, what):
     options, expected = OPTIONS[what]
     done = invoke("forecast", candles_csv, "--model", checkpoint, *options)
-    assert expected in sentence(done)
+    assert expected in error_message(done)
     assert done.exit_code == 2
     assert [path.name for path in candles_csv.parent.iterdir()] == [candles_csv.name]
 
 
-def test_nothing_to_forecast_and_two_things_at_once(invoke, candles_csv):
+def test_demo_excludes_files_and_intervals(invoke, candles_csv):
     for arguments in ((), (candles_csv, "--demo"), ("--demo", "--interval", "1h")):
         done = invoke("forecast", *arguments)
-        assert "--demo" in sentence(done)
+        assert "--demo" in error_message(done)
         assert done.exit_code == 2
 
 
-def test_unknown_options_are_refused_with_the_nearest(invoke):
+def test_unknown_option_suggests_nearest(invoke):
     done = invoke("forecast", "--demo", "--horizont", "3")
     assert done.exit_code == 2
     assert "--horizon" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_mistyped_model_gets_the_nearest_name(invoke, candles_csv):
+def test_unknown_model_suggests_nearest(invoke, candles_csv):
     done = invoke("forecast", candles_csv, "--model", "kronos-smal")
-    assert "kronos-small" in sentence(done)
+    assert "kronos-small" in error_message(done)
     assert done.exit_code == 2
 
 
 @pytest.mark.parametrize(
     "ref", ["kronos-small", "NeoQuasar/Kronos-base", "someone/something", "kronos-large", "./nowhere"]
 )
-def test_weights_that_cannot_be_had(invoke, candles_csv, ref, monkeypatch, tmp_path):
+def test_unavailable_weights(invoke, candles_csv, ref, monkeypatch, tmp_path):
     monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path / "cache"))
     done = invoke("forecast", candles_csv, "--model", ref)
-    sentence(done)
+    error_message(done)
     assert done.exit_code == 1
 
 
@@ -162,44 +164,44 @@ def test_damaged_weights(invoke, checkpoint, candles_csv, tmp_path):
     for content in (whole[: len(whole) // 2], b"", b"version https://git-lfs.github.com/spec/v1\n", whole[::-1]):
         weights.write_bytes(content)
         done = invoke("forecast", candles_csv, "--model", copy)
-        assert "model.safetensors" in sentence(done)
+        assert "model.safetensors" in error_message(done)
         assert done.exit_code == 1
 
 
-def test_a_tokenizer_of_another_model(invoke, checkpoint, candles_csv, tmp_path, tokenizer_of):
+def test_tokenizer_of_another_model(invoke, checkpoint, candles_csv, tmp_path, tokenizer_of):
     other = tokenizer_of(s1_bits=5).save_pretrained(tmp_path / "other")
     done = invoke("forecast", candles_csv, "--model", checkpoint, "--tokenizer", other)
-    assert "tokenizer" in sentence(done)
+    assert "tokenizer" in error_message(done)
     assert done.exit_code == 2
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "quantum", "mps:3"])
-def test_devices_that_are_absent(invoke, checkpoint, candles_csv, device):
+def test_unavailable_devices(invoke, checkpoint, candles_csv, device):
     done = invoke("forecast", candles_csv, "--model", checkpoint, "--device", device)
-    assert device in sentence(done)
+    assert device in error_message(done)
     assert done.exit_code == 1
 
 
-def test_settings_out_of_range(invoke, checkpoint, candles_csv, monkeypatch):
+def test_invalid_environment_setting(invoke, checkpoint, candles_csv, monkeypatch):
     monkeypatch.setenv("KRONOS_PRECISION", "sloppy")
     done = invoke("forecast", candles_csv, "--model", checkpoint)
-    assert "KRONOS_PRECISION" in sentence(done)
+    assert "KRONOS_PRECISION" in error_message(done)
     assert done.exit_code == 2
 
 
-def test_places_that_cannot_be_written(invoke, checkpoint, candles_csv):
+def test_unwritable_outputs(invoke, checkpoint, candles_csv):
     options = ("--model", checkpoint, "-n", 2, "--samples", 2)
     for option, name in (("--output", "table.csv"), ("--plot", "picture.png"), ("--output", "table.npz")):
         done = invoke("forecast", candles_csv, *options, option, candles_csv / name)
-        assert name in sentence(done)
+        assert name in error_message(done)
         assert done.exit_code == 1
     (candles_csv.parent / "folder.csv").mkdir()
     done = invoke("forecast", candles_csv, *options, "--output", candles_csv.parent / "folder.csv")
-    assert "folder" in sentence(done)
+    assert "folder" in error_message(done)
     assert done.exit_code == 1
 
 
-def test_a_full_disk(invoke, checkpoint, candles_csv, tmp_path, monkeypatch):
+def test_full_disk_leaves_the_old_file(invoke, checkpoint, candles_csv, tmp_path, monkeypatch):
     target = tmp_path / "old.csv"
     target.write_text("what was there before")
 
@@ -208,13 +210,13 @@ def test_a_full_disk(invoke, checkpoint, candles_csv, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 2, "--samples", 2, "--output", target)
-    assert "disk is full" in sentence(done)
+    assert "disk is full" in error_message(done)
     assert done.exit_code == 1
     assert target.read_text() == "what was there before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["coin_1h.csv", "old.csv"]
 
 
-def test_memory_that_runs_out(invoke, checkpoint, candles_csv, monkeypatch):
+def test_out_of_memory(invoke, checkpoint, candles_csv, monkeypatch):
     from kronos.inference import KronosPredictor
 
     def greedy(*_: object, **__: object) -> None:
@@ -222,22 +224,22 @@ def test_memory_that_runs_out(invoke, checkpoint, candles_csv, monkeypatch):
 
     monkeypatch.setattr(KronosPredictor, "forecast_many", greedy)
     done = invoke("forecast", candles_csv, "--model", checkpoint)
-    assert "Memory ran out" in sentence(done)
+    assert "memory" in error_message(done)
     assert done.exit_code == 1
 
 
-def test_a_hub_that_cannot_be_reached(spawn, candles_csv, monkeypatch, tmp_path):
+def test_unreachable_hub(spawn, candles_csv, monkeypatch, tmp_path):
     monkeypatch.setenv("KRONOS_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path / "cache"))
     done = spawn("forecast", candles_csv, "--model", "kronos-mini")
-    assert "127.0.0.1:9" in sentence(done)
+    assert "127.0.0.1:9" in error_message(done)
     assert done.returncode == 1
 
 
 def dirty(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The same candles with one thing wrong that cleaning can live with."""
+    """Return the candles with one defect that cleaning repairs."""
     middle = len(table) // 2
     if what == "unsorted":
         return table.iloc[::-1]
@@ -255,7 +257,7 @@ def dirty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     "what",
     ["unsorted", "duplicates", "a gap", "high below low", "NaN", "infinity", "a negative price", "a price of zero"],
 )
-def test_what_cleaning_can_live_with_is_forecast_and_reported(invoke, checkpoint, candles_csv, candle_table, what):
+def test_repairable_candles_are_forecast_with_findings(invoke, checkpoint, candles_csv, candle_table, what):
     dirty(candle_table(), what).to_csv(candles_csv, index=False)
     done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 2, "--samples", 2, "--json")
     assert done.exit_code == 0, done.stderr
@@ -263,7 +265,7 @@ def test_what_cleaning_can_live_with_is_forecast_and_reported(invoke, checkpoint
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_stdout(checkpoint, candles_csv):
+def test_full_stdout(checkpoint, candles_csv):
     command = [sys.executable, "-m", "kronos", "forecast", candles_csv, "--model", checkpoint, "-n", "2", "--json"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -273,16 +275,14 @@ def test_a_full_stdout(checkpoint, candles_csv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_interrupting_is_quiet(tmp_path):
+def test_interrupt_prints_no_traceback(tmp_path):
     program = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 import kronos.cli.forecast.run
-def interrupted(reading):
+def interrupted(args):
     os.kill(os.getpid(), signal.SIGINT)
-kronos.cli.forecast.run.read = interrupted
-import kronos.cli.forecast.run
-kronos.cli.forecast.run.read = interrupted
+kronos.cli.forecast.run.read_series = interrupted
 from kronos.cli import main
 sys.argv = ["kronos", "forecast", "--demo"]
 main()
@@ -293,25 +293,25 @@ main()
     assert done.stdout == ""
 
 
-def test_a_process_of_its_own_ends_the_same_way(spawn, checkpoint, candles_csv, tmp_path):
+def test_errors_of_a_new_process(spawn, checkpoint, candles_csv, tmp_path):
     bad_file = spawn("forecast", tmp_path / "missing.csv", "--model", checkpoint, "--json")
-    assert "missing.csv" in sentence(bad_file)
+    assert "missing.csv" in error_message(bad_file)
     assert bad_file.returncode == 2
     failed = spawn("forecast", candles_csv, "--model", checkpoint, "--device", "cuda:7")
-    assert "cuda:7" in sentence(failed)
+    assert "cuda:7" in error_message(failed)
     assert failed.returncode == 1
     misused = spawn("models", "show", "kronos-bse", "--json")
-    assert "kronos-base" in sentence(misused)
+    assert "kronos-base" in error_message(misused)
     assert misused.returncode == 2
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda t: (HEADER + t).encode("utf-8"))))
-def test_any_content_ends_in_a_forecast_or_a_sentence(invoke, checkpoint, tmp_path, content):
+def test_any_content_is_forecast_or_reported(invoke, checkpoint, tmp_path, content):
     path = write(tmp_path, content, "any.csv")
     done = invoke("forecast", path, "--model", checkpoint, "-n", 1, "--samples", 1, "--json")
     if done.exit_code == 0:
         assert json.loads(done.stdout)["forecasts"]
     else:
         assert done.exit_code == 2
-        sentence(done)
+        error_message(done)

@@ -1,4 +1,4 @@
-"""``kronos data`` prepare, fetch and simulate through the command line: flags, variables, priorities, folders."""
+"""``kronos data`` prepare, fetch and simulate: options, environment variables, priorities, folders."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.fixture
 def prepare(invoke, recording, workplace):
-    """Prepare from the recording, and give the JSON that is printed."""
+    """Prepare datasets from the recording and return the printed summaries."""
 
     def run(*words, source=f"replay:{recording}"):
         from_where = () if source is None else ("--source", source)
@@ -62,7 +62,7 @@ def test_configurations_are_listed(invoke, workplace):
     assert "windows 120 + 15" in text
 
 
-def test_a_dry_run_needs_nothing_and_changes_nothing(invoke, workplace):
+def test_dry_run_needs_no_network_and_writes_nothing(invoke, workplace):
     result = invoke("data", "prepare", "--config", "model_a_4h", "model_b_1d", "--dry-run", "--json")
     plans = json.loads(result.stdout)["datasets"]
     assert [plan["model_name"] for plan in plans] == ["Model_A_4H", "Model_B_1D"]
@@ -71,11 +71,11 @@ def test_a_dry_run_needs_nothing_and_changes_nothing(invoke, workplace):
     assert plans[0]["output_directory"] == "data/kronos_datasets/model_a_4h"
     assert not list(workplace.iterdir())
     shown = invoke("data", "prepare", "--config", "model_a_4h", "--dry-run")
-    assert "okx, kept in data/candles" in shown.stdout
-    assert "Nothing was fetched or written." in shown.stdout
+    assert "okx, cached in data/candles" in shown.stdout
+    assert "nothing was fetched or written" in shown.stdout
 
 
-def test_a_dataset_from_beginning_to_end(prepare, invoke, workplace):
+def test_prepare_a_dataset(prepare, invoke, workplace):
     [summary] = prepare("--config", "model_a_4h", "--records-per-timeframe", "1000")
     folder = workplace / "data" / "kronos_datasets" / "model_a_4h"
     assert {path.name for path in folder.iterdir()} == {one["filename"] for one in summary["files"]} | {
@@ -87,7 +87,7 @@ def test_a_dataset_from_beginning_to_end(prepare, invoke, workplace):
     assert open_dataset("model_a_4h").summary == summary
 
 
-def test_what_is_shown(invoke, recording, workplace):
+def test_text_output(invoke, recording, workplace):
     words = (
         "data",
         "prepare",
@@ -105,14 +105,15 @@ def test_what_is_shown(invoke, recording, workplace):
     assert max(len(line) for line in result.stdout.splitlines()) <= 120
     again = invoke(*words)
     assert again.exit_code == 2
-    assert "exists; --force replaces it once the new dataset is whole" in again.stderr
+    assert "exists" in again.stderr
+    assert "--force" in again.stderr
     verbose = invoke(*words, "--force", "-v")
     assert verbose.exit_code == 0
-    assert "candles of 4h were made from" in verbose.stdout
+    assert "were resampled to" in verbose.stdout
     assert "Model_A_4H: 1000 candles (4h) of BTC-USDT-SWAP." in verbose.stderr
 
 
-def test_several_configurations_have_each_their_own_folder(prepare, workplace):
+def test_each_configuration_has_its_own_folder(prepare, workplace):
     base = ("--output-dir", "both", "--records-per-timeframe", "180")
     changes = Path("configs")
     changes.mkdir()
@@ -130,7 +131,7 @@ def test_several_configurations_have_each_their_own_folder(prepare, workplace):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
-def test_nothing_is_cut_where_the_terminal_is_narrow(invoke, workplace, monkeypatch, width):
+def test_output_fits_the_terminal(invoke, workplace, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     name = "BTC-USDT-SWAP-OF-A-VERY-LONG-NAME"
     Path("long.yaml").write_text(
@@ -149,7 +150,7 @@ def test_nothing_is_cut_where_the_terminal_is_narrow(invoke, workplace, monkeypa
         assert "1,500" in shown
 
 
-def test_a_broken_configuration_does_not_hide_the_others(invoke, workplace):
+def test_invalid_configuration_is_listed_with_its_error(invoke, workplace):
     Path("configs").mkdir()
     Path("configs/mine.yaml").write_text("model_name: Mine\ntarget_symbols: [BTC_4H]\nwindws: {}\n")
     sentence = "mine.yaml has the unknown key 'windws'; did you mean 'windows'?"
@@ -160,23 +161,23 @@ def test_a_broken_configuration_does_not_hide_the_others(invoke, workplace):
     assert [one["name"] for one in others] == ["model_a_4h", "model_b_1d"]
 
 
-def test_one_dataset_never_costs_another(invoke, recording, workplace):
+def test_a_dataset_never_replaces_another(invoke, recording, workplace):
     for name, folder in (("outer", "sets"), ("inner", "sets/inner")):
         Path(f"{name}.yaml").write_text(
             f"model_name: {name}\ntarget_symbols: [BTC-USDT-SWAP_4H]\ndataset_path: {folder}\n"
             f"source: replay:{recording}\nrecords_per_timeframe: 600\n"
         )
     both = invoke("data", "prepare", "--config", "outer.yaml", "inner.yaml", "--dry-run")
-    assert (both.exit_code, "inner would lie in the folder sets of outer" in both.stderr) == (2, True)
+    assert (both.exit_code, "inner" in both.stderr, "folder sets" in both.stderr) == (2, True, True)
     assert invoke("data", "prepare", "--config", "inner.yaml").exit_code == 0
-    for flags, sentence in (((), "exists; --force"), (("--force",), "holds no dataset")):
+    for flags, reason in (((), "--force"), (("--force",), "no dataset")):
         refused = invoke("data", "prepare", "--config", "outer.yaml", *flags)
-        assert (refused.exit_code, sentence in refused.stderr) == (2, True)
+        assert (refused.exit_code, reason in refused.stderr) == (2, True), refused.stderr
         plan = invoke("data", "prepare", "--config", "outer.yaml", *flags, "--dry-run").stdout
-        assert "sets (would be refused)" in plan
-        assert f"! sets {sentence}" in plan
+        assert "sets (refused)" in plan
+        assert reason in plan.split("! sets")[1]
     again = invoke("data", "prepare", "--config", "inner.yaml", "--force", "--dry-run").stdout
-    assert "sets/inner (exists, would be replaced)" in again
+    assert "sets/inner (exists, to be replaced)" in again
     assert open_dataset("sets/inner").name == "inner"
 
 
@@ -210,7 +211,7 @@ PLAN = ("timeframes", "records_per_timeframe", "source", "output_directory")
         ({"TIMEFRAMES": ""}, ("--timeframes", "4H,1D"), (["4H", "1D"], 2000, "okx", "data/kronos_datasets/model_a_4h")),
     ],
 )
-def test_flags_win_over_the_environment_which_wins_over_the_file(
+def test_options_override_the_environment_and_it_overrides_the_file(
     invoke, workplace, monkeypatch, variables, flags, expected
 ):
     for name, value in variables.items():
@@ -221,7 +222,7 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(
 
 
 @pytest.mark.parametrize(("variable", "value"), [("LOG_LEVEL", "info"), ("KRONOS_LOG_LEVEL", "INFO")])
-def test_how_much_is_told(invoke, recording, workplace, monkeypatch, variable, value):
+def test_log_level(invoke, recording, workplace, monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     words = ("data", "prepare", "-c", "model_a_4h", "--records-per-timeframe", "300", "--source", f"replay:{recording}")
     assert "Model_A_4H: 300 candles (4h) of ETH-USDT-SWAP." in invoke(*words).stderr
@@ -229,30 +230,28 @@ def test_how_much_is_told(invoke, recording, workplace, monkeypatch, variable, v
     assert invoke(*words, "--force").stderr == ""
     monkeypatch.setenv(variable, "loud")
     result = invoke(*words, "--force")
-    assert (result.exit_code, result.stderr) == (
-        2,
-        f"Error: {variable} cannot be 'LOUD'; take DEBUG, INFO, WARNING, ERROR.\n",
-    )
+    assert result.exit_code == 2
+    assert f"{variable} 'LOUD'" in result.stderr
 
 
-def test_what_is_told_stands_on_lines_of_its_own_above_the_progress(recording, workplace):
+def test_log_messages_are_printed_above_the_progress_bar(recording, workplace):
     master, slave = os.openpty()
     words = ("data", "prepare", "-c", "model_a_4h", "--records-per-timeframe", "300", "--source", f"replay:{recording}")
     command = [sys.executable, "-m", "kronos", *words, "-v"]
     environment = os.environ | {"TERM": "xterm"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment) as process:
         os.close(slave)
-        told = read_to_the_end(master)
+        output = read_to_the_end(master)
         assert process.wait() == 0
         assert "Model_A_4H  from replay" in process.stdout.read().decode()
-    signs = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told)
-    assert re.search(r"[\r\n]Model_A_4H: 300 candles \(4h\) of BTC-USDT-SWAP\.", signs), told
-    assert "\x1b[?25h" in told
+    signs = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output)
+    assert re.search(r"[\r\n]Model_A_4H: 300 candles \(4h\) of BTC-USDT-SWAP\.", signs), output
+    assert "\x1b[?25h" in output
 
 
 def read_to_the_end(master):
     parts = []
-    with contextlib.suppress(OSError):  # Linux: input/output error once nobody writes any more
+    with contextlib.suppress(OSError):  # Linux: input/output error after the writer has exited
         while part := os.read(master, 65_536):
             parts.append(part)
     os.close(master)
@@ -262,17 +261,17 @@ def read_to_the_end(master):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "Which configuration? Give --config NAME; --list-configs shows them."),
-        (("--config", "model_c"), "No configuration is called 'model_c'; did you mean model_"),
-        (("--config", "model_a_4h", "--timeframes", "4X"), "'4X' is no interval"),
-        (("--config", "model_a_4h", "--format", "csv"), "There is no format 'csv'; there are parquet and pkl."),
-        (("--config", "model_a_4h", "--source", "files"), "The source files needs a folder; write files:FOLDER."),
-        (("--config", "model_a_4h", "--source", "okx:x"), "The source okx takes nothing after its name"),
-        (("--config", "model_a_4h", "--dry-run", "--source", "files:nowhere"), "There is no file or folder nowhere"),
-        (("--config", "model_a_4h", "--timeframes", "15M"), "'15M' would be 15 months; write 15m for minutes."),
+        ((), "--config NAME"),
+        (("--config", "model_c"), "'model_c'; did you mean model_"),
+        (("--config", "model_a_4h", "--timeframes", "4X"), "Invalid interval '4X'"),
+        (("--config", "model_a_4h", "--format", "csv"), "'csv'"),
+        (("--config", "model_a_4h", "--source", "files"), "files:FOLDER"),
+        (("--config", "model_a_4h", "--source", "okx:x"), "okx"),
+        (("--config", "model_a_4h", "--dry-run", "--source", "files:nowhere"), "nowhere"),
+        (("--config", "model_a_4h", "--timeframes", "15M"), "write 15m"),
     ],
 )
-def test_misuse_is_a_sentence(invoke, workplace, words, sentence):
+def test_invalid_arguments_of_prepare(invoke, workplace, words, sentence):
     result = invoke("data", "prepare", *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr
@@ -280,21 +279,22 @@ def test_misuse_is_a_sentence(invoke, workplace, words, sentence):
     assert not list(workplace.iterdir())
 
 
-def test_the_network_is_not_used_where_that_is_forbidden(invoke, workplace):
+def test_offline_setting_forbids_the_network(invoke, workplace):
     result = invoke("data", "prepare", "--config", "model_a_4h")
     assert result.exit_code == 1
-    assert "KRONOS_OFFLINE is set, and okx needs the network" in result.stderr
+    assert "KRONOS_OFFLINE" in result.stderr
+    assert "okx" in result.stderr
 
 
-def test_two_that_would_share_a_folder_are_refused(invoke, workplace):
+def test_configurations_with_the_same_folder_are_refused(invoke, workplace):
     for name in ("one.yaml", "two.yaml"):
         Path(name).write_text("model_name: Same\ntarget_symbols: [BTC_4H]\n")
     result = invoke("data", "prepare", "--config", "one.yaml", "two.yaml", "--dry-run")
     assert result.exit_code == 2
-    assert "Same and Same would share the folder data/kronos_datasets/same" in result.stderr
+    assert "data/kronos_datasets/same" in result.stderr
 
 
-def test_one_that_fails_does_not_stop_the_others(invoke, recording, workplace):
+def test_failed_dataset_does_not_stop_the_others(invoke, recording, workplace):
     Path("bad.yaml").write_text("model_name: Bad\ntarget_symbols: [NOPE-USDT_4H]\n")
     Path("good.yaml").write_text("model_name: Good\ntarget_symbols: [BTC-USDT-SWAP_4H]\nrecords_per_timeframe: 600\n")
     words = ("data", "prepare", "--config", "bad.yaml", "good.yaml", "--source", f"replay:{recording}")
@@ -306,7 +306,7 @@ def test_one_that_fails_does_not_stop_the_others(invoke, recording, workplace):
     assert not Path("data/kronos_datasets/bad").exists()
 
 
-def test_fetching_into_a_file_and_a_folder(invoke, recording, workplace):
+def test_fetch_into_a_file_and_a_folder(invoke, recording, workplace):
     words = ("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", "--records", "100")
     result = invoke(*words, "--output", "simulated_btc.parquet", "--json")
     [series] = json.loads(result.stdout)["series"]
@@ -318,7 +318,7 @@ def test_fetching_into_a_file_and_a_folder(invoke, recording, workplace):
     assert read_candles("folder/simulated_BTC-USDT-SWAP_1h.csv").frame.equals(candles.frame)
 
 
-def test_a_symbol_that_fails_does_not_stop_the_others(invoke, recording, workplace):
+def test_failed_symbol_does_not_stop_the_others(invoke, recording, workplace):
     words = ("data", "fetch", "BTC-USDT-SWAP", "NOPE", "ETH-USDT-SWAP", "--source", f"files:{recording}")
     shown = invoke(*words, "--records", "50", "--output", "out")
     assert shown.exit_code == 2
@@ -327,14 +327,14 @@ def test_a_symbol_that_fails_does_not_stop_the_others(invoke, recording, workpla
     assert {path.name for path in Path("out").iterdir()} == {
         "simulated_BTC-USDT-SWAP_1h.csv", "simulated_ETH-USDT-SWAP_1h.csv",
     }  # fmt: skip
-    told = json.loads(invoke(*words, "--json").stdout)
-    assert [one["symbol"] for one in told["series"]] == ["BTC-USDT-SWAP", "ETH-USDT-SWAP"]
-    assert [one["symbol"] for one in told["errors"]] == ["NOPE"]
+    document = json.loads(invoke(*words, "--json").stdout)
+    assert [series["symbol"] for series in document["series"]] == ["BTC-USDT-SWAP", "ETH-USDT-SWAP"]
+    assert [error["symbol"] for error in document["errors"]] == ["NOPE"]
     neither = invoke("data", "fetch", "NOPE", "NEITHER", "--source", f"files:{recording}")
     assert (neither.exit_code, neither.stdout, len(neither.stderr.splitlines())) == (2, "", 2)
 
 
-def test_two_symbols_never_share_a_file(invoke, workplace):
+def test_symbols_with_the_same_file_name_are_refused(invoke, workplace):
     for pair in (("A/B", "A-B"), ("a", "A")):
         result = invoke("data", "simulate", *pair, "--records", "5", "--output", "out")
         assert result.exit_code == 2
@@ -345,16 +345,16 @@ def test_two_symbols_never_share_a_file(invoke, workplace):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--output", "btc.csv"), "call it simulated_btc.csv instead"),
-        (("--output", "simulated_btc.xlsx"), "is neither a folder nor .csv, .parquet, .feather"),
-        (("--interval", "1q"), "'1q' is no interval"),
-        (("--start", "yesterdays"), "--start cannot be 'yesterdays'"),
-        (("--start", "3000-01-01"), "--start cannot be '3000-01-01'"),
-        (("--start", "2025-12-02", "--end", "2025-12-01"), "is not after the start"),
-        (("--interval", "5m"), "has no 5m candles of BTC-USDT-SWAP; it has 1h"),
+        (("--output", "btc.csv"), "simulated_btc.csv"),
+        (("--output", "simulated_btc.xlsx"), "is neither a folder nor a .csv, .parquet, .feather file"),
+        (("--interval", "1q"), "Invalid interval '1q'"),
+        (("--start", "yesterdays"), "Invalid --start 'yesterdays'"),
+        (("--start", "3000-01-01"), "Invalid --start '3000-01-01'"),
+        (("--start", "2025-12-02", "--end", "2025-12-01"), "after the start"),
+        (("--interval", "5m"), "no 5m candles of BTC-USDT-SWAP"),
     ],
 )
-def test_what_cannot_be_fetched_is_said(invoke, recording, workplace, words, sentence):
+def test_invalid_arguments_of_fetch(invoke, recording, workplace, words, sentence):
     result = invoke("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", *words)
     assert result.exit_code == 2
     assert sentence in result.stderr
@@ -362,14 +362,14 @@ def test_what_cannot_be_fetched_is_said(invoke, recording, workplace, words, sen
     assert not list(workplace.iterdir())
 
 
-def test_spans_of_time(invoke, recording, workplace):
+def test_fetch_a_time_range(invoke, recording, workplace):
     words = ("data", "fetch", "BTC-USDT-SWAP", "--source", f"files:{recording}", "--json")
     result = invoke(*words, "--start", "2025-12-01", "--end", "2025-12-02")
     [series] = json.loads(result.stdout)["series"]
     assert (series["candles"], series["first"]) == (24, "2025-12-01T00:00:00+00:00")
 
 
-def test_simulation_is_repeatable_and_labelled(invoke, workplace):
+def test_simulation_is_reproducible_and_labelled(invoke, workplace):
     digests = []
     for folder in ("a", "b"):
         result = invoke("data", "simulate", "X", "--records", "50", *END, "--output", folder, "--json")

@@ -6,7 +6,7 @@ import json
 from importlib import metadata
 
 
-def test_it_reports_and_forecasts(invoke, checkpoint, monkeypatch):
+def test_json_report_has_versions_caches_and_self_test(invoke, checkpoint, monkeypatch):
     monkeypatch.setenv("KRONOS_MODEL", str(checkpoint))
     done = invoke("doctor", "--json")
     assert done.exit_code == 0, done.stderr
@@ -18,14 +18,14 @@ def test_it_reports_and_forecasts(invoke, checkpoint, monkeypatch):
     assert report["settings"]["model"] == str(checkpoint)
 
 
-def test_it_reads_well(invoke, checkpoint, monkeypatch):
+def test_text_report(invoke, checkpoint, monkeypatch):
     monkeypatch.setenv("KRONOS_MODEL", str(checkpoint))
     shown = invoke("doctor").stdout
-    for words in ("Python", "threads", "offline: only what is here", "Chinese font", "self-test", "random-tiny"):
+    for words in ("Python", "threads", "offline", "Chinese font", "self-test", "random-tiny"):
         assert words in shown
 
 
-def test_what_an_extra_lacks_is_one_line(invoke, checkpoint, monkeypatch):
+def test_missing_extra_shows_install_command(invoke, checkpoint, monkeypatch):
     real = metadata.version
 
     def without(package: str) -> str:
@@ -39,7 +39,7 @@ def test_what_an_extra_lacks_is_one_line(invoke, checkpoint, monkeypatch):
     assert 'python -m pip install "scoringrules>=0.9"' in shown
 
 
-def test_it_fails_when_forecasting_does(invoke, monkeypatch, tmp_path):
+def test_status_1_if_forecasting_fails(invoke, monkeypatch, tmp_path):
     monkeypatch.setenv("KRONOS_MODEL", str(tmp_path))
     done = invoke("doctor", "--json")
     assert done.exit_code == 1
@@ -48,7 +48,7 @@ def test_it_fails_when_forecasting_does(invoke, monkeypatch, tmp_path):
     assert "config.json" in test["reason"] or str(tmp_path) in test["reason"]
 
 
-def test_a_setting_out_of_range_is_one_sentence(invoke, monkeypatch):
+def test_invalid_setting_is_reported(invoke, monkeypatch):
     monkeypatch.setenv("KRONOS_THREADS", "none")
     done = invoke("doctor")
     assert done.exit_code == 2

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from rich.cells import cell_len
 
-from evaluation.walks import candles
+from evaluation.random_walks import candles
 from kronos.calibration import Calibration, fit
 from kronos.cli.evaluation_setup import workers_for
-from kronos.evaluation import Instrument, ModelForecaster, RollingSettings, WalkForward, evaluate, make_plan
+from kronos.evaluation import Instrument, ModelForecaster, RollingOrigins, RollingSettings, evaluate, make_plan
 from kronos.evaluation.calibration import calibration_set_of, identity_of
 from kronos.inference import KronosPredictor
 
@@ -142,7 +142,7 @@ def test_candles_from_after_the_models_training_are_taken_where_nobody_names_dat
 def test_a_model_with_its_calibration_stands_beside_it(run, checkpoint, tmp_path):
     predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
     model = ModelForecaster(predictor, "random-tiny")
-    plan = make_plan([Instrument("w", "left", candles(5, 400))], WalkForward(2, stride=5))
+    plan = make_plan([Instrument("w", "left", candles(5, 400))], RollingOrigins(2, stride=5))
     raw = evaluate(plan, [model], tmp_path / "fit", RollingSettings(4), baselines=[])
     trials = calibration_set_of(plan, raw.truth, raw.paths["random-tiny"], identity_of(model))
     fit(trials, ["dispersion"]).save(tmp_path / "own.json")
@@ -187,7 +187,7 @@ def test_several_models_and_names(invoke, walks, checkpoint):
         (("--from", "2031-01-01"), "No origin has"),
         (("--part", "validation"), "tells the validation dates of the market 'left' of left_1h"),
         (("--splits", "none.csv"), "none.csv cannot be read"),
-        (("--preset", "bold"), "There is no preset 'bold'"),
+        (("--preset", "bold"), "Unknown preset 'bold'"),
         (("--temperature", "0"), "temperature is 0.0"),
         (("--report", "page.txt"), "let its name end in .html"),
         (("-v", "-q"), "leave one out"),

@@ -1,4 +1,4 @@
-"""`kronos forecast`: what it prints and writes."""
+"""`kronos forecast`: output and files."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def calibration_file(checkpoint, tmp_path_factory) -> Path:
     return fitted.save(tmp_path_factory.mktemp("calibration") / "mine.json")
 
 
-def test_the_terminal_tells_the_forecast(invoke, checkpoint, candles_csv):
+def test_terminal_view(invoke, checkpoint, candles_csv):
     done = invoke("forecast", candles_csv, "--model", checkpoint, "--horizon", 12, "--samples", 30, "--seed", 1)
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     for words in ("coin_1h", "1h", "12 steps ahead", "30 paths", "random-tiny", "52 of 80 candles", "2024-03-04 07:00"):
         assert words in done.stdout
-    for label in ("median", "50 %", "80 %", "95 %", "probability up", "expected range", "more volatile", "mended"):
+    for label in ("median", "50 %", "80 %", "95 %", "probability up", "expected range", "more volatile", "repaired"):
         assert label in done.stdout
     rows = re.findall(r"^\s*(\d+)  03-04 \d\d:00", done.stdout, re.MULTILINE)
     assert [int(row) for row in rows] == steps_shown(12)
     assert "SIMULATED" not in done.stdout
 
 
-def test_numbers_are_those_of_the_python_interface(invoke, checkpoint, candles_csv):
+def test_numbers_equal_those_of_the_python_api(invoke, checkpoint, candles_csv):
     import kronos
 
     done = invoke("forecast", candles_csv, "--model", checkpoint, "--horizon", 5, "--samples", 8, "--seed", 3, "--json")
@@ -58,7 +58,7 @@ def test_numbers_are_those_of_the_python_interface(invoke, checkpoint, candles_c
     assert told["made"]["details"]["seed"] == 3
 
 
-def test_json_is_one_document_and_nothing_else(spawn, checkpoint, candles_csv, tmp_path):
+def test_json_is_one_document(spawn, checkpoint, candles_csv, tmp_path):
     picture = tmp_path / "picture.png"
     done = spawn("forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 3, "--json", "--plot", picture)
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_json_is_one_document_and_nothing_else(spawn, checkpoint, candles_csv, t
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".json", ".npz"])
-def test_tables_in_every_format(invoke, checkpoint, candles_csv, tmp_path, ending):
+def test_table_formats(invoke, checkpoint, candles_csv, tmp_path, ending):
     path = tmp_path / f"table{ending}"
     done = invoke(
         "forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 6, "--seed", 1, "--output", path, "-q"
@@ -87,7 +87,7 @@ def test_tables_in_every_format(invoke, checkpoint, candles_csv, tmp_path, endin
     assert [p.name for p in tmp_path.iterdir() if ".tmp" in p.name] == []
 
 
-def test_long_tables_hold_every_path(invoke, checkpoint, candles_csv, tmp_path):
+def test_long_table_has_every_path(invoke, checkpoint, candles_csv, tmp_path):
     path = tmp_path / "paths.parquet"
     options = ("--model", checkpoint, "-n", 4, "--samples", 6, "--seed", 1, "--output", path, "--format", "long", "-q")
     assert invoke("forecast", candles_csv, *options).exit_code == 0
@@ -97,7 +97,7 @@ def test_long_tables_hold_every_path(invoke, checkpoint, candles_csv, tmp_path):
     assert table.attrs["kronos"]["coin_1h"]["details"]["seed"] == 1
 
 
-def test_several_files_at_once(invoke, checkpoint, tmp_path, candle_table):
+def test_several_files(invoke, checkpoint, tmp_path, candle_table):
     for folder, rows in (("a", 70), ("b", 40)):
         (tmp_path / folder).mkdir()
         candle_table(rows, seed=rows).to_csv(tmp_path / folder / "coin.csv", index=False)
@@ -114,7 +114,7 @@ def test_several_files_at_once(invoke, checkpoint, tmp_path, candle_table):
     assert sorted(path.name for path in tmp_path.glob("one*")) == ["one-coin-2.svg", "one-coin.svg"]
 
 
-def test_a_long_file_is_forecast_series_by_series(invoke, checkpoint, tmp_path, candle_table):
+def test_long_file_is_forecast_by_series(invoke, checkpoint, tmp_path, candle_table):
     parts = [candle_table(50, seed=i).assign(symbol=name) for i, name in enumerate(("BTC/USD", "ETH/USD"))]
     path = tmp_path / "long.csv"
     pd.concat(parts).to_csv(path, index=False)
@@ -122,12 +122,12 @@ def test_a_long_file_is_forecast_series_by_series(invoke, checkpoint, tmp_path, 
     assert [f["unique_id"] for f in json.loads(done.stdout)["forecasts"]] == ["BTC/USD", "ETH/USD"]
 
 
-def test_symbols_may_be_given(invoke, checkpoint, candles_csv):
+def test_symbol_option(invoke, checkpoint, candles_csv):
     done = invoke("forecast", candles_csv, "--symbol", "ABC", "--model", checkpoint, "-n", 3, "--samples", 2, "--json")
     assert json.loads(done.stdout)["forecasts"][0]["symbol"] == "ABC"
 
 
-def test_the_sample_says_that_it_is_simulated(invoke, checkpoint, tmp_path):
+def test_demo_is_labelled_simulated(invoke, checkpoint, tmp_path):
     table = tmp_path / "t.csv"
     shown = invoke("forecast", "--demo", "--model", checkpoint, "-n", 4, "--samples", 5, "--output", table)
     assert shown.exit_code == 0, shown.stderr
@@ -137,27 +137,27 @@ def test_the_sample_says_that_it_is_simulated(invoke, checkpoint, tmp_path):
     assert json.loads(told.stdout)["forecasts"][0]["simulated"] is True
 
 
-def test_a_file_named_simulated_says_so(invoke, checkpoint, tmp_path, candle_table):
+def test_file_named_simulated_is_labelled(invoke, checkpoint, tmp_path, candle_table):
     path = tmp_path / "simulated_share.csv"
     candle_table().to_csv(path, index=False)
     assert "SIMULATED" in invoke("forecast", path, "--model", checkpoint, "-n", 3, "--samples", 2).stdout
 
 
-def test_options_replace_what_the_preset_says(invoke, checkpoint, candles_csv):
+def test_options_override_the_preset(invoke, checkpoint, candles_csv):
     options = ("--model", checkpoint, "-n", 3, "--preset", "conservative", "--top-p", "0.5", "--samples", 4, "--json")
     details = json.loads(invoke("forecast", candles_csv, *options).stdout)["forecasts"][0]["made"]["details"]
     assert details["sampling"] == {"temperature": 0.6, "top_p": 0.5, "top_k": 0}
     assert details["samples"] == 4
 
 
-def test_lookback_calendar_and_timezone_reach_the_forecast(invoke, checkpoint, candles_csv):
+def test_lookback_calendar_and_timezone_options(invoke, checkpoint, candles_csv):
     options = ("--lookback", 33, "--calendar", "24/7", "--timezone", "Asia/Shanghai", "-n", 3, "--samples", 2, "--json")
     told = json.loads(invoke("forecast", candles_csv, "--model", checkpoint, *options).stdout)["forecasts"][0]
     assert told["made"]["details"]["lookback"] == 33
     assert (told["made"]["calendar"], told["timezone"]) == ("24/7", "Asia/Shanghai")
 
 
-def test_the_environment_chooses_the_model_and_a_flag_wins(invoke, checkpoint, candles_csv, monkeypatch):
+def test_model_option_overrides_the_environment(invoke, checkpoint, candles_csv, monkeypatch):
     monkeypatch.setenv("KRONOS_MODEL", str(checkpoint))
     done = invoke("forecast", candles_csv, "-n", 3, "--samples", 2)
     assert done.exit_code == 0
@@ -166,12 +166,12 @@ def test_the_environment_chooses_the_model_and_a_flag_wins(invoke, checkpoint, c
     assert invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "--model", checkpoint).exit_code == 0
 
 
-def test_a_replay_reveals_and_scores(invoke, checkpoint, candles_csv, tmp_path):
+def test_replay_is_scored(invoke, checkpoint, candles_csv, tmp_path):
     picture = tmp_path / "replay.png"
     options = ("--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1, "--as-of", "2024-03-03 08:00")
     done = invoke("forecast", candles_csv, *options, "--plot", picture)
     assert done.exit_code == 0, done.stderr
-    for words in ("What came", "last-value", "drift", "historical-volatility", "random-tiny", "CRPS, step 10"):
+    for words in ("Actual", "last-value", "drift", "historical-volatility", "random-tiny", "CRPS, step 10"):
         assert words in done.stdout
     assert picture.stat().st_size > 10_000
     replay = json.loads(invoke("forecast", candles_csv, *options, "--json").stdout)["forecasts"][0]
@@ -180,7 +180,7 @@ def test_a_replay_reveals_and_scores(invoke, checkpoint, candles_csv, tmp_path):
     assert set(replay["replay"]["scores"]["drift"]["horizons"]) == {"1", "8", "10"}
 
 
-def test_a_replay_does_not_see_what_it_hides(invoke, checkpoint, candles_csv):
+def test_replay_uses_only_the_history(invoke, checkpoint, candles_csv):
     options = ("--model", checkpoint, "-n", 5, "--samples", 4, "--seed", 1, "--as-of", "2024-03-03 08:00", "--json")
     before = json.loads(invoke("forecast", candles_csv, *options).stdout)["forecasts"][0]
     table = pd.read_csv(candles_csv)
@@ -191,7 +191,7 @@ def test_a_replay_does_not_see_what_it_hides(invoke, checkpoint, candles_csv):
     assert after["replay"] != before["replay"]
 
 
-def test_a_replay_near_the_end_scores_what_is_known(invoke, checkpoint, candles_csv):
+def test_replay_near_the_end_is_scored_on_known_steps(invoke, checkpoint, candles_csv):
     options = ("--model", checkpoint, "-n", 10, "--samples", 5, "--as-of", "2024-03-04 04:00")
     assert "step 3 of 10" in invoke("forecast", candles_csv, *options).stdout
 
@@ -208,14 +208,14 @@ def test_findings_are_counted_and_listed(invoke, checkpoint, tmp_path, candle_ta
     assert "seed" in shown
 
 
-def test_degenerate_input_is_forecast_with_a_note(invoke, checkpoint, tmp_path, candle_table):
+def test_constant_prices_are_forecast_with_a_note(invoke, checkpoint, tmp_path, candle_table):
     path = tmp_path / "flat.csv"
     table = candle_table(40)
     table[["open", "high", "low", "close"]] = 5.0
     table.drop(columns="volume").to_csv(path, index=False)
     done = invoke("forecast", path, "--model", checkpoint, "-n", 1, "--samples", 1)
     assert done.exit_code == 0, done.stderr
-    assert "never changes" in done.stdout
+    assert "notes" in done.stdout
 
 
 def test_output_fits_the_terminal(invoke, checkpoint, candles_csv, monkeypatch):
@@ -229,7 +229,7 @@ def test_output_fits_the_terminal(invoke, checkpoint, candles_csv, monkeypatch):
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 8, 9, 24, 48, 120, 487, 2000])
-def test_shown_steps_start_at_one_and_end_at_the_last(horizon):
+def test_steps_shown(horizon):
     steps = steps_shown(horizon)
     assert steps[0] == 1
     assert steps[-1] == horizon
@@ -237,17 +237,17 @@ def test_shown_steps_start_at_one_and_end_at_the_last(horizon):
     assert len(steps) <= 11
 
 
-def test_choices_are_those_of_the_rooms():
+def test_choices_match_the_library():
     from kronos.inference import PRESETS, Precision
     from kronos.plotting import Palette, Theme
 
-    assert tuple(PRESETS) == options.PRESETS
+    assert tuple(PRESETS) == options.PRESET_NAMES
     assert get_args(options.ThemeName) == get_args(Theme)
     assert set(get_args(options.PaletteName)) == set(get_args(Palette))
     assert get_args(options.PrecisionName) == get_args(Precision)
 
 
-def test_threads_are_left_as_they_were(invoke, checkpoint, candles_csv):
+def test_threads_are_restored(invoke, checkpoint, candles_csv):
     import torch
 
     before = torch.get_num_threads()
@@ -275,7 +275,7 @@ def test_real_candles_of_five_markets(invoke, checkpoint, shared: Path, tmp_path
     assert len(list(tmp_path.glob("*.png"))) == 5
 
 
-def test_without_a_model_the_bundled_one_is_used_and_named(invoke, bundled, candles_csv):
+def test_bundled_model_is_the_default_and_announced(invoke, bundled, candles_csv):
     done = invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["forecasts"][0]["made"]["model"] == "kronos-nano"
@@ -284,43 +284,47 @@ def test_without_a_model_the_bundled_one_is_used_and_named(invoke, bundled, cand
     assert invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "-q").stderr == ""
 
 
-def test_an_error_stands_alone(invoke, bundled, candles_csv):
+def test_error_is_printed_without_the_announcement(invoke, bundled, candles_csv):
     done = invoke("forecast", candles_csv, "-n", 1000)
     assert done.exit_code == 2
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_zoo_name_is_downloaded_first(invoke, checkpoint, candles_csv, monkeypatch, tmp_path):
-    """What the loader is given after the download is the name, as the zoo finds it in the cache."""
-    asked = []
+def test_missing_model_is_downloaded_before_loading(invoke, checkpoint, candles_csv, monkeypatch, tmp_path):
+    """The loader gets the name, not the folder: the zoo finds it in the cache."""
+    calls = []
     monkeypatch.setenv("KRONOS_OFFLINE", "0")
     monkeypatch.setenv("KRONOS_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("kronos.cli.model_loading.download_shown", lambda ref, *, wanted: asked.append((ref, wanted)))
+    monkeypatch.setattr(
+        "kronos.cli.model_loading.download_with_progress",
+        lambda ref, *, show_progress: calls.append((ref, show_progress)),
+    )
     from kronos.inference import KronosPredictor
 
     real = KronosPredictor.from_pretrained
 
     def loaded(ref, **options):
-        asked.append(ref)
+        calls.append(ref)
         return real(checkpoint, **options)
 
     monkeypatch.setattr(KronosPredictor, "from_pretrained", loaded)
     done = invoke("forecast", candles_csv, "--model", "Kronos-mini", "-n", 2, "--samples", 2)
     assert done.exit_code == 0, done.stderr
-    assert asked == [("Kronos-mini", True), "Kronos-mini"]
-    asked.clear()
+    assert calls == [("Kronos-mini", True), "Kronos-mini"]
+    calls.clear()
     assert invoke("forecast", candles_csv, "--model", checkpoint, "-n", 2, "--samples", 2).exit_code == 0
-    assert asked == [str(checkpoint)]
+    assert calls == [str(checkpoint)]
 
 
-def test_progress_is_shown_where_a_person_watches(invoke, checkpoint, candles_csv, monkeypatch):
-    monkeypatch.setattr("kronos.cli.console.watched", lambda: True)
+def test_progress_in_a_terminal(invoke, checkpoint, candles_csv, monkeypatch):
+    for module in ("kronos.progress", "kronos.cli.console"):
+        monkeypatch.setattr(f"{module}.is_interactive", lambda: True)
     done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 2, "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["forecasts"]
 
 
-def test_a_terminal_without_unicode_breaks_nothing(spawn, checkpoint, candles_csv, tmp_path, monkeypatch):
+def test_terminal_without_unicode(spawn, checkpoint, candles_csv, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     chinese = candles_csv.rename(tmp_path / "比特币.csv")
     options = ("--model", checkpoint, "-n", 2, "--samples", 2)
@@ -331,7 +335,7 @@ def test_a_terminal_without_unicode_breaks_nothing(spawn, checkpoint, candles_cs
     assert json.loads(told.stdout)["forecasts"][0]["unique_id"] == "比特币"
 
 
-def test_calibrated_is_said_wherever_it_is_shown(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
+def test_calibrated_forecasts_are_labelled(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
     options = ("forecast", candles_csv, "--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1)
     asked = (*options, "--calibration", calibration_file, "--market", "crypto")
     shown = invoke(*asked, "-v")
@@ -360,7 +364,7 @@ def test_calibrated_is_said_wherever_it_is_shown(invoke, checkpoint, candles_csv
     assert "model_weight" not in table
 
 
-def test_the_models_own_calibration_is_asked_for_by_a_flag(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
+def test_calibrate_applies_the_models_own_calibration(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
     options = ("forecast", candles_csv, "-n", 4, "--samples", 8, "--seed", 1, "--json")
     without = invoke(*options, "--model", checkpoint, "--calibrate")
     assert without.exit_code == 2
@@ -379,19 +383,19 @@ def test_the_models_own_calibration_is_asked_for_by_a_flag(invoke, checkpoint, c
     assert told["own"]["made"]["details"]["calibration"]["group"] == "crypto 1h"  # a weekend of hourly candles
 
 
-def test_a_replay_scores_raw_and_calibrated(invoke, checkpoint, candles_csv, calibration_file):
+def test_replay_scores_raw_and_calibrated(invoke, checkpoint, candles_csv, calibration_file):
     options = ("--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1, "--as-of", "2024-03-03 08:00")
     asked = ("forecast", candles_csv, *options, "--calibration", calibration_file)
     shown = invoke(*asked).stdout
-    assert "random-tiny, raw" in shown.split("What came")[1]
-    assert "random-tiny, calibrated" in shown.split("What came")[1]
+    assert "random-tiny, raw" in shown.split("Actual")[1]
+    assert "random-tiny, calibrated" in shown.split("Actual")[1]
     scores = json.loads(invoke(*asked, "--json").stdout)["forecasts"][0]["replay"]["scores"]
     plain = json.loads(invoke("forecast", candles_csv, *options, "--json").stdout)["forecasts"][0]["replay"]["scores"]
     assert scores["random-tiny, raw"] == plain["random-tiny"]
     assert scores["random-tiny, calibrated"] != plain["random-tiny"]
 
 
-def test_a_calibrated_replay_does_not_see_what_it_hides(invoke, checkpoint, candles_csv, calibration_file):
+def test_calibrated_replay_uses_only_the_history(invoke, checkpoint, candles_csv, calibration_file):
     options = ("--model", checkpoint, "-n", 5, "--samples", 4, "--seed", 1, "--as-of", "2024-03-03 08:00", "--json")
     asked = ("forecast", candles_csv, *options, "--calibration", calibration_file)
     before = json.loads(invoke(*asked).stdout)["forecasts"][0]
@@ -412,7 +416,7 @@ def test_a_calibrated_replay_does_not_see_what_it_hides(invoke, checkpoint, cand
         (("--preset", "published"), "sampling differs"),
     ],
 )
-def test_calibrations_that_cannot_be_are_refused(invoke, checkpoint, candles_csv, calibration_file, options, words):
+def test_invalid_calibrations(invoke, checkpoint, candles_csv, calibration_file, options, words):
     given = options if "--preset" not in options else (*options, "--calibration", calibration_file)
     done = invoke("forecast", candles_csv, "--model", checkpoint, "-n", 3, "--samples", 2, *given)
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""``kronos pipeline``: from a configuration to an evaluated model, without a network."""
+"""``kronos pipeline``, with simulated candles."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from kronos.training.plan import make_plan
 from kronos.training.runner import RunOptions, run
 from training.recipes import small, write_candles, write_checkpoint
 
-QUICK = ("--source", "simulated", "--most", "6", "--samples", "4")
+QUICK = ("--source", "simulated", "--max-origins", "6", "--samples", "4")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def place(tmp_path, monkeypatch):
 
 
 def write(name, **changes):
-    told = {
+    config = {
         "model_name": name,
         "target_symbols": ["BTC-USDT_1H"],
         "records_per_timeframe": 400,
@@ -34,16 +34,16 @@ def write(name, **changes):
         "training": {"batch_size": 4, "epochs": 1, "steps_per_epoch": 2, "validation_batches": 2, "device": "cpu"},
     }
     path = Path(f"{name}.yaml")
-    path.write_text(yaml.safe_dump(told | changes))
+    path.write_text(yaml.safe_dump(config | changes))
     return path
 
 
 def steps(done):
-    return {one["model_name"]: list(one["steps"].values()) for one in json.loads(done.stdout)["models"]}
+    return {model["model_name"]: list(model["steps"].values()) for model in json.loads(done.stdout)["models"]}
 
 
 @pytest.mark.slow
-def test_each_configuration_goes_as_far_as_it_comes_and_is_kept(invoke, place):
+def test_configurations_run_independently_and_finished_steps_are_skipped(invoke, place):
     good = write("Good")
     bad = write("Bad", records_per_timeframe=30)
     done = invoke("pipeline", bad, good, *QUICK, "--json")
@@ -57,16 +57,16 @@ def test_each_configuration_goes_as_far_as_it_comes_and_is_kept(invoke, place):
     assert steps(again) == {"Good": ["kept", "kept", "kept"]}
 
 
-def test_a_dry_run_says_what_would_be_done(invoke, place):
+def test_dry_run(invoke, place):
     done = invoke("pipeline", write("Plan"), "--source", "simulated", "--dry-run", "--json")
     assert done.exit_code == 0, done.output
     (plan,) = json.loads(done.stdout)["models"]
     assert (plan["prepare"], plan["train"]) == ("from simulated", "model")
     assert not (place / "outputs").exists()
-    assert "Nothing was fetched" in invoke("pipeline", "Plan.yaml", "--dry-run").stdout
+    assert "nothing was fetched" in invoke("pipeline", "Plan.yaml", "--dry-run").stdout
 
 
-def test_misuse(invoke):
+def test_invalid_configurations(invoke):
     write("One")
     Path("other").mkdir()
     Path("One.yaml").replace("other/One.yaml")
@@ -76,18 +76,18 @@ def test_misuse(invoke):
     assert "would share" in twice.stderr
     nothing = invoke("pipeline", "no_such")
     assert nothing.exit_code == 2
-    assert "No configuration is called" in nothing.stderr
+    assert "no_such" in nothing.stderr
     assert "Examples" in invoke("pipeline", "--help").stdout
 
 
-def test_a_plain_file_is_evaluated_on_the_dates_that_nothing_was_chosen_by(invoke, place, monkeypatch):
-    asked = []
+def test_candle_file_is_evaluated_on_the_test_split_of_the_training(invoke, place, monkeypatch):
+    starts = []
 
-    def refuse(request):
-        asked.append(request.span)
-        raise DataError("enough")
+    def fail(args):
+        starts.append(args.start)
+        raise DataError("not evaluated")
 
-    monkeypatch.setattr("kronos.cli.evaluate.run", refuse)
+    monkeypatch.setattr("kronos.cli.evaluate.run", fail)
     config = small(place, stages=["model"])
     config.save(place / "plain.yaml")
     (trained,) = run([make_plan(config)], RunOptions(compare=False))
@@ -96,10 +96,10 @@ def test_a_plain_file_is_evaluated_on_the_dates_that_nothing_was_chosen_by(invok
     assert steps(done) == {"Small": ["kept", "kept", "failed"]}
     assert json.loads(done.stdout)["models"][0]["evaluation"] is None
     (cuts,) = trained.record.data["split"]["cuts"].values()
-    assert [span.start for span in asked] == [cuts["test_from"]]
+    assert starts == [cuts["test_from"]]
 
 
-def test_what_cannot_be_evaluated_is_refused_before_it_is_trained(invoke, place):
+def test_qlib_data_is_refused_before_training(invoke, place):
     small(place, data="qlib:somewhere:csi300").save(place / "plain.yaml")
     done = invoke("pipeline", "plain.yaml")
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""Starting: quick, with help and examples everywhere, and completion."""
+"""Start of the command line: help with examples, few imports, completion."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ assert not loaded, loaded
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_bad_files_are_refused_before_torch_loads(tmp_path):
+def test_missing_file_is_reported_before_torch_is_imported(tmp_path):
     program = f"""
 import sys
 sys.argv = ["kronos", "forecast", {str(tmp_path / "missing.csv")!r}]
@@ -72,12 +72,12 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_the_version(invoke, spawn):
-    assert invoke("--version").stdout == f"kronos {metadata.version('kronos')}\n"
-    assert spawn("--version").stdout == f"kronos {metadata.version('kronos')}\n"
+def test_version(invoke, spawn):
+    assert invoke("--version").stdout == f"kronos {metadata.version('kronos-forecast')}\n"
+    assert spawn("--version").stdout == f"kronos {metadata.version('kronos-forecast')}\n"
 
 
-def test_no_arguments_show_the_help(invoke):
+def test_help_without_arguments(invoke):
     done = invoke()
     assert "forecast" in done.stdout + done.stderr
 

@@ -53,7 +53,7 @@ def bands(figure: Figure) -> list[np.ndarray]:
     return [fill.get_paths()[0].vertices for fill in fills]
 
 
-def test_words_say_what_it_is():
+def test_texts():
     text = words(plot_forecast(make()))
     for word in ("BTC · 1h · historical-volatility (baseline)", "12 steps", "40 paths", "raw", "UTC"):
         assert word in text
@@ -63,102 +63,102 @@ def test_words_say_what_it_is():
     assert "SIMULATED" not in text
 
 
-def test_words_say_how_much_of_a_calibrated_forecast_is_a_baselines():
+def test_subtitle_has_the_models_weight_if_pooled():
     raw = make()
     weights = [0.1] * 6 + [0.35] * 6
-    told = {"baseline": "garch-t", "factors": {"pooling": weights}}
-    pooled = replace(raw, metadata=replace(raw.metadata.with_details(calibration=told), calibrated=True))
-    assert "calibrated, model's weight 0.10 to 0.35 beside garch-t" in words(plot_forecast(pooled))
+    calibration = {"baseline": "garch-t", "factors": {"pooling": weights}}
+    pooled = replace(raw, metadata=replace(raw.metadata.with_details(calibration=calibration), calibrated=True))
+    assert "calibrated, model's weight 0.10 to 0.35, pooled with garch-t" in words(plot_forecast(pooled))
     alone = replace(raw, metadata=replace(raw.metadata.with_details(calibration={"baseline": None}), calibrated=True))
     assert "· calibrated ·" in words(plot_forecast(alone))
 
 
-def test_bands_are_nested_and_start_at_the_last_close_without_width():
-    made = make()
-    widest, middle, inner = bands(plot_forecast(made))
+def test_bands_are_nested_and_start_at_the_last_close():
+    forecast = make()
+    widest, middle, inner = bands(plot_forecast(forecast))
     for outline, level in ((widest, 0.95), (middle, 0.8), (inner, 0.5)):
         start = outline[outline[:, 0] == 0][:, 1]
-        assert start == pytest.approx(made.last_close)
-        end = outline[outline[:, 0] == made.horizon][:, 1]
-        low, high = made.range(level).iloc[-1]
+        assert start == pytest.approx(forecast.last_close)
+        end = outline[outline[:, 0] == forecast.horizon][:, 1]
+        low, high = forecast.range(level).iloc[-1]
         assert (end.min(), end.max()) == pytest.approx((low, high))
 
 
-def test_candles_are_history_and_one_real_path():
-    made = make()
-    figure = plot_forecast(made, history_bars=70)
+def test_candles_are_history_and_the_representative_path():
+    forecast = make()
+    figure = plot_forecast(forecast, history_bars=70)
     assert bodies(figure) == [70, 12]
     drawn = [c for c in figure.axes[0].collections if type(c) is PolyCollection][1]
-    path = made.paths[made.representative()]
+    path = forecast.paths[forecast.representative()]
     tops = [body.vertices[:, 1].max() for body in drawn.get_paths()]
     assert tops == pytest.approx(path[:, [0, 3]].max(axis=1).tolist())
 
 
-def test_few_paths_are_drawn_themselves():
+def test_few_paths_are_drawn_instead_of_bands():
     figure = plot_forecast(make(samples=5))
     assert bands(figure) == []
-    assert "each path's close" in words(figure)
+    assert "close of each path" in words(figure)
     assert "95 %" not in words(figure)
 
 
-def test_point_forecasts_have_no_bands():
-    made = make()
-    figure = plot_forecast(last_value(made.history, 12, timestamps=made.timestamps))
+def test_point_forecast_has_no_bands():
+    forecast = make()
+    figure = plot_forecast(last_value(forecast.history, 12, timestamps=forecast.timestamps))
     assert bands(figure) == []
     assert "point forecast" in words(figure)
 
 
-def test_actual_candles_take_the_place_of_the_path():
-    made = make()
+def test_actual_candles_replace_the_path():
+    forecast = make()
     truth = make(rows=157).history
-    figure = plot_forecast(made, actual=truth)
-    assert bodies(figure)[1] == 7  # seven of the twelve are known
-    assert "what happened" in words(figure)
-    with pytest.raises(DataError, match="no column 'open'"):
-        plot_forecast(made, actual=truth.frame[["close"]])
+    figure = plot_forecast(forecast, actual=truth)
+    assert bodies(figure)[1] == 7
+    assert "actual: up" in words(figure)
+    with pytest.raises(DataError, match="'open'"):
+        plot_forecast(forecast, actual=truth.frame[["close"]])
     with pytest.raises(DataError, match="compare"):
-        plot_forecast(made, actual=made.history)
+        plot_forecast(forecast, actual=forecast.history)
 
 
-def test_simulated_projected_and_mended_are_said():
-    made = make()
-    marked = replace(made.metadata, simulated=True, calendar="XNYS", calendar_basis="projected")
-    text = words(plot_forecast(replace(made, metadata=marked, mended=0.25)))
+def test_simulated_projected_and_repaired_are_labelled():
+    forecast = make()
+    marked = replace(forecast.metadata, simulated=True, calendar="XNYS", calendar_basis="projected")
+    text = words(plot_forecast(replace(forecast, metadata=marked, mended=0.25)))
     assert "SIMULATED" in text
     assert "projected (XNYS)" in text
     assert "25 %" in text
 
 
-def test_missing_volume_is_said_and_its_pane_left_out():
+def test_no_volume_pane_without_volume():
     with_volume, without = plot_forecast(make()), plot_forecast(make(volume=False))
     assert (len(with_volume.axes), len(without.axes)) == (2, 1)
     assert "no volume" in words(without)
 
 
-def test_unknown_timezone_is_said():
+def test_unknown_timezone():
     assert "timezone unknown" in words(plot_forecast(make(tz=None)))
 
 
-def test_names_without_glyphs_or_with_dollars_draw_without_complaint(tmp_path, recwarn):
+def test_names_with_missing_glyphs_or_dollars_give_no_warning(tmp_path, recwarn):
     plot_forecast(make(symbol="贵州茅台 $A_b$ 😀"), path=tmp_path / "f.png")
     assert [str(w.message) for w in recwarn if "lyph" in str(w.message)] == []
 
 
 def test_palettes_colour_the_same_candles_differently():
-    made = make()
-    rising = (made.history.frame["close"] >= made.history.frame["open"]).to_numpy()[-60:]
+    forecast = make()
+    rising = (forecast.history.frame["close"] >= forecast.history.frame["open"]).to_numpy()[-60:]
     for palette, up, down in (
         ("green-up", "#26a69a", "#ef5350"),
         ("red-up", "#ef5350", "#26a69a"),
         ("colour-blind", "#0173b2", "#de8f05"),
     ):
-        figure = plot_forecast(made, palette=palette, history_bars=60)
+        figure = plot_forecast(forecast, palette=palette, history_bars=60)
         history = next(c for c in figure.axes[0].collections if type(c) is PolyCollection)
         assert [to_hex(colour) for colour in history.get_edgecolor()] == [up if r else down for r in rising]
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_saves_what_the_ending_says(tmp_path: Path, ending):
+def test_suffix_sets_the_file_format(tmp_path: Path, ending):
     file = tmp_path / "new" / f"f.{ending}"
     make().plot(path=file, theme="dark")
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
@@ -166,8 +166,8 @@ def test_saves_what_the_ending_says(tmp_path: Path, ending):
     assert [f.name for f in file.parent.iterdir()] == [file.name]
 
 
-def test_wrong_options_get_one_sentence(tmp_path):
-    made = make()
+def test_invalid_options(tmp_path):
+    forecast = make()
     for options in (
         {"theme": "sepia"},
         {"palette": "grey"},
@@ -175,11 +175,11 @@ def test_wrong_options_get_one_sentence(tmp_path):
         {"path": tmp_path / "f.txt"},
     ):
         with pytest.raises(ParameterError):
-            plot_forecast(made, **options)
+            plot_forecast(forecast, **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leaves_matplotlibs_settings_alone(tmp_path):
+def test_matplotlib_settings_are_unchanged(tmp_path):
     before = dict(mpl.rcParams)
     plot_forecast(make(), path=tmp_path / "f.png", theme="dark")
     assert dict(mpl.rcParams) == before
@@ -193,18 +193,18 @@ def test_any_size_can_be_drawn(tmp_path, samples, horizon, rows):
 
 
 def test_constant_prices_can_be_drawn():
-    made = make()
-    frame = made.history.frame.copy()
+    forecast = make()
+    frame = forecast.history.frame.copy()
     frame.loc[:, ["open", "high", "low", "close"]] = 7.0
-    flat = last_value(Candles.from_frame(frame, interval="1h"), 3, timestamps=made.timestamps[:3])
+    flat = last_value(Candles.from_frame(frame, interval="1h"), 3, timestamps=forecast.timestamps[:3])
     low, high = plot_forecast(flat).axes[0].get_ylim()
     assert low < 7 < high
 
 
-def test_grid_draws_every_forecast(tmp_path):
-    made = make()
-    marked = replace(made, metadata=replace(made.metadata, simulated=True))
-    figure = plot_many([made, marked, make(samples=3)], path=tmp_path / "g.png")
+def test_plot_many(tmp_path):
+    forecast = make()
+    marked = replace(forecast, metadata=replace(forecast.metadata, simulated=True))
+    figure = plot_many([forecast, marked, make(samples=3)], path=tmp_path / "g.png")
     assert len(figure.axes) == 3
     assert "SIMULATED" in figure.axes[1].get_title(loc="left")
     assert "SIMULATED" not in figure.axes[0].get_title(loc="left")

@@ -1,4 +1,4 @@
-"""Pictures of trainings say what they show and survive what is logged."""
+"""Figures of trainings."""
 
 import math
 
@@ -42,7 +42,7 @@ EPOCHS = pd.DataFrame(
 )
 
 
-def test_training_and_validation_stand_in_one_picture_by_step():
+def test_plot_loss_has_training_validation_and_best_epoch():
     figure = plot_loss(steps(), EPOCHS, title="Loss", subtitle="nats")
     assert {"Loss", "nats", "training", "validation", "training steps", "best: epoch 2, 4.25"} <= set(words(figure))
     training, validation, best = lines(figure)
@@ -51,14 +51,14 @@ def test_training_and_validation_stand_in_one_picture_by_step():
     assert best[0] == [200, 200]
 
 
-def test_the_first_steps_do_not_squeeze_the_rest():
+def test_first_steps_do_not_extend_the_axis():
     many = steps(500)
     many.loc[:5, "loss"] = 1e4
     low, high = plot_loss(many, EPOCHS, title="Loss").axes[0].get_ylim()
     assert (low > 3, high < 6) == (True, True)
 
 
-def test_a_new_network_s_first_loss_does_not_squeeze_those_of_many_epochs():
+def test_first_epoch_does_not_extend_the_axis():
     at = np.arange(31)
     epochs = pd.DataFrame({"epoch": at, "step": 100 * at, "validation_loss": 4 + 1 / (1 + at)})
     epochs.loc[0, "validation_loss"] = 1e4
@@ -66,24 +66,24 @@ def test_a_new_network_s_first_loss_does_not_squeeze_those_of_many_epochs():
     low, high = figure.axes[0].get_ylim()
     assert (low > 3, high < 6) == (True, True)
     line = figure.axes[0].get_lines()[1]
-    assert line.get_clip_box().ymax < figure.bbox.ymax, "what falls from above the pane is cut before the title"
+    assert line.get_clip_box().ymax < figure.bbox.ymax, "lines are clipped below the title"
 
 
-def test_many_steps_keep_their_course():
+def test_many_steps_are_smoothed():
     figure = plot_loss(steps(2000), EPOCHS, title="Loss")
-    everything, course, *_ = lines(figure)
-    assert len(everything[0]) == 2000
-    assert len(course[0]) == 40
-    assert np.interp(course[0], *everything) == pytest.approx(course[1], abs=0.15)
+    original, smoothed, *_ = lines(figure)
+    assert len(original[0]) == 2000
+    assert len(smoothed[0]) == 40
+    assert np.interp(smoothed[0], *original) == pytest.approx(smoothed[1], abs=0.15)
 
 
-def test_a_part_without_steps_takes_its_training_from_epochs():
+def test_part_without_steps_uses_training_values_of_epochs():
     epochs = EPOCHS.assign(train_coarse=[3.0, 2.0, 1.0], validation_coarse=[3.5, 2.5, 1.5])
     training, validation, _ = lines(plot_loss(steps(), epochs, "coarse", title="Coarse"))
     assert (training[1], validation[1]) == ([3.0, 2.0, 1.0], [3.5, 2.5, 1.5])
 
 
-def test_learning_rate_and_measures_are_drawn():
+def test_plot_learning_rate_and_measures():
     assert "4e−5" in words(plot_learning_rate(steps(), title="Learning rate"))
     figure = plot_measures(EPOCHS, {"validation_codes_used_s1": "coarse", "missing": "fine"}, title="Codes")
     assert "coarse" in words(figure)
@@ -93,21 +93,21 @@ def test_learning_rate_and_measures_are_drawn():
 @pytest.mark.parametrize(
     "draw", [lambda t, e: plot_loss(t, e, title="x"), lambda t, e: plot_learning_rate(t, title="x")]
 )
-def test_nothing_logged_is_said(draw):
+def test_empty_log(draw):
     nothing = pd.DataFrame({"step": []})
-    assert "Nothing was logged of this." in words(draw(nothing, nothing))
+    assert "No data in the log." in words(draw(nothing, nothing))
 
 
-def test_words_are_the_callers():
-    told = Labels("训练", "验证", "最佳：第 {epoch} 轮，{value}", "步", "无")
+def test_translated_labels():
+    labels = Labels("训练", "验证", "最佳：第 {epoch} 轮，{value}", "步", "无")
     assert {"训练", "验证", "最佳：第 2 轮，4.25", "步"} <= set(
-        words(plot_loss(steps(), EPOCHS, title="损失", words=told))
+        words(plot_loss(steps(), EPOCHS, title="损失", words=labels))
     )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("palette", ["green-up", "red-up", "colour-blind"])
-def test_every_look_becomes_a_part_of_a_page_and_a_png(theme, palette, tmp_path):
+def test_svg_and_png_in_every_theme_and_palette(theme, palette, tmp_path):
     look = {"theme": theme, "palette": palette}
     figures = [plot_loss(steps(), EPOCHS, title="Loss", **look), plot_learning_rate(steps(), title="Rate", **look)]
     svg = inline_svg(figures[0], "loss", "Loss of training and validation", theme=theme, palette=palette)
@@ -116,11 +116,11 @@ def test_every_look_becomes_a_part_of_a_page_and_a_png(theme, palette, tmp_path)
     path = save_sheet([*figures, figures[0]], tmp_path / "curves.png", columns=2)
     pixels = imread(path)
     assert pixels.shape == (2 * 472, 2 * 720, 4)
-    assert [one.name for one in tmp_path.iterdir()] == ["curves.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_a_sheet_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ParameterError, match="at least one picture"):
+def test_invalid_arguments(tmp_path):
+    with pytest.raises(ParameterError, match="at least one"):
         save_sheet([], tmp_path / "curves.png")
     with pytest.raises(ParameterError, match="sepia"):
         plot_loss(steps(), EPOCHS, title="x", theme="sepia")
@@ -131,7 +131,7 @@ NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([math.nan, math.inf, 0.
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 10**9), NUMBERS), max_size=5), st.lists(NUMBERS, max_size=4))
-def test_whatever_was_logged_can_be_drawn(logged, validated):
+def test_any_log_can_be_drawn(logged, validated):
     table = pd.DataFrame(logged, columns=["step", "loss"]).assign(learning_rate=lambda t: t["loss"])
     epochs = pd.DataFrame({"epoch": range(len(validated)), "step": range(len(validated)), "validation_loss": validated})
     for figure in (

@@ -1,10 +1,10 @@
-"""The command line: one module a command, each parsing and printing only.
+"""The command line: each module parses the options of one command and prints its results.
 
-- Only typer is imported at start; everything else loads inside the command that needs it, so that
-  ``kronos --help`` is there at once.
-- A `KronosError` is one sentence on stderr. Status 0 is fine, 1 failed (weights, device, disk), 2 misused
-  (a file, an option); Ctrl-C is 130.
-- Results go to stdout, everything about the way there to stderr.
+- Only typer is imported at start; everything else is imported inside the command that needs it, which keeps
+  ``kronos --help`` fast.
+- A `KronosError` is printed as one message on stderr. Status 0: success; 1: failure (weights, device, disk); 2: wrong
+  usage (a file, an option); 130: Ctrl-C.
+- Results are printed on stdout, progress and notes on stderr.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import calibrate, data, doctor, evaluate, mcp, models, paper, pipeline, serve, train
-from kronos.cli.errors import Commands
-from kronos.cli.forecast import command as forecast
+from kronos.cli import calibrate, data, doctor, evaluate, models, paper, pipeline, serve, train
+from kronos.cli.errors import CommandGroup
+from kronos.cli.forecast import command as forecast_command
 
 app = typer.Typer(
     name="kronos",
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -39,7 +39,7 @@ app = typer.Typer(
         "kronos doctor"
     ),
 )
-app.command("forecast", epilog=forecast.EPILOG)(forecast.forecast)
+app.command("forecast", epilog=forecast_command.EPILOG)(forecast_command.forecast)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command("paper", epilog=paper.EPILOG)(paper.paper)
@@ -47,14 +47,13 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command("pipeline", epilog=pipeline.EPILOG)(pipeline.pipeline)
-app.command("mcp", epilog=mcp.EPILOG)(mcp.mcp)
+app.command("mcp", epilog=serve.MCP_EPILOG)(serve.mcp)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 
-def _version(wanted: bool) -> None:
-    """Print the version and end."""
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from kronos import __version__
 
         typer.echo(f"kronos {__version__}")
@@ -64,17 +63,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def kronos(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Forecasts of candlesticks: exact, fast, and honest about their uncertainty."""
+    """Forecast candlesticks with Kronos, with calibrated uncertainty."""
 
 
 def main() -> Any:
-    """Run the command line; the entry point of the ``kronos`` script."""
+    """Run the command line; entry point of the ``kronos`` script."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows others, and nothing breaks
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # characters that the terminal's encoding lacks print as ?
     return app(prog_name="kronos")
 
 

@@ -1,28 +1,30 @@
-"""Where commands print: results on stdout, the way there on stderr and only while a person watches."""
+"""Output to the terminal: results on stdout; progress, notes and log records on stderr."""
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kronos.progress import ProgressCallback
+from kronos.errors import ParameterError
+from kronos.formatting import to_json
+from kronos.progress import is_interactive
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-_PIPED_WIDTH = 120  # where nobody says how wide a line may be
-_PERIOD, _LONG_PERIOD = 30.0, 600.0  # seconds over which a speed is taken
+_PIPED_WIDTH = 120  # columns where neither a terminal nor COLUMNS limits the width
+_GAP = 2  # columns between two cells
+_NAME_WIDTH = 20  # width to which the first column shrinks before other columns are dropped: its cells can wrap
 
 
 def stdout() -> Console:
-    """The console for results; wide where it is no terminal."""
+    """Return the console for results; wide if stdout is not a terminal."""
     from rich.console import Console
 
     narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
@@ -30,14 +32,14 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """The console for the way there."""
+    """Return the console for progress and notes."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def emit(console: Console, renderable: RenderableType) -> None:
-    """Print; where it is no terminal, without the spaces that only fill its lines."""
+    """Print a renderable; without trailing spaces if the console is not a terminal."""
     if console.is_terminal:
         console.print(renderable)
         return
@@ -47,156 +49,126 @@ def emit(console: Console, renderable: RenderableType) -> None:
         console.out(line.rstrip())
 
 
-def watched() -> bool:
-    """Whether a person sees stderr."""
-    return sys.stderr.isatty()
-
-
-def print_json(document: Mapping[str, Any] | list[Any]) -> None:
-    """Print one JSON document on stdout; what is no number is null."""
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(dump_json(document, ascii_only=not unicode) + "\n")
-
-
-def dump_json(document: Mapping[str, Any] | list[Any], *, ascii_only: bool = False) -> str:
-    """A JSON text without NaN or Infinity, which JSON doesn't have."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=ascii_only, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for numbers that are not finite."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-@contextmanager
-def progress_bar(
-    title: str, *, wanted: bool, size: bool = False, long: bool = False, then: str | None = None
-) -> Iterator[ProgressCallback | None]:
-    """A progress bar on stderr for the block, or None where it is not wanted or nobody watches.
-
-    Args:
-        title: What is going on.
-        wanted: Whether to show it at all.
-        size: Whether bytes are counted.
-        long: Whether to tell the time that is left too.
-        then: What goes on once all is done, if something does.
-    """
-    if not (wanted and watched()):
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        ProgressColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    text = TextColumn("{task.description}", markup=False)
-    measure = DownloadColumn() if size else TaskProgressColumn()
-    columns: list[ProgressColumn] = [text, BarColumn(bar_width=32), measure, TimeElapsedColumn()]
-    if long:
-        columns += [TextColumn("left:"), TimeRemainingColumn()]
-    # What is left is told from the last minutes: work of a minute and more may count as done at once.
-    period = _LONG_PERIOD if long else _PERIOD
-    with Bars(*columns, console=stderr(), transient=True, speed_estimate_period=period) as bars:
-        task = bars.add_task(title, total=None)
-
-        def update(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
-            if then is not None and done >= total:
-                bars.reset(task, description=then, total=None)
-
-        yield update
-
-
-def spinner(title: str, *, wanted: bool) -> Any:
-    """A spinner on stderr for a block, where a person watches."""
-    if not (wanted and watched()):
-        return nullcontext()
-    return stderr().status(title)
-
-
-_GAP = 2  # between columns
-_NAME = 20  # what the first column may shrink to before others leave: names can go on in the next line
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: Its heading.
-        cells: What stands in it.
-        right: Whether that stands on the right, as numbers do.
-        spare: Those with the highest number leave first where it is narrow; 0 never does.
-    """
-
-    name: str
-    cells: Sequence[str]
-    right: bool = False
-    spare: int = 0
-
-    @property
-    def width(self) -> int:
-        """How wide its widest cell is."""
-        from rich.cells import cell_len
-
-        return max(map(cell_len, (self.name, *self.cells)))
-
-
-def width() -> int:
-    """How wide a table may be."""
-    return stdout().width - 2
-
-
-def table(*columns: Column, width: int, name: int = _NAME) -> Table:
-    """A quiet table. Columns without any content are left out; the cells of the first one go on in the next line.
-
-    Args:
-        columns: Of the table.
-        width: How wide it may be.
-        name: What the first column may shrink to before others leave.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    kept = [column for column in columns if any(column.cells)]
-    while _total(kept, name) > width and any(column.spare for column in kept):
-        kept.remove(max(kept, key=lambda column: column.spare))
-    made = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
-    for number, column in enumerate(kept):
-        justify = "right" if column.right else "left"
-        made.add_column(column.name, justify=justify, no_wrap=number > 0, overflow="fold")  # type: ignore[arg-type]
-    for row in zip(*(column.cells for column in kept), strict=True):
-        made.add_row(*map(Text, row))
-    return made
-
-
-def _total(columns: Sequence[Column], name: int) -> int:
-    first, *others = (column.width for column in columns)
-    return min(first, name) + sum(one + _GAP for one in others)
-
-
 def page(*lines: RenderableType) -> None:
-    """Print on stdout, with a margin around."""
+    """Print lines on stdout with a margin around them."""
     from rich.console import Group
     from rich.padding import Padding
 
     emit(stdout(), Padding(Group(*lines), 1))
 
 
-def join_names(names: Sequence[str], most: int = 4) -> str:
-    """Names in a sentence, the first ones of many."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+def page_width() -> int:
+    """Return the width available to a table on a page."""
+    return stdout().width - 2
+
+
+def print_json(document: Mapping[str, Any] | list[Any]) -> None:
+    """Print one JSON document on stdout; numbers that are not finite become null."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(to_json(document, ascii_only=not unicode) + "\n")
+
+
+def spinner(title: str, *, enabled: bool = True) -> AbstractContextManager[object]:
+    """Show a spinner on stderr during a block, unless it is disabled or stderr is not a terminal."""
+    return stderr().status(title) if enabled and is_interactive() else nullcontext()
+
+
+_LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
+_SYNONYMS = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR", "TRACE": "DEBUG"}
+
+
+def _log_level(*, verbose: bool) -> int:
+    """Return INFO if verbose, else the level of ``KRONOS_LOG_LEVEL`` or ``LOG_LEVEL``, else WARNING.
+
+    Raises:
+        ParameterError: If a variable names no level.
+    """
+    if verbose:
+        return logging.INFO
+    for variable in ("KRONOS_LOG_LEVEL", "LOG_LEVEL"):
+        text = os.environ.get(variable, "").strip().upper()
+        if text:
+            level = _SYNONYMS.get(text, text)
+            if level not in _LEVELS:
+                raise ParameterError(f"Invalid {variable} '{text}': choose {', '.join(_LEVELS)}.")
+            return _LEVELS[level]
+    return logging.WARNING
+
+
+@contextmanager
+def log_to_stderr(*, verbose: bool) -> Iterator[None]:
+    """Print the package's log records on stderr during the block, and restore the logger afterwards.
+
+    Raises:
+        ParameterError: If ``KRONOS_LOG_LEVEL`` or ``LOG_LEVEL`` names no level.
+    """
+    logger = logging.getLogger("kronos")
+    level, handler = _log_level(verbose=verbose), _MessageHandler()
+    level_before, propagate_before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level_before)
+        logger.propagate = propagate_before
+
+
+class _MessageHandler(logging.Handler):
+    """Writes messages to the current ``sys.stderr``: rich replaces it to print them above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(record.getMessage() + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleColumn:
+    """A column of a table.
+
+    Attributes:
+        name: Header.
+        cells: One text per row.
+        right: Whether to align the cells to the right, as numbers are.
+        priority: Columns with the highest number are dropped first in a narrow terminal; 0 is never dropped.
+    """
+
+    name: str
+    cells: Sequence[str]
+    right: bool = False
+    priority: int = 0
+
+    @property
+    def width(self) -> int:
+        """Width of the widest cell, the header included."""
+        from rich.cells import cell_len
+
+        return max(map(cell_len, (self.name, *self.cells)))
+
+
+def table(*columns: ConsoleColumn, width: int, name_width: int = _NAME_WIDTH) -> Table:
+    """Build a borderless table that fits the width; empty columns are dropped, cells of the first column wrap.
+
+    Args:
+        columns: The columns, in order.
+        width: Available width.
+        name_width: Width to which the first column shrinks before other columns are dropped.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    visible = [column for column in columns if any(column.cells)]
+    while _total_width(visible, name_width) > width and any(column.priority for column in visible):
+        visible.remove(max(visible, key=lambda column: column.priority))
+    result = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    for number, column in enumerate(visible):
+        result.add_column(column.name, justify="right" if column.right else "left", no_wrap=number > 0, overflow="fold")
+    for row in zip(*(column.cells for column in visible), strict=True):
+        result.add_row(*map(Text, row))
+    return result
+
+
+def _total_width(columns: Sequence[ConsoleColumn], name_width: int) -> int:
+    first, *others = (column.width for column in columns)
+    return min(first, name_width) + sum(width + _GAP for width in others)

@@ -1,12 +1,13 @@
-"""What a command that went wrong prints and returns: one sentence, and a status.
+"""Error messages and exit statuses of the commands.
 
-Status 1 says that it failed although it was asked rightly (weights, device, disk, a source), 2 that it was misused.
+Status 1: the command was right but failed (weights, device, disk, a source). Status 2: wrong usage (a file, an option).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -14,52 +15,69 @@ from typer.core import TyperGroup
 
 from kronos.errors import CheckpointError, DeviceError, KronosError, SourceError, StorageError
 
-FAILED, MISUSED = 1, 2
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
-class Commands(TyperGroup):
-    """A group of commands whose errors are sentences."""
+class CommandGroup(TyperGroup):
+    """A group of commands that prints one message per error instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, and turn what users can mend into a sentence and a status."""
+        """Run the command, and turn errors that users can fix into a message and an exit status."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except KronosError as error:
-            raise _end(str(error), status_of(error)) from error
+            raise _exit(str(error), status_of(error)) from error
         except MemoryError as error:
-            sentence = "Memory ran out; ask for fewer samples or steps, or give fewer files at once."
-            raise _end(sentence, FAILED) from error
+            raise _exit("Out of memory: use fewer samples or steps, or fewer files at once.", FAILED) from error
         except BrokenPipeError:
             _silence_stdout()
             raise typer.Exit(FAILED) from None
         except OSError as error:
             _silence_stdout()
-            raise _end(_sentence(error), FAILED) from error
+            raise _exit(_os_message(error), FAILED) from error
         return result
 
 
 def status_of(error: KronosError) -> int:
-    """The exit status of an error: 1 if the machine or the network failed, 2 if the command was misused."""
+    """Return the exit status of an error."""
     return FAILED if isinstance(error, CheckpointError | DeviceError | SourceError | StorageError) else MISUSED
 
 
-def _end(sentence: str, status: int) -> typer.Exit:
-    typer.echo(f"Error: {' '.join(sentence.split())}", err=True)
+def report_failures(failures: Sequence[tuple[str, KronosError]]) -> None:
+    """Print the failures of a command that handles several things, if any, and exit with the highest status.
+
+    Args:
+        failures: Name and error of each.
+
+    Raises:
+        typer.Exit: If there is a failure.
+    """
+    for name, error in failures:
+        _print_error(f"{name}: {error}")
+    if failures:
+        raise typer.Exit(max(status_of(error) for _, error in failures))
+
+
+def _exit(message: str, status: int) -> typer.Exit:
+    _print_error(message)
     return typer.Exit(status)
 
 
-def _sentence(error: OSError) -> str:
-    """What the system refused, and about which file."""
+def _print_error(message: str) -> None:
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+
+
+def _os_message(error: OSError) -> str:
     reason = error.strerror or type(error).__name__
-    about = f" on {error.filename}" if error.filename else ""
-    return f"The system refused to read or write{about}: {reason[0].lower()}{reason[1:]}; check space and rights."
+    file = f" {error.filename}" if error.filename else ""
+    return f"Cannot read or write{file}: {reason[0].lower()}{reason[1:]}; check free space and permissions."
 
 
 def _silence_stdout() -> None:
-    """Let Python's own flush at exit go nowhere once stdout refuses; streams without a descriptor need no help."""
+    """Point stdout to the null device, so that Python's flush at exit does not fail again."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError, AttributeError):
-        return
+        return  # replaced by a stream without a descriptor
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -1,4 +1,4 @@
-"""``kronos evaluate``: from files of candles to a verdict on models, beside every baseline."""
+"""``kronos evaluate``: from candle files to verdicts on models, with all baselines as contenders."""
 
 from __future__ import annotations
 
@@ -9,139 +9,110 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kronos.cli import options as ask
-from kronos.cli.console import join_names
-from kronos.cli.evaluation_arguments import ContenderModelArgs, DateArgs, InputArgs, OriginArgs, RunArgs
-from kronos.cli.evaluation_setup import EvaluationData, EvaluationDates, EvaluationResult, LoadedModel
-from kronos.cli.model_loading import SamplingArgs
-from kronos.cli.options import baseline_names
+from kronos.cli import options
+from kronos.cli.evaluation_setup import (
+    EvaluationResult,
+    EvaluationRunArgs,
+    LoadedModel,
+    evaluation_progress,
+    prepare,
+    workers_for,
+)
 from kronos.errors import ParameterError, StorageError
+from kronos.formatting import join_names, to_json
 
 if TYPE_CHECKING:
-    from kronos.evaluation import Correction, Evaluation
+    from kronos.evaluation import Correction, LoadedInstruments
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos evaluate btc_1h.csv\n\n"
     "kronos evaluate data/candles --model kronos-small --model kronos-base --horizon 24\n\n"
     "kronos evaluate data/candles --calibrate --from 2024-07-01 --report quality.html\n\n"
-    "kronos evaluate data/candles --splits splits.csv --part validation --most 400   [dim](a quick look)[/dim]\n\n"
+    "kronos evaluate data/candles --splits splits.csv --split validation --max-origins 400   [dim](a quick look)[/dim]"
+    "\n\n"
     "kronos evaluate data/kronos_datasets/model_a_4h --output out/model_a --json > verdict.json"
 )
-_JSON, _SCORES, _REPORT = "evaluation.json", "scores.parquet", "report.html"
+_DOCUMENT, _SCORES, _REPORT = "evaluation.json", "scores.parquet", "report.html"
 
 
-@dataclass(frozen=True)
-class ContenderArgs:
-    """What models are compared with, and corrected by.
-
-    Attributes:
-        baselines: Their names; none for all.
-        reference: The one that skill is measured against.
-        own: Whether the calibrations that ship with the models stand in the table too.
-        calibrations: Files of others.
-    """
-
-    baselines: tuple[str, ...]
-    reference: str
-    own: bool
-    calibrations: tuple[Path, ...]
-
-    def check(self) -> None:
-        """Refuse what contradicts itself.
-
-        Raises:
-            ParameterError: If two calibrations are asked for.
-        """
-        if self.own and self.calibrations:
-            raise ParameterError(
-                "--calibrate takes the models' own calibrations, --calibration another; leave one out."
-            )
-
-
-@dataclass(frozen=True)
-class EvaluationOutputArgs:
-    """What is written and printed.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArgs(EvaluationRunArgs):
+    """Arguments of `kronos evaluate`.
 
     Attributes:
-        report: The page; None for the one in the output folder.
-        json: Whether stdout gets one JSON document.
-        verbose: Whether to show everything.
-        quiet: Whether to print nothing but errors.
+        baselines: Names of the baselines to show; empty for all.
+        reference: The baseline that skill is measured against.
+        calibrate: Whether to add each model with the calibration that ships with it.
+        calibrations: Files of further calibrations.
+        report: HTML file; None for one in the output folder.
     """
 
-    report: Path | None
-    json: bool
-    verbose: bool
-    quiet: bool
+    baselines: tuple[str, ...] = ()
+    reference: str = "historical-volatility"
+    calibrate: bool = False
+    calibrations: tuple[Path, ...] = ()
+    report: Path | None = None
 
     def check(self) -> None:
-        """Refuse what contradicts itself, or cannot be written.
+        """Check the options that can be checked without reading a file.
 
         Raises:
-            ParameterError: If options contradict each other, or the report is no page.
+            ParameterError: If options contradict each other, or the report is not an HTML file.
             StorageError: If the report is a folder.
         """
-        if self.verbose and self.quiet:
-            raise ParameterError("-v and -q contradict each other; leave one out.")
+        super().check()
+        if self.calibrate and self.calibrations:
+            raise ParameterError("--calibrate uses the models' own calibrations, --calibration another: leave one out.")
         if self.report is None:
             return
         if self.report.suffix.lower() not in (".html", ".htm"):
-            raise ParameterError(f"--report {self.report.name} is no page; let its name end in .html.")
+            raise ParameterError(f"Invalid report {self.report.name}: the file name must end in .html.")
         if self.report.is_dir():
-            raise StorageError(f"Cannot write {self.report}: a folder of that name exists; choose another name.")
-
-
-@dataclass(frozen=True)
-class EvaluateArgs:
-    """All of it."""
-
-    reading: InputArgs
-    span: DateArgs
-    walk: OriginArgs
-    models: ContenderModelArgs
-    against: ContenderArgs
-    effort: RunArgs
-    telling: EvaluationOutputArgs
+            raise StorageError(f"Cannot write {self.report}: it is a folder. Choose another name.")
 
 
 def evaluate(
-    paths: ask.Paths,
-    model: ask.Model = None,
-    tokenizer: ask.Tokenizer = None,
-    device: ask.Device = None,
-    precision: ask.Precision = None,
-    workers: ask.Workers = None,
-    horizon: ask.Horizon = 24,
-    stride: ask.Stride = None,
-    lookback: ask.Lookback = None,
-    most: ask.Most = None,
-    samples: ask.Samples = 50,
-    seed: ask.Seed = 1,
-    preset: ask.Preset = "default",
-    temperature: ask.Temperature = None,
-    top_p: ask.TopP = None,
-    top_k: ask.TopK = None,
+    paths: options.Paths,
+    model: options.Models = None,
+    tokenizer: options.Tokenizer = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    workers: options.Workers = None,
+    horizon: options.Horizon = 24,
+    stride: options.Stride = None,
+    lookback: options.Lookback = None,
+    max_origins: options.MaxOrigins = None,
+    samples: options.Samples = 50,
+    seed: options.Seed = 1,
+    preset: options.Preset = "default",
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(
             "--baseline",
-            help="Stands in the table; may be given again.",
-            show_default="all there are",
-            autocompletion=baseline_names,
-            rich_help_panel=ask.DRAW,
+            help="Baseline to show; repeatable.",
+            show_default="all",
+            autocompletion=options.complete_baseline,
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
     reference: Annotated[
         str,
         typer.Option(
-            help="The baseline that skill is measured against.", autocompletion=baseline_names, rich_help_panel=ask.DRAW
+            help="Baseline that skill is measured against.",
+            autocompletion=options.complete_baseline,
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = "historical-volatility",
     calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate", help="Put each model with its own calibration beside it.", rich_help_panel=ask.DRAW
+            "--calibrate",
+            help="Also evaluate each model with the calibration that ships with it.",
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = False,
     calibration: Annotated[
@@ -149,190 +120,212 @@ def evaluate(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="Put the model with a calibration that 'kronos calibrate' saved beside it.",
-            rich_help_panel=ask.DRAW,
+            help="Also evaluate the model with a calibration saved by 'kronos calibrate'; repeatable.",
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
-    market: ask.Market = None,
-    interval: ask.Interval = None,
-    timezone: ask.Timezone = None,
-    from_: ask.From = None,
-    to: ask.To = None,
-    part: ask.Part = None,
-    splits: ask.Splits = None,
-    strict: ask.Strict = False,
+    market: options.Market = None,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
+    from_: options.From = None,
+    to: options.To = None,
+    split: options.Split = None,
+    splits: options.Splits = None,
+    strict: options.Strict = False,
     output: Annotated[
         Path,
         typer.Option(
-            help="Folder of everything that is written; an interrupted run goes on there.", rich_help_panel=ask.OUT
+            help="Folder for results and forecasts; an interrupted run resumes there.",
+            rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = Path("out/evaluation"),
-    fresh: ask.Fresh = False,
+    restart: options.Restart = False,
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where to write the page.", show_default="report.html there", rich_help_panel=ask.OUT
+            metavar="FILE",
+            help="HTML report to write.",
+            show_default="report.html in the output folder",
+            rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
-    json: ask.Json = False,
-    verbose: ask.Verbose = False,
-    quiet: ask.Quiet = False,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Evaluate models: forecast at many past origins, score what came, and say in words whether to believe it.
+    """Evaluate models at many past origins (rolling-origin evaluation), with scores and verdicts.
 
-    Every model stands beside all baselines, and skill is measured against one of them, with its uncertainty.
+    All baselines are contenders in the same table. Skill is measured against one of them, with intervals.
 
-    Forecasts are kept: the same command goes on where an interrupted one was.
+    The same command resumes an interrupted run.
 
-    Dates: [bold]--from[/bold] and [bold]--to[/bold], else a split's test dates, else what is new to the models.
+    Dates: [bold]--from[/bold] and [bold]--to[/bold], else the test dates of a split, else candles new to the models.
     """
-    request = EvaluateArgs(
-        InputArgs(tuple(paths), market, interval, timezone, strict),
-        DateArgs(from_, to, part, splits),
-        OriginArgs(horizon, stride, lookback, most),
-        ContenderModelArgs(
-            tuple(model or ()),
-            tokenizer,
-            SamplingArgs(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
-            device,
-            precision,
-        ),
-        ContenderArgs(tuple(baseline or ()), reference, calibrate, tuple(calibration or ())),
-        RunArgs(samples, seed, workers, output, fresh),
-        EvaluationOutputArgs(report, json, verbose, quiet),
+    if verbose and quiet:
+        raise ParameterError("-v and -q contradict each other: leave one out.")
+    result = run(
+        EvaluateArgs(
+            paths=tuple(paths),
+            market=market,
+            interval=interval,
+            timezone=timezone,
+            strict=strict,
+            start=from_,
+            end=to,
+            split=split,
+            splits=splits,
+            horizon=horizon,
+            stride=stride,
+            lookback=lookback,
+            max_origins=max_origins,
+            models=tuple(model or ()),
+            tokenizer=tokenizer,
+            device=device,
+            precision=precision,
+            samples=samples,
+            seed=seed,
+            preset=preset,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            baselines=tuple(baseline or ()),
+            reference=reference,
+            calibrate=calibrate,
+            calibrations=tuple(calibration or ()),
+            workers=workers,
+            output=output,
+            restart=restart,
+            report=report,
+            quiet=quiet,
+        )
     )
-    for one in (request.span, request.against, request.telling):
-        one.check()
-    result = run(request)
     if json:
         from kronos.cli.console import print_json
 
-        print_json(document(result))
+        print_json(to_document(result))
     elif not quiet:
         from kronos.cli.evaluate_view import show
 
         show(result, verbose=verbose)
 
 
-def run(request: EvaluateArgs) -> EvaluationResult:
-    """Read, plan, forecast, score, write.
+def run(args: EvaluateArgs) -> EvaluationResult:
+    """Read, forecast, score, and write the results.
 
     Raises:
-        KronosError: One sentence on whatever is wrong.
+        KronosError: If an option is invalid, or a step fails.
         typer.Exit: With status 130 at Ctrl-C.
     """
-    from kronos.cli import evaluation_setup
+    args.check()
     from kronos.evaluation import baseline_forecasters, cutoffs
-    from kronos.evaluation import evaluate as score
+    from kronos.evaluation import evaluate as evaluate_models
 
-    effort, wanted = request.effort, not request.telling.quiet
-    settings = effort.settings()
-    others = baseline_forecasters(request.against.baselines or None)
-    baseline_forecasters([request.against.reference])  # a wrong name is told before anything is read
-    begun = evaluation_setup.prepare_evaluation(
-        request.reading, request.span, request.walk, request.models, wanted=wanted
-    )
-    corrections = _corrections(request.against, begun.loaded)
-    workers = evaluation_setup.workers_for(effort.workers, begun.loaded)
-    effort.prepare()
-    title = f"Forecasting at {len(begun.plan):,} origins"
-    with evaluation_setup.evaluation_progress(effort, title, wanted=wanted, then="Scoring") as progress:
-        evaluation = score(
-            begun.plan,
-            [one.forecaster for one in begun.loaded],
-            effort.folder,
+    settings = args.rolling_settings()
+    baselines = baseline_forecasters(args.baselines or None)
+    baseline_forecasters([args.reference])  # check the name before reading anything
+    setup, models = prepare(args)
+    corrections = _corrections(args, models)
+    workers = workers_for(args.workers, models)
+    args.prepare_output()
+    title = f"Forecasting at {len(setup.plan):,} origins"
+    with evaluation_progress(args, title, next_title="Scoring") as progress:
+        evaluation = evaluate_models(
+            setup.plan,
+            [model.forecaster for model in models],
+            args.run_folder,
             settings,
-            baselines=others,
-            reference=request.against.reference,
+            baselines=baselines,
+            reference=args.reference,
             corrections=corrections,
-            trained_until={one.name: cutoffs(one.predictor, begun.plan) for one in begun.loaded},
+            trained_until={model.name: cutoffs(model.predictor, setup.plan) for model in models},
             workers=workers,
             progress=progress,
         )
-        evaluation = replace(evaluation, warnings=[*_simulated(begun.data), *evaluation.warnings])
-        return _write(evaluation, begun.data, begun.dated, request)
+        evaluation = replace(evaluation, warnings=[*_simulated_warning(setup.data), *evaluation.warnings])
+        files = (args.report or args.output / _REPORT, args.output / _DOCUMENT, args.output / _SCORES)
+        result = EvaluationResult(evaluation, setup, files)
+        _write(result)
+    return result
 
 
-def document(result: EvaluationResult) -> dict[str, Any]:
-    """Everything ready for JSON: the evaluation, what it was made on, and what was written."""
-    gathered = result.data.gathered
-    data = {
-        "dates": result.dated.words,
-        "series": [
-            {
-                "name": one.name,
-                "group": one.group,
-                "source": one.candles.source,
-                "simulated": one.candles.simulated,
-                "candles": len(one.candles),
-                "first": one.candles.start.isoformat(),
-                "last": one.candles.end.isoformat(),
-                "findings": [finding.message for finding in one.candles.findings if finding.severity == "warning"],
-            }
-            for one in gathered.instruments
-        ],
-        "unreadable": [{"path": str(one.path), "problem": one.problem} for one in gathered.unreadable],
-        "passed_over": [str(path) for path in gathered.passed_over],
-    }
-    return {**result.evaluation.to_dict(), "data": data, "files": [str(path) for path in result.files]}
-
-
-def _corrections(against: ContenderArgs, loaded: Sequence[LoadedModel]) -> list[Correction]:
-    """The calibrated models that stand beside the raw ones.
+def _corrections(args: EvaluateArgs, models: Sequence[LoadedModel]) -> list[Correction]:
+    """The calibrated contenders.
 
     Raises:
-        ParameterError: If a model has no calibration of its own, or a file is no model's.
-        DataError: If a file is missing or no calibration.
+        ParameterError: If no calibration ships with a model, or a file belongs to none of the models.
+        DataError: If a file is missing or is not a calibration.
     """
     from kronos.calibration import Calibration
     from kronos.evaluation import Correction, identity_of
 
-    found: dict[str, Correction] = {}
-    for one in loaded if against.own else ():
-        calibration = one.predictor.calibration_for(True, one.sampling)
+    corrections: dict[str, Correction] = {}
+    for model in models if args.calibrate else ():
+        calibration = model.predictor.calibration_for(True, model.sampling)
         assert calibration is not None
-        found[one.name] = Correction(f"{one.name} calibrated", one.name, calibration)
-    for path in against.calibrations:
+        corrections[model.name] = Correction(f"{model.name} calibrated", model.name, calibration)
+    for path in args.calibrations:
         calibration = Calibration.load(path)
-        differences = {one.name: calibration.identity.differs(identity_of(one.forecaster)) for one in loaded}
-        whose = next((name for name, difference in differences.items() if not difference), None)
-        if whose is None:
+        differences = {
+            model.name: calibration.identity.difference_from(identity_of(model.forecaster)) for model in models
+        }
+        name = next((name for name, difference in differences.items() if not difference), None)
+        if name is None:
+            first = models[0].name
             raise ParameterError(
-                f"{path} is no calibration of {loaded[0].name}: their {differences[loaded[0].name]}; fit one for it "
-                f"(kronos calibrate), or evaluate the model that it belongs to."
+                f"{path} is not a calibration of {first}: their {differences[first]}. Fit one with 'kronos calibrate', "
+                f"or evaluate the model that it belongs to."
             )
-        if whose in found:
-            raise ParameterError(f"{path} is a second calibration of {whose}; evaluate one at a time.")
-        found[whose] = Correction(f"{whose} calibrated", whose, calibration)
-    return list(found.values())
+        if name in corrections:
+            raise ParameterError(f"{path} is a second calibration of {name}: evaluate one at a time.")
+        corrections[name] = Correction(f"{name} calibrated", name, calibration)
+    return list(corrections.values())
 
 
-def _simulated(data: EvaluationData) -> list[str]:
-    """The warning that candles never traded."""
-    names = data.gathered.simulated
+def _simulated_warning(data: LoadedInstruments) -> list[str]:
+    names = data.simulated
     if not names:
         return []
-    which = "All candles are" if len(names) == len(data.instruments) else f"The candles of {join_names(names)} are"
-    return [f"{which} SIMULATED and never traded: this says nothing about markets."]
+    which = "All candles" if len(names) == len(data.instruments) else f"The candles of {join_names(names)}"
+    return [f"{which} are SIMULATED: their results show nothing about real markets."]
 
 
-def _write(
-    evaluation: Evaluation, data: EvaluationData, dated: EvaluationDates, request: EvaluateArgs
-) -> EvaluationResult:
-    """Write the page, the document and the scores.
+def to_document(result: EvaluationResult) -> dict[str, Any]:
+    """Return the JSON document: the evaluation, its data, and the files written."""
+    loaded = result.setup.data
+    data = {
+        "dates": result.setup.description,
+        "series": [
+            {
+                "name": instrument.name,
+                "group": instrument.group,
+                "source": instrument.candles.source,
+                "simulated": instrument.candles.simulated,
+                "candles": len(instrument.candles),
+                "first": instrument.candles.start.isoformat(),
+                "last": instrument.candles.end.isoformat(),
+                "findings": [
+                    finding.message for finding in instrument.candles.findings if finding.severity == "warning"
+                ],
+            }
+            for instrument in loaded.instruments
+        ],
+        "unreadable": [{"path": str(file.path), "problem": file.problem} for file in loaded.unreadable],
+        "passed_over": [str(path) for path in loaded.passed_over],
+    }
+    return {**result.evaluation.to_dict(), "data": data, "files": [str(path) for path in result.files]}
+
+
+def _write(result: EvaluationResult) -> None:
+    """Write the report, the document and the scores.
 
     Raises:
-        StorageError: If the file system refuses.
+        StorageError: If a file cannot be written.
     """
     from kronos.atomic import atomic_path, write_text
-    from kronos.cli.console import dump_json
-    from kronos.evaluation.report.report import write_report
+    from kronos.evaluation.report import write_report
 
-    output = request.effort.output
-    files = (request.telling.report or output / _REPORT, output / _JSON, output / _SCORES)
-    result = EvaluationResult(evaluation, data, dated, files)
-    write_report(evaluation, files[0])
-    write_text(files[1], dump_json(document(result)) + "\n")
-    with atomic_path(files[2]) as temporary:
-        evaluation.scores.steps.to_parquet(temporary, index=False)
-    return result
+    report, document, scores = result.files
+    write_report(result.evaluation, report)
+    write_text(document, to_json(to_document(result)) + "\n")
+    with atomic_path(scores) as temporary:
+        result.evaluation.scores.steps.to_parquet(temporary, index=False)

@@ -1,4 +1,4 @@
-"""Which model, why that one, and having it here: with progress where it is downloaded."""
+"""Choose and load the model of a command, with progress while it downloads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kronos.atomic import expand_user
-from kronos.cli.console import progress_bar, spinner, stderr, watched
+from kronos.cli.console import spinner, stderr
 from kronos.cli.options import PrecisionName
 from kronos.errors import ParameterError
-from kronos.zoo import DEFAULT_MODEL, CatalogEntry, cached, download, find, nearest
+from kronos.formatting import expand_user, short_count
+from kronos.progress import is_interactive, progress_bar
+from kronos.zoo import DEFAULT_MODEL, CatalogEntry, closest_name, download, find_cached, find_entry
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor, SamplingParams
@@ -20,14 +21,58 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ModelArgs:
+    """Model and device; None leaves a value to the environment.
+
+    Attributes:
+        model: Zoo name, hub id or folder.
+        tokenizer: Another tokenizer than the model's own.
+        device: Device such as ``cpu`` or ``cuda:1``.
+        precision: ``exact`` or ``fast``.
+        threads: CPU threads.
+    """
+
+    model: str | None
+    tokenizer: str | None
+    device: str | None
+    precision: PrecisionName | None
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class SamplingArgs:
+    """How to sample; None leaves a value to the preset.
+
+    Attributes:
+        horizon: Candles to forecast.
+        samples: Number of sample paths.
+        seed: Random seed.
+        preset: Sampling preset.
+        temperature: Sampling temperature.
+        top_p: Total probability of the tokens to sample from.
+        top_k: Number of tokens to sample from.
+        lookback: Maximum number of candles of history.
+    """
+
+    horizon: int
+    samples: int | None
+    seed: int | None
+    preset: str
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    lookback: int | None
+
+
+@dataclass(frozen=True)
 class ModelChoice:
-    """The model to use.
+    """The model to load.
 
     Attributes:
         ref: Zoo name, hub id or folder.
-        tokenizer: Another tokenizer than its own, or None.
-        settings: Everything that flags and environment say.
-        announcement: What to tell people who didn't ask for this model; None if they did.
+        tokenizer: Another tokenizer than the model's own, or None.
+        settings: Settings from options and environment.
+        announcement: Line that names the model; None if an option named it.
     """
 
     ref: str
@@ -37,98 +82,120 @@ class ModelChoice:
 
     @property
     def title(self) -> str:
-        """What to call it: a folder's name, not the way there."""
+        """Name to show: of a folder only its last part."""
         return Path(self.ref).name if Path(self.ref).is_dir() else self.ref
 
     @property
     def entry(self) -> CatalogEntry | None:
-        """Its catalogue entry, unless it is a folder or a stranger on the hub."""
-        return None if Path(self.ref).is_dir() else find(self.ref)
+        """Catalog entry; None for folders and hub ids that are not in the catalog."""
+        return None if Path(self.ref).is_dir() else find_entry(self.ref)
 
 
-def choose(machine: ModelArgs) -> ModelChoice:
-    """Choose the model: the one asked for, else ``KRONOS_MODEL``, else the bundled one.
+def choose(args: ModelArgs) -> ModelChoice:
+    """Choose the model of the options, else of ``KRONOS_MODEL``, else the bundled one.
 
     Raises:
-        ParameterError: If a setting is out of its range, or a name is no model's.
+        ParameterError: If a setting is out of range, or a name is unknown.
     """
     from kronos.settings import get_settings
 
     settings = get_settings(
-        {"model": machine.model, "device": machine.device, "threads": machine.threads, "precision": machine.precision}
+        {"model": args.model, "device": args.device, "threads": args.threads, "precision": args.precision}
     )
-    for ref in (settings.model, machine.tokenizer):
+    for ref in (settings.model, args.tokenizer):
         if ref is not None:
             check_name(ref)
     announcement = None
     if settings.model is None:
-        announcement = f"Model: {bundled_title()}; 'kronos models show {DEFAULT_MODEL}' tells how good it is."
-    elif machine.model is None:
+        announcement = f"Model: {_bundled_title()}; 'kronos models show {DEFAULT_MODEL}' has its scores."
+    elif args.model is None:
         announcement = f"Model: {settings.model} (KRONOS_MODEL)."
-    return ModelChoice(settings.model or DEFAULT_MODEL, machine.tokenizer, settings, announcement)
+    return ModelChoice(settings.model or DEFAULT_MODEL, args.tokenizer, settings, announcement)
 
 
-def bundled_title() -> str:
-    """The bundled model in one line: what it is and how small."""
-    entry = find(DEFAULT_MODEL)
+def _bundled_title() -> str:
+    entry = find_entry(DEFAULT_MODEL)
     if entry is None:
         return f"{DEFAULT_MODEL} (bundled)"
-    size = short_count(entry.parameters)
-    return f"{DEFAULT_MODEL} (bundled, {size} parameters, trained from scratch here)"
-
-
-def short_count(number: int) -> str:
-    """A count in three digits: ``24.7 M``."""
-    return f"{number / 1e6:.3g} M" if number >= 1_000_000 else f"{number / 1e3:.3g} K"
+    return f"{DEFAULT_MODEL} (bundled, {short_count(entry.parameters)} parameters, trained by this project)"
 
 
 def check_name(ref: str) -> None:
-    """Refuse a name that means nothing: no folder, no zoo name, no hub id.
+    """Check that a reference is a folder, a zoo name or a hub id.
 
     Raises:
-        ParameterError: With the nearest name.
+        ParameterError: If it is not; the message suggests the nearest name.
     """
-    if expand_user(ref).exists() or find(ref) is not None or "/" in ref or "\\" in ref:
+    if expand_user(ref).exists() or find_entry(ref) is not None or "/" in ref or "\\" in ref:
         return
     if ref.lower() == DEFAULT_MODEL:
-        return  # known, but its files are missing; whoever opens it says so
-    near = nearest(ref)
-    mend = f"did you mean {near}?" if near else "'kronos models list' shows them all."
-    raise ParameterError(f"No checkpoint is called '{ref}'; {mend}")
+        return  # its files are missing; loading it raises the better error
+    raise unknown_checkpoint(ref)
 
 
-def load(chosen: ModelChoice, *, wanted: bool) -> KronosPredictor:
-    """Load a model, downloading it first where it must be.
+def unknown_checkpoint(name: str) -> ParameterError:
+    """Return the error for an unknown name, with the nearest one."""
+    near = closest_name(name)
+    hint = f"did you mean {near}?" if near else "'kronos models list' lists them."
+    return ParameterError(f"Unknown checkpoint '{name}'; {hint}")
 
-    Args:
-        chosen: The model.
-        wanted: Whether to show progress.
+
+def load(choice: ModelChoice, *, show_progress: bool) -> KronosPredictor:
+    """Load a model, after downloading it if necessary.
 
     Raises:
-        CheckpointError: If the weights can't be had.
-        DeviceError: If the device is absent.
+        CheckpointError: If the weights are missing or damaged.
+        DeviceError: If the device is not available.
     """
-    settings = chosen.settings
-    _have(chosen, wanted=wanted)
-    with spinner(f"Loading {chosen.title}", wanted=wanted):
+    settings = choice.settings
+    _download_if_missing(choice, show_progress=show_progress)
+    with spinner(f"Loading {choice.title}", enabled=show_progress):
         from kronos.inference import KronosPredictor
 
         return KronosPredictor.from_pretrained(
-            chosen.ref,
-            tokenizer=chosen.tokenizer,
+            choice.ref,
+            tokenizer=choice.tokenizer,
             device=settings.device,
             precision=settings.precision,
             local_files_only=settings.offline,
         )
 
 
+def _download_if_missing(choice: ModelChoice, *, show_progress: bool) -> None:
+    entry = choice.entry
+    if expand_user(choice.ref).is_dir() or (entry is not None and _needs_no_download(entry)):
+        return
+    if not choice.settings.offline:
+        download_with_progress(choice.ref, show_progress=show_progress)
+
+
+def _needs_no_download(entry: CatalogEntry) -> bool:
+    """Whether model and tokenizer are cached, or cannot be downloaded: loading then raises the better error."""
+    tokenizer = find_entry(entry.tokenizer) if entry.tokenizer else None
+    if not entry.published and not entry.bundled:
+        return True
+    return find_cached(entry) is not None and (tokenizer is None or find_cached(tokenizer) is not None)
+
+
+def download_with_progress(ref: str, *, show_progress: bool, force: bool = False) -> tuple[Path, ...]:
+    """Download a checkpoint and, for a model, its tokenizer, with a progress bar on stderr.
+
+    Returns:
+        The folders, the checkpoint's own first.
+
+    Raises:
+        CheckpointError: If it cannot be downloaded.
+    """
+    with progress_bar(f"Downloading {ref}", enabled=show_progress, show_bytes=True) as progress:
+        folders = tuple(located.folder for located in download(ref, progress=progress, force=force))
+    if show_progress and is_interactive():
+        stderr().print(f"{ref} downloaded.", style="dim", markup=False)
+    return folders
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with that many threads, and leave the setting as it was.
-
-    Args:
-        count: Of the processor; None leaves it to torch.
-    """
+    """Set the number of PyTorch's CPU threads during a block; None leaves it unchanged."""
     if count is None:
         yield
         return
@@ -142,95 +209,18 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _have(chosen: ModelChoice, *, wanted: bool) -> None:
-    """Download what isn't here, with progress; leave folders and what is here to the loader."""
-    entry = chosen.entry
-    if expand_user(chosen.ref).is_dir() or (entry is not None and _is_here(entry)):
-        return
-    if not chosen.settings.offline:
-        download_shown(chosen.ref, wanted=wanted)
-
-
-def _is_here(entry: CatalogEntry) -> bool:
-    """Whether a model and its tokenizer need no download."""
-    partner = find(entry.tokenizer) if entry.tokenizer else None
-    if not entry.published and not entry.bundled:
-        return True  # never published: the loader says so
-    return cached(entry) is not None and (partner is None or cached(partner) is not None)
-
-
-def download_shown(ref: str, *, wanted: bool, force: bool = False) -> tuple[Path, ...]:
-    """Download a checkpoint and what it needs, with a bar where a person watches.
-
-    Returns:
-        The folders, the checkpoint's own first.
+def sampling_params(args: SamplingArgs) -> SamplingParams:
+    """Return the sampling parameters of the preset, overridden by the arguments.
 
     Raises:
-        CheckpointError: If it can't be had.
-    """
-    with progress_bar(f"Downloading {ref}", wanted=wanted, size=True) as progress:
-        folders = tuple(located.folder for located in download(ref, progress=progress, force=force))
-    if wanted and watched():
-        stderr().print(f"{ref} is here.", style="dim", markup=False)
-    return folders
-
-
-@dataclass(frozen=True)
-class ModelArgs:
-    """Which model, and where it computes; None leaves it to the environment.
-
-    Attributes:
-        model: Zoo name, hub id or folder.
-        tokenizer: Another tokenizer than the one that belongs to it.
-        device: Such as ``cpu`` or ``cuda:1``.
-        precision: ``exact`` or ``fast``.
-        threads: Of the processor.
-    """
-
-    model: str | None
-    tokenizer: str | None
-    device: str | None
-    precision: PrecisionName | None
-    threads: int | None
-
-
-@dataclass(frozen=True)
-class SamplingArgs:
-    """How paths are drawn; None leaves it to the preset.
-
-    Attributes:
-        horizon: Candles to forecast.
-        samples: Paths of each series.
-        seed: Of the draws.
-        preset: Name of the parameters to start from.
-        temperature: Divides the logits.
-        top_p: Mass of the tokens kept.
-        top_k: Number of tokens kept.
-        lookback: Candles of history to use, at most.
-    """
-
-    horizon: int
-    samples: int | None
-    seed: int | None
-    preset: str
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    lookback: int | None
-
-
-def sampling_params(asked: SamplingArgs) -> SamplingParams:
-    """The preset with what was asked for instead.
-
-    Raises:
-        ParameterError: If there is no such preset, or a value is out of its range.
+        ParameterError: If the preset is unknown, or a value is out of range.
     """
     from kronos.inference import SamplingParams
 
-    preset = SamplingParams.of(asked.preset, asked.samples, asked.seed)
+    preset = SamplingParams.resolve(args.preset, args.samples, args.seed)
     return replace(
         preset,
-        temperature=preset.temperature if asked.temperature is None else asked.temperature,
-        top_p=preset.top_p if asked.top_p is None else asked.top_p,
-        top_k=preset.top_k if asked.top_k is None else asked.top_k,
+        temperature=preset.temperature if args.temperature is None else args.temperature,
+        top_p=preset.top_p if args.top_p is None else args.top_p,
+        top_k=preset.top_k if args.top_k is None else args.top_k,
     )

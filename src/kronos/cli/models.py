@@ -1,29 +1,29 @@
-"""``kronos models``: what has a name, what belongs to it, what is here; downloading it."""
+"""``kronos models``: list, show and download checkpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kronos.cli.errors import Commands
+from kronos.cli import options
+from kronos.cli.errors import CommandGroup
+from kronos.formatting import megabytes, short_count
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from kronos.zoo import CatalogEntry
 
-# The columns of the list, with the width below which they leave.
-_COLUMNS = {"name": 0, "parameters": 0, "context": 66, "tokenizer": 92, "licence": 76, "here": 0}
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+_COLUMNS = {"name": 0, "parameters": 0, "context": 66, "tokenizer": 92, "licence": 76, "status": 0}
+"""Columns of the list, with the terminal width from which each is shown."""
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="The checkpoints that have a name: list, show, download.",
+    help="Checkpoints of the zoo: list, show, download.",
     epilog=(
         "[bold]Examples[/bold]\n\n"
         "kronos models list\n\n"
@@ -33,81 +33,65 @@ app = typer.Typer(
 )
 
 
-def _names(incomplete: str) -> list[str]:
-    """Names that complete an argument."""
-    from kronos.zoo import list_checkpoints
-
-    return [entry.name for entry in list_checkpoints() if entry.name.startswith(incomplete.lower())]
-
-
-Name = Annotated[
-    str, typer.Argument(help="Zoo name in any case, or hub id.", autocompletion=_names, show_default=False)
-]
-
-
 @app.command("list", epilog="[bold]Examples[/bold]\n\nkronos models list\n\nkronos models list --json | jq '.[].name'")
-def list_(json: Json = False) -> None:
-    """List every checkpoint: size, context, licence, and whether it is here."""
-    from kronos.cli.console import emit, print_json, stdout
+def list_(json: options.Json = False) -> None:
+    """List all checkpoints: size, context, licence, and whether they are downloaded."""
+    from kronos.cli.console import page, page_width, print_json
     from kronos.zoo import list_checkpoints
 
-    facts = [_facts(entry) for entry in list_checkpoints()]
+    documents = [_document(entry) for entry in list_checkpoints()]
     if json:
-        print_json(facts)
+        print_json(documents)
         return
-    from rich.console import Group
-    from rich.padding import Padding
     from rich.text import Text
 
-    console = stdout()
-    hint = "kronos models show NAME tells more, kronos models download NAME fetches."
-    emit(console, Padding(Group(_table(facts, console.width - 2), Text(f"\n{hint}", style="dim")), 1))
+    hint = "kronos models show NAME shows details; kronos models download NAME downloads."
+    page(_table(documents, page_width()), Text(f"\n{hint}", style="dim"))
 
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\nkronos models show kronos-nano\n\nkronos models show NeoQuasar/Kronos-base --json"
 )
-def show(name: Name, json: Json = False) -> None:
-    """Show one checkpoint: shape, tokenizer, revision, where it lies."""
-    from kronos.cli.console import emit, print_json, stdout
+def show(name: options.CheckpointName, json: options.Json = False) -> None:
+    """Show one checkpoint: architecture, tokenizer, revision, folder and model card."""
+    from kronos.cli.console import page, print_json
+    from kronos.cli.model_loading import unknown_checkpoint
+    from kronos.zoo import find_entry
 
-    facts = _facts(_entry(name)) | {"config": dict(_entry(name).config)}
+    entry = find_entry(name)
+    if entry is None:
+        raise unknown_checkpoint(name)
+    document = _document(entry) | {"config": dict(entry.config)}
     if json:
-        print_json(facts)
+        print_json(document)
         return
-    from rich.console import Group
-    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, value in _lines(facts):
+    for label, value in _facts(document):
         grid.add_row(label, Text(value))
-    parts: list[Any] = [Text(str(facts["title"]), style="bold"), Text(), grid]
-    if facts["card"] and facts["status"] == "bundled":
+    parts: list[Any] = [Text(str(document["title"]), style="bold"), Text(), grid]
+    if document["card"] and document["status"] == "bundled":
         from rich.markdown import Markdown
 
-        parts += [Text(), Markdown(_without_front_matter(Path(facts["card"]).read_text("utf-8")))]
-    emit(stdout(), Padding(Group(*parts), 1))
+        parts += [Text(), Markdown(_without_front_matter(Path(document["card"]).read_text("utf-8")))]
+    page(*parts)
 
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\nkronos models download kronos-small\n\n"
     "HF_ENDPOINT=https://hf-mirror.com kronos models download kronos-base   [dim](a mirror)[/dim]"
 )
-def download(
-    name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Again, even if it is here.")] = False,
-    json: Json = False,
-) -> None:
-    """Download a checkpoint, and with a model its tokenizer; interrupted downloads continue."""
+def download(name: options.CheckpointName, force: options.ForceDownload = False, json: options.Json = False) -> None:
+    """Download a checkpoint, and the tokenizer of a model; an interrupted download continues."""
     from kronos.cli.console import print_json
-    from kronos.cli.model_loading import check_name, download_shown
+    from kronos.cli.model_loading import check_name, download_with_progress
 
     check_name(name)
-    folders = [str(folder) for folder in download_shown(name, wanted=not json, force=force)]
+    folders = [str(folder) for folder in download_with_progress(name, show_progress=not json, force=force)]
     if json:
         print_json({"name": name, "folders": folders})
         return
@@ -115,30 +99,15 @@ def download(
         typer.echo(folder)
 
 
-def _entry(name: str) -> CatalogEntry:
-    """The checkpoint of that name.
+def _document(entry: CatalogEntry) -> dict[str, Any]:
+    """Return a checkpoint as a JSON document."""
+    from kronos.zoo import find_cached
 
-    Raises:
-        ParameterError: With the nearest name, if there is none.
-    """
-    from kronos.errors import ParameterError
-    from kronos.zoo import find, nearest
-
-    entry = find(name)
-    if entry is None:
-        near = nearest(name)
-        mend = f"did you mean {near}?" if near else "'kronos models list' shows them all."
-        raise ParameterError(f"No checkpoint is called '{name}'; {mend}")
-    return entry
-
-
-def _facts(entry: CatalogEntry) -> dict[str, Any]:
-    """What is known about a checkpoint, ready for JSON."""
-    from kronos.zoo import cached
-
-    here = cached(entry)
-    card = _card(here.folder) if here else None
-    status = "bundled" if entry.bundled else "cached" if here else "to download" if entry.published else "not published"
+    local = find_cached(entry)
+    card = _model_card(local.folder) if local else None
+    status = (
+        "bundled" if entry.bundled else "cached" if local else "to download" if entry.published else "not published"
+    )
     return {
         "name": entry.name,
         "title": entry.title,
@@ -149,10 +118,10 @@ def _facts(entry: CatalogEntry) -> dict[str, Any]:
         "tokenizer": entry.tokenizer,
         "licence": entry.licence,
         "status": status,
-        "bytes": here.size if here else None,
-        "folder": str(here.folder) if here else None,
+        "bytes": local.size if local else None,
+        "folder": str(local.folder) if local else None,
         "card": str(card) if card else None,
-        "revision": (here.revision if here else None) or entry.revision,
+        "revision": (local.revision if local else None) or entry.revision,
         "sha256": entry.sha256,
         "s2_attention": entry.s2_attention if entry.kind == "model" else None,
         "trained_until": dict(entry.trained_until) or None,
@@ -160,83 +129,73 @@ def _facts(entry: CatalogEntry) -> dict[str, Any]:
     }
 
 
-def _without_front_matter(card: str) -> str:
-    """A card without the metadata that hubs keep between two rules at its start."""
-    start, rule, rest = card.partition("\n---\n")
-    return rest if rule and start.startswith("---") else card
-
-
-def _card(folder: Path) -> Path | None:
-    """The README that describes a checkpoint: in its folder, or beside the two of a bundled one."""
+def _model_card(folder: Path) -> Path | None:
+    """Return the README of a checkpoint; the bundled model and tokenizer share one in their parent folder."""
     cards = (folder / "README.md", folder.parent / "README.md")
     return next((card for card in cards if card.is_file()), None)
 
 
-def _table(facts: list[dict[str, Any]], width: int) -> Table:
-    """One row a checkpoint; columns leave where the terminal is narrow, so that nothing is cut."""
+def _without_front_matter(card: str) -> str:
+    """Return a model card without the YAML metadata between two rules at its start."""
+    start, rule, rest = card.partition("\n---\n")
+    return rest if rule and start.startswith("---") else card
+
+
+def _table(documents: list[dict[str, Any]], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from kronos.cli.model_loading import short_count
-
-    shown = [name for name, least in _COLUMNS.items() if width >= least]
+    names = [name for name, minimum in _COLUMNS.items() if width >= minimum]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in shown:
+    for name in names:
         table.add_column(name, justify="right" if name in ("parameters", "context") else "left", no_wrap=True)
-    for fact in facts:
-        here = fact["status"] in ("bundled", "cached")
+    for document in documents:
+        available = document["status"] in ("bundled", "cached")
         cells = {
-            "name": Text(fact["name"], style="bold" if here else ""),
-            "parameters": short_count(fact["parameters"]),
-            "context": f"{fact['context']:,}" if fact["context"] else "",
-            "tokenizer": fact["tokenizer"] or "",
-            "licence": fact["licence"] if fact["status"] != "not published" else "",
-            "here": Text(_status(fact), style="#26a69a" if here else "dim"),
+            "name": Text(document["name"], style="bold" if available else ""),
+            "parameters": short_count(document["parameters"]),
+            "context": f"{document['context']:,}" if document["context"] else "",
+            "tokenizer": document["tokenizer"] or "",
+            "licence": document["licence"] if document["status"] != "not published" else "",
+            "status": Text(_status(document), style="#26a69a" if available else "dim"),
         }
-        table.add_row(*(cells[name] for name in shown))
+        table.add_row(*(cells[name] for name in names))
     return table
 
 
-def _status(fact: dict[str, Any]) -> str:
-    """``cached, 99 MB``; what a download would take, where it is not here."""
-    if fact["bytes"]:
-        return f"{fact['status']}, {_megabytes(fact['bytes'])}"
-    if fact["status"] == "to download":
-        return f"{_megabytes(4 * fact['parameters'])} to download"
-    return str(fact["status"])
+def _status(document: dict[str, Any]) -> str:
+    """Return ``cached, 99 MB``, or the size of the download."""
+    if document["bytes"]:
+        return f"{document['status']}, {megabytes(document['bytes'])}"
+    if document["status"] == "to download":
+        return f"{megabytes(4 * document['parameters'])} to download"
+    return str(document["status"])
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
-
-
-def _dates(told: dict[str, str] | None) -> str | None:
-    """``fx 2017-01-01, crypto 2017-10-01``; the date alone if it is every market's."""
-    if not told:
+def _dates(by_market: dict[str, str] | None) -> str | None:
+    """Return ``fx 2017-01-01, crypto 2017-10-01``, or the date alone if it is the same for all markets."""
+    if not by_market:
         return None
-    return ", ".join(f"{market} {day}".removeprefix("all ") for market, day in told.items())
+    return ", ".join(f"{market} {day}".removeprefix("all ") for market, day in by_market.items())
 
 
-def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Labels and texts of one checkpoint."""
-    from kronos.cli.model_loading import short_count
-
-    link = f"https://huggingface.co/{facts['hub_id']}" if facts["hub_id"] else None
-    told: list[tuple[str, Any]] = [
-        ("name", facts["name"]),
-        ("kind", facts["kind"]),
-        ("parameters", f"{short_count(facts['parameters'])} ({facts['parameters']:,})"),
-        ("context", f"{facts['context']:,} candles, history and horizon together" if facts["context"] else None),
-        ("tokenizer", facts["tokenizer"]),
-        ("licence", facts["licence"]),
-        ("trained until", _dates(facts["trained_until"])),
-        ("selected until", _dates(facts["selected_until"])),
-        ("here", _status(facts)),
-        ("folder", facts["folder"]),
-        ("card", facts["card"]),
-        ("hub", link),
-        ("revision", facts["revision"]),
-        ("sha256", facts["sha256"]),
-        ("shape", ", ".join(f"{key} {value}" for key, value in facts["config"].items())),
+def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    context = document["context"]
+    facts: list[tuple[str, Any]] = [
+        ("name", document["name"]),
+        ("kind", document["kind"]),
+        ("parameters", f"{short_count(document['parameters'])} ({document['parameters']:,})"),
+        ("context", f"{context:,} candles, history and horizon together" if context else None),
+        ("tokenizer", document["tokenizer"]),
+        ("licence", document["licence"]),
+        ("trained until", _dates(document["trained_until"])),
+        ("selected until", _dates(document["selected_until"])),
+        ("status", _status(document)),
+        ("folder", document["folder"]),
+        ("card", document["card"]),
+        ("hub", f"https://huggingface.co/{document['hub_id']}" if document["hub_id"] else None),
+        ("revision", document["revision"]),
+        ("sha256", document["sha256"]),
+        ("architecture", ", ".join(f"{key} {value}" for key, value in document["config"].items())),
     ]
-    return [(label, str(value)) for label, value in told if value is not None]
+    return [(label, str(value)) for label, value in facts if value is not None]

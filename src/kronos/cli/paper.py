@@ -1,4 +1,4 @@
-"""``kronos paper``: the tasks of the published paper with its settings, beside naive forecasts."""
+"""``kronos paper``: the tasks of the published paper with its settings, next to naive forecasts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from kronos.cli import options as ask
-from kronos.cli.console import Column, page, table, width
+from kronos.cli import options
+from kronos.cli.console import ConsoleColumn, page, page_width, spinner, table
 from kronos.cli.model_loading import ModelArgs
 from kronos.errors import ParameterError, StorageError
+from kronos.formatting import MISSING, plural
 
 if TYPE_CHECKING:
-    from kronos.evaluation import Dates
-    from kronos.evaluation.instruments import LoadedInstruments
-    from kronos.evaluation.paper import Figure, PaperResult, PaperSettings, Row
+    from kronos.evaluation import Dates, LoadedInstruments
+    from kronos.evaluation.paper import PaperResult, PaperSettings, TaskRow, TaskStatistic
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -33,348 +33,299 @@ TaskName = Literal["price", "return", "volatility", "synthetic"]
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What is written and printed.
-
-    Attributes:
-        output: The folder of the JSON file; None writes none.
-        json: Whether stdout gets one JSON document.
-        verbose: Whether to say what the names mean.
-        quiet: Whether to print nothing but errors.
-    """
-
-    output: Path | None
-    json: bool
-    verbose: bool
-    quiet: bool
-
-    def check(self) -> None:
-        """Refuse what contradicts itself, or cannot be written.
-
-        Raises:
-            ParameterError: If options contradict each other.
-            StorageError: If the output is a file.
-        """
-        if self.verbose and self.quiet:
-            raise ParameterError("-v and -q contradict each other; leave one out.")
-        if self.output is not None and self.output.exists() and not self.output.is_dir():
-            raise StorageError(f"Cannot write into {self.output}: it is a file; choose another folder.")
-
-
-@dataclass(frozen=True)
-class Told:
-    """What came out, and what a reader wants to know beside it.
+class PaperOutput:
+    """The result of a task with its data and file.
 
     Attributes:
         result: Figures, sentences, warnings.
-        gathered: What was read.
-        file: What was written; None if nothing was.
+        data: The instruments.
+        file: The JSON file; None if none is written.
     """
 
     result: PaperResult
-    gathered: LoadedInstruments
+    data: LoadedInstruments
     file: Path | None
 
 
 def paper(
     task: Annotated[TaskName, typer.Argument(metavar="TASK", help="price, return, volatility or synthetic.")],
-    paths: ask.Paths,
-    model: ask.OneModel = None,
-    tokenizer: ask.Tokenizer = None,
-    device: ask.Device = None,
-    precision: ask.Precision = None,
+    paths: options.Paths,
+    model: options.Model = None,
+    tokenizer: options.Tokenizer = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
     lookback: Annotated[
         int | None,
         typer.Option(
-            help="Candles of history that the model sees.",
+            help="Candles of history for the model.",
             show_default="the paper's, by interval",
-            rich_help_panel=ask.WALK,
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
     horizon: Annotated[
         int | None,
         typer.Option(
-            "--horizon", "-n", help="Candles to forecast.", show_default="the paper's", rich_help_panel=ask.WALK
+            "--horizon",
+            "-n",
+            help="Candles to forecast.",
+            show_default="the paper's, by interval",
+            rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
-    stride: ask.Stride = None,
-    most: ask.Most = None,
+    stride: options.Stride = None,
+    max_origins: options.MaxOrigins = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Divides the logits.", show_default="the paper's, by task", rich_help_panel=ask.DRAW),
+        typer.Option(
+            help="Sampling temperature, > 0 (1.0: unchanged).",
+            show_default="the paper's, by task",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="Keep that mass of tokens.", show_default="the paper's", rich_help_panel=ask.DRAW),
+        typer.Option(
+            help="Sample from the most likely tokens with this total probability.",
+            show_default="the paper's, by task",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Paths of each forecast.", show_default="the paper's", rich_help_panel=ask.DRAW),
+        typer.Option(
+            help="Number of sample paths.",
+            show_default="the paper's, by task",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
     ] = None,
     sequences: Annotated[
         int,
-        typer.Option(help="Real sequences, and generated ones, of the synthetic task.", rich_help_panel=ask.DRAW),
+        typer.Option(
+            help="Number of real and of generated sequences of the synthetic task.",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
     ] = 6000,
     seed: Annotated[
-        int, typer.Option(help="Of the draws, and of the networks that judge sequences.", rich_help_panel=ask.DRAW)
+        int,
+        typer.Option(
+            help="Random seed of forecasts and of the synthetic task's networks.",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
     ] = 1,
-    market: ask.Market = None,
-    interval: ask.Interval = None,
-    timezone: ask.Timezone = None,
+    market: options.Market = None,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="TIME",
-            help="Forecast no candle before this time.",
-            show_default="2024-07-01, as the paper",
-            rich_help_panel=ask.DATA,
+            help="First time to forecast.",
+            show_default="2024-07-01, as in the paper",
+            rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
-    to: ask.To = None,
+    to: options.To = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write paper-TASK.json into this folder.", rich_help_panel=ask.OUT),
+        typer.Option(metavar="FOLDER", help="Folder for paper-TASK.json.", rich_help_panel=options.OUTPUT_PANEL),
     ] = None,
-    json: ask.Json = False,
-    verbose: ask.Verbose = False,
-    quiet: ask.Quiet = False,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Run a task of the Kronos paper with its settings, so that anyone with the weights can check its tables.
+    """Run a task of the Kronos paper with its settings.
 
-    Each table has naive forecasts beside the model, which the paper has not, and says how sure its figures are.
-    docs/paper-tasks.md has the definitions, and what the paper leaves open.
+    Unlike the paper's tables, the results include naive forecasts and the uncertainty of the figures.
+    docs/paper-tasks.md has the definitions, and the choices that the paper leaves open.
     """
-    telling = Telling(output, json, verbose, quiet)
-    telling.check()
-    from kronos.cli.console import spinner
+    if verbose and quiet:
+        raise ParameterError("-v and -q contradict each other: leave one out.")
+    if output is not None and output.exists() and not output.is_dir():
+        raise StorageError(f"Cannot write to {output}: it is a file. Choose another folder.")
+    from kronos.cli.data.fetch import parse_time
 
-    with spinner("Loading", wanted=not quiet):
-        from kronos.evaluation.paper import PaperSettings
+    parse_time(from_, "--from")
+    parse_time(to, "--to")
+    with spinner("Loading", enabled=not quiet):
+        from kronos.evaluation import load_instruments
+        from kronos.evaluation.dates import dates_between
+        from kronos.evaluation.paper import TEST_FROM, PaperSettings
+    from kronos.progress import progress_bar
 
-    settings = PaperSettings(task, temperature, top_p, samples, lookback, horizon, stride, most, sequences, seed)
-    gathered = _gather(paths, (market, interval, timezone), wanted=not quiet)
-    dates = _dates(gathered, from_, to)
-    told = _run(gathered, dates, settings, ModelArgs(model, tokenizer, device, precision, None), telling)
+    settings = PaperSettings(task, temperature, top_p, samples, lookback, horizon, stride, max_origins, sequences, seed)
+    dates = dates_between(from_ or TEST_FROM, to)
+    with progress_bar("Reading", enabled=not quiet) as bar:
+        data = load_instruments(paths, market=market, interval=interval, timezone=timezone, progress=bar)
+    result = _run(data, dates, settings, ModelArgs(model, tokenizer, device, precision, None), quiet=quiet)
+    done = PaperOutput(result, data, None if output is None else output / f"paper-{task}.json")
+    if done.file is not None:
+        from kronos.atomic import write_text
+        from kronos.formatting import to_json
+
+        write_text(done.file, to_json(to_document(done)) + "\n")
     if json:
         from kronos.cli.console import print_json
 
-        print_json(document(told))
+        print_json(to_document(done))
     elif not quiet:
-        show(told, verbose=verbose)
+        show(done, verbose=verbose)
 
 
-def document(told: Told) -> dict[str, Any]:
-    """Everything ready for JSON."""
-    gathered = told.gathered
-    unreadable = [{"path": str(one.path), "problem": one.problem} for one in gathered.unreadable]
+def to_document(done: PaperOutput) -> dict[str, Any]:
+    """Return the JSON document: the result, its data, and the file written."""
     data = {
-        "series": [{"name": one.name, "group": one.group} for one in gathered.instruments],
-        "unreadable": unreadable,
+        "series": [{"name": instrument.name, "group": instrument.group} for instrument in done.data.instruments],
+        "unreadable": [{"path": str(file.path), "problem": file.problem} for file in done.data.unreadable],
     }
-    return {**told.result.to_dict(), "data": data, "file": None if told.file is None else str(told.file)}
-
-
-def _gather(paths: list[str], known: tuple[str | None, str | None, str | None], *, wanted: bool) -> LoadedInstruments:
-    """Read the candles; market, interval and timezone are of all of them where they are given."""
-    from kronos.cli.console import progress_bar
-    from kronos.evaluation.instruments import load_instruments
-
-    market, interval, timezone = known
-    with progress_bar("Reading", wanted=wanted) as bar:
-        return load_instruments(paths, market=market, interval=interval, timezone=timezone, progress=bar)
-
-
-def _dates(gathered: LoadedInstruments, start: str | None, end: str | None) -> Dates:
-    """Between which times candles are forecast: from the paper's date on where nobody says another.
-
-    Raises:
-        ParameterError: If a time is none, or they are in the wrong order.
-    """
-    from kronos.cli.evaluation_arguments import DateArgs
-    from kronos.cli.evaluation_setup import EvaluationData, explicit_dates
-    from kronos.evaluation.paper import TEST_FROM
-
-    dated = explicit_dates(DateArgs(start or TEST_FROM, end, None, None), EvaluationData(gathered, None))
-    assert dated is not None  # a start is always given
-    return next(iter(dated.dates.values()))
+    return {**done.result.to_dict(), "data": data, "file": None if done.file is None else str(done.file)}
 
 
 def _run(
-    gathered: LoadedInstruments, dates: Dates, settings: PaperSettings, machine: ModelArgs, telling: Telling
-) -> Told:
-    """Load the model, run the task, write.
+    data: LoadedInstruments, dates: Dates, settings: PaperSettings, model: ModelArgs, *, quiet: bool
+) -> PaperResult:
+    """Load the model and run the task.
 
     Raises:
-        KronosError: One sentence on whatever is wrong.
+        KronosError: If an argument is invalid, or there is nothing to forecast.
     """
-    from kronos.atomic import write_text
-    from kronos.cli.console import dump_json, progress_bar, stderr
+    from kronos.cli.console import stderr
     from kronos.cli.model_loading import choose, load, threads
     from kronos.evaluation import ModelForecaster, cutoffs
     from kronos.evaluation.paper import run_paper
-    from kronos.evaluation.paper.forecasting import make_walks
+    from kronos.evaluation.paper.forecasting import make_origin_sets
+    from kronos.progress import progress_bar
 
-    wanted = not telling.quiet
-    make_walks(gathered.instruments, settings, dates)  # what cannot be forecast needs no download
-    chosen = choose(machine)
-    if wanted and chosen.announcement:
-        stderr().print(chosen.announcement, style="dim", markup=False)
-    predictor = load(chosen, wanted=wanted)
-    name = chosen.entry.name if chosen.entry else chosen.title
-    forecaster = ModelForecaster(predictor, name, sampling=settings.sampling)
-    bar_of = progress_bar(f"The {settings.task} task", wanted=wanted, long=True)
-    with threads(chosen.settings.threads), bar_of as bar:
-        result = run_paper(
-            gathered.instruments,
-            forecaster,
+    make_origin_sets(data.instruments, settings, dates)  # errors in the data cost no download
+    choice = choose(model)
+    if not quiet and choice.announcement:
+        stderr().print(choice.announcement, style="dim", markup=False)
+    predictor = load(choice, show_progress=not quiet)
+    name = choice.entry.name if choice.entry else choice.title
+    bar_of = progress_bar(f"Task {settings.task}", enabled=not quiet, show_remaining=True)
+    with threads(choice.settings.threads), bar_of as bar:
+        return run_paper(
+            data.instruments,
+            ModelForecaster(predictor, name, sampling=settings.sampling),
             settings,
             dates=dates,
             cutoffs=lambda plan: cutoffs(predictor, plan),
             progress=bar,
         )
-    if telling.output is None:
-        return Told(result, gathered, None)
-    told = Told(result, gathered, telling.output / f"paper-{settings.task}.json")
-    assert told.file is not None
-    write_text(told.file, dump_json(document(told)) + "\n")
-    return told
 
+
+# Output --------------------------------------------------------------------------
 
 _WARN = "bold #f2b134"
-_NONE = "–"
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _FigureColumn:
     """A figure of the table.
 
     Attributes:
-        name: In the row's figures.
-        heading: Above its column.
-        text: The number as it is written.
-        sure: Whether its t statistic stands beside it.
-        spare: When its columns leave where it is narrow.
+        name: Its key in the figures of a row.
+        heading: Column heading.
+        text: Formats the value.
+        shows_t: Whether a column with its t statistic follows.
+        priority: Columns with the highest number are dropped first in a narrow terminal; 0 is never dropped.
     """
 
     name: str
     heading: str
     text: Callable[[float], str]
-    sure: bool = True
-    spare: int = 0
+    shows_t: bool = True
+    priority: int = 0
 
 
-def _coefficient(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}"
-
-
-def _skill(value: float) -> str:
-    return f"{value:+.1%}"
-
-
-def _size(value: float) -> str:
-    return f"{value:.3g}"
-
-
-_FIGURES = {
+_COLUMNS = {
     "price": (
-        _Shown("ic", "IC", _coefficient),
-        _Shown("rank_ic", "RankIC", _coefficient),
-        _Shown("skill", "skill of MAE", _skill, sure=False, spare=1),
+        _FigureColumn("ic", "IC", "{:.4f}".format),
+        _FigureColumn("rank_ic", "RankIC", "{:.4f}".format),
+        _FigureColumn("skill", "skill of MAE", "{:+.1%}".format, shows_t=False, priority=1),
     ),
     "return": (
-        _Shown("ic", "IC", _coefficient),
-        _Shown("rank_ic", "RankIC", _coefficient),
-        _Shown("rank_ic_by_date", "RankIC by date", _coefficient, spare=1),
+        _FigureColumn("ic", "IC", "{:.4f}".format),
+        _FigureColumn("rank_ic", "RankIC", "{:.4f}".format),
+        _FigureColumn("rank_ic_by_date", "RankIC by date", "{:.4f}".format, priority=1),
     ),
     "volatility": (
-        _Shown("mae", "MAE", _size, sure=False),
-        _Shown("r2", "R²", _coefficient, sure=False),
-        _Shown("r2_regression", "R² rescaled", _coefficient, sure=False, spare=2),
-        _Shown("skill", "skill of MAE", _skill, sure=False, spare=1),
+        _FigureColumn("mae", "MAE", "{:.3g}".format, shows_t=False),
+        _FigureColumn("r2", "R²", "{:.4f}".format, shows_t=False),
+        _FigureColumn("r2_regression", "R² rescaled", "{:.4f}".format, shows_t=False, priority=2),
+        _FigureColumn("skill", "skill of MAE", "{:+.1%}".format, shows_t=False, priority=1),
     ),
     "synthetic": (
-        _Shown("discriminative", "discriminative error", _share, sure=False),
-        _Shown("tstr_ic", "TSTR IC", _coefficient),
-        _Shown("tstr_rank_ic", "TSTR RankIC", _coefficient),
+        _FigureColumn("discriminative", "discriminative error", "{:.1%}".format, shows_t=False),
+        _FigureColumn("tstr_ic", "TSTR IC", "{:.4f}".format),
+        _FigureColumn("tstr_rank_ic", "TSTR RankIC", "{:.4f}".format),
     ),
 }
 
 
-def show(told: Told, *, verbose: bool) -> None:
-    """Print it.
+def show(done: PaperOutput, *, verbose: bool) -> None:
+    """Print the result of a task.
 
     Args:
-        told: The result.
-        verbose: Whether to say what the names mean.
+        done: The result.
+        verbose: Whether to explain the names of the forecasters.
     """
-    result = told.result
-    lines: list[RenderableType] = [*_header(result.to_dict()), Text()]
-    lines += [_table(result.task, result.rows), Text()]
+    result = done.result
+    lines: list[RenderableType] = [*_header(result), Text(), _table(result.task, result.rows), Text()]
     lines += [Text(sentence) for sentence in result.sentences]
-    unreadable = [f"{one.path} was not read: {one.problem}" for one in told.gathered.unreadable]
+    unreadable = [f"{file.path} was not read: {file.problem}" for file in done.data.unreadable]
     lines += [Text(f"! {warning}", style=_WARN) for warning in (*result.warnings, *unreadable)]
     if verbose:
-        lines += [Text(), *(Text(f"{name}: {meaning}", style="dim") for name, meaning in result.notes.items())]
-    if told.file is not None:
-        lines += [Text(), Text(f"Written: {told.file}", style="dim")]
+        lines += [Text(), *(Text(f"{name}: {note}", style="dim") for name, note in result.notes.items())]
+    if done.file is not None:
+        lines += [Text(), Text(f"Written: {done.file}", style="dim")]
     page(*lines)
 
 
-def _header(made: dict[str, Any]) -> list[RenderableType]:
-    """What was run, with what."""
-    sampling, model = made["sampling"], made["model"]
-    title = Text.assemble((f"The paper's {made['task']} task", "bold"), f" with {model['name']}")
-    changed = made["not_as_published"]
-    settings = f"temperature {sampling['temperature']:g}, top-p {sampling['top_p']:g}, {_count(sampling['samples'])}"
-    settings += f", seed {made['seed']}" + (f"; not as published: {', '.join(changed)}" if changed else "")
-    lines: list[RenderableType] = [title, Text(settings, style="dim")]
-    for walk in made["walks"]:
-        words = (
-            f"{walk['interval']}: {walk['lookback']} candles of history, {walk['horizon']} ahead; instruments: "
-            f"{walk['instruments']:,}, origins: {walk['origins']:,}, {walk['first'][:10]} to {walk['last'][:10]}"
+def _header(result: PaperResult) -> list[RenderableType]:
+    """The task, the settings, the origins and the model."""
+    settings, sampling, provenance = result.settings, result.settings.sampling, result.provenance
+    model = provenance["model"]
+    title = Text.assemble((f"The paper's {settings.task} task", "bold"), f" with {model['name']}")
+    text = (
+        f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, {plural(sampling.samples, 'path')}, seed "
+        f"{settings.seed}"
+    )
+    if settings.changed:
+        text += f"; not as published: {', '.join(name.replace('_', '-') for name in settings.changed)}"
+    lines: list[RenderableType] = [title, Text(text, style="dim")]
+    for origins in provenance["walks"]:
+        summary = (
+            f"{origins['interval']}: {origins['lookback']} candles of history, {origins['horizon']} ahead; "
+            f"instruments: {origins['instruments']:,}, origins: {origins['origins']:,}, {origins['first'][:10]} to "
+            f"{origins['last'][:10]}"
         )
-        lines.append(Text(words, style="dim"))
-    digest = (model.get("model") or {}).get("sha256")
-    return [*lines, Text(f"weights sha256 {digest}", style="dim")] if digest else lines
+        lines.append(Text(summary, style="dim"))
+    sha256 = (model.get("model") or {}).get("sha256")
+    return [*lines, Text(f"weights sha256 {sha256}", style="dim")] if sha256 else lines
 
 
-def _count(samples: int) -> str:
-    return "1 path" if samples == 1 else f"{samples} paths"
-
-
-def _table(task: str, rows: Sequence[Row]) -> RenderableType:
-    groups = ["" if before == row.group else row.group for row, before in zip(rows, _before(rows), strict=True)]
+def _table(task: str, rows: Sequence[TaskRow]) -> RenderableType:
+    above = ["", *(row.group for row in rows[:-1])]
+    groups = ["" if before == row.group else row.group for row, before in zip(rows, above, strict=True)]
     columns = [
-        Column("group", groups),
-        Column("forecaster", [row.forecaster for row in rows]),
-        Column("n", [f"{row.n:,}" for row in rows], right=True, spare=3),
-        Column("dates", [f"{row.dates:,}" if row.dates else "" for row in rows], right=True, spare=4),
+        ConsoleColumn("group", groups),
+        ConsoleColumn("forecaster", [row.forecaster for row in rows]),
+        ConsoleColumn("n", [f"{row.n:,}" for row in rows], right=True, priority=3),
+        ConsoleColumn("dates", [f"{row.dates:,}" if row.dates else "" for row in rows], right=True, priority=4),
     ]
-    for shown in _FIGURES[task]:
-        figures = [row.figures[shown.name] for row in rows]
-        columns.append(Column(shown.heading, [_number(one, shown.text) for one in figures], True, shown.spare))
-        if shown.sure:
-            cells = [_t(row, one) for row, one in zip(rows, figures, strict=True)]
-            columns.append(Column("t", cells, right=True, spare=shown.spare or 5))
-    return table(*columns, width=width())
+    for column in _COLUMNS[task]:
+        figures = [row.figures[column.name] for row in rows]
+        cells = [column.text(figure.value) if math.isfinite(figure.value) else MISSING for figure in figures]
+        columns.append(ConsoleColumn(column.heading, cells, right=True, priority=column.priority))
+        if column.shows_t:
+            cells = [_t_statistic(row, figure) for row, figure in zip(rows, figures, strict=True)]
+            columns.append(ConsoleColumn("t", cells, right=True, priority=column.priority or 5))
+    return table(*columns, width=page_width())
 
 
-def _before(rows: Sequence[Row]) -> list[str]:
-    """The group of the row above each."""
-    return ["", *(row.group for row in rows[:-1])]
+def _t_statistic(row: TaskRow, figure: TaskStatistic) -> str:
+    """The t statistic, if there are enough dates for one."""
+    from kronos.evaluation.verdicts import MIN_DATES
 
-
-def _number(figure: Figure, text: Callable[[float], str]) -> str:
-    return text(figure.value) if math.isfinite(figure.value) else _NONE
-
-
-def _t(row: Row, figure: Figure) -> str:
-    """The t statistic, where it rests on enough dates to be one."""
-    from kronos.evaluation.verdicts import FEW_DATES
-
-    return f"{figure.t:.1f}" if math.isfinite(figure.t) and row.dates >= FEW_DATES else ""
+    return f"{figure.t:.1f}" if math.isfinite(figure.t) and row.dates >= MIN_DATES else ""

@@ -1,22 +1,22 @@
-"""``kronos pipeline``: from a configuration to an evaluated model: prepare, train, evaluate."""
+"""``kronos pipeline``: prepare a dataset, train on it, and evaluate the trained model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kronos.cli import options
 from kronos.cli.console import print_json
-from kronos.cli.errors import status_of
-from kronos.cli.train import options as ask
+from kronos.cli.errors import FAILED, status_of
+from kronos.cli.train.arguments import TrainOutputArgs
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
     from kronos.datasets import DatasetConfig
-    from kronos.settings import Settings
     from kronos.training.config import TrainConfig
     from kronos.training.runner import StageResult
 
@@ -24,272 +24,270 @@ EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos pipeline model_a_4h\n\n"
     "kronos pipeline model_a_4h model_b_1d --skip-existing\n\n"
-    "kronos pipeline model_a_4h --source simulated   [dim](no network; says nothing about markets)[/dim]\n\n"
+    "kronos pipeline model_a_4h --source simulated   [dim](no network; no statement about markets)[/dim]\n\n"
     "kronos pipeline model_a_4h --source files:data/candles --output-dir /data/models\n\n"
     "kronos pipeline model_a_4h --dry-run"
 )
 _STEPS = ("prepare", "train", "evaluate")
-_EVALUATION = "evaluation"
 
 
 @dataclass
 class PipelineRun:
-    """How far one configuration has come.
+    """The run of one configuration.
 
     Attributes:
-        name: Of the model.
-        config: How to train.
-        dataset: What to prepare first; None where the candles are there.
-        done: What became of each step: ``done``, ``kept``, ``skipped`` or ``failed``.
-        error: What it ended with.
-        outcomes: Of its networks.
+        name: Name of the model.
+        config: Training configuration.
+        dataset: Dataset to prepare first; None if the data exists already.
+        steps: State of each finished step: ``done``, ``kept``, ``skipped`` or ``failed``.
+        error: Error of the failed step.
+        stages: Results of the training.
     """
 
     name: str
     config: TrainConfig
     dataset: DatasetConfig | None
-    done: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
     error: KronosError | None = None
-    outcomes: tuple[StageResult, ...] = ()
+    stages: tuple[StageResult, ...] = ()
 
     @property
-    def evaluation(self) -> Path:
-        """The folder of its evaluation."""
-        return self.config.folder / _EVALUATION
+    def evaluation_file(self) -> Path:
+        """JSON file of the evaluation."""
+        return self.config.folder / "evaluation" / "evaluation.json"
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the data exists."""
+        from kronos.datasets.discovery import is_dataset
+
+        return self.dataset is None or is_dataset(Path(self.config.data))
 
     def document(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        evaluated = self.done.get("evaluate") in ("done", "kept")
+        """Return the run as a JSON document."""
+        evaluated = self.steps.get("evaluate") in ("done", "kept")
         return {
             "model_name": self.name,
             "folder": str(self.config.folder),
-            "steps": {step: self.done.get(step, "skipped") for step in _STEPS},
+            "steps": {step: self.steps.get(step, "skipped") for step in _STEPS},
             "error": None if self.error is None else str(self.error),
-            "stages": [one.to_dict() for one in self.outcomes],
-            "evaluation": str(self.evaluation / "evaluation.json") if evaluated else None,
+            "stages": [stage.to_dict() for stage in self.stages],
+            "evaluation": str(self.evaluation_file) if evaluated else None,
         }
 
 
 @dataclass(frozen=True)
 class PipelineArgs:
-    """What options say."""
+    """Arguments of ``kronos pipeline`` that apply to every configuration.
+
+    Attributes:
+        skip_existing: Whether to skip finished steps.
+        source: Candle source; None for the configuration's.
+        max_origins: Maximum number of evaluation origins.
+        samples: Number of sample paths per evaluation forecast.
+        output: What to print.
+    """
 
     skip_existing: bool
     source: str | None
-    most: int
+    max_origins: int
     samples: int
-    telling: Any
+    output: TrainOutputArgs
 
 
 def pipeline(
-    configs: ask.Configs,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="Where candles come from instead: files:FOLDER, simulated, an exchange (KRONOS_SOURCE).",
-            show_default="the configuration's",
-            rich_help_panel=ask.WHAT,
-        ),
-    ] = None,
-    most: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Origins of the evaluation at most.", rich_help_panel=ask.HOW)
-    ] = 300,
-    samples: Annotated[int, typer.Option(min=2, help="Paths of each of its forecasts.", rich_help_panel=ask.HOW)] = 50,
-    device: ask.Device = None,
-    output_dir: ask.Output = None,
-    skip_existing: ask.SkipExisting = False,
-    dry_run: ask.DryRun = False,
-    json: ask.Json = False,
-    quiet: ask.Quiet = False,
+    configs: options.Configs,
+    source: options.ConfiguredSource = None,
+    max_origins: options.PipelineOrigins = 300,
+    samples: options.PipelineSamples = 50,
+    device: options.Device = None,
+    output_dir: options.ModelsFolder = None,
+    skip_existing: options.SkipExisting = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Prepare a dataset, train on it, and evaluate the model on its test part, for each configuration.
+    """For each configuration, prepare the dataset, train on it, and evaluate the model on the test split.
 
     A configuration that fails does not stop the others.
 
-    The same command goes on where an interrupted one was; with [bold]--skip-existing[/bold] whatever is done is kept.
+    The same command continues an interrupted one; with [bold]--skip-existing[/bold] it skips finished steps.
     """
-    from kronos.cli.train.runner import TrainOutputArgs
-
-    ways = _ways(configs, device, output_dir)
-    how = PipelineArgs(skip_existing, source, most, samples, TrainOutputArgs(json, quiet))
+    runs = _load_runs(configs, device, output_dir)
+    args = PipelineArgs(skip_existing, source, max_origins, samples, TrainOutputArgs(json, quiet))
     if dry_run:
-        _show_plan(ways, how, json=json)
+        _show_plan(runs, args)
         return
-    for way in ways:
-        _go(way, how)
+    for run in runs:
+        _execute(run, args)
     if json:
-        print_json({"kind": "kronos pipeline", "models": [way.document() for way in ways]})
-    _end(ways)
+        print_json({"kind": "kronos pipeline", "models": [run.document() for run in runs]})
+    _exit_on_failure(runs)
 
 
-def _ways(configs: Sequence[str], device: str | None, output: Path | None) -> list[PipelineRun]:
-    from kronos.cli.train.arguments import everywhere
-    from kronos.training.config import load_both
+def _load_runs(configs: Sequence[str], device: str | None, output: Path | None) -> list[PipelineRun]:
+    """Load the configurations.
 
-    changes = everywhere(output, device)
-    ways = []
+    Raises:
+        ParameterError: If one is invalid or cannot be evaluated, or two share a folder.
+    """
+    from kronos.cli.train.arguments import shared_overrides
+    from kronos.training.config import load_config_with_dataset
+
+    overrides = shared_overrides(output, device)
+    runs = []
     for name in dict.fromkeys(configs):
-        config, dataset = load_both(name)
-        changed = config.changed(changes)
-        if changed.data.startswith("qlib:") and "model" in changed.stages:
+        loaded, dataset = load_config_with_dataset(name)
+        config = loaded.changed(overrides)
+        if config.data.startswith("qlib:") and "model" in config.stages:
             raise ParameterError(
-                f"{changed.model_name}: a Qlib folder cannot be evaluated as files can; 'kronos train run {name}' "
-                f"trains on it, and compares on its test part."
+                f"{config.model_name}: the pipeline cannot evaluate on a Qlib folder; 'kronos train run {name}' trains "
+                f"on it and compares on its test split."
             )
-        ways.append(PipelineRun(changed.model_name, changed, dataset))
-    twice = next((one for one in ways if sum(other.config.folder == one.config.folder for other in ways) > 1), None)
-    if twice is not None:
-        raise ParameterError(f"Two configurations would share {twice.config.folder}; give one another model_name.")
-    return ways
+        runs.append(PipelineRun(config.model_name, config, dataset))
+    folders = [run.config.folder for run in runs]
+    shared = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if shared is not None:
+        raise ParameterError(f"Two configurations would share {shared}; give one another model_name.")
+    return runs
 
 
-def _go(way: PipelineRun, how: PipelineArgs) -> None:
-    """Take one configuration as far as it comes."""
-    for step, act in zip(_STEPS, (_prepare, _train, _evaluate), strict=True):
+def _execute(run: PipelineRun, args: PipelineArgs) -> None:
+    """Run the steps until one fails."""
+    for step, function in zip(_STEPS, (_prepare, _train, _evaluate), strict=True):
         try:
-            way.done[step] = act(way, how)
+            run.steps[step] = function(run, args)
         except KronosError as error:
-            way.done[step], way.error = "failed", error
+            run.steps[step], run.error = "failed", error
+        if run.steps[step] == "failed":
             return
-        if way.done[step] == "failed":
-            return
 
 
-def _settings(how: PipelineArgs) -> Settings:
-    from kronos.settings import get_settings
-
-    return get_settings({"source": how.source})
-
-
-def _prepare(way: PipelineRun, how: PipelineArgs) -> str:
-    """Make the dataset; one that is there is kept, as a training may have begun on it."""
-    from kronos.cli.console import progress_bar
-    from kronos.cli.data.fetch import log_to_stderr
+def _prepare(run: PipelineRun, args: PipelineArgs) -> str:
+    """Prepare the dataset; an existing one is kept, as a training may have started on it."""
+    from kronos.cli.console import log_to_stderr
     from kronos.cli.data.prepare_view import show_dataset
     from kronos.datasets import prepare
-    from kronos.datasets.discovery import is_dataset
+    from kronos.progress import progress_bar
+    from kronos.settings import get_settings
     from kronos.sources import open_source
 
-    if way.dataset is None:
+    if run.dataset is None:
         return "kept"
-    place = Path(way.config.data)
-    settings = _settings(how)
-    if is_dataset(place):
+    settings = get_settings({"source": args.source})
+    if run.is_prepared:
         return "kept"
-    config = way.dataset.changed(source=settings.source, records=settings.records_per_tf)
-    wanted = how.telling.shown
-    with log_to_stderr(verbose=False), progress_bar(f"{way.name}: candles", wanted=wanted) as bar:
-        source = open_source(config.source, settings=settings, progress=bar)
-        made = prepare(config, source, folder=place)
-    if wanted:
-        show_dataset(made, verbose=False)
+    config = run.dataset.changed(source=settings.source, records=settings.records_per_tf)
+    show_progress = args.output.prints_text
+    with log_to_stderr(verbose=False), progress_bar(f"{run.name}: candles", enabled=show_progress) as progress:
+        source = open_source(config.source, settings=settings, progress=progress)
+        dataset = prepare(config, source, folder=Path(run.config.data))
+    if args.output.prints_text:
+        show_dataset(dataset, verbose=False)
     return "done"
 
 
-def _train(way: PipelineRun, how: PipelineArgs) -> str:
-    """Train its networks.
+def _train(run: PipelineRun, args: PipelineArgs) -> str:
+    """Train the stages.
 
     Raises:
-        KronosError: If something is wrong before the first step.
-        typer.Exit: If it was interrupted.
+        KronosError: If the plan is invalid.
+        typer.Exit: If the training was interrupted.
     """
     from kronos.cli.train.runner import train
     from kronos.training.runner import RunOptions
 
-    way.outcomes = tuple(
-        train([way.config], way.config.stages, RunOptions(skip_existing=how.skip_existing), how.telling).outcomes
-    )
-    bad = next((one for one in way.outcomes if not one.good), None)
+    run_options = RunOptions(skip_existing=args.skip_existing)
+    run.stages = train([run.config], run.config.stages, run_options, args.output).stages
+    bad = next((stage for stage in run.stages if not stage.succeeded), None)
     if bad is not None:
-        way.error = bad.error or ParameterError(f"{bad.stage}: {bad.reason}")
+        run.error = bad.error or ParameterError(f"{bad.stage}: {bad.reason}")
         return "failed"
-    return "kept" if all(one.state == "kept" for one in way.outcomes) else "done"
+    return "kept" if all(stage.state == "kept" for stage in run.stages) else "done"
 
 
-def _evaluate(way: PipelineRun, how: PipelineArgs) -> str:
-    """Forecast the test part with the model, beside all baselines."""
+def _evaluate(run: PipelineRun, args: PipelineArgs) -> str:
+    """Evaluate the model and all baselines on the test split."""
     from kronos.cli import evaluate
     from kronos.cli.evaluate_view import show
-    from kronos.cli.evaluation_arguments import ContenderModelArgs, DateArgs, InputArgs, OriginArgs, RunArgs
-    from kronos.cli.model_loading import SamplingArgs
 
-    if "model" not in way.config.stages:
+    if "model" not in run.config.stages:
         return "skipped"
-    done, model = way.evaluation / "evaluation.json", way.config.folder / "model"
+    file, model = run.evaluation_file, run.config.folder / "model"
     weights = model / "model.safetensors"
-    if how.skip_existing and done.is_file() and done.stat().st_mtime >= weights.stat().st_mtime:
+    if args.skip_existing and file.is_file() and file.stat().st_mtime >= weights.stat().st_mtime:
         return "kept"
-    horizon, quiet = way.config.windows.predict, not how.telling.shown
-    settings = way.config.settings("model")
-    sampling = SamplingArgs(horizon, how.samples, 1, "default", None, None, None, None)
     result = evaluate.run(
         evaluate.EvaluateArgs(
-            InputArgs((way.config.data,), None, None, None, False),
-            DateArgs(_test_from(way.config), None, None, way.config.split.file),
-            OriginArgs(horizon, None, None, how.most),
-            ContenderModelArgs((str(model),), None, sampling, settings.device, None),
-            evaluate.ContenderArgs((), "historical-volatility", False, ()),
-            RunArgs(how.samples, 1, None, way.evaluation, False),
-            evaluate.EvaluationOutputArgs(None, False, False, quiet),
+            paths=(run.config.data,),
+            start=_test_start(run.config),
+            splits=run.config.split.file,
+            horizon=run.config.windows.predict,
+            max_origins=args.max_origins,
+            models=(str(model),),
+            device=run.config.settings("model").device,
+            samples=args.samples,
+            output=file.parent,
+            quiet=not args.output.prints_text,
         )
     )
-    if not quiet:
+    if args.output.prints_text:
         show(result, verbose=False)
     return "done"
 
 
-def _test_from(config: TrainConfig) -> str | None:
-    """When the test part begins; None where the file of a split, or a prepared dataset, tells `kronos evaluate`."""
+def _test_start(config: TrainConfig) -> str | None:
+    """Return the start of the test split; None if a splits file or the prepared dataset defines it."""
     from kronos.datasets.config import Split
     from kronos.training.plan import open_data
 
     data = open_data(config)
     if not isinstance(data.split, Split):
         return None
-    return max(one.test for one in data.cuts.values()).isoformat()
+    return max(cut.test for cut in data.cuts.values()).isoformat()
 
 
-def _show_plan(ways: Sequence[PipelineRun], how: PipelineArgs, *, json: bool) -> None:
-    """Say of each configuration what would be done, step by step."""
-    from kronos.cli.console import Column, page, table, width
-    from kronos.datasets.discovery import is_dataset
+def _show_plan(runs: Sequence[PipelineRun], args: PipelineArgs) -> None:
+    """Print what each step would do."""
+    from kronos.cli.console import ConsoleColumn, page, page_width, table
     from kronos.training.run_folder import is_done
 
     rows = []
-    for way in ways:
-        there = way.dataset is None or is_dataset(Path(way.config.data))
-        trained = all(is_done(way.config.folder, stage) for stage in way.config.stages)
-        evaluated = (way.evaluation / "evaluation.json").is_file()
-        source = how.source or (way.dataset.source if way.dataset is not None else "")
+    for run in runs:
+        source = args.source or (run.dataset.source if run.dataset is not None else "")
+        trained = all(is_done(run.config.folder, stage) for stage in run.config.stages)
+        evaluated = args.skip_existing and run.evaluation_file.is_file()
         rows.append(
             {
-                "model_name": way.name,
-                "data": way.config.data,
-                "prepare": "is there" if there else f"from {source}",
-                "train": "is done" if trained else " and ".join(way.config.stages),
-                "evaluate": "is done" if evaluated and how.skip_existing else f"at most {how.most:,} origins",
-                "folder": str(way.config.folder),
+                "model_name": run.name,
+                "data": run.config.data,
+                "prepare": "done" if run.is_prepared else f"from {source}",
+                "train": "done" if trained else " and ".join(run.config.stages),
+                "evaluate": "done" if evaluated else f"at most {args.max_origins:,} origins",
+                "folder": str(run.config.folder),
             }
         )
-    if json:
+    if args.output.json:
         print_json({"kind": "kronos pipeline plan", "dry_run": True, "models": rows})
         return
+    columns = [ConsoleColumn(name, [row[name] for row in rows]) for name in ("model_name", *_STEPS)]
     page(
-        table(*(Column(name, [row[name] for row in rows]) for name in ("model_name", *_STEPS)), width=width()),
+        table(*columns, width=page_width()),
         "",
-        "Nothing was fetched, trained or written; 'kronos train run … --dry-run' tells more once candles are there.",
+        "Dry run: nothing was fetched, trained or written. Once the candles exist, 'kronos train run … --dry-run' has "
+        "details.",
     )
 
 
-def _end(ways: Sequence[PipelineRun]) -> None:
-    """Say what failed, and end with the status of the worst.
+def _exit_on_failure(runs: Sequence[PipelineRun]) -> None:
+    """Print the errors, if any, and exit: with their status if there is one run, else with 1.
 
     Raises:
-        typer.Exit: If anything failed.
+        typer.Exit: If a run failed.
     """
-    failed = [(way, way.error) for way in ways if way.error is not None]
-    for way, error in failed:
-        step = next(step for step in reversed(_STEPS) if step in way.done)
-        typer.echo(f"Error: {way.name}, {step}: {' '.join(str(error).split())}", err=True)
+    failed = [(run, run.error) for run in runs if run.error is not None]
+    for run, error in failed:
+        step = next(step for step in reversed(_STEPS) if step in run.steps)
+        typer.echo(f"Error: {run.name}, {step}: {' '.join(str(error).split())}", err=True)
     if failed:
-        raise typer.Exit(1 if len(ways) > 1 else max(status_of(error) for _, error in failed))
+        raise typer.Exit(FAILED if len(runs) > 1 else max(status_of(error) for _, error in failed))

@@ -1,15 +1,15 @@
-"""``kronos serve``: the prediction API and the workbench API on one port."""
+"""``kronos serve`` and ``kronos mcp``: servers for programs over HTTP and for assistants over MCP."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kronos.cli.options import model_names
+from kronos.cli import options
 
 if TYPE_CHECKING:
     from kronos.settings import Settings
@@ -18,121 +18,114 @@ EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos serve\n\n"
     "kronos serve --source okx --model kronos-small --port 8080\n\n"
-    "kronos serve --source simulated   [dim](no network; says nothing about markets)[/dim]\n\n"
-    "KRONOS_SERVE__API_KEYS=… kronos serve --host 0.0.0.0   [dim](beyond this machine: a key is needed)[/dim]\n\n"
+    "kronos serve --source simulated   [dim](no network; no statement about markets)[/dim]\n\n"
+    "KRONOS_SERVE__API_KEYS=… kronos serve --host 0.0.0.0   [dim](for other machines: needs a key)[/dim]\n\n"
     "curl 'http://127.0.0.1:5000/api/predict?symbol=BTC'"
 )
-_PACKAGES = {
+MCP_EPILOG = (
+    "[bold]Examples[/bold]\n\n"
+    "kronos mcp --data data/candles\n\n"
+    "kronos mcp --data data/candles --source okx --model kronos-small\n\n"
+    "kronos mcp --source simulated   [dim](to try it; results are labelled)[/dim]\n\n"
+    "In an assistant's configuration:\n\n"
+    '{"mcpServers": {"kronos": {"command": "kronos", "args": ["mcp", "--data", "/path/to/candles"]}}}'
+)
+_REQUIREMENTS = {
     "fastapi": "fastapi>=0.135",
     "uvicorn": "uvicorn[standard]>=0.40",
     "python_multipart": "python-multipart>=0.0.20",
     "prometheus_client": "prometheus-client>=0.22",
 }
-_FLAT = {"DEVICE": "device", "PORT": "port"}  # names that deployments of the published backend set
+_PUBLISHED_VARIABLES = {"DEVICE": "device", "PORT": "port"}  # set by deployments of the published backend
 
 
 def serve(
-    host: Annotated[
-        str | None,
-        typer.Option(help="Address to listen on; beyond this machine it needs a key.", show_default="127.0.0.1"),
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes any that is free.", show_default="5000")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Zoo name, hub id or folder (KRONOS_MODEL).",
-            show_default="the bundled kronos-nano",
-            autocompletion=model_names,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 or mps (KRONOS_DEVICE).", show_default="the best there is")
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="Where candles come from: okx, any exchange of ccxt's, coingecko, files:FOLDER, replay:FOLDER, "
-            "simulated … (KRONOS_SOURCE).",
-            show_default="binance",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="The folder of candle files that clients may read.", show_default="data")
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(help="The folder for uploads and saved results.", show_default="outputs/serve"),
-    ] = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Start anew when the code changes.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Log JSON lines even to a terminal.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
+    host: options.Host = None,
+    port: options.Port = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    source: options.Source = None,
+    data: options.DataFolder = None,
+    state: options.StateFolder = None,
+    reload: options.Reload = False,
+    json: options.LogJson = False,
+    verbose: options.LogRequests = False,
 ) -> None:
-    """Serve predictions over HTTP: one GET gives a symbol's next hours; the reference is at /docs.
+    """Serve predictions over HTTP; the API reference is at /docs.
 
-    Everything else is set by variables, KRONOS_SERVE__…, also from a file .env in the working folder.
+    Other settings are environment variables, KRONOS_SERVE__…, or lines of a file .env in the working folder.
     """
     check_packages()
-    given = {"host": host, "port": port, "data_dir": data, "state_dir": state}
-    flags = {name: value for name, value in given.items() if value is not None}
-    settings = settings_for({"model": model, "device": device, "source": source}, flags)
-    from kronos.serve.observability import configure
+    values = {"host": host, "port": port, "data_dir": data, "state_dir": state}
+    overrides = {name: value for name, value in values.items() if value is not None}
+    settings = settings_for({"model": model, "device": device, "source": source}, overrides)
+    from kronos.serve.observability import configure_logging
 
-    configure(machine=json or not sys.stderr.isatty(), verbose=verbose)
-    from kronos.serve.server import run, run_reloading
+    configure_logging(json_lines=json or not sys.stderr.isatty(), access_log=verbose)
+    from kronos.serve.server import run, run_with_reload
 
     if reload:
-        run_reloading(settings)
+        run_with_reload(settings)
     else:
         run(settings)
 
 
-def settings_for(overrides: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """Everything that is configured: flags over variables over ``.env`` over defaults.
+def settings_for(overrides: dict[str, Any], serve_overrides: dict[str, Any]) -> Settings:
+    """Return the settings: options over environment variables over ``.env`` over defaults.
 
-    The published backend's flat names, ``DEVICE`` and ``PORT``, count where the project's own are not set.
+    ``DEVICE`` and ``PORT``, variables of the published backend, apply where the project's own are not set.
+
+    Args:
+        overrides: Values of options; None leaves a value to the environment.
+        serve_overrides: Values of options for the server.
 
     Raises:
-        ParameterError: If a value is out of its range, a name unknown, or the file ``.env`` no text.
+        ParameterError: If a value is out of range, a name is unknown, or ``.env`` is not UTF-8.
     """
     from kronos.errors import ParameterError
     from kronos.settings import ServeSettings, get_settings
 
-    _read_dotenv()
-    flat = {own: os.environ[name] for name, own in _FLAT.items() if os.environ.get(name, "").strip()}
-    if "device" in flat and not os.environ.get("KRONOS_DEVICE"):
-        overrides = {"device": flat["device"]} | {name: value for name, value in overrides.items() if value is not None}
-    if "port" in flat and not os.environ.get("KRONOS_SERVE__PORT"):
-        flags = {"port": flat["port"], **flags}
+    _load_dotenv()
+    published = {
+        name: os.environ[variable]
+        for variable, name in _PUBLISHED_VARIABLES.items()
+        if os.environ.get(variable, "").strip()
+    }
+    if "device" in published and not os.environ.get("KRONOS_DEVICE"):
+        explicit = {name: value for name, value in overrides.items() if value is not None}
+        overrides = {"device": published["device"]} | explicit
+    if "port" in published and not os.environ.get("KRONOS_SERVE__PORT"):
+        serve_overrides = {"port": published["port"], **serve_overrides}
     settings = get_settings(overrides)
-    told = {name: getattr(settings.serve, name) for name in ServeSettings.model_fields} | flags
+    values = {name: getattr(settings.serve, name) for name in ServeSettings.model_fields} | serve_overrides
     try:
-        serve = ServeSettings(**told)
+        serve = ServeSettings(**values)
     except ValueError as error:
-        raise ParameterError(f"The port {flags.get('port')} is none; take one from 0 to 65535.") from error
+        raise ParameterError(f"Invalid port {serve_overrides.get('port')}: choose 0–65535.") from error
     return settings.model_copy(update={"serve": serve})
 
 
 def check_packages() -> None:
-    """Refuse to begin where a package is missing, with the one line that installs it.
+    """Check that the packages of the server are installed.
 
     Raises:
-        ParameterError: If one is missing.
+        ParameterError: If one is missing; the message has the command that installs it.
     """
     from importlib.util import find_spec
 
     from kronos.errors import ParameterError
 
-    missing = [package for module, package in _PACKAGES.items() if find_spec(module) is None]
+    missing = [requirement for module, requirement in _REQUIREMENTS.items() if find_spec(module) is None]
     if missing:
-        quoted = " ".join(f'"{package}"' for package in missing)
-        raise ParameterError(f"kronos serve needs what is not installed; run: python -m pip install {quoted}")
+        quoted = " ".join(f'"{requirement}"' for requirement in missing)
+        raise ParameterError(f"kronos serve needs packages that are not installed: python -m pip install {quoted}")
 
 
-def _read_dotenv() -> None:
-    """Variables of a file ``.env`` in the working folder; those that are set already win.
+def _load_dotenv() -> None:
+    """Set the variables of a file ``.env`` in the working folder that are not set yet.
 
     Raises:
-        ParameterError: If it is no text.
+        ParameterError: If it is not UTF-8.
     """
     from dotenv import load_dotenv
 
@@ -141,4 +134,22 @@ def _read_dotenv() -> None:
     try:
         load_dotenv(Path(".env"))
     except UnicodeDecodeError as error:
-        raise ParameterError("The file .env is not UTF-8; save it as that.") from error
+        raise ParameterError("The file .env is not UTF-8; save it as UTF-8.") from error
+
+
+def mcp(
+    data: options.DataFolder = None,
+    source: options.AssistantSource = None,
+    model: options.Model = None,
+    device: options.Device = None,
+) -> None:
+    """Serve assistants over MCP: tools that list candles and models, forecast, and evaluate.
+
+    An assistant starts this command and communicates over stdin and stdout; no port is opened. The tools only read,
+    and only files of one folder. The model must be downloaded already.
+    """
+    from kronos.mcp import ServerOptions, run
+
+    if sys.stdin.isatty():
+        typer.echo("Waiting for an assistant on stdin; see 'kronos mcp --help' for its configuration.", err=True)
+    run(ServerOptions(data, source, model, device))

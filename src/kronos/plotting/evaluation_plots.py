@@ -1,4 +1,4 @@
-"""Coverage of central bands by step: what they cover beside what they promise."""
+"""Figures of an evaluation: coverage of bands, fans of forecasts, cumulative IC, PIT histograms, reliability."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from kronos.forecasts import BANDS, sample_quantiles
 from kronos.forecasts.statistics import band_levels
-from kronos.formatting import format_price
-from kronos.plotting.artists import price_decimals, tick_decimals
+from kronos.formatting import format_price, percent
 from kronos.plotting.evaluation_canvas import (
     Canvas,
     PlotSeries,
@@ -23,9 +22,9 @@ from kronos.plotting.evaluation_canvas import (
     legend_height,
     make_canvas,
     mark_percent,
-    percent,
 )
 from kronos.plotting.style import Palette, Theme
+from kronos.plotting.ticks import price_decimals, tick_decimals
 from kronos.typing import FloatArray
 
 
@@ -34,17 +33,17 @@ def plot_coverage(
     series: PlotSeries,
     *,
     title: str | None = None,
-    subtitle: str = "share of outcomes within the bands, by step",
+    subtitle: str = "share of actual values in each band, by step",
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
-    """Draw what a forecaster's bands cover.
+    """Draw the empirical coverage of a forecaster's bands.
 
     Args:
-        table: One row a step and band: ``step``, ``band`` (its level, such as 0.8), ``coverage``, ``low``, ``high``.
-        series: Whose.
-        title: None for the forecaster's name.
-        subtitle: What it shows.
+        table: One row per step and band: ``step``, ``band`` (level, such as 0.8), ``coverage``, ``low``, ``high``.
+        series: The forecaster.
+        title: Title; None for the name of the forecaster.
+        subtitle: Subtitle.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
@@ -64,47 +63,45 @@ def plot_coverage(
     )
     known = table[np.isfinite(table["coverage"].to_numpy(dtype=np.float64))]
     if known.empty:
-        return draw_empty(canvas, "No outcome is known here.")
+        return draw_empty(canvas, "No actual values available.")
     axes = canvas.axes
     steps = sorted(known["step"].unique())
     bands = sorted(known["band"].unique(), reverse=True)
-    low, high = _reach(known)
+    low, high = _deviation_limits(known)
     axes.set_xlim(-0.35, len(steps) - 0.35)
     axes.set_ylim(-(high - low) * (len(bands) - 1) + low, high)
-    for place, band in enumerate(bands):
-        base = -(high - low) * place
+    for i, band in enumerate(bands):
+        base = -(high - low) * i
         axes.axhline(base, color=canvas.style.muted, linewidth=1.1, dashes=(3, 2.5), zorder=1.5)
-        if place:
+        if i:
             axes.axhline(base + high, color=canvas.style.grid, linewidth=1.6, zorder=1)
-        _draw(canvas, known[known["band"] == band].sort_values("step"), series, steps, base - float(band))
-    axes.set_yticks(
-        [-(high - low) * place for place in range(len(bands))], [f"{100 * band:.0f} % band" for band in bands]
-    )
+        _draw_coverage(canvas, known[known["band"] == band].sort_values("step"), series, steps, base - float(band))
+    axes.set_yticks([-(high - low) * i for i in range(len(bands))], [f"{100 * band:.0f} % band" for band in bands])
     axes.set_xticks(range(len(steps)), [str(step) for step in steps])
-    canvas.write(10, 8, "candles ahead; dashed: what the band promises", 10, canvas.style.muted)
+    canvas.write(10, 8, "candles ahead; dashed: nominal coverage", 10, canvas.style.muted)
     return canvas.finish()
 
 
-def _reach(known: pd.DataFrame) -> tuple[float, float]:
-    """How far below and above its promise a strip goes, the same for every band."""
+def _deviation_limits(known: pd.DataFrame) -> tuple[float, float]:
+    """Return the limits of a strip below and above the nominal coverage, the same for every band."""
     ends = known[["coverage", "low", "high"]].sub(known["band"], axis=0).to_numpy(dtype=np.float64)
     low, high = min(-0.05, float(np.nanmin(ends))), max(0.05, float(np.nanmax(ends)))
-    room = 0.12 * (high - low)
-    return low - room, high + room
+    margin = 0.12 * (high - low)
+    return low - margin, high + margin
 
 
-def _draw(canvas: Canvas, own: pd.DataFrame, series: PlotSeries, steps: list[int], shift: float) -> None:
-    """One band's marks, intervals and numbers, in its strip."""
-    at = own["step"].map({step: place for place, step in enumerate(steps)}).to_numpy(dtype=np.float64)
+def _draw_coverage(canvas: Canvas, own: pd.DataFrame, series: PlotSeries, steps: list[int], shift: float) -> None:
+    """Draw the markers, intervals and numbers of a band in its strip."""
+    at = own["step"].map({step: i for i, step in enumerate(steps)}).to_numpy(dtype=np.float64)
     values, low, high = (own[name].to_numpy(dtype=np.float64) for name in ("coverage", "low", "high"))
-    sure = np.isfinite(low) & np.isfinite(high)
+    bounded = np.isfinite(low) & np.isfinite(high)
     color, ground = canvas.color(series), canvas.style.ground
-    canvas.axes.vlines(at[sure], low[sure] + shift, high[sure] + shift, colors=color, linewidth=1.8, zorder=3)
+    canvas.axes.vlines(at[bounded], low[bounded] + shift, high[bounded] + shift, colors=color, linewidth=1.8, zorder=3)
     canvas.axes.plot(at, values + shift, linestyle="none", zorder=4, **canvas.mark(series))
     box = {"facecolor": ground, "edgecolor": "none", "pad": 1.0}
     for x, value in zip(at, values, strict=True):
-        place = (x + 0.035 * len(steps), value + shift)
-        canvas.note(*place, percent(value), 10, canvas.style.text, va="center", bbox=box, zorder=2)
+        position = (x + 0.035 * len(steps), value + shift)
+        canvas.note(*position, percent(value, 0), 10, canvas.style.text, va="center", bbox=box, zorder=2)
 
 
 _ALPHAS = {0.95: 0.14, 0.8: 0.18, 0.5: 0.26}
@@ -121,15 +118,15 @@ def plot_fan(
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
-    """Draw a forecast of the close and what came of it.
+    """Draw a forecast of the close and the actual closes.
 
     Args:
-        history: Known closes by time; the last is what the forecast starts from. [N]
+        history: Closes of the history by time. [N]
         paths: Sampled closes. [S, H]
-        actual: The closes that came, by time; NaN where unknown. [H]
-        series: Whose forecast it is.
-        title: Instrument and date.
-        subtitle: Such as the score.
+        actual: Actual closes by time, NaN where unknown. [H]
+        series: The forecaster.
+        title: Title, such as instrument and date.
+        subtitle: Subtitle, such as the score.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
@@ -139,26 +136,26 @@ def plot_fan(
     canvas = make_canvas(title, subtitle, height=240, left=12, right=58, bottom=38, theme=theme, palette=palette)
     closes = np.asarray(paths, dtype=np.float64)
     if not len(history) or not closes.size or not np.isfinite(closes).all():
-        return draw_empty(canvas, "There is no forecast here.")
+        return draw_empty(canvas, "No forecast available.")
     axes, start = canvas.axes, float(history.iloc[-1])
-    known, came = history.to_numpy(dtype=np.float64), actual.to_numpy(dtype=np.float64)
+    known, actual_closes = history.to_numpy(dtype=np.float64), actual.to_numpy(dtype=np.float64)
     steps = np.arange(closes.shape[1] + 1)
     axes.set_xlim(-len(known), steps[-1] + 0.5)
     axes.axvline(0, color=canvas.style.muted, linewidth=1.0, dashes=(2, 2), zorder=1.5)
-    grown = np.column_stack([np.full(len(closes), start), closes])
-    _draw_bands(canvas, steps, grown, series)
+    _draw_bands(canvas, steps, np.column_stack([np.full(len(closes), start), closes]), series)
     axes.plot(np.arange(1 - len(known), 1), known, color=canvas.style.muted, linewidth=1.3, zorder=3)
-    axes.plot(steps, np.r_[start, came], color=canvas.style.text, linewidth=1.9, zorder=4)
-    finite = np.flatnonzero(np.isfinite(came))
+    axes.plot(steps, np.r_[start, actual_closes], color=canvas.style.text, linewidth=1.9, zorder=4)
+    finite = np.flatnonzero(np.isfinite(actual_closes))
     if finite.size:
         end = int(finite[-1])
-        axes.plot([end + 1], [came[end]], marker="o", markersize=4.5, color=canvas.style.text, zorder=5, clip_on=False)
-    _dress(canvas, history, actual, known)
+        (line,) = axes.plot([end + 1], [actual_closes[end]], marker="o", markersize=4.5, color=canvas.style.text)
+        line.set(zorder=5, clip_on=False)
+    _label_axes(canvas, history, actual, known)
     return canvas.finish()
 
 
 def _draw_bands(canvas: Canvas, steps: npt.NDArray[np.int64], closes: FloatArray, series: PlotSeries) -> None:
-    """Nested bands, the widest first, and the median; of equal paths the line alone."""
+    """Draw nested bands, the widest first, and the median; only the line if all paths are equal."""
     axes, color = canvas.axes, canvas.color(series)
     if not (closes == closes[0]).all():
         for level in sorted(BANDS, reverse=True):
@@ -167,8 +164,8 @@ def _draw_bands(canvas: Canvas, steps: npt.NDArray[np.int64], closes: FloatArray
     axes.plot(steps, np.median(closes, axis=0), color=color, linewidth=1.5, dashes=(4, 1.8), zorder=3.5)
 
 
-def _dress(canvas: Canvas, history: pd.Series, actual: pd.Series, known: FloatArray) -> None:
-    """Prices on the right in the market's decimals, times below."""
+def _label_axes(canvas: Canvas, history: pd.Series, actual: pd.Series, known: FloatArray) -> None:
+    """Draw price ticks on the right in the decimals of the market, and time ticks below."""
     axes = canvas.axes
     axes.yaxis.tick_right()
     axes.tick_params(right=False)
@@ -183,61 +180,61 @@ def plot_cumulative_ic(
     series: Sequence[PlotSeries],
     *,
     title: str,
-    subtitle: str = "rank correlation across instruments, summed up",
+    subtitle: str = "cumulative rank correlation across instruments",
     error: float | None = None,
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
-    """Draw the running sum of the rank correlations of each date.
+    """Draw the cumulative sum of the rank correlations by date.
 
     Args:
-        coefficients: By forecaster, one a date, indexed by ascending times.
-        series: Who is drawn, and how.
-        title: What it shows, such as the group.
-        subtitle: What the lines are.
-        error: What one coefficient's chance amounts to (the standard error of their mean times the root of their
-            number): with it, the cone that chance alone seldom leaves is drawn.
+        coefficients: Coefficients by forecaster, one per date, indexed by ascending times.
+        series: Forecasters to draw.
+        title: Title, such as the group.
+        subtitle: Subtitle.
+        error: Standard error of one coefficient (that of their mean times the square root of their number), for a cone
+            of 95 % around zero; None draws no cone.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
     Raises:
         ParameterError: If theme or palette is unknown.
     """
-    known = {one.name: coefficients[one.name].dropna() for one in series if one.name in coefficients}
-    shown = [one for one in series if len(known.get(one.name, ()))]
+    known = {entry.name: coefficients[entry.name].dropna() for entry in series if entry.name in coefficients}
+    shown = [entry for entry in series if len(known.get(entry.name, ()))]
     legend = legend_height(shown) + 4
     canvas = make_canvas(
         title, subtitle, height=248 + legend, left=38, right=50, bottom=54 + legend, theme=theme, palette=palette
     )
     if not shown:
-        return draw_empty(canvas, "No date has five instruments to compare.")
+        return draw_empty(canvas, "No date has five instruments.")
     axes = canvas.axes
-    times = pd.DatetimeIndex(sorted(set().union(*(known[one.name].index for one in shown))))
-    places = pd.Series(np.arange(len(times)), index=times)
+    times = pd.DatetimeIndex(sorted(set().union(*(known[entry.name].index for entry in shown))))
+    positions = pd.Series(np.arange(len(times)), index=times)
     axes.set_xlim(-0.5, max(1, len(times) - 1) * 1.01)
     axes.axhline(0, color=canvas.style.muted, linewidth=1.2, zorder=1.5)
     if error is not None and np.isfinite(error):
         cone = 1.96 * error * np.sqrt(np.arange(1, len(times) + 1))
-        axes.fill_between(places, -cone, cone, color=canvas.style.muted, alpha=0.16, linewidth=0, zorder=1)
-    for one in shown:
-        own = known[one.name]
-        at, total = places.loc[own.index].to_numpy(), own.cumsum().to_numpy()
-        dashes = (None, None) if one.filled else (3, 1.5)
-        axes.plot(at, total, color=canvas.color(one), linewidth=1.6, dashes=dashes, zorder=3)
-        axes.plot(at[-1:], total[-1:], linestyle="none", zorder=4, clip_on=False, **canvas.mark(one))
-    _end_labels(canvas, [(float(known[one.name].sum()), one) for one in shown])
+        axes.fill_between(positions, -cone, cone, color=canvas.style.muted, alpha=0.16, linewidth=0, zorder=1)
+    for entry in shown:
+        own = known[entry.name]
+        at, total = positions.loc[own.index].to_numpy(), own.cumsum().to_numpy()
+        dashes = (None, None) if entry.filled else (3, 1.5)
+        axes.plot(at, total, color=canvas.color(entry), linewidth=1.6, dashes=dashes, zorder=3)
+        axes.plot(at[-1:], total[-1:], linestyle="none", zorder=4, clip_on=False, **canvas.mark(entry))
+    _label_ends(canvas, [(float(known[entry.name].sum()), entry) for entry in shown])
     label_times(canvas, times)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    canvas.write(10, legend + 6, "grey: what chance alone seldom leaves" if error else "", 10, canvas.style.muted)
+    canvas.write(10, legend + 6, "grey: 95 % range of chance" if error else "", 10, canvas.style.muted)
     draw_legend(canvas, shown, legend - 6)
     return canvas.finish()
 
 
-def _end_labels(canvas: Canvas, ends: list[tuple[float, PlotSeries]]) -> None:
-    """The sums beside the ends of the lines, apart from each other."""
+def _label_ends(canvas: Canvas, ends: list[tuple[float, PlotSeries]]) -> None:
+    """Write the sums at the ends of the lines; labels do not overlap."""
     low, high = canvas.axes.get_ylim()
     gap, last = 0.07 * (high - low), -np.inf
-    for total, one in sorted(ends, key=lambda end: end[0]):
+    for total, series in sorted(ends, key=lambda end: end[0]):
         last = max(total, last + gap)
         canvas.axes.annotate(
             f"{total:+.1f}".replace("-", "−"),
@@ -247,7 +244,7 @@ def _end_labels(canvas: Canvas, ends: list[tuple[float, PlotSeries]]) -> None:
             textcoords="offset points",
             va="center",
             annotation_clip=False,
-            **canvas.style.font(10.5, canvas.color(one), bold=True),
+            **canvas.style.font(10.5, canvas.color(series), bold=True),
         )
 
 
@@ -257,18 +254,18 @@ def plot_pit(
     series: PlotSeries,
     *,
     title: str | None = None,
-    subtitle: str = "where what came fell within the forecast",
+    subtitle: str = "quantile of the actual value in the forecast",
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
-    """Draw a histogram of probability integral transforms.
+    """Draw a histogram of probability integral transforms (PIT).
 
     Args:
-        shares: Of the values in equal bins from 0 to 1. [bins]
-        expected: Between which shares bars of a calibrated forecaster mostly lie.
-        series: Whose.
-        title: None for the forecaster's name.
-        subtitle: What it shows.
+        shares: Share of the values in each of equal bins from 0 to 1. [bins]
+        expected: Interval of the shares of a calibrated forecaster.
+        series: The forecaster.
+        title: Title; None for the name of the forecaster.
+        subtitle: Subtitle.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
@@ -280,7 +277,7 @@ def plot_pit(
         series.name if title is None else title, subtitle, height=214, bottom=40, theme=theme, palette=palette
     )
     if not np.isfinite(heights).any():
-        return draw_empty(canvas, "No outcome is known here.")
+        return draw_empty(canvas, "No actual values available.")
     axes, bins = canvas.axes, len(heights)
     flat = 1 / bins
     low, high = expected if np.isfinite(expected).all() else (flat, flat)
@@ -301,14 +298,14 @@ def plot_pit(
     step = next(step for step in (0.05, 0.1, 0.2, 0.25, 0.5) if axes.get_ylim()[1] / step <= 5.5)
     ticks = np.arange(0, axes.get_ylim()[1], step).tolist()
     axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FixedFormatter([percent(tick) for tick in ticks]))
+    axes.yaxis.set_major_formatter(FixedFormatter([percent(tick, 0) for tick in ticks]))
     axes.set_xticks([0, 0.5, 1], ["0", "median", "1"])
-    canvas.write(40, 8, "← came lower than forecast", 10, canvas.style.muted)
+    canvas.write(40, 8, "← lower than forecast", 10, canvas.style.muted)
     canvas.write(346, 8, "higher →", 10, canvas.style.muted, ha="right")
     return canvas.finish()
 
 
-_STRIP = 34.0  # points of the counts below the diagram
+_STRIP = 34.0  # height of the counts below the pane, in points
 
 
 def plot_reliability(
@@ -316,18 +313,18 @@ def plot_reliability(
     series: PlotSeries,
     *,
     title: str | None = None,
-    subtitle: str = "how often prices rose, by how likely that was called",
+    subtitle: str = "share of rising prices, by forecast probability",
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
-    """Draw probabilities against what happened.
+    """Draw a reliability diagram: observed shares by forecast probability.
 
     Args:
-        table: One row a bin, by rising probability: ``forecast`` (mean probability), ``observed`` (share that
-            happened), ``n``, and ``low`` and ``high``, between which the share of a calibrated forecaster mostly lies.
-        series: Whose.
-        title: None for the forecaster's name.
-        subtitle: What it shows.
+        table: One row per bin, by ascending probability: ``forecast`` (mean probability), ``observed`` (share of
+            events), ``n``, and ``low`` and ``high``, the interval of the share of a calibrated forecaster.
+        series: The forecaster.
+        title: Title; None for the name of the forecaster.
+        subtitle: Subtitle.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
@@ -347,7 +344,7 @@ def plot_reliability(
     )
     known = table[np.isfinite(table[["forecast", "observed"]].to_numpy(dtype=np.float64)).all(axis=1)]
     if known.empty:
-        return draw_empty(canvas, "No probability is known here.")
+        return draw_empty(canvas, "No probabilities available.")
     axes = canvas.axes
     forecast, observed = known["forecast"].to_numpy(dtype=np.float64), known["observed"].to_numpy(dtype=np.float64)
     counts = known["n"].to_numpy(dtype=np.float64)
@@ -366,27 +363,27 @@ def plot_reliability(
     axes.plot(forecast, observed, linestyle="none", zorder=4, **canvas.mark(series))
     for axis in (axes.xaxis, axes.yaxis):
         mark_percent(axis)
-    _counts(canvas, forecast, counts, limits)
-    canvas.write(10, 8, "called probability · dashed: as promised · bars: how many", 10, canvas.style.muted)
+    _draw_counts(canvas, forecast, counts, limits)
+    canvas.write(10, 8, "forecast probability · dashed: calibrated · bars: counts", 10, canvas.style.muted)
     return canvas.finish()
 
 
 def _limits(values: FloatArray) -> tuple[float, float]:
-    """An axis around one half that shows everything."""
+    """Return limits of an axis around one half with all values."""
     half = min(0.5, 0.03 + 1.1 * max(0.1, float(np.abs(values - 0.5).max())))
     return 0.5 - half, 0.5 + half
 
 
-def _counts(canvas: Canvas, at: FloatArray, counts: npt.NDArray[np.float64], limits: tuple[float, float]) -> None:
-    """Bars for how many forecasts each mark rests on, with the largest number written."""
+def _draw_counts(canvas: Canvas, at: FloatArray, counts: FloatArray, limits: tuple[float, float]) -> None:
+    """Draw a bar for the number of forecasts of each marker, and write the largest number."""
     box = canvas.axes.get_position()
     strip = canvas.figure.add_axes((box.x0, 24 / canvas.height, box.width, _STRIP / canvas.height))
     strip.set_axis_off()
     strip.set_xlim(*limits)
-    most = float(counts.max())
+    largest = float(counts.max())
     strip.set_ylim(0, 1.0)
     gaps = np.diff(at)
     width = 0.7 * min(float(gaps.min()) if gaps.size else 0.05, 0.06 * (limits[1] - limits[0]))
-    strip.bar(at, 0.55 * counts / most, width=width, color=canvas.style.muted, alpha=0.6, linewidth=0)
+    strip.bar(at, 0.55 * counts / largest, width=width, color=canvas.style.muted, alpha=0.6, linewidth=0)
     peak = float(at[int(counts.argmax())])
-    strip.text(peak, 0.6, f"{most:,.0f}", ha="center", va="bottom", **canvas.style.font(9.5, canvas.style.muted))
+    strip.text(peak, 0.6, f"{largest:,.0f}", ha="center", va="bottom", **canvas.style.font(9.5, canvas.style.muted))

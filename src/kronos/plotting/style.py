@@ -1,7 +1,7 @@
-"""Colours and fonts: two themes, three palettes, one variable each for rising, falling and forecast.
+"""Colours and fonts of figures: two themes and three palettes.
 
-Rising and falling are the tones TradingView and FreqUI share; the colour-blind pair is Wong's blue and orange
-as seaborn has them. Text meets a contrast of 4.5 : 1 on its theme's ground, lines 3 : 1.
+The colours of rising and falling candles are those of TradingView and FreqUI; the colour-blind pair is Wong's blue and
+orange as in seaborn. Contrast with the background is at least 4.5 : 1 for text and 3 : 1 for lines.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _CJK = (
 
 @dataclass(frozen=True)
 class Style:
-    """Everything a chart needs to know about looks.
+    """Colours and fonts of a figure.
 
     Attributes:
-        ground: Background.
+        ground: Background colour.
         grid: Grid lines and frames.
         text: Titles and tags.
         muted: Axis labels, subtitle, footnote, the last-price line.
         up: Rising candles, their volume and every rise.
-        down: Falling ones.
-        forecast: The forecast's hue: bands, median, path.
-        warning: Ground of the label on simulated data.
-        hollow_up: Whether rising candles are drawn hollow, so that direction doesn't rest on colour.
-        fonts: Font families, in the order glyphs are looked for.
+        down: Falling candles, their volume and every fall.
+        forecast: Bands, median and path of a forecast.
+        warning: Background of the label of simulated data.
+        hollow_up: Whether rising candles are hollow, to show direction without colour.
+        fonts: Font families, in order of preference.
     """
 
     ground: str
@@ -55,7 +55,7 @@ class Style:
     fonts: tuple[str, ...]
 
     def font(self, size: float, color: str | None = None, *, bold: bool = False) -> dict[str, Any]:
-        """Arguments for matplotlib's text functions."""
+        """Return arguments for matplotlib's text functions."""
         return {
             "family": list(self.fonts),
             "size": size,
@@ -75,32 +75,32 @@ _THEMES: dict[str, dict[str, str]] = {
 _FORECAST = {
     ("light", False): "#5746d8",
     ("dark", False): "#9d92ff",
-    ("light", True): "#a23b8c",  # violet is blue to many who confuse red and green
+    ("light", True): "#a23b8c",  # red-green colour-blind people see violet as blue
     ("dark", True): "#de8fd0",
 }
 
 
 def make_style(theme: Theme, palette: Palette) -> Style:
-    """The style of a theme and a palette.
+    """Return the style of a theme and a palette.
 
     Raises:
         ParameterError: If either is unknown.
     """
     if theme not in get_args(Theme):
-        raise ParameterError(f"There is no theme '{theme}'; choose one of {', '.join(get_args(Theme))}.")
+        raise ParameterError(f"Unknown theme '{theme}': choose {', '.join(get_args(Theme))}.")
     if palette not in get_args(Palette):
-        raise ParameterError(f"There is no palette '{palette}'; choose one of {', '.join(get_args(Palette))}.")
+        raise ParameterError(f"Unknown palette '{palette}': choose {', '.join(get_args(Palette))}.")
     pairs = {"green-up": (_GREEN, _RED), "red-up": (_RED, _GREEN), "colour-blind": ("#0173b2", "#de8f05")}
     up, down = pairs[palette]
-    blind = palette == "colour-blind"
-    if blind and theme == "dark":
-        up = "#3fa9e8"  # the same blue, light enough for a dark ground
+    colour_blind = palette == "colour-blind"
+    if colour_blind and theme == "dark":
+        up = "#3fa9e8"  # a lighter tone of the blue, for contrast
     return Style(
         **_THEMES[theme],
         up=up,
         down=down,
-        forecast=_FORECAST[theme, blind],
-        hollow_up=blind,
+        forecast=_FORECAST[theme, colour_blind],
+        hollow_up=colour_blind,
         fonts=_installed_fonts(),
     )
 
@@ -114,9 +114,9 @@ _HUES = {
 
 
 def hues(theme: Theme, palette: Palette) -> tuple[str, ...]:
-    """Hues of forecasters that stand beside each other; the first is the forecast's own.
+    """Return the colours of forecasters in one figure; the first is that of forecasts.
 
-    Each meets a contrast of 3 : 1 on its theme's ground, and none carries meaning without a shape beside it.
+    Contrast with the background is at least 3 : 1; figures distinguish forecasters by shape too.
 
     Raises:
         ParameterError: If either is unknown.
@@ -127,7 +127,7 @@ def hues(theme: Theme, palette: Palette) -> tuple[str, ...]:
 
 @cache
 def _installed_fonts() -> tuple[str, ...]:
-    """A sans serif, then what has Chinese glyphs; only installed ones, or matplotlib complains."""
+    """Return the installed fonts of the lists; matplotlib warns about others."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     sans = [name for name in _SANS if name in installed][:1]
     return (*sans, "DejaVu Sans", *(name for name in _CJK if name in installed))
@@ -135,13 +135,13 @@ def _installed_fonts() -> tuple[str, ...]:
 
 @cache
 def _glyphs(fonts: tuple[str, ...]) -> frozenset[int]:
-    """Code points the fonts have between them."""
+    """Return the code points that the fonts cover together."""
     paths = (font_manager.findfont(font_manager.FontProperties(family=[name])) for name in fonts)
     return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
 
 
 def legible(text: str, style: Style) -> str:
-    """The text, with □ for characters no installed font has (Chinese ones without a Chinese font)."""
+    """Replace characters that no installed font has by □, such as Chinese ones without a Chinese font."""
     if text.isascii():
         return text
     glyphs = _glyphs(style.fonts)

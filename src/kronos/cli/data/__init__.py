@@ -1,15 +1,14 @@
-"""``kronos data``: candles from the world, checked, prepared for training, or simulated."""
+"""``kronos data``: fetch, check, prepare and simulate candles."""
 
 from __future__ import annotations
 
 import typer
 
-from kronos.cli.data import check, fetch, prepare, simulate
-from kronos.cli.errors import Commands
-from kronos.cli.options import MultiValueCommand
+from kronos.cli.data import check, fetch, prepare
+from kronos.cli.errors import CommandGroup
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Candles: fetch, check, prepare for training, simulate.",
@@ -22,6 +21,6 @@ app = typer.Typer(
     ),
 )
 app.command("check", epilog=check.EPILOG)(check.check)
-app.command("prepare", cls=MultiValueCommand, epilog=prepare.EPILOG)(prepare.prepare)
+app.command("prepare", cls=prepare.MultiValueCommand, epilog=prepare.EPILOG)(prepare.prepare)
 app.command("fetch", epilog=fetch.EPILOG)(fetch.fetch)
-app.command("simulate", epilog=simulate.EPILOG)(simulate.simulate)
+app.command("simulate", epilog=fetch.SIMULATE_EPILOG)(fetch.simulate)

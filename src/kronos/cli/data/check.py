@@ -1,4 +1,4 @@
-"""``kronos data check``: what files of candles hold, before anything is made of them."""
+"""``kronos data check``: report problems in files of candles and how many candles training could use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Group, RenderableType
@@ -14,13 +14,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kronos.cli.data.check_report import MEANING, percent, rows_text, told, why
+from kronos.cli import options
+from kronos.cli.data.check_report import (
+    EXPLANATION,
+    document,
+    kept_percent,
+    more_rows,
+    split_and_excluded,
+    total_lines,
+    write_report,
+)
 from kronos.cli.errors import FAILED, MISUSED
 from kronos.errors import ParameterError, StorageError
+from kronos.formatting import plural
 
 if TYPE_CHECKING:
     from kronos.candles import Finding
-    from kronos.datasets.inspection import Checked, InspectionReport
+    from kronos.datasets.inspection import InspectedSeries, InspectionReport
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -30,88 +40,53 @@ EPILOG = (
     "kronos data check data --strict --json > check.json   [dim](in a pipeline)[/dim]"
 )
 _REPORTS = (".md", ".json")
-_LINES = 20  # of findings, where nobody says how many
+_MAX_FINDINGS = 20  # without --findings and --verbose
 
 
 def check(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH", help="Files of candles, and folders of them.", show_default=False),
-    ],
-    interval: Annotated[
-        str | None, typer.Option(help="A candle's length in all files, such as 5m, 1h, 1d; else inferred.")
-    ] = None,
-    timezone: Annotated[str | None, typer.Option(help="Of the times in all files, such as Asia/Shanghai.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Status 1 if there are warnings, or nothing is left of a series.")
-    ] = False,
-    findings: Annotated[
-        int | None,
-        typer.Option(
-            "--findings", min=0, help="Lines of findings to show; reports have all.", show_default="20, or all with -v"
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a report with a section for each file: .md or .json.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List notes too, and each place where a series splits.")
-    ] = False,
+    paths: options.CandlePaths,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
+    strict: options.StrictCheck = False,
+    findings: options.MaxFindings = None,
+    report: options.CheckReport = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
 ) -> None:
-    """Check candles: rows dropped or mended, gaps, jumps, runs without trading; what is left to learn from.
+    """Check candles: dropped and repaired rows, gaps, jumps, runs without trading, and what remains for training.
 
-    Folders are searched for CSV, Feather and Parquet files; tables of something else in them are passed over.
+    Folders are searched for CSV, Feather and Parquet files; tables without candles are skipped.
 
     Status 0 even with findings; 1 with [bold]--strict[/bold] if there are warnings; 2 if a file could not be read.
     """
     if report is not None:
-        _check_report(report)
-    from kronos.cli.console import progress_bar
+        _check_report_path(report)
+    from kronos.cli.console import emit, print_json, stdout
     from kronos.datasets.inspection import check_paths
+    from kronos.progress import progress_bar
 
-    with progress_bar("Checking", wanted=not json) as bar:
-        checkup = check_paths(paths, interval=interval, timezone=timezone, progress=bar)
+    with progress_bar("Checking", enabled=not json) as progress:
+        result = check_paths(paths, interval=interval, timezone=timezone, progress=progress)
     if report is not None:
-        from kronos.cli.data.check_report import write
-
-        write(checkup, report)
-    lines = findings if findings is not None else None if verbose else _LINES
-    _show(checkup, report, lines=lines, json=json, verbose=verbose)
-    if checkup.unreadable:
-        what = "1 path" if len(checkup.unreadable) == 1 else f"{len(checkup.unreadable)} paths"
-        typer.echo(f"Error: {what} could not be read; see what is listed as not read.", err=True)
+        write_report(result, report)
+    if json:
+        print_json(document(result))
+    else:
+        limit = findings if findings is not None else None if verbose else _MAX_FINDINGS
+        console = stdout()
+        emit(console, _view(result, console.width, limit=limit, verbose=verbose, report=report))
+    if result.unreadable:
+        typer.echo(f"Error: {plural(len(result.unreadable), 'path')} could not be read; see the list.", err=True)
         raise typer.Exit(MISUSED)
-    if strict and not checkup.flawless:
+    if strict and not result.flawless:
         raise typer.Exit(FAILED)
 
 
-def _check_report(path: Path) -> None:
-    """Refuse a report that cannot be written before anything is read.
-
-    Raises:
-        ParameterError: If its ending says nothing.
-        StorageError: If it is a folder.
-    """
+def _check_report_path(path: Path) -> None:
     if path.suffix.lower() not in _REPORTS:
-        raise ParameterError(
-            f"--report {path.name} has no ending that says what to write; use {' or '.join(_REPORTS)}."
-        )
+        raise ParameterError(f"Invalid --report {path.name}: use a name that ends in {' or '.join(_REPORTS)}.")
     if path.is_dir():
         raise StorageError(f"Cannot write {path}: a folder of that name exists; choose another name.")
-
-
-def _show(checkup: InspectionReport, report: Path | None, *, lines: int | None, json: bool, verbose: bool) -> None:
-    from kronos.cli.console import emit, print_json, stdout
-
-    if json:
-        from kronos.cli.data.check_report import document
-
-        print_json(document(checkup))
-        return
-
-    console = stdout()
-    emit(console, view(checkup, console.width, lines=lines, verbose=verbose, written=report))
 
 
 _DIM, _WARN, _BAD, _GOOD = "dim", "#f2b134", "bold #ef5350", "#26a69a"
@@ -121,7 +96,7 @@ _GAP = 2  # between columns
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column: its names, wide and narrow, and on which side its cells stand."""
+    """A column: its header in a wide and in a narrow terminal, and whether its cells are aligned to the right."""
 
     name: str
     short: str
@@ -142,7 +117,7 @@ _COLUMNS = {
     "verdict": _Column("verdict", "verdict"),
 }
 _LEFT, _RIGHT = ("name", "interval", "candles"), ("segments", "kept", "verdict")
-# From wide to narrow: whether names are long, and which columns stand between the first and the last ones.
+# From wide to narrow: whether headers are long, and the columns between the left and the right ones.
 _LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
     (True, ("days", "warnings", "notes")),
     (True, ("months", "warnings", "notes")),
@@ -154,40 +129,40 @@ _LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
 )
 
 
-def view(
-    checkup: InspectionReport, width: int, *, lines: int | None, verbose: bool, written: Path | None
+def _view(
+    result: InspectionReport, width: int, *, limit: int | None, verbose: bool, report: Path | None
 ) -> RenderableType:
-    """Everything there is to see.
+    """Build the page.
 
     Args:
-        checkup: What was found.
-        width: Of the terminal, in columns.
-        lines: Findings to show, at most; None for all.
-        verbose: Whether notes and splits are shown too.
-        written: A report that was written.
+        result: Result of the check.
+        width: Width of the terminal, in columns.
+        limit: Maximum number of findings; None for all.
+        verbose: Whether to show notes and splits too.
+        report: Report that was written, if any.
     """
     parts: list[RenderableType] = []
-    if checkup.series:
-        parts += [_table(checkup.series, width - 2), Text()]
-    simulated = [one.name for one in checkup.series if one.simulated]
+    if result.series:
+        parts += [_table(result.series, width - 2), Text()]
+    simulated = [series.name for series in result.series if series.simulated]
     if simulated:
         parts += [Text(f"SIMULATED, never traded: {', '.join(simulated)}", style="bold yellow"), Text()]
-    found = list(_findings(checkup, verbose))
-    parts += found[:lines]
-    if lines is not None and len(found) > lines:
-        parts.append(Text(f"… and {len(found) - lines:,} more; --findings and --report show them", style=_DIM))
-    if found:
+    lines = list(_finding_lines(result, verbose))
+    parts += lines[:limit]
+    if limit is not None and len(lines) > limit:
+        parts.append(Text(f"… and {len(lines) - limit:,} more; --findings and --report show them", style=_DIM))
+    if lines:
         parts.append(Text())
-    parts += [Text(text, style="bold") for text in told(checkup)]
-    if checkup.series:
-        parts.append(Text(MEANING, style=_DIM))
-    if written is not None:
-        parts.append(Text.assemble(("→ ", _DIM), str(written)))
+    parts += [Text(line, style="bold") for line in total_lines(result)]
+    if result.series:
+        parts.append(Text(EXPLANATION, style=_DIM))
+    if report is not None:
+        parts.append(Text.assemble(("→ ", _DIM), str(report)))
     return Padding(Group(*parts), 1)
 
 
-def _table(series: Sequence[Checked], width: int) -> Table:
-    cells = {name: [_cell(one, name) for one in series] for name in _COLUMNS}
+def _table(series: Sequence[InspectedSeries], width: int) -> Table:
+    cells = {name: [_cell(entry, name) for entry in series] for name in _COLUMNS}
     folders = _folders(series)
     empty = {name for name, column in cells.items() if not any(map(len, column))}
     layouts = [(long, tuple(name for name in middle if name not in empty)) for long, middle in _LAYOUTS]
@@ -210,77 +185,78 @@ def _table(series: Sequence[Checked], width: int) -> Table:
 
 
 def _width(cells: dict[str, list[Text]], folders: Sequence[str], long: bool, middle: tuple[str, ...]) -> int:
-    """How wide a table would be."""
+    """Return the width of a table with this layout."""
     total = 0
     for name in (*_LEFT, *middle, *_RIGHT):
         column = _COLUMNS[name]
-        texts = [len(cell) for cell in cells[name]] + ([len(one) for one in folders] if name == "name" else [])
-        total += max(len(column.name if long else column.short), *texts) + _GAP
+        widths = [len(cell) for cell in cells[name]] + ([len(folder) for folder in folders] if name == "name" else [])
+        total += max(len(column.name if long else column.short), *widths) + _GAP
     return total - _GAP
 
 
-def _folders(series: Sequence[Checked]) -> list[str]:
-    """The folder of each series below what all have in common; nothing where all lie in one."""
-    parents = [str(one.path.parent.absolute()) for one in series]
+def _folders(series: Sequence[InspectedSeries]) -> list[str]:
+    """Return the folder of each series below their common one; empty texts if all are in one folder."""
+    parents = [str(entry.path.parent.absolute()) for entry in series]
     if len(set(parents)) < 2:
         return [""] * len(series)
     try:
         common = os.path.commonpath(parents)
-    except ValueError:  # on several drives
+    except ValueError:  # several drives
         return parents
     return [f"{os.path.relpath(parent, common)}{os.sep}" for parent in parents]
 
 
-def _cell(one: Checked, name: str) -> Text:
+def _cell(series: InspectedSeries, name: str) -> Text:
     if name == "verdict":
-        return Text(one.verdict, style=_STYLES[one.verdict])
+        return Text(series.verdict, style=_STYLES[series.verdict])
     if name == "warnings":
-        return Text(str(len(one.warnings) or ""), style=_WARN)
-    plain = {
-        "name": one.name,
-        "interval": str(one.interval),
-        "candles": f"{one.candles:,}",
-        "days": f"{one.start:%Y-%m-%d} … {one.end:%Y-%m-%d}",
-        "months": f"{one.start:%Y-%m} … {one.end:%Y-%m}",
-        "years": f"{one.start:%Y} … {one.end:%Y}",
-        "notes": str(len(one.notes) or ""),
-        "segments": str(len(one.quality.segments)),
-        "kept": percent(one.quality.kept_share),
+        return Text(str(len(series.warnings) or ""), style=_WARN)
+    cells = {
+        "name": series.name,
+        "interval": str(series.interval),
+        "candles": f"{series.candles:,}",
+        "days": f"{series.start:%Y-%m-%d} … {series.end:%Y-%m-%d}",
+        "months": f"{series.start:%Y-%m} … {series.end:%Y-%m}",
+        "years": f"{series.start:%Y} … {series.end:%Y}",
+        "notes": str(len(series.notes) or ""),
+        "segments": str(len(series.quality.segments)),
+        "kept": kept_percent(series.quality.kept_share),
     }
-    return Text(plain[name])
+    return Text(cells[name])
 
 
-def _findings(checkup: InspectionReport, verbose: bool) -> Iterator[Text]:
-    """What could not be read, then the warnings, then what was left out; all of a series together if all is wanted."""
-    for bad in checkup.unreadable:
-        where = "" if bad.path.parent == Path() else f", in {bad.path.parent}"
-        yield Text.assemble((f"not read{where}: ", _BAD), bad.problem)
-    names = [one.name for one in checkup.series]
+def _finding_lines(result: InspectionReport, verbose: bool) -> Iterator[Text]:
+    """Yield unreadable files, then warnings, then excluded candles; if verbose, everything series by series."""
+    for file in result.unreadable:
+        where = "" if file.path.parent == Path() else f", in {file.path.parent}"
+        yield Text.assemble((f"not read{where}: ", _BAD), file.problem)
+    names = [series.name for series in result.series]
     labels = [
-        name if names.count(name) == 1 else f"{name} {one.interval}"
-        for name, one in zip(names, checkup.series, strict=True)
+        name if names.count(name) == 1 else f"{name} {series.interval}"
+        for name, series in zip(names, result.series, strict=True)
     ]
     if verbose:
-        for label, one in zip(labels, checkup.series, strict=True):
-            yield from (Text.assemble((f"{label}: ", "bold"), text) for text in _everything(one))
+        for label, series in zip(labels, result.series, strict=True):
+            yield from (Text.assemble((f"{label}: ", "bold"), line) for line in _series_lines(series))
         return
-    for label, one in zip(labels, checkup.series, strict=True):
-        yield from (Text.assemble((f"{label}: ", "bold"), _told(finding)) for finding in one.warnings)
-    for label, one in zip(labels, checkup.series, strict=True):
-        if one.verdict != "good" and why(one):
-            yield Text.assemble((f"{label}: ", "bold"), why(one))
+    for label, series in zip(labels, result.series, strict=True):
+        yield from (Text.assemble((f"{label}: ", "bold"), _finding_line(finding)) for finding in series.warnings)
+    for label, series in zip(labels, result.series, strict=True):
+        summary = split_and_excluded(series)
+        if series.verdict != "good" and summary:
+            yield Text.assemble((f"{label}: ", "bold"), summary)
 
 
-def _everything(one: Checked) -> Iterator[Text]:
-    """All that is known of a series."""
-    yield from map(_told, (*one.warnings, *one.notes))
-    yield from (Text(f"note: {note}", style=_DIM) for note in one.quality.notes)
-    if why(one):
-        yield Text(why(one))
-    yield from (Text(str(reason), style=_DIM) for reason in one.quality.reasons)
+def _series_lines(series: InspectedSeries) -> Iterator[Text]:
+    yield from map(_finding_line, (*series.warnings, *series.notes))
+    yield from (Text(f"note: {note}", style=_DIM) for note in series.quality.notes)
+    summary = split_and_excluded(series)
+    if summary:
+        yield Text(summary)
+    yield from (Text(str(reason), style=_DIM) for reason in series.quality.reasons)
 
 
-def _told(finding: Finding) -> Text:
+def _finding_line(finding: Finding) -> Text:
     if finding.severity == "warning":
-        return Text.assemble(("warning: ", _WARN), finding.message, (rows_text(finding.rows), _DIM))
-    return Text(f"note: {finding.message}{rows_text(finding.rows)}", style=_DIM)
+        return Text.assemble(("warning: ", _WARN), finding.message, (more_rows(finding.rows), _DIM))
+    return Text(f"note: {finding.message}{more_rows(finding.rows)}", style=_DIM)

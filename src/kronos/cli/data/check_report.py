@@ -1,4 +1,4 @@
-"""What ``kronos data check`` found, as a document: JSON for machines, Markdown for people."""
+"""Report of ``kronos data check`` as a JSON document or as Markdown."""
 
 from __future__ import annotations
 
@@ -7,84 +7,84 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kronos.atomic import write_text
-from kronos.cli.console import dump_json
+from kronos.formatting import join_names, plural, to_json
 
 if TYPE_CHECKING:
     from kronos.candles.quality import Reason
-    from kronos.datasets.inspection import Checked, InspectionReport
+    from kronos.datasets.inspection import InspectedSeries, InspectionReport
 
-REASONS = 100  # of one series, in documents; their number is always told
-MEANING = (
-    "Kept is what passes the filters of the Kronos paper (arXiv 2508.02739, Table 4): no missing prices, jumps, runs "
-    "without volume or movement, or pieces too short. good: no warning and 95 % kept; fair: half kept; poor: less; "
-    "unfit: nothing; too short: fewer candles than a segment needs."
+_MAX_ITEMS = 100  # items per list in a document, which also states their number
+EXPLANATION = (
+    "Kept: candles that pass the filters of the Kronos paper (arXiv 2508.02739, Table 4): no missing prices, jumps, "
+    "runs without volume or movement, or segments that are too short. good: no warning and 95 % kept; fair: half "
+    "kept; poor: less; unfit: nothing; too short: fewer candles than a segment needs."
 )
 
 
-def write(checkup: InspectionReport, path: Path) -> None:
-    """Write a report; its ending says which.
+def write_report(report: InspectionReport, path: Path) -> None:
+    """Write a report as JSON or Markdown, by the extension of its file.
 
     Raises:
-        StorageError: If the file system refuses.
+        StorageError: If the file cannot be written.
     """
-    write_text(path, dump_json(document(checkup)) + "\n" if path.suffix.lower() == ".json" else markdown(checkup))
+    write_text(path, to_json(document(report)) + "\n" if path.suffix.lower() == ".json" else markdown(report))
 
 
-def document(checkup: InspectionReport) -> dict[str, Any]:
-    """Everything, ready for JSON."""
+def document(report: InspectionReport) -> dict[str, Any]:
+    """Return the report as a JSON document."""
     from kronos import __version__
 
     return {
         "kronos": __version__,
         "totals": {
-            "series": len(checkup.series),
-            "candles": checkup.candles,
-            "kept": checkup.kept,
-            "segments": checkup.segments,
-            "warnings": checkup.warnings,
-            "verdicts": checkup.verdicts,
-            "unreadable": len(checkup.unreadable),
+            "series": len(report.series),
+            "candles": report.candles,
+            "kept": report.kept,
+            "segments": report.segments,
+            "warnings": report.warnings,
+            "verdicts": report.verdicts,
+            "unreadable": len(report.unreadable),
         },
-        "series": [_entry(one) for one in checkup.series],
-        "unreadable": [{"path": str(one.path), "problem": one.problem} for one in checkup.unreadable],
-        "passed_over": [str(path) for path in checkup.passed_over],
+        "series": [_entry(series) for series in report.series],
+        "unreadable": [{"path": str(file.path), "problem": file.problem} for file in report.unreadable],
+        "passed_over": [str(path) for path in report.passed_over],
     }
 
 
-def _entry(one: Checked) -> dict[str, Any]:
+def _entry(series: InspectedSeries) -> dict[str, Any]:
     return {
-        "path": str(one.path),
-        "name": one.name,
-        "interval": str(one.interval),
-        "candles": one.candles,
-        "start": one.start.isoformat(),
-        "end": one.end.isoformat(),
-        "timezone": one.timezone,
-        "simulated": one.simulated,
-        "has_volume": one.has_volume,
-        "has_amount": one.has_amount,
-        "verdict": one.verdict,
+        "path": str(series.path),
+        "name": series.name,
+        "interval": str(series.interval),
+        "candles": series.candles,
+        "start": series.start.isoformat(),
+        "end": series.end.isoformat(),
+        "timezone": series.timezone,
+        "simulated": series.simulated,
+        "has_volume": series.has_volume,
+        "has_amount": series.has_amount,
+        "verdict": series.verdict,
         "findings": [
             {"severity": f.severity, "code": f.code, "count": f.count, "rows": list(f.rows), "message": f.message}
-            for f in one.findings
+            for f in series.findings
         ],
-        "quality": _quality(one),
+        "quality": _quality(series),
     }
 
 
-def _quality(one: Checked) -> dict[str, Any]:
+def _quality(series: InspectedSeries) -> dict[str, Any]:
     from kronos.datasets.summary import quality_counts
 
-    quality = one.quality
+    quality = series.quality
     return {
         **quality_counts(quality),
         "kept": quality.kept,
         "kept_share": round(quality.kept_share, 6),
         "segments": [
             {"rows": [segment.start, segment.stop], "start": start.isoformat(), "end": end.isoformat()}
-            for segment, (start, end) in zip(quality.segments, one.spans, strict=True)
+            for segment, (start, end) in zip(quality.segments, series.spans, strict=True)
         ],
-        "reasons": [_reason(reason) for reason in quality.reasons[:REASONS]],
+        "reasons": [_reason(reason) for reason in quality.reasons[:_MAX_ITEMS]],
         "reasons_in_all": len(quality.reasons),
         "notes": list(quality.notes),
     }
@@ -101,110 +101,103 @@ def _reason(reason: Reason) -> dict[str, Any]:
     }
 
 
-def markdown(checkup: InspectionReport) -> str:
-    """The whole report as Markdown."""
+def markdown(report: InspectionReport) -> str:
+    """Return the report as Markdown."""
     from kronos import __version__
     from kronos.provenance import now_utc
 
-    lines = ["# Candles checked", "", f"By kronos {__version__} on {now_utc()}.", "", *told(checkup), ""]
-    if checkup.series:
-        lines += [*_overview(checkup.series), "", MEANING, ""]
-    for one in checkup.series:
-        lines += [*_section(one), ""]
+    lines = ["# Data check", "", f"kronos {__version__}, {now_utc()}.", "", *total_lines(report), ""]
+    if report.series:
+        lines += [*_overview(report.series), "", EXPLANATION, ""]
+    for series in report.series:
+        lines += [*_section(series), ""]
     for title, rows in (
-        ("Not readable", [f"- {_code(one.path)}: {_plain(one.problem)}" for one in checkup.unreadable]),
-        ("Passed over: no candles", [f"- {_code(path)}" for path in checkup.passed_over]),
+        ("Unreadable files", [f"- {_code(file.path)}: {_escape(file.problem)}" for file in report.unreadable]),
+        ("Skipped: no candles", [f"- {_code(path)}" for path in report.passed_over]),
     ):
         lines += [f"## {title}", "", *rows, ""] if rows else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def told(checkup: InspectionReport) -> list[str]:
-    """The totals, in sentences."""
-    count = len(checkup.series)
+def total_lines(report: InspectionReport) -> list[str]:
+    """Return the totals as sentences."""
     lines = []
-    if count:
-        verdicts = ", ".join(f"{number:,} {verdict}" for verdict, number in checkup.verdicts.items())
-        share = checkup.kept / checkup.candles
+    if report.series:
+        verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in report.verdicts.items())
         lines.append(
-            f"{count:,} series with {checkup.candles:,} candles: {percent(share)} kept in {checkup.segments:,} "
-            f"{plural(checkup.segments, 'segment')}; {verdicts}."
+            f"{len(report.series):,} series with {report.candles:,} candles: "
+            f"{kept_percent(report.kept / report.candles)} kept in {plural(report.segments, 'segment')}; {verdicts}."
         )
-    if checkup.unreadable:
-        lines.append(f"{len(checkup.unreadable):,} could not be read.")
-    if checkup.passed_over:
-        names = ", ".join(path.name for path in checkup.passed_over[:4])
-        more = f" and {len(checkup.passed_over) - 4:,} more" if len(checkup.passed_over) > 4 else ""
-        lines.append(f"Passed over, as they hold no candles: {names}{more}.")
+    if report.unreadable:
+        lines.append(f"{plural(len(report.unreadable), 'file')} could not be read.")
+    if report.passed_over:
+        lines.append(f"Skipped, no candles: {join_names([path.name for path in report.passed_over])}.")
     return lines
 
 
-def percent(share: float) -> str:
-    """``97.3 %``; only a whole is 100 %, only nothing is 0 %."""
+def kept_percent(share: float) -> str:
+    """Format a share such as ``97.3 %``; only exact shares read 0 % and 100 %."""
     if share in (0.0, 1.0):
         return f"{share:.0%}".replace("%", " %")
     return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
 
 
-def plural(number: int, word: str) -> str:
-    """The word for one of them, or with an s for another number."""
-    return word if number == 1 else f"{word}s"
-
-
-def why(one: Checked) -> str:
-    """What split a series and what was left out of it, in short; empty if nothing."""
-    quality = one.quality
-    splits = [f"{n:,} {plural(n, word)}" for n, word in ((quality.gaps, "gap"), (quality.jumps, "jump")) if n]
-    out = [
-        f"{n:,} {words}"
-        for n, words in (
+def split_and_excluded(series: InspectedSeries) -> str:
+    """Return what splits a series and which candles are excluded, as one phrase; empty if nothing."""
+    quality = series.quality
+    splits = [plural(count, noun) for count, noun in ((quality.gaps, "gap"), (quality.jumps, "jump")) if count]
+    excluded = [
+        f"{count:,} {description}"
+        for count, description in (
             (quality.illiquid, "without trading"),
             (quality.stagnant, "without movement"),
-            (quality.short, f"in pieces under {quality.rules.min_length:,}"),
+            (quality.short, f"in segments under {quality.rules.min_length:,}"),
         )
-        if n
+        if count
     ]
-    parts = ([" and ".join(splits)] if splits else []) + ([f"left out: {', '.join(out)}"] if out else [])
+    parts = ([" and ".join(splits)] if splits else []) + ([f"excluded: {', '.join(excluded)}"] if excluded else [])
     return "; ".join(parts)
 
 
-def _overview(series: Sequence[Checked]) -> Iterator[str]:
+def _overview(series: Sequence[InspectedSeries]) -> Iterator[str]:
     yield "| series | interval | candles | from | to | warnings | notes | segments | kept | verdict |"
     yield "|---|---|--:|---|---|--:|--:|--:|--:|---|"
-    for one in series:
+    for entry in series:
         cells = (
-            _plain(one.name),
-            str(one.interval),
-            f"{one.candles:,}",
-            f"{one.start:%Y-%m-%d}",
-            f"{one.end:%Y-%m-%d}",
-            str(len(one.warnings)),
-            str(len(one.notes)),
-            str(len(one.quality.segments)),
-            percent(one.quality.kept_share),
-            one.verdict + (", simulated" if one.simulated else ""),
+            _escape(entry.name),
+            str(entry.interval),
+            f"{entry.candles:,}",
+            f"{entry.start:%Y-%m-%d}",
+            f"{entry.end:%Y-%m-%d}",
+            str(len(entry.warnings)),
+            str(len(entry.notes)),
+            str(len(entry.quality.segments)),
+            kept_percent(entry.quality.kept_share),
+            entry.verdict + (", simulated" if entry.simulated else ""),
         )
         yield f"| {' | '.join(cells)} |"
 
 
-def _section(one: Checked) -> Iterator[str]:
-    rules, quality = one.quality.rules, one.quality
-    yield f"## {_plain(one.name)}, {one.interval}: {one.verdict}"
+def _section(series: InspectedSeries) -> Iterator[str]:
+    rules, quality = series.quality.rules, series.quality
+    yield f"## {_escape(series.name)}, {series.interval}: {series.verdict}"
     yield ""
-    if one.simulated:
+    if series.simulated:
         yield from ("**Simulated: these candles never traded.**", "")
-    zone = one.timezone or "timezone unknown"
-    yield f"{_code(one.path)}: {one.candles:,} candles from {one.start} to {one.end} ({zone})."
+    zone = series.timezone or "timezone unknown"
+    yield f"{_code(series.path)}: {series.candles:,} candles from {series.start} to {series.end} ({zone})."
+    summary = split_and_excluded(series)
     yield (
-        f"Rules for {rules.row or one.interval}: segments of at least {rules.min_length:,} candles, jumps up to "
+        f"Rules for {rules.row or series.interval}: segments of at least {rules.min_length:,} candles, jumps up to "
         f"{100 * rules.price_jump:g} %, at most {rules.illiquid_run} in a row without volume and {rules.stagnant_run} "
-        f"without movement. Kept: {quality.kept:,} ({percent(quality.kept_share)}). {_sentence(why(one))}".rstrip()
+        f"without movement. Kept: {quality.kept:,} ({kept_percent(quality.kept_share)})."
+        + (f" {summary[0].upper()}{summary[1:]}." if summary else "")
     )
-    yield from _list("Findings", [f"{f.severity}: {f.message}{rows_text(f.rows)}" for f in one.findings])
+    yield from _list("Findings", [f"{f.severity}: {f.message}{more_rows(f.rows)}" for f in series.findings])
     yield from _list("Notes", quality.notes)
-    spans = zip(quality.segments, one.spans, strict=True)
-    yield from _list("Segments", [f"{len(segment):,} candles, {a} to {b}" for segment, (a, b) in spans])
-    yield from _list("Splits, and what was left out", [str(reason) for reason in quality.reasons])
+    spans = zip(quality.segments, series.spans, strict=True)
+    yield from _list("Segments", [f"{len(segment):,} candles, {start} to {end}" for segment, (start, end) in spans])
+    yield from _list("Splits and excluded candles", [str(reason) for reason in quality.reasons])
 
 
 def _list(title: str, items: Iterable[str]) -> Iterator[str]:
@@ -212,24 +205,20 @@ def _list(title: str, items: Iterable[str]) -> Iterator[str]:
     if not items:
         return
     yield from ("", f"{title}:", "")
-    yield from (f"- {_plain(item)}" for item in items[:REASONS])
-    if len(items) > REASONS:
-        yield f"- … and {len(items) - REASONS:,} more"
+    yield from (f"- {_escape(item)}" for item in items[:_MAX_ITEMS])
+    if len(items) > _MAX_ITEMS:
+        yield f"- … and {len(items) - _MAX_ITEMS:,} more"
 
 
-def rows_text(rows: Sequence[int]) -> str:
-    """The rows that a message leaves out: it names three itself."""
+def more_rows(rows: Sequence[int]) -> str:
+    """Return the rows of a finding if there are more than the three that its message names."""
     return f" Rows: {', '.join(map(str, rows))}." if len(rows) > 3 else ""
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _code(path: Path) -> str:
     return f"`{str(path).replace('`', '')}`"
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+def _escape(text: str) -> str:
+    """Escape text for one line of Markdown."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in " ".join(text.split()))

@@ -1,22 +1,18 @@
-"""``kronos data fetch``: candles of instruments by name, kept in the store and written where they are wanted."""
+"""``kronos data fetch`` and ``kronos data simulate``: series of candles by symbol, shown and written to files."""
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from kronos.cli.console import Column, page, print_json, table, width
-from kronos.cli.errors import status_of
+from kronos.cli import options
+from kronos.cli.console import ConsoleColumn, log_to_stderr, page, page_width, print_json, spinner, table
+from kronos.cli.errors import report_failures
 from kronos.errors import DataError, KronosError, ParameterError, SourceError
+from kronos.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,66 +30,81 @@ EPILOG = (
     "kronos data fetch BTC ETH --source coingecko --interval 4h --records 180 --output data/csv\n\n"
     "kronos data fetch AAPL --source yahoo --interval 1d --records 2000   [dim](needs kronos\\[equities])[/dim]"
 )
+SIMULATE_EPILOG = (
+    "[bold]Examples[/bold]\n\n"
+    "kronos data simulate\n\n"
+    "kronos data simulate BTC-USDT-SWAP ETH-USDT-SWAP --interval 1h --records 26000 --output data/simulated\n\n"
+    "kronos data simulate --market ashare --interval 5m --records 960 --seed 7"
+)
 _DEFAULT_RECORDS = 2000
 
 
 def fetch(
-    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL", help="In any usual notation.", show_default=False)],
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="okx, binance, any exchange of ccxt's, coingecko, yahoo, baostock, akshare, files:FOLDER, "
-            "qlib:FOLDER, replay:FOLDER, simulated (KRONOS_SOURCE).",
-            show_default="binance",
-        ),
-    ] = None,
-    interval: Annotated[str, typer.Option("--interval", "-i", help="A candle's length, such as 5m, 1h, 1d.")] = "1h",
-    records: Annotated[
-        int | None,
-        typer.Option("--records", "-n", min=2, help="The latest closed candles.", show_default="2000 without --start"),
-    ] = None,
-    start: Annotated[str | None, typer.Option(help="First opening time, UTC.", metavar="TIME")] = None,
-    end: Annotated[
-        str | None, typer.Option(help="Opening times from here on are left out, UTC.", metavar="TIME")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A .csv, .parquet or .feather file; a folder gets one a symbol."),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(help="Where downloads are kept (KRONOS_STORE_DIR).", show_default="data/candles"),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what happens, and list all findings.")] = False,
+    symbols: options.FetchSymbols,
+    source: options.Source = None,
+    interval: options.FetchInterval = "1h",
+    records: options.FetchRecords = None,
+    start: options.FetchStart = None,
+    end: options.FetchEnd = None,
+    output: options.FetchOutput = None,
+    store: options.StoreFolder = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
 ) -> None:
-    """Fetch closed candles by symbol: all that were asked for, in order, without gaps of our making.
+    """Fetch closed candles by symbol, in order and without gaps from paging.
 
-    A symbol that fails does not stop the others, but the command then fails too.
+    A symbol that fails does not stop the others, but the command fails at the end.
 
-    Downloads are kept: asking again fetches only what is new, and an interrupted download goes on where it was.
+    Downloads are cached: a repeated command fetches only new candles, and an interrupted download continues where it
+    stopped.
     """
-    from kronos.cli.console import progress_bar
     from kronos.intervals import Interval
     from kronos.settings import get_settings
     from kronos.sources import open_source
 
-    length = Interval.parse(interval).normalized()
     latest = _DEFAULT_RECORDS if records is None and start is None else records
-    span = FetchRange(length, parse_time(start, "--start"), parse_time(end, "--end"), latest)
+    span = FetchRange(
+        Interval.parse(interval).normalized(), parse_time(start, "--start"), parse_time(end, "--end"), latest
+    )
     settings = get_settings({"source": source, "store_dir": store})
     names = list(dict.fromkeys(symbols))
-    with log_to_stderr(verbose=verbose), progress_bar("Fetching", wanted=not json) as bar:
-        opened = open_source(settings.source or "binance", settings=settings, progress=bar)
-        files = targets(names, span, output, simulated=opened.simulated)
-        fetched, failed = fetch_all(opened, names, span, files)
-    show(fetched, opened, failed, json=json, verbose=verbose)
-    end_with(failed)
+    with log_to_stderr(verbose=verbose), progress_bar("Fetching", enabled=not json) as progress:
+        opened = open_source(settings.source or "binance", settings=settings, progress=progress)
+        files = _output_files(names, span, output, simulated=opened.simulated)
+        fetched, failed = _fetch_all(opened, names, span, files)
+    _show(fetched, opened, failed, json=json, verbose=verbose)
+    report_failures(failed)
+
+
+def simulate(
+    symbols: options.SimulatedSymbols = None,
+    market: options.SimulatedMarket = "crypto",
+    interval: options.FetchInterval = "1h",
+    records: options.SimulatedRecords = 2000,
+    end: options.FetchEnd = None,
+    seed: options.SimulationSeed = 0,
+    output: options.SimulatedOutput = Path("data") / "simulated",
+    json: options.Json = False,
+) -> None:
+    """Simulate candles with regimes, clustered volatility, jumps and sessions; file names begin with simulated.
+
+    The candle at a time depends only on the symbol, market and seed; longer intervals aggregate shorter ones.
+    """
+    from kronos.intervals import Interval
+    from kronos.sources.simulation import SimulatedSource
+
+    span = FetchRange(Interval.parse(interval).normalized(), None, parse_time(end, "--end"), records)
+    source = SimulatedSource(seed, market=market)
+    names = list(dict.fromkeys(symbols or ["BTC-USDT"]))
+    files = _output_files(names, span, output, simulated=True)
+    with spinner("Simulating", enabled=not json):
+        fetched = [_fetch_one(source, name, span, file) for name, file in zip(names, files, strict=True)]
+    _show(fetched, source, json=json, verbose=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRange:
-    """Which candles to fetch; see `CandleSource.candles`."""
+    """Candles to fetch; see `CandleSource.candles`."""
 
     interval: Interval
     start: pd.Timestamp | None
@@ -103,36 +114,53 @@ class FetchRange:
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """One series that was fetched.
+    """A fetched series.
 
     Attributes:
-        candles: What came.
-        file: Where it was written; None if nowhere but the store.
+        candles: The candles.
+        file: File they were written to; None if only the store has them.
     """
 
     candles: Candles
     file: Path | None
 
 
-Failed = list[tuple[str, KronosError]]
+Failures = list[tuple[str, KronosError]]
 
 
-def fetch_all(
-    source: CandleSource, symbols: list[str], span: FetchRange, files: list[Path | None]
-) -> tuple[list[FetchResult], Failed]:
-    """Fetch series one after another; one of several that fails does not stop the others.
-
-    Returns:
-        What came, and which symbols failed for which reason; a source that cannot be reached is not asked again.
+def parse_time(text: str | None, option: str) -> pd.Timestamp | None:
+    """Parse the time that an option was given; times without a zone are UTC.
 
     Raises:
-        KronosError: If the only one fails, or a file cannot be written.
+        ParameterError: If it is not a time.
+    """
+    if text is None:
+        return None
+    import pandas as pd
+
+    try:
+        time = pd.Timestamp(text).as_unit("ns")  # raises on times that nanoseconds cannot express
+        invalid = pd.isna(time)
+    except (ValueError, TypeError, OverflowError):
+        invalid = True
+    if invalid:
+        raise ParameterError(f"Invalid {option} '{text}': write a time such as 2024-01-31 or '2024-01-31 12:00'.")
+    return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
+
+
+def _fetch_all(
+    source: CandleSource, symbols: list[str], span: FetchRange, files: list[Path | None]
+) -> tuple[list[FetchResult], Failures]:
+    """Fetch series one by one; a failed one does not stop the others, unless the source cannot be reached.
+
+    Raises:
+        KronosError: If the only series fails, or a file cannot be written.
     """
     fetched: list[FetchResult] = []
-    failed: Failed = []
+    failed: Failures = []
     for symbol, file in zip(symbols, files, strict=True):
         try:
-            fetched.append(fetch_one(source, symbol, span, file))
+            fetched.append(_fetch_one(source, symbol, span, file))
         except (DataError, ParameterError, SourceError) as error:
             if len(symbols) == 1:
                 raise
@@ -142,61 +170,46 @@ def fetch_all(
     return fetched, failed
 
 
-def fetch_one(source: CandleSource, symbol: str, span: FetchRange, file: Path | None) -> FetchResult:
-    """Fetch a series, and write it where it is wanted."""
+def _fetch_one(source: CandleSource, symbol: str, span: FetchRange, file: Path | None) -> FetchResult:
     candles = source.candles(symbol, span.interval, start=span.start, end=span.end, records=span.records)
     from kronos.candles.io import write_candles
 
     return FetchResult(candles, None if file is None else write_candles(candles, file))
 
 
-def parse_time(text: str | None, option: str) -> pd.Timestamp | None:
-    """A time of the command line, in UTC."""
-    if text is None:
-        return None
-    import pandas as pd
+def _output_files(symbols: list[str], span: FetchRange, output: Path | None, *, simulated: bool) -> list[Path | None]:
+    """Return the file of each symbol: ``--output`` itself, or a file in that folder.
 
-    try:
-        time = pd.Timestamp(text).as_unit("ns")  # so that what is out of all range is refused here
-        unreadable = pd.isna(time)
-    except (ValueError, TypeError, OverflowError):
-        unreadable = True
-    if unreadable:
-        raise ParameterError(f"{option} cannot be '{text}'; write a time like 2024-01-31 or '2024-01-31 12:00'.")
-    return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
-
-
-def targets(symbols: list[str], span: FetchRange, output: Path | None, *, simulated: bool) -> list[Path | None]:
-    """A file for each symbol: the one named, or one in the folder named."""
+    Raises:
+        ParameterError: If the output cannot hold the symbols.
+    """
     if output is None:
         return [None] * len(symbols)
-    from kronos.candles.io import ENDINGS, check_target
+    from kronos.candles.io import WRITABLE_SUFFIXES, check_output_path
 
-    if output.suffix.lower() in ENDINGS:
+    if output.suffix.lower() in WRITABLE_SUFFIXES:
         if len(symbols) > 1:
-            raise ParameterError(f"{len(symbols)} symbols don't go into one file; give a folder to --output.")
-        check_target(output, simulated=simulated)
+            raise ParameterError(f"--output {output.name} is one file for {len(symbols)} symbols; give a folder.")
+        check_output_path(output, simulated=simulated)
         return [output]
     if output.suffix and not output.is_dir():
-        raise ParameterError(
-            f"--output {output.name} is neither a folder nor {', '.join(ENDINGS)}; correct its ending."
-        )
+        raise ParameterError(f"--output {output.name} is neither a folder nor a {', '.join(WRITABLE_SUFFIXES)} file.")
     files = [output / _file_name(symbol, span.interval, simulated=simulated) for symbol in symbols]
-    seen: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for symbol, file in zip(symbols, files, strict=True):
-        other = seen.setdefault(file.name.casefold(), symbol)  # some file systems don't tell cases apart
+        other = owners.setdefault(file.name.casefold(), symbol)  # some file systems ignore case
         if other != symbol:
             raise ParameterError(f"{other} and {symbol} would both be written to {file}; leave one of them out.")
     return list(files)
 
 
 def _file_name(symbol: str, interval: Interval, *, simulated: bool) -> str:
-    """What a series' file is called: ``BTC-USDT_1h.csv``, ``simulated_BTC-USDT_1h.csv``."""
-    plain = re.sub(r"[^\w.+=@-]+", "-", symbol).strip("-.") or "series"
-    return f"{'simulated_' if simulated else ''}{plain}_{interval}.csv"
+    """Return a series' file name: ``BTC-USDT_1h.csv``, ``simulated_BTC-USDT_1h.csv``."""
+    safe = re.sub(r"[^\w.+=@-]+", "-", symbol).strip("-.") or "series"
+    return f"{'simulated_' if simulated else ''}{safe}_{interval}.csv"
 
 
-def show(
+def _show(
     fetched: list[FetchResult],
     source: CandleSource,
     failed: Sequence[tuple[str, KronosError]] = (),
@@ -204,45 +217,45 @@ def show(
     json: bool,
     verbose: bool,
 ) -> None:
-    """Print what came; what failed is part of the document for machines."""
+    """Print the fetched series; the JSON document also has the failures."""
     if json:
         errors = [{"symbol": symbol, "error": str(error)} for symbol, error in failed]
-        series = [_entry(one) for one in fetched]
+        series = [_entry(result) for result in fetched]
         print_json({"source": source.name, "simulated": source.simulated, "series": series, "errors": errors})
         return
     if not fetched:
         return
     from rich.text import Text
 
-    lines: list[RenderableType] = [_table([_entry(one) for one in fetched]), Text()]
+    lines: list[RenderableType] = [_table([_entry(result) for result in fetched]), Text()]
     if source.simulated:
         lines.append(Text("SIMULATED: these candles never traded.", style="bold yellow"))
-    for one in fetched:
-        for finding in one.candles.findings:
+    for result in fetched:
+        for finding in result.candles.findings:
             if verbose or finding.severity == "warning":
                 style = "yellow" if finding.severity == "warning" else "dim"
-                lines.append(Text(f"{one.candles.symbol}: {finding.message}", style=style))
-    lines += [Text.assemble(("→ ", "dim"), str(one.file)) for one in fetched if one.file is not None]
+                lines.append(Text(f"{result.candles.symbol}: {finding.message}", style=style))
+    lines += [Text.assemble(("→ ", "dim"), str(result.file)) for result in fetched if result.file is not None]
     page(*lines)
 
 
 def _table(entries: list[dict[str, Any]]) -> Table:
     first, last = ([entry[end][:16].replace("T", " ") for entry in entries] for end in ("first", "last"))
     return table(
-        Column("symbol", [entry["symbol"] for entry in entries]),
-        Column("interval", [entry["interval"] for entry in entries], spare=1),
-        Column("candles", [f"{entry['candles']:,}" for entry in entries], right=True),
-        Column("first", first, spare=2),
-        Column("last", last),
-        Column("digest", [entry["sha256"][:12] for entry in entries], spare=3),
-        width=width(),
+        ConsoleColumn("symbol", [entry["symbol"] for entry in entries]),
+        ConsoleColumn("interval", [entry["interval"] for entry in entries], priority=1),
+        ConsoleColumn("candles", [f"{entry['candles']:,}" for entry in entries], right=True),
+        ConsoleColumn("first", first, priority=2),
+        ConsoleColumn("last", last),
+        ConsoleColumn("digest", [entry["sha256"][:12] for entry in entries], priority=3),
+        width=page_width(),
     )
 
 
-def _entry(one: FetchResult) -> dict[str, Any]:
+def _entry(result: FetchResult) -> dict[str, Any]:
     from kronos.provenance import frame_digest
 
-    candles = one.candles
+    candles = result.candles
     return {
         "symbol": candles.symbol,
         "interval": str(candles.interval),
@@ -255,68 +268,5 @@ def _entry(one: FetchResult) -> dict[str, Any]:
         "findings": [
             {"severity": f.severity, "code": f.code, "count": f.count, "message": f.message} for f in candles.findings
         ],
-        "file": None if one.file is None else str(one.file),
+        "file": None if result.file is None else str(result.file),
     }
-
-
-_LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
-_ALSO = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR", "TRACE": "DEBUG"}
-
-
-def level(*, verbose: bool) -> int:
-    """How much to tell: flags, else ``KRONOS_LOG_LEVEL``, else ``LOG_LEVEL``, else warnings.
-
-    Raises:
-        ParameterError: If a variable names no level.
-    """
-    if verbose:
-        return logging.INFO
-    for name in ("KRONOS_LOG_LEVEL", "LOG_LEVEL"):
-        text = os.environ.get(name, "").strip().upper()
-        if text:
-            word = _ALSO.get(text, text)
-            if word not in _LEVELS:
-                raise ParameterError(f"{name} cannot be '{text}'; take {', '.join(_LEVELS)}.")
-            return _LEVELS[word]
-    return logging.WARNING
-
-
-@contextmanager
-def log_to_stderr(*, verbose: bool) -> Iterator[None]:
-    """Send the sources' log to stderr for a block, and take the handler away again."""
-    logger = logging.getLogger("kronos")
-    wanted = level(verbose=verbose)
-    handler = _Sentences()
-    before, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(wanted)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-        logger.propagate = propagate
-
-
-def end_with(failed: Sequence[tuple[str, KronosError]]) -> None:
-    """Say what failed of several things, if anything did, and end with the status of the worst.
-
-    Args:
-        failed: What each is called, and why.
-
-    Raises:
-        typer.Exit: If anything failed.
-    """
-    for name, reason in failed:
-        typer.echo(f"Error: {name}: {reason}", err=True)
-    if failed:
-        raise typer.Exit(max(status_of(reason) for _, reason in failed))
-
-
-class _Sentences(logging.Handler):
-    """Log records as sentences above whatever progress is shown."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # Plainly, as only what is written to sys.stderr itself is put above a progress bar.
-        sys.stderr.write(record.getMessage() + "\n")

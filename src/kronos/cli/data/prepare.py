@@ -1,17 +1,18 @@
-"""``kronos data prepare``: from configurations to datasets, and what to see before and after."""
+"""``kronos data prepare``: build training datasets from configurations."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import typer
+from typer.core import TyperCommand
 
+from kronos.cli import options
 from kronos.cli.data.prepare_view import PrepareJob
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
-    from kronos.datasets import Prepared
+    from kronos.datasets import PreparedDataset
     from kronos.settings import Settings
 
 EPILOG = (
@@ -23,101 +24,72 @@ EPILOG = (
     "kronos data prepare --config mine.yaml --source binance --output-dir /data/kronos\n\n"
     "kronos data prepare --config model_a_4h --source replay:data/simulated   [dim](no network)[/dim]"
 )
-_WHAT, _WHERE, _OUT = "What", "Where", "Output"
 
 
-def _config_names(incomplete: str) -> list[str]:
-    """Names that complete ``--config``."""
-    from kronos.datasets import configurations
+class MultiValueCommand(TyperCommand):
+    """A command without arguments whose repeatable options take every word up to the next option."""
 
-    return [entry.name for entry in configurations() if entry.name.startswith(incomplete.lower())]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after repeating an option's name before each further value of it."""
+        repeatable = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
+        return super().parse_args(ctx, _repeat_options(args, repeatable))
+
+
+def _repeat_options(args: list[str], repeatable: set[str]) -> list[str]:
+    """Expand ``["--a", "1", "2", "--b"]`` to ``["--a", "1", "--a", "2", "--b"]`` if ``--a`` is repeatable."""
+    result: list[str] = []
+    option, values = "", 0
+    for arg in args:
+        name, equals, _ = arg.partition("=")
+        if arg.startswith("-") and arg != "-":
+            option, values = (name if name in repeatable else ""), int(bool(equals))
+            result.append(arg)
+            continue
+        if option and values:
+            result.append(option)
+        values += 1
+        result.append(arg)
+    return result
+
+
+@dataclass(frozen=True)
+class PrepareArgs:
+    """How to prepare datasets.
+
+    Attributes:
+        force: Whether to replace existing datasets.
+        formats: File formats to write besides the dataset itself.
+        json: Whether stdout gets one JSON document.
+        verbose: Whether to list all findings.
+    """
+
+    force: bool
+    formats: tuple[str, ...]
+    json: bool
+    verbose: bool
 
 
 def prepare(
-    config: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--config",
-            "-c",
-            help="Name or path; several may follow.",
-            autocompletion=_config_names,
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    list_configs: Annotated[
-        bool, typer.Option("--list-configs", help="List the configurations that have a name, and end.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, without network or keys, and end.")
-    ] = False,
-    timeframes: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For every symbol, such as 4H 1D (KRONOS_TIMEFRAMES).", rich_help_panel=_WHAT, show_default=False
-        ),
-    ] = None,
-    records_per_timeframe: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Latest closed candles of each series (KRONOS_RECORDS_PER_TF).",
-            show_default="the configuration's",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="okx, binance, any exchange of ccxt's, coingecko, yahoo, baostock, akshare, files:FOLDER, "
-            "qlib:FOLDER, replay:FOLDER, simulated (KRONOS_SOURCE).",
-            show_default="the configuration's",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Each dataset gets its own folder in it (KRONOS_OUTPUT_DIR).",
-            show_default="data/kronos_datasets",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where downloads are kept (KRONOS_STORE_DIR).", show_default="data/candles", rich_help_panel=_WHERE
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Replace a dataset that exists, once the new one is whole.", rich_help_panel=_WHERE
-        ),
-    ] = False,
-    format_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="parquet, always; pkl also writes the published system's pickles.",
-            show_default="parquet",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=_OUT)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell what happens, and list all findings.", rich_help_panel=_OUT)
-    ] = False,
+    config: options.DatasetConfigs = None,
+    list_configs: options.ListConfigs = False,
+    dry_run: options.DryRun = False,
+    timeframes: options.Timeframes = None,
+    records_per_timeframe: options.RecordsPerTimeframe = None,
+    source: options.ConfiguredSource = None,
+    output_dir: options.DatasetsFolder = None,
+    store: options.StoreFolder = None,
+    force: options.ReplaceDataset = False,
+    format_: options.DatasetFormats = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Prepare training datasets from configurations: fetch, check, filter, split by time, store.
 
-    What is downloaded is kept, so that an interrupted run goes on where it was.
+    Downloads are cached: an interrupted run continues where it stopped.
 
-    Flags win over the environment, which wins over the configuration.
+    Options override environment variables, which override the configuration.
 
-    Public candles need no keys; OKX_API_KEY and its like are used when set.
+    Public market data needs no keys; OKX_API_KEY and the like are used when set.
     """
     from kronos.cli.data import prepare_view as view
 
@@ -125,46 +97,48 @@ def prepare(
         view.show_configs(json=json)
         return
     if not config:
-        raise ParameterError("Which configuration? Give --config NAME; --list-configs shows them.")
+        raise ParameterError("Missing --config NAME; --list-configs lists the configurations.")
     from kronos.settings import get_settings
 
     settings = get_settings(
         {"source": source, "output_dir": output_dir, "store_dir": store, "records_per_tf": records_per_timeframe}
     )
-    jobs = _plan(config, timeframes, settings)
+    jobs = _load_jobs(config, timeframes, settings)
     if dry_run:
-        _check_sources(jobs, settings)
+        _check_local_sources(jobs, settings)
         view.show_plan(jobs, settings, force=force, json=json)
         return
-    _run(jobs, settings, force=force, formats=tuple(format_ or ("parquet",)), json=json, verbose=verbose)
+    _run(jobs, settings, PrepareArgs(force, tuple(format_ or ("parquet",)), json, verbose))
 
 
-def _plan(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[PrepareJob]:
-    """Read the configurations, and put over them what flags and environment say.
+def _load_jobs(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[PrepareJob]:
+    """Load configurations and apply options and environment variables.
 
     Raises:
-        ParameterError: If one does not exist or is wrong, or two would share a folder.
+        ParameterError: If a configuration is missing or invalid, or two share a folder.
     """
     from kronos.datasets import load_config
-    from kronos.datasets.prepare import check_apart
+    from kronos.datasets.preparation import check_distinct_folders
     from kronos.intervals import split_timeframes
 
-    wanted = timeframes or ([settings.timeframes] if settings.timeframes else None)
-    chosen = None if wanted is None else [one for text in wanted for one in split_timeframes(text)]
+    texts = timeframes or ([settings.timeframes] if settings.timeframes else None)
+    overrides = None if texts is None else [timeframe for text in texts for timeframe in split_timeframes(text)]
     jobs = []
     for name in dict.fromkeys(names):
-        config = load_config(name).changed(timeframes=chosen, records=settings.records_per_tf, source=settings.source)
+        config = load_config(name).changed(
+            timeframes=overrides, records=settings.records_per_tf, source=settings.source
+        )
         jobs.append(PrepareJob(config, config.folder(settings.output_dir)))
-    check_apart([(job.config.model_name, job.folder) for job in jobs])
+    check_distinct_folders([(job.config.model_name, job.folder) for job in jobs])
     return jobs
 
 
-def _check_sources(jobs: list[PrepareJob], settings: Settings) -> None:
-    """Refuse sources on this machine that aren't there; whether others are would take the network.
+def _check_local_sources(jobs: list[PrepareJob], settings: Settings) -> None:
+    """Open the sources on this machine; others would need the network.
 
     Raises:
-        ParameterError: If what follows a source's name is wrong.
-        DataError: If there is no such file or folder.
+        ParameterError: If the text after a source's name is invalid.
+        DataError: If the file or folder does not exist.
     """
     from kronos.sources import is_local, open_source
 
@@ -173,40 +147,39 @@ def _check_sources(jobs: list[PrepareJob], settings: Settings) -> None:
             open_source(job.config.source, settings=settings)
 
 
-def _run(
-    jobs: list[PrepareJob], settings: Settings, *, force: bool, formats: tuple[str, ...], json: bool, verbose: bool
-) -> None:
-    """Prepare one after another; one that fails does not stop the others, but the command then fails too."""
+def _run(jobs: list[PrepareJob], settings: Settings, args: PrepareArgs) -> None:
+    """Prepare the datasets one by one; a failed one does not stop the others, but the command fails at the end."""
+    from kronos.cli.console import log_to_stderr
     from kronos.cli.data import prepare_view as view
-    from kronos.cli.data.fetch import end_with, log_to_stderr
-    from kronos.datasets.prepare import check_formats, check_output_folder
+    from kronos.cli.errors import report_failures
+    from kronos.datasets.preparation import check_formats, check_output_folder
 
-    check_formats(formats)
+    check_formats(args.formats)
     for job in jobs:
-        check_output_folder(job.folder, force=force)
-    done: list[Prepared] = []
+        check_output_folder(job.folder, force=args.force)
+    prepared: list[PreparedDataset] = []
     failed: list[tuple[str, KronosError]] = []
-    with log_to_stderr(verbose=verbose):
+    with log_to_stderr(verbose=args.verbose):
         for job in jobs:
             try:
-                done.append(_prepare(job, settings, force=force, formats=formats, wanted=not json))
+                prepared.append(_prepare(job, settings, args))
             except KronosError as error:
                 if len(jobs) == 1:
                     raise
                 failed.append((job.config.model_name, error))
             else:
-                if not json:
-                    view.show_dataset(done[-1], verbose=verbose)
-    if json:
-        view.print_datasets(done, failed)
-    end_with(failed)
+                if not args.json:
+                    view.show_dataset(prepared[-1], verbose=args.verbose)
+    if args.json:
+        view.print_datasets(prepared, failed)
+    report_failures(failed)
 
 
-def _prepare(job: PrepareJob, settings: Settings, *, force: bool, formats: tuple[str, ...], wanted: bool) -> Prepared:
-    from kronos.cli.console import progress_bar
-    from kronos.datasets import prepare as make
+def _prepare(job: PrepareJob, settings: Settings, args: PrepareArgs) -> PreparedDataset:
+    from kronos.datasets import prepare as prepare_dataset
+    from kronos.progress import progress_bar
     from kronos.sources import open_source
 
-    with progress_bar(job.config.model_name, wanted=wanted) as bar:
-        source = open_source(job.config.source, settings=settings, progress=bar)
-        return make(job.config, source, folder=job.folder, force=force, formats=formats)
+    with progress_bar(job.config.model_name, enabled=not args.json) as progress:
+        source = open_source(job.config.source, settings=settings, progress=progress)
+        return prepare_dataset(job.config, source, folder=job.folder, force=args.force, formats=args.formats)

@@ -1,173 +1,178 @@
-"""``kronos forecast``: its options. What they ask for is done in `running`."""
+"""``kronos forecast``: options and arguments, validated before anything heavy is imported."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from kronos.cli.forecast.arguments import CalibrationArgs, CandleArgs, ForecastArgs, OutputArgs
+from kronos.cli import options
 from kronos.cli.model_loading import ModelArgs, SamplingArgs
-from kronos.cli.options import PRESETS, FormatName, PaletteName, PrecisionName, ThemeName, model_names, preset_names
+from kronos.errors import ParameterError, StorageError
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos forecast --demo --plot forecast.png\n\n"
     "kronos forecast btc_1h.csv --horizon 24 --samples 200 --seed 7 --output btc.parquet\n\n"
     "kronos forecast aapl_1d.csv --calendar XNYS --model kronos-small --preset conservative\n\n"
-    "kronos forecast btc_1h.csv --calibrate   [dim](corrected by what past forecasts got wrong)[/dim]\n\n"
+    "kronos forecast btc_1h.csv --calibrate   [dim](corrected for the errors of past forecasts)[/dim]\n\n"
     "kronos forecast gold_1h.csv --calibration mine.json --market commodity_cfd\n\n"
-    "kronos forecast btc_1h.csv --as-of '2025-01-30 12:00' --plot replay.png   [dim](hide, reveal, score)[/dim]\n\n"
-    "kronos forecast data/*.parquet --plot pictures/ --output all.csv --json"
+    "kronos forecast btc_1h.csv --as-of '2025-01-30 12:00' --plot replay.png   [dim](replay and score)[/dim]\n\n"
+    "kronos forecast data/*.parquet --plot figures/ --output all.csv --json"
 )
-_READ, _DRAW, _MODEL, _OUT = "Reading the candles", "Forecast", "Model and machine", "Output"
-
-
-def _calendars(incomplete: str) -> list[str]:
-    """The usual names that complete ``--calendar``; every exchange's code works too."""
-    usual = ("24/7", "FX", "XNYS", "XSHG", "XHKG", "XTKS", "XLON", "CN-FUTURES", "inferred")
-    return [name for name in usual if name.lower().startswith(incomplete.lower())]
+TABLE_SUFFIXES = (".parquet", ".csv", ".json", ".npz")
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 
 
 def forecast(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help="Candles: CSV, Feather or Parquet.", show_default=False),
-    ] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Take the sample that ships; it is simulated.", rich_help_panel=_READ)
-    ] = False,
-    horizon: Annotated[int, typer.Option("--horizon", "-n", help="Candles to forecast.", rich_help_panel=_DRAW)] = 24,
-    samples: Annotated[
-        int | None, typer.Option(help="Paths to sample; 100 if the preset doesn't say.", rich_help_panel=_DRAW)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Makes the paths repeatable; the result states one.", rich_help_panel=_DRAW)
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            help=f"How paths are drawn: {', '.join(PRESETS)}.",
-            autocompletion=preset_names,
-            rich_help_panel=_DRAW,
-        ),
-    ] = "default",
-    temperature: Annotated[float | None, typer.Option(help="Above 0; 1 is as learnt.", rich_help_panel=_DRAW)] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Keep that mass of tokens; below 1 bands get narrow.", rich_help_panel=_DRAW)
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Keep that many tokens; 0 is off.", rich_help_panel=_DRAW)] = None,
-    lookback: Annotated[
-        int | None, typer.Option(help="Candles of history to use, at most.", rich_help_panel=_DRAW)
-    ] = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Replay: the candle stamped TIME is the last one known; what followed is shown and scored.",
-            rich_help_panel=_DRAW,
-        ),
-    ] = None,
-    calibrate: Annotated[
-        bool,
-        typer.Option("--calibrate", help="Correct the paths by the model's own calibration.", rich_help_panel=_DRAW),
-    ] = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Correct them by one that 'kronos calibrate' saved.", rich_help_panel=_DRAW),
-    ] = None,
-    market: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose factors a calibration takes: crypto, us_equity …; else guessed from the calendar.",
-            rich_help_panel=_DRAW,
-        ),
-    ] = None,
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option(help="The instrument's name, once for each file.", rich_help_panel=_READ),
-    ] = None,
-    interval: Annotated[
-        str | None, typer.Option(help="A candle's length, such as 5m, 1h, 1d; else inferred.", rich_help_panel=_READ)
-    ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(help="Of the times, such as Asia/Shanghai.", rich_help_panel=_READ)
-    ] = None,
-    calendar: Annotated[
-        str | None,
-        typer.Option(
-            help="When it trades: 24/7, FX, XNYS, XSHG, XHKG, CN-FUTURES …; else guessed.",
-            autocompletion=_calendars,
-            rich_help_panel=_READ,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Zoo name, hub id or folder (KRONOS_MODEL).",
-            show_default="the bundled kronos-nano",
-            autocompletion=model_names,
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Another tokenizer than the model's own.", rich_help_panel=_MODEL)
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="cpu, cuda, cuda:1 or mps (KRONOS_DEVICE).", show_default="the best there is", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    precision: Annotated[
-        PrecisionName | None,
-        typer.Option(
-            help="fast is bfloat16 where the hardware gains (KRONOS_PRECISION).",
-            show_default="exact",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Of the processor (KRONOS_THREADS).", rich_help_panel=_MODEL)
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw a picture (.png, .svg, .pdf); a folder gets one a series.", rich_help_panel=_OUT),
-    ] = None,
-    theme: Annotated[ThemeName, typer.Option(help="Of the picture.", rich_help_panel=_OUT)] = "light",
-    palette: Annotated[PaletteName, typer.Option(help="Colours of rise and fall.", rich_help_panel=_OUT)] = "green-up",
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Write a table: .parquet, .csv, .json; .npz keeps everything.", rich_help_panel=_OUT),
-    ] = None,
-    format_: Annotated[
-        FormatName, typer.Option("--format", help="Averages and bands by step, or every path.", rich_help_panel=_OUT)
-    ] = "wide",
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=_OUT)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List findings, and what made the forecast.", rich_help_panel=_OUT)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=_OUT)
-    ] = False,
+    files: options.Files = None,
+    demo: options.Demo = False,
+    horizon: options.Horizon = 24,
+    samples: options.PresetSamples = None,
+    seed: options.RandomSeed = None,
+    preset: options.Preset = "default",
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    lookback: options.Lookback = None,
+    as_of: options.AsOf = None,
+    calibrate: options.Calibrate = False,
+    calibration: options.Calibration = None,
+    market: options.CalibrationMarket = None,
+    symbol: options.Symbols = None,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
+    calendar: options.Calendar = None,
+    model: options.Model = None,
+    tokenizer: options.Tokenizer = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
+    plot: options.Plot = None,
+    theme: options.Theme = "light",
+    palette: options.Palette = "green-up",
+    output: options.ForecastOutput = None,
+    format_: options.Format = "wide",
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Forecast candles: sample what may come next, with its uncertainty.
+    """Forecast candles: sample possible future paths, and show their median, bands and probabilities.
 
-    Several files are forecast together. Without [bold]--model[/bold] the bundled kronos-nano is used.
+    Several files are forecast together. The default model is the bundled kronos-nano.
     """
-    request = ForecastArgs(
-        CandleArgs(tuple(files or ()), demo, tuple(symbol or ()), interval, timezone, calendar, as_of),
-        SamplingArgs(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
-        CalibrationArgs(calibrate, calibration, market),
-        ModelArgs(model, tokenizer, device, precision, threads),
-        OutputArgs(plot, theme, palette, output, format_, json, verbose, quiet),
+    args = ForecastArgs(
+        files=tuple(files or ()),
+        demo=demo,
+        symbols=tuple(symbol or ()),
+        interval=interval,
+        timezone=timezone,
+        calendar=calendar,
+        as_of=as_of,
+        sampling=SamplingArgs(horizon, samples, seed, preset, temperature, top_p, top_k, lookback),
+        model=ModelArgs(model, tokenizer, device, precision, threads),
+        calibrate=calibrate,
+        calibration=calibration,
+        market=market,
+        plot=plot,
+        theme=theme,
+        palette=palette,
+        output=output,
+        format=format_,
+        json=json,
+        verbose=verbose,
+        quiet=quiet,
     )
-    request.reading.check()
-    request.correcting.check()
-    request.showing.check()
+    args.validate()
     from kronos.cli.forecast.run import run
 
-    run(request)
+    run(args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastArgs:
+    """Arguments of ``kronos forecast``.
+
+    Attributes:
+        files: Candle files.
+        demo: Whether to forecast the bundled sample instead.
+        symbols: Instrument name of each file; empty to infer them.
+        interval: Candle interval; None to infer it.
+        timezone: IANA time zone of the timestamps; None to infer it.
+        calendar: Trading calendar; None to infer it.
+        as_of: Replay: time of the last candle of the history.
+        sampling: How to sample.
+        model: Model and device.
+        calibrate: Whether to apply the calibration that ships with the model.
+        calibration: Saved calibration to apply instead.
+        market: Market whose calibration factors apply; None to infer it from the calendar.
+        plot: Figure, or folder for one figure per series.
+        theme: Theme of the figures.
+        palette: Palette of the figures.
+        output: Table of the forecasts; its suffix sets the file format.
+        format: Quantiles by step, or every path.
+        json: Whether stdout gets one JSON document.
+        verbose: Whether to list findings and the details of the forecast.
+        quiet: Whether to print nothing but errors.
+    """
+
+    files: tuple[Path, ...]
+    demo: bool
+    symbols: tuple[str, ...]
+    interval: str | None
+    timezone: str | None
+    calendar: str | None
+    as_of: str | None
+    sampling: SamplingArgs
+    model: ModelArgs
+    calibrate: bool
+    calibration: Path | None
+    market: str | None
+    plot: Path | None
+    theme: options.ThemeName
+    palette: options.PaletteName
+    output: Path | None
+    format: options.FormatName
+    json: bool
+    verbose: bool
+    quiet: bool
+
+    def validate(self) -> None:
+        """Check the arguments that need no files to be read.
+
+        Raises:
+            ParameterError: If arguments are missing, contradict each other or have no effect, or a suffix is unknown.
+            StorageError: If the output is a folder.
+        """
+        if self.demo and self.files:
+            raise ParameterError("--demo forecasts the bundled sample; leave out --demo or the files.")
+        if not self.demo and not self.files:
+            raise ParameterError("Nothing to forecast: give a file of candles, or --demo for the bundled sample.")
+        if self.symbols and len(self.symbols) != max(1, len(self.files)):
+            raise ParameterError(
+                f"Got {len(self.symbols)} --symbol for {max(1, len(self.files))} files; give one for each."
+            )
+        if self.calibrate and self.calibration is not None:
+            raise ParameterError(
+                "--calibrate applies the model's own calibration and --calibration a saved one; leave one out."
+            )
+        if self.market is not None and not self.calibrate and self.calibration is None:
+            raise ParameterError("--market needs a calibration: add --calibrate, or --calibration FILE.")
+        if self.verbose and self.quiet:
+            raise ParameterError("-v and -q contradict each other; leave one out.")
+        if self.output is not None:
+            _check_suffix("--output", self.output, TABLE_SUFFIXES)
+            if self.output.is_dir():
+                raise StorageError(f"Cannot write {self.output}: a folder of that name exists; choose another name.")
+        if self.plot is not None and not self.plots_into_folder:
+            _check_suffix("--plot", self.plot, FIGURE_SUFFIXES)
+
+    @property
+    def plots_into_folder(self) -> bool:
+        """Whether ``--plot`` is a folder: an existing one, or a name without suffix."""
+        return self.plot is not None and (self.plot.is_dir() or not self.plot.suffix)
+
+
+def _check_suffix(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in suffixes:
+        known = ", ".join(suffixes[:-1]) + f" or {suffixes[-1]}"
+        raise ParameterError(f"Invalid {option} {path.name}: use a name that ends in {known}.")

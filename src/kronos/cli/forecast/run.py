@@ -1,4 +1,4 @@
-"""What `kronos forecast` does: read, load, forecast, write, show. The steps are the other rooms' own calls."""
+"""Run ``kronos forecast``: read candles, load the model, forecast, write files, print."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ import time
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kronos.candles import Candles, read_candles, read_many
 from kronos.candles.readers import read_table
-from kronos.cli.console import progress_bar, spinner, stderr
-from kronos.cli.forecast.arguments import CalibrationArgs, CandleArgs, ForecastArgs
-from kronos.cli.forecast.output import ForecastRun, SeriesResult
+from kronos.cli.console import spinner, stderr
+from kronos.cli.forecast.command import ForecastArgs
+from kronos.cli.forecast.output import ForecastRun, SeriesResult, write_files
+from kronos.cli.forecast.view import show
 from kronos.cli.model_loading import ModelChoice, choose, load, sampling_params, threads
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import Forecast
+from kronos.formatting import file_stem, unique_names
+from kronos.progress import progress_bar
 
-if TYPE_CHECKING:
-    from kronos.calibration import Calibration
-
-SAMPLE = "simulated_btc_1h.csv"
+_SAMPLE = "simulated_btc_1h.csv"
+_SUFFIXES = (".csv", ".txt", ".tsv", ".gz", ".zip", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
 
 
 @dataclass(frozen=True)
 class SeriesTask:
-    """One series to forecast.
+    """A series to forecast.
 
     Attributes:
-        name: Unique in this run; it keys the draws.
-        history: What is known.
-        actual: What came after, in a replay; else None.
+        name: Unique in the run; it is part of the random seed of the series.
+        history: The candles to forecast from.
+        actual: The candles after the history, in a replay; else None.
     """
 
     name: str
@@ -38,154 +37,116 @@ class SeriesTask:
     actual: Candles | None = None
 
 
-def read(reading: CandleArgs) -> list[SeriesTask]:
-    """Read everything that was asked for.
+def run(args: ForecastArgs) -> None:
+    """Run the command.
 
     Raises:
-        DataError: If candles can't be used.
-        ParameterError: If an option is wrong, or a replay would have nothing to reveal.
+        KronosError: If candles, model, calibration or options are invalid, or a file cannot be written.
     """
-    if reading.demo:
-        series = [_sample(reading)]
+    tasks = read_series(args)
+    choice = choose(args.model)
+    with threads(choice.settings.threads):
+        result = _forecast(tasks, choice, args)
+    files = write_files(result, args)
+    if choice.announcement and not args.quiet:
+        stderr().print(choice.announcement, style="dim", markup=False)
+    show(result, args, files)
+
+
+def read_series(args: ForecastArgs) -> list[SeriesTask]:
+    """Read the candles of every series.
+
+    Raises:
+        DataError: If a file has no usable candles.
+        ParameterError: If an option does not fit a file, or a replay has no candles to compare with.
+    """
+    if args.demo:
+        series = [_demo_candles(args)]
     else:
-        symbols = reading.symbols or (None,) * len(reading.files)
-        pairs = zip(reading.files, symbols, strict=True)
-        series = [candles for file, symbol in pairs for candles in _read_file(file, symbol, reading)]
-    names = _unique([str(candles.symbol) for candles in series])
+        symbols = args.symbols or (None,) * len(args.files)
+        series = [
+            candles
+            for file, symbol in zip(args.files, symbols, strict=True)
+            for candles in _read_file(file, symbol, args)
+        ]
+    names = unique_names(str(candles.symbol) for candles in series)
     named = [replace(candles, symbol=name) for name, candles in zip(names, series, strict=True)]
-    if reading.as_of is None:
+    if args.as_of is None:
         return [SeriesTask(name, candles) for name, candles in zip(names, named, strict=True)]
-    return [_cut(candles, reading.as_of) for candles in named]
+    return [_replay_task(candles, args.as_of) for candles in named]
 
 
-def sample() -> Candles:
-    """The sample that ships: simulated candles, labelled so as its name is."""
-    with resources.as_file(resources.files("kronos.samples") / SAMPLE) as path:
+def read_sample() -> Candles:
+    """Read the bundled sample of simulated candles."""
+    with resources.as_file(resources.files("kronos.samples") / _SAMPLE) as path:
         return read_candles(path, symbol="BTC simulated", timezone="UTC")
 
 
-def _sample(reading: CandleArgs) -> Candles:
-    """The sample, with the name and the calendar asked for."""
-    if reading.timezone is not None or reading.interval is not None:
-        raise ParameterError("The sample has hourly candles in UTC; leave out --interval and --timezone with --demo.")
-    symbol = reading.symbols[0] if reading.symbols else "BTC simulated"
-    return replace(sample(), symbol=symbol, calendar=reading.calendar)
+def _demo_candles(args: ForecastArgs) -> Candles:
+    if args.timezone is not None or args.interval is not None:
+        raise ParameterError("--demo has hourly candles in UTC; leave out --interval and --timezone.")
+    symbol = args.symbols[0] if args.symbols else "BTC simulated"
+    return replace(read_sample(), symbol=symbol, calendar=args.calendar)
 
 
-def _read_file(file: Path, symbol: str | None, reading: CandleArgs) -> list[Candles]:
-    """A file's candles: one instrument's, or those of each instrument in it."""
-    interval, timezone, calendar = reading.interval, reading.timezone, reading.calendar
+def _read_file(file: Path, symbol: str | None, args: ForecastArgs) -> list[Candles]:
+    """Read a file of one instrument, or of several."""
+    interval, timezone, calendar = args.interval, args.timezone, args.calendar
     try:
-        found = [read_candles(file, symbol=symbol, interval=interval, timezone=timezone, calendar=calendar)]
+        series = [read_candles(file, symbol=symbol, interval=interval, timezone=timezone, calendar=calendar)]
     except DataError:
-        if not _holds_several(file):
+        if not _has_several_symbols(file):
             raise
         if symbol is not None:
-            raise ParameterError(f"{file.name} names several instruments itself; leave out --symbol.") from None
-        found = list(read_many(file, interval=interval, timezone=timezone, calendar=calendar).values())
-    return [replace(c, symbol=c.symbol or _stem(file)) for c in found]
+            raise ParameterError(f"{file.name} has several instruments; leave out --symbol.") from None
+        series = list(read_many(file, interval=interval, timezone=timezone, calendar=calendar).values())
+    return [replace(candles, symbol=candles.symbol or file_stem(file, _SUFFIXES)) for candles in series]
 
 
-def _holds_several(file: Path) -> bool:
-    """Whether a file that can't be read as one instrument's holds several."""
+def _has_several_symbols(file: Path) -> bool:
     table = read_table(file, None)
     label = table.layout.symbol
     return label is not None and table.frame[label].dropna().nunique() > 1
 
 
-def _stem(file: Path) -> str:
-    """A file's name without its endings, ``btc_1h`` for ``btc_1h.csv.gz``."""
-    name = file.name
-    while (suffix := Path(name).suffix.lower()) and suffix in _ENDINGS:
-        name = Path(name).stem
-    return name
-
-
-_ENDINGS = (".csv", ".txt", ".tsv", ".gz", ".zip", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
-
-
-def _unique(names: list[str]) -> list[str]:
-    """The names, later ones numbered where they are taken."""
-    taken: set[str] = set()
-    result = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{name}-{number}"
-        taken.add(candidate)
-        result.append(candidate)
-    return result
-
-
-def _cut(candles: Candles, as_of: str) -> SeriesTask:
-    """Hide what came after a time."""
+def _replay_task(candles: Candles, as_of: str) -> SeriesTask:
+    """Split a series at a time into history and actual candles."""
     history = candles.until(as_of)
     actual = candles.tail(len(candles) - len(history))
     span = f"{candles.symbol} has candles from {candles.start} to {candles.end}"
     if not len(history):
-        raise ParameterError(f"--as-of {as_of} leaves no history: {span}.")
+        raise ParameterError(f"--as-of {as_of} is before the first candle: {span}.")
     if not len(actual):
-        raise ParameterError(f"--as-of {as_of} hides nothing: {span}; take an earlier time.")
+        raise ParameterError(f"--as-of {as_of} leaves no candles to compare with: {span}; choose an earlier time.")
     return SeriesTask(str(candles.symbol), history, actual)
 
 
-def run(request: ForecastArgs) -> None:
-    """Forecast what was asked for, write it, show it.
-
-    Raises:
-        KronosError: One sentence on whatever is wrong, which stands alone: everything else is said afterwards.
-    """
-    showing = request.showing
-    tasks = read(request.reading)
-    chosen = choose(request.machine)
-    with threads(chosen.settings.threads):
-        finished = _forecast(request, tasks, chosen)
-    from kronos.cli.forecast.output import write
-    from kronos.cli.forecast.view import show
-
-    written = write(finished, showing)
-    if showing.chatty and chosen.announcement:
-        stderr().print(chosen.announcement, style="dim", markup=False)
-    show(finished, showing, written)
-
-
-def _forecast(request: ForecastArgs, tasks: list[SeriesTask], chosen: ModelChoice) -> ForecastRun:
+def _forecast(tasks: list[SeriesTask], choice: ModelChoice, args: ForecastArgs) -> ForecastRun:
     """Load the model and forecast all series together."""
-    asked, wanted = request.sampling, request.showing.chatty
-    with spinner(f"Loading {chosen.title}", wanted=wanted):
-        sampling = sampling_params(asked)  # before the weights: a wrong option needs no download
-        choice = _calibration(request.correcting)
-    predictor = load(chosen, wanted=wanted)
-    calibration = predictor.calibration_for(choice, sampling)
+    show_progress = not args.quiet
+    with spinner(f"Loading {choice.title}", enabled=show_progress):
+        from kronos.calibration import Calibration, calibrate_forecast
+
+        # Options are validated before the weights, which may have to be downloaded.
+        sampling = sampling_params(args.sampling)
+        setting = args.calibrate if args.calibration is None else Calibration.load(args.calibration)
+    predictor = load(choice, show_progress=show_progress)
+    calibration = predictor.calibration_for(setting, sampling)
     started = time.perf_counter()
-    many = f" {len(tasks)} series" if len(tasks) > 1 else ""
-    with progress_bar(f"Forecasting{many}", wanted=wanted) as progress:
+    several = f" {len(tasks)} series" if len(tasks) > 1 else ""
+    with progress_bar(f"Forecasting{several}", enabled=show_progress) as progress:
         raw = predictor.forecast_many(
             {task.name: task.history for task in tasks},
-            asked.horizon,
+            args.sampling.horizon,
             sampling=sampling,
-            lookback=asked.lookback,
+            lookback=args.sampling.lookback,
             progress=progress,
         )
-    results = [_result(task, raw[task.name], calibration, request.correcting.market) for task in tasks]
+    results = []
+    for task in tasks:
+        forecast = raw[task.name]
+        if calibration is not None:
+            forecast = calibrate_forecast(forecast, calibration, market=args.market)
+        before = raw[task.name] if forecast.metadata.calibrated else None
+        results.append(SeriesResult(task.name, forecast, task.actual, before))
     return ForecastRun(tuple(results), time.perf_counter() - started)
-
-
-def _calibration(asked: CalibrationArgs) -> Calibration | bool:
-    """The calibration in the file asked for, or whether the model's own is."""
-    if asked.file is None:
-        return asked.own
-    from kronos.calibration import Calibration
-
-    return Calibration.load(asked.file)
-
-
-def _result(task: SeriesTask, raw: Forecast, calibration: Calibration | None, market: str | None) -> SeriesResult:
-    """One series' forecast, corrected if that was asked for."""
-    if calibration is None:
-        return SeriesResult(task.name, raw, task.actual)
-    from kronos.calibration import calibrate_forecast
-
-    forecast = calibrate_forecast(raw, calibration, market=market)
-    return SeriesResult(task.name, forecast, task.actual, raw if forecast.metadata.calibrated else None)

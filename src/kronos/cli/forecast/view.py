@@ -1,7 +1,8 @@
-"""A forecast in the terminal: where it starts, what may come step by step, what it adds up to.
+"""Terminal view of a forecast: where it starts, its distribution by step, and what the paths add up to.
 
-- Bands are drawn to one scale beside the numbers: the close's central 95, 80 and 50 %, the median, the last close.
-- Columns leave from the right where the terminal is narrow; numbers are never cut.
+- Bands are drawn to one scale next to the numbers: the central 95, 80 and 50 % of the close, its median, and the last
+  close.
+- In a narrow terminal, columns are dropped from the right; numbers are never truncated.
 """
 
 from __future__ import annotations
@@ -20,100 +21,96 @@ from rich.table import Table
 from rich.text import Text
 
 from kronos.cli.console import emit, print_json, stdout
-from kronos.cli.forecast.arguments import OutputArgs
-from kronos.evaluation.replay import Line, horizons, score_replay
+from kronos.cli.forecast.command import ForecastArgs
+from kronos.cli.forecast.output import ForecastRun, SeriesResult, document
 from kronos.forecasts import Forecast
-from kronos.formatting import format_price
-from kronos.plotting.artists import price_decimals
+from kronos.formatting import MISSING, format_price, plural
+from kronos.plotting.ticks import price_decimals
 
 if TYPE_CHECKING:
     from kronos.candles import Candles
-    from kronos.cli.forecast.output import ForecastRun, SeriesResult
+    from kronos.evaluation.replay import ReplayScore
 
 _BANDS = (0.5, 0.8, 0.95)
 _HUE, _LABEL, _WARN = "#8b7cf6", "dim", "bold #f2b134"
 _UP, _DOWN = "#26a69a", "#ef5350"
 _STRIDES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
-_STRIP_LEAST, _STRIP_MOST = 13, 41
+_MIN_STRIP, _MAX_STRIP = 13, 41  # width of the drawn bands
 
 
-def show(run: ForecastRun, showing: OutputArgs, written: Mapping[str, list[Path]]) -> None:
+def show(run: ForecastRun, args: ForecastArgs, files: Mapping[str, list[Path]]) -> None:
     """Print a run as one JSON document, as tables, or not at all."""
-    if showing.json:
-        from kronos.cli.forecast.output import document
-
-        print_json(document(run, written))
-    elif not showing.quiet:
+    if args.json:
+        print_json(document(run, files))
+    elif not args.quiet:
         console = stdout()
         for result in run.results:
-            emit(console, Padding(view(result, run, showing, written[result.name], console), (1, 1, 0, 1)))
+            emit(console, Padding(_view(result, run, args, files[result.name], console), (1, 1, 0, 1)))
         console.print()
 
 
-def view(
-    result: SeriesResult, run: ForecastRun, showing: OutputArgs, files: list[Path], console: Console
+def _view(
+    result: SeriesResult, run: ForecastRun, args: ForecastArgs, files: list[Path], console: Console
 ) -> RenderableType:
-    """One series' part of the screen."""
     forecast = result.forecast
     width = console.width - 2
-    parts: list[RenderableType] = [_header(forecast), *_findings(forecast, showing.verbose), Text()]
-    parts += [_table(forecast, width), Text(), _summary(forecast, run, showing.verbose, files)]
+    parts: list[RenderableType] = [_header(forecast), *_findings(forecast, args.verbose), Text()]
+    parts += [_table(forecast, width), Text(), _summary(forecast, run, args.verbose, files)]
     if result.actual is not None:
-        parts += [Text(), *replay_view(result)]
+        parts += [Text(), *_replay(forecast, result.actual, result.raw)]
     return Group(*parts)
 
 
 def steps_shown(horizon: int) -> list[int]:
-    """The first steps, some on the way, the last; counted from 1."""
+    """Return the steps to show, counted from 1: the first ones, evenly spaced ones, the last."""
     if horizon <= 8:
         return list(range(1, horizon + 1))
     stride = next((s for s in _STRIDES if horizon / s <= 6.5), -(-horizon // 6))
     return sorted({1, 2, 3, *range(stride, horizon + 1, stride), horizon})
 
 
-def time_text(time: pd.Timestamp, intraday: bool) -> str:
-    """A time to the minute, or a day."""
+def _time_text(time: pd.Timestamp, intraday: bool) -> str:
     return f"{time:%Y-%m-%d %H:%M}" if intraday else f"{time:%Y-%m-%d}"
 
 
 def _short_time(time: pd.Timestamp, intraday: bool) -> str:
-    """The same in a table's row, where the year of a minute is known from the line above."""
+    """A time without its year if it has minutes; the header states the year."""
     return f"{time:%m-%d %H:%M}" if intraday else f"{time:%Y-%m-%d}"
 
 
-def percent(share: float, digits: int = 2) -> Text:
+def _change(share: float, digits: int = 2) -> Text:
     """A signed percentage in the colour of its direction."""
-    shown = round(100 * share, digits) + 0.0  # no minus before a zero
-    style = _UP if shown > 0 else _DOWN if shown < 0 else ""
-    return Text(f"{shown:+.{digits}f} %", style=style)
+    rounded = round(100 * share, digits) + 0.0  # avoids −0
+    style = _UP if rounded > 0 else _DOWN if rounded < 0 else ""
+    return Text(f"{rounded:+.{digits}f} %", style=style)
 
 
 def _header(forecast: Forecast) -> RenderableType:
-    """Who, from where, by what."""
-    history, made = forecast.history, forecast.metadata
+    """Symbol, horizon and model; then last close, calendar and history."""
+    history, metadata = forecast.history, forecast.metadata
     title = Text()
     title.append(forecast.symbol or "series", style="bold")
     title.append(f"  {forecast.interval}", style="bold")
-    title.append(f"  {forecast.horizon} {'step' if forecast.horizon == 1 else 'steps'} ahead")
-    title.append(f"  {forecast.samples} {'path' if forecast.samples == 1 else 'paths'}")
-    title.append(f"  {made.name}, {made.state}", style=_HUE)
+    title.append(f"  {plural(forecast.horizon, 'step')} ahead")
+    title.append(f"  {plural(forecast.samples, 'path')}")
+    title.append(f"  {metadata.name}, {metadata.state}", style=_HUE)
     if forecast.simulated:
         title.append("  ")
         title.append(" SIMULATED DATA ", style="black on #f2b134")
-    price = format_price(forecast.last_close, decimals_of(forecast))
-    used = made.details.get("lookback", len(history))
+    price = format_price(forecast.last_close, _price_decimals(forecast))
+    used = metadata.details.get("lookback", len(history))
     rows = f"{used:,} of {len(history):,} candles" if used < len(history) else f"{len(history):,} candles"
     zone = history.timezone or "timezone unknown"
-    basis = "" if made.calendar_basis == "calendar" else f" ({made.calendar_basis})"
+    basis = "" if metadata.calendar_basis == "calendar" else f" ({metadata.calendar_basis})"
     line = Text(style=_LABEL)
     line.append("last close ").append(price, style="bold not dim")
-    line.append(f" at {time_text(forecast.start, forecast.interval.intraday)} · {zone}")
-    line.append(f" · calendar {made.calendar}{basis} · {rows}")
+    line.append(f" at {_time_text(forecast.start, forecast.interval.intraday)} · {zone}")
+    line.append(f" · calendar {metadata.calendar}{basis} · {rows}")
     return Group(title, line)
 
 
 def _findings(forecast: Forecast, verbose: bool) -> list[RenderableType]:
-    """What cleaning noticed: a count, or every finding with its rows."""
+    """Findings of the data check: their number, or each of them if verbose."""
     findings = forecast.history.findings
     if not findings:
         return []
@@ -124,14 +121,14 @@ def _findings(forecast: Forecast, verbose: bool) -> list[RenderableType]:
         ]
     warnings = sum(f.severity == "warning" for f in findings)
     notes = len(findings) - warnings
-    words = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((warnings, "warning"), (notes, "note")) if n]
-    return [Text(f"{' and '.join(words)} on the data; -v lists them", style=_WARN if warnings else _LABEL)]
+    counts = [plural(count, noun) for count, noun in ((warnings, "warning"), (notes, "note")) if count]
+    return [Text(f"{' and '.join(counts)} on the data; -v lists them", style=_WARN if warnings else _LABEL)]
 
 
 def _table(forecast: Forecast, width: int) -> Table:
-    """The close by step, as numbers and to scale."""
-    decimals = decimals_of(forecast)
-    ends = {band: forecast.range(band) for band in _BANDS}
+    """The distribution of the close by step, as numbers and drawn to scale."""
+    decimals = _price_decimals(forecast)
+    bands = {band: forecast.range(band) for band in _BANDS}
     median = forecast.median()["close"]
     steps = steps_shown(forecast.horizon)
     changes = [float(median.iloc[step - 1]) / forecast.last_close - 1 for step in steps]
@@ -139,27 +136,23 @@ def _table(forecast: Forecast, width: int) -> Table:
         ("step", [str(step) for step in steps]),
         ("time", [_short_time(forecast.timestamps[step - 1], forecast.interval.intraday) for step in steps]),
         ("median", [Text(format_price(median.iloc[step - 1], decimals), style="bold") for step in steps]),
-        ("change", [percent(change, 2 if max(map(abs, changes)) > 0.002 else 3) for change in changes]),
+        ("change", [_change(change, 2 if max(map(abs, changes)) > 0.002 else 3) for change in changes]),
     ]
-    bands = {b: _band_cells(ends[b], steps, decimals) for b in ((0.8, 0.5, 0.95) if forecast.samples > 1 else ())}
-    room = width - sum(_column_width(name, cells) for name, cells in columns)
-    kept = []
-    for band, cells in bands.items():  # the 80 % band first: it is the last to leave
-        needed = _column_width("", list(cells))
-        if room >= needed:
-            kept.append(band)
-            room -= needed
-    columns += [(f"{100 * band:.0f} %", list(bands[band])) for band in sorted(kept)]
-    if room >= _STRIP_LEAST + 2 and bands:
-        columns.append(("", list(_strips(forecast, ends, steps, min(room - 2, _STRIP_MOST)))))
-    return _grid(columns)
-
-
-def _grid(columns: list[tuple[str, list[Text | str]]]) -> Table:
+    cells = {band: _band_cells(bands[band], steps, decimals) for band in (0.8, 0.5, 0.95) if forecast.samples > 1}
+    available = width - sum(_column_width(*column) for column in columns)
+    shown = []
+    for band, own in cells.items():  # the 80 % band is the last to be dropped
+        needed = _column_width("", list(own))
+        if available >= needed:
+            shown.append(band)
+            available -= needed
+    columns += [(f"{100 * band:.0f} %", list(cells[band])) for band in sorted(shown)]
+    if available >= _MIN_STRIP + 2 and cells:
+        columns.append(("", list(_strips(forecast, bands, steps, min(available - 2, _MAX_STRIP)))))
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=_LABEL)
     for name, _ in columns:
         grid.add_column(Text(name, style=_LABEL), justify="left" if name in ("time", "") else "right", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
+    for row in zip(*(own for _, own in columns), strict=True):
         grid.add_row(*row)
     return grid
 
@@ -168,46 +161,46 @@ def _column_width(name: str, cells: list[Text | str]) -> int:
     return 2 + max(len(name), *(len(cell) for cell in cells))
 
 
-def _band_cells(ends: pd.DataFrame, steps: list[int], decimals: int) -> list[Text]:
-    """``61,000.0 – 62,000.0``, both ends aligned."""
-    lows = [format_price(ends["low"].iloc[s - 1], decimals) for s in steps]
-    highs = [format_price(ends["high"].iloc[s - 1], decimals) for s in steps]
-    wide = max(map(len, highs))
-    return [Text(f"{low} – {high:>{wide}}") for low, high in zip(lows, highs, strict=True)]
+def _band_cells(band: pd.DataFrame, steps: list[int], decimals: int) -> list[Text]:
+    """Cells such as ``61,000.0 – 62,000.0``, with both ends aligned."""
+    lows = [format_price(band["low"].iloc[step - 1], decimals) for step in steps]
+    highs = [format_price(band["high"].iloc[step - 1], decimals) for step in steps]
+    width = max(map(len, highs))
+    return [Text(f"{low} – {high:>{width}}") for low, high in zip(lows, highs, strict=True)]
 
 
-def _strips(forecast: Forecast, ends: Mapping[float, pd.DataFrame], steps: list[int], width: int) -> list[Text]:
+def _strips(forecast: Forecast, bands: Mapping[float, pd.DataFrame], steps: list[int], width: int) -> list[Text]:
     """The nested bands of each step, drawn to one scale."""
-    widest = ends[0.95].iloc[[s - 1 for s in steps]]
+    widest = bands[0.95].iloc[[step - 1 for step in steps]]
     low = min(float(widest["low"].min()), forecast.last_close)
     high = max(float(widest["high"].max()), forecast.last_close)
     median = forecast.median()["close"]
 
-    def at(price: float) -> int:
+    def column(price: float) -> int:
         return round((price - low) / (high - low) * (width - 1)) if high > low else width // 2
 
     strips = []
     for step in steps:
         cells = [(" ", "")] * width
         for band, mark in ((0.95, "─"), (0.8, "━"), (0.5, "█")):
-            row = ends[band].iloc[step - 1]
-            for i in range(at(row["low"]), at(row["high"]) + 1):
+            row = bands[band].iloc[step - 1]
+            for i in range(column(row["low"]), column(row["high"]) + 1):
                 cells[i] = (mark, _HUE)
-        cells[at(forecast.last_close)] = ("│", "")  # through all rows, so that the way from it shows
-        cells[at(median.iloc[step - 1])] = ("●", "bold")
+        cells[column(forecast.last_close)] = ("│", "")  # a vertical line through all rows
+        cells[column(median.iloc[step - 1])] = ("●", "bold")
         strips.append(Text.assemble(*cells))
     return strips
 
 
 def _summary(forecast: Forecast, run: ForecastRun, verbose: bool, files: list[Path]) -> Table:
-    """What the paths add up to, with its uncertainty."""
+    """Probabilities and ranges, notes and files; details of the forecast if verbose."""
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column(style=_LABEL, no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in _facts(forecast):
         grid.add_row(label, value)
-    for label, words in _making(forecast, run) if verbose else ():
-        grid.add_row(label, Text(words))
+    for label, text in _details(forecast, run) if verbose else ():
+        grid.add_row(label, Text(text))
     for i, note in enumerate(forecast.notes):
         grid.add_row("notes" if i == 0 else "", Text(note))
     for i, path in enumerate(files):
@@ -216,21 +209,21 @@ def _summary(forecast: Forecast, run: ForecastRun, verbose: bool, files: list[Pa
 
 
 def _facts(forecast: Forecast) -> list[tuple[str, Text]]:
-    decimals = decimals_of(forecast)
+    decimals = _price_decimals(forecast)
     facts = []
     if forecast.samples > 1:
-        end, way = forecast.range(0.9).iloc[-1], forecast.path_range(0.9)
+        last, path = forecast.range(0.9).iloc[-1], forecast.path_range(0.9)
         upside = str(forecast.upside_probability())
-        facts.append(("probability up", _fact(upside, "that the last step closes above the last known close")))
-        band = f"{format_price(end['low'], decimals)} – {format_price(end['high'], decimals)}"
-        on_the_way = f"{format_price(way[0], decimals)} – {format_price(way[1], decimals)}"
-        facts.append(("expected range", _fact(band, f"90 % at the last step; on the way there {on_the_way}")))
+        facts.append(("probability up", _fact(upside, "that the last step closes above the last close")))
+        at_end = f"{format_price(last['low'], decimals)} – {format_price(last['high'], decimals)}"
+        on_path = f"{format_price(path[0], decimals)} – {format_price(path[1], decimals)}"
+        facts.append(("expected range", _fact(at_end, f"90 % at the last step; over the whole horizon {on_path}")))
     window = min(24, len(forecast.history) - 1)
     if forecast.samples > 1 and forecast.horizon > 1 and window > 1:
-        louder = str(forecast.volatility_amplification(window))
-        facts.append(("more volatile", _fact(louder, f"than the last {window} candles")))
-    mended = f"{100 * forecast.mended:.1f} %" if forecast.mended else "none"
-    facts.append(("mended", _fact(mended, "of the sampled candles")))
+        amplified = str(forecast.volatility_amplification(window))
+        facts.append(("more volatile", _fact(amplified, f"than the last {window} candles")))
+    repaired = f"{100 * forecast.mended:.1f} %" if forecast.mended else "none"
+    facts.append(("repaired", _fact(repaired, "of the sampled candles")))
     return facts
 
 
@@ -238,12 +231,13 @@ def _fact(value: str, remark: str) -> Text:
     return Text.assemble((value, "bold"), (f"  {remark}", _LABEL))
 
 
-def _making(forecast: Forecast, run: ForecastRun) -> list[tuple[str, str]]:
-    """What made the forecast, for ``-v``."""
+def _details(forecast: Forecast, run: ForecastRun) -> list[tuple[str, str]]:
+    """Calibration, sampling parameters, weights, device, data and versions."""
     details = forecast.metadata.details
     sampling = ", ".join(f"{name} {value:g}" for name, value in details["sampling"].items())
-    model, tokenizer = details["model"], details["tokenizer"]
-    weights = [f"{one['ref']} {(one['sha256'] or 'unsaved')[:12]}" for one in (model, tokenizer)]
+    weights = [
+        f"{details[kind]['ref']} {(details[kind]['sha256'] or 'unsaved')[:12]}" for kind in ("model", "tokenizer")
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in details["versions"].items())
     return [
         *_calibration(details.get("calibration")),
@@ -255,75 +249,70 @@ def _making(forecast: Forecast, run: ForecastRun) -> list[tuple[str, str]]:
     ]
 
 
-def _calibration(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """What corrected the forecast, if anything did."""
-    if told is None:
+def _calibration(calibration: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if calibration is None:
         return []
-    whose = told["group"] or "all groups together"
-    digest = str(told["fitted_on"].get("sha256", "unknown"))[:12]
-    parts, day = ", ".join(told["parts"]), told["created"][:10]
-    return [("calibration", f"{parts}; factors of {whose}; fitted on {day} to forecasts with sha256 {digest}")]
+    group = calibration["group"] or "all groups together"
+    digest = str(calibration["fitted_on"].get("sha256", "unknown"))[:12]
+    parts, day = ", ".join(calibration["parts"]), calibration["created"][:10]
+    return [("calibration", f"{parts}; factors of {group}; fitted on {day} to forecasts with sha256 {digest}")]
 
 
-def decimals_of(forecast: Forecast) -> int:
-    """Decimals that the market quotes of late (adjusted prices of long ago have more), and that tell bands apart."""
+def _price_decimals(forecast: Forecast) -> int:
+    """Decimals of the market's recent prices, or more if the bands are too narrow for them.
+
+    Only recent prices count: adjusted prices of long ago have more decimals than the market quotes.
+    """
     market = price_decimals(forecast.history.frame.iloc[-256:, :4].to_numpy())
     band = forecast.range(0.8)
     width = float((band["high"] - band["low"]).median())
-    telling = math.ceil(-math.log10(width / 20)) if width > 0 else 0
-    return max(market, min(telling, 8))
+    needed = math.ceil(-math.log10(width / 20)) if width > 0 else 0
+    return max(market, min(needed, 8))
 
 
-def rule(title: str) -> Rule:
-    """A quiet line with a title."""
-    return Rule(Text(title, style="bold"), align="left", style=_LABEL, characters="─")
+def _replay(forecast: Forecast, actual: Candles, raw: Forecast | None) -> list[RenderableType]:
+    """The actual close, and the scores of the forecast and baselines."""
+    from kronos.evaluation.replay import replay_steps, score_replay
+
+    scores, _ = score_replay(forecast, actual, raw)
+    table = _score_table(scores, replay_steps(forecast))
+    title = Rule(Text("Actual", style="bold"), align="left", style=_LABEL, characters="─")
+    remark = "CRPS in units of σ√h; smaller is better. One origin is mostly luck; compare forecasters over many."
+    return [title, _actual_close(forecast, actual), Text(), table, Text(remark, style="dim")]
 
 
-def replay_view(result: SeriesResult) -> list[RenderableType]:
-    """What came, a score a forecaster, and how little one origin tells."""
-    forecast, actual = result.forecast, result.actual
-    assert actual is not None
-    lines, _ = score_replay(forecast, actual, result.raw)
-    parts: list[RenderableType] = [rule("What came"), _outcome(forecast, actual), Text(), _scores(forecast, lines)]
-    remark = "CRPS in units of σ√h, smaller is better. One origin is mostly luck: it takes many to tell who is better."
-    return [*parts, Text(remark, style="dim")]
-
-
-def _outcome(forecast: Forecast, actual: Candles) -> Text:
-    """The last known close within the horizon, and where it lies among the paths."""
+def _actual_close(forecast: Forecast, actual: Candles) -> Text:
+    """The last actual close within the horizon, and its rank among the paths."""
     closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy()
-    step = int(np.flatnonzero(~np.isnan(closes))[-1])  # the last one known
+    step = int(np.flatnonzero(~np.isnan(closes))[-1])
     time, close = forecast.timestamps[step], float(closes[step])
     below = forecast.probability_below(close, step).count
-    decimals = decimals_of(forecast)
     text = Text("close ")
-    text.append(format_price(close, decimals), style="bold")
-    text.append(f" at {time_text(time, forecast.interval.intraday)}, step {step + 1} of {forecast.horizon}, ").append(
-        percent(close / forecast.last_close - 1)
-    )
-    return text.append(f"; {below} of {forecast.samples} paths ended below it")
+    text.append(format_price(close, _price_decimals(forecast)), style="bold")
+    text.append(f" at {_time_text(time, forecast.interval.intraday)}, step {step + 1} of {forecast.horizon}, ")
+    text.append(_change(close / forecast.last_close - 1))
+    return text.append(f"; {below} of {forecast.samples} paths closed below it")
 
 
-def _scores(forecast: Forecast, lines: list[Line]) -> Table:
+def _score_table(scores: list[ReplayScore], steps: list[int]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     table.add_column(Text("forecaster", style="dim"), no_wrap=True)
-    steps = horizons(forecast)
     for step in steps:
         table.add_column(Text(f"CRPS, step {step}", style="dim"), justify="right", no_wrap=True)
     table.add_column(Text("closes in its 80 % band", style="dim"), justify="right", no_wrap=True)
-    best = {step: min((_crps(line, step) for line in lines), default=math.nan) for step in steps}
-    for line in lines:
-        cells = [_cell(_crps(line, step), best[step]) for step in steps]
-        inside = "–" if math.isnan(line.inside) else f"{100 * line.inside:.0f} %"
-        table.add_row(Text(line.name), *cells, inside)
+    best = {step: min((_crps(score, step) for score in scores), default=math.nan) for step in steps}
+    for score in scores:
+        cells = [_crps_cell(_crps(score, step), best[step]) for step in steps]
+        inside = MISSING if math.isnan(score.inside) else f"{100 * score.inside:.0f} %"
+        table.add_row(Text(score.name), *cells, inside)
     return table
 
 
-def _crps(line: Line, step: int) -> float:
-    """The scaled CRPS; infinite where it is not known, so that the best one is."""
-    value = float(line.scores["crps_scaled"].to_dict()[step])
+def _crps(score: ReplayScore, step: int) -> float:
+    """The scaled CRPS at a step; infinite if unknown, so that it is never the best."""
+    value = float(score.scores["crps_scaled"].to_dict()[step])
     return math.inf if math.isnan(value) else value
 
 
-def _cell(value: float, best: float) -> Text:
-    return Text("–") if math.isinf(value) else Text(f"{value:.2f}", style="bold" if value == best else "")
+def _crps_cell(value: float, best: float) -> Text:
+    return Text(MISSING) if math.isinf(value) else Text(f"{value:.2f}", style="bold" if value == best else "")

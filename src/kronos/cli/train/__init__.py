@@ -1,17 +1,17 @@
-"""``kronos train``: tokenizers and models, fine-tuned or from scratch, one or several."""
+"""``kronos train``: train tokenizers and models, from scratch or fine-tuned."""
 
 from __future__ import annotations
 
 import typer
 
-from kronos.cli.errors import Commands
+from kronos.cli.errors import CommandGroup
 from kronos.cli.train import command
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Training: fine-tune or pre-train a tokenizer or a model, or run several configurations.",
+    help="Training: fine-tune or pre-train a tokenizer or a model, or train several configurations.",
     epilog=(
         "[bold]Examples[/bold]\n\n"
         "kronos train model --data btc_1h.csv\n\n"
@@ -22,4 +22,4 @@ app = typer.Typer(
 )
 app.command("tokenizer", epilog=command.TOKENIZER_EPILOG)(command.tokenizer)
 app.command("model", epilog=command.MODEL_EPILOG)(command.model)
-app.command("run", epilog=command.EPILOG)(command.run)
+app.command("run", epilog=command.RUN_EPILOG)(command.run)

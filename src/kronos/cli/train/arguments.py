@@ -1,4 +1,4 @@
-"""What ``kronos train`` is asked: a configuration, with what options say over it."""
+"""Arguments of ``kronos train``, and the configuration that they and a configuration file make together."""
 
 from __future__ import annotations
 
@@ -12,74 +12,45 @@ if TYPE_CHECKING:
     from kronos.datasets.config import StageName
     from kronos.training.config import TrainConfig
 
-USUAL = "finetune_csv"  # what a file of candles is trained by where nobody names a configuration
+DEFAULT_CONFIG = "finetune_csv"
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What to start from.
+class TrainArgs:
+    """Arguments of ``kronos train model`` and ``kronos train tokenizer``; None leaves a value to the configuration.
 
     Attributes:
-        start: Name or folder; None for the configuration's.
-        tokenizer: Another tokenizer than the one that belongs to it.
-        scratch: Whether only the shapes are taken.
-        lora: Rank of the adapters; None for none, or the configuration's.
+        config: Name or path of the configuration.
+        data: Candle file or folder, prepared dataset or Qlib folder.
+        splits: File of split dates by market.
+        lookback: Candles of history per training window.
+        predict: Candles to predict per training window.
+        start: Initial weights of the model, or the network whose architecture to use.
+        tokenizer: Tokenizer of the model, or initial weights of the tokenizer.
+        from_scratch: Whether to use the architecture of ``start`` with random weights.
+        lora: Rank of LoRA adapters.
+        epochs: Maximum number of epochs.
+        steps: Optimizer steps per epoch.
+        minutes: Time limit.
+        batch_size: Windows per optimizer step.
+        learning_rate: Peak learning rate.
+        patience: Epochs without improvement before training stops.
+        seed: Random seed.
+        precision: ``float32``, ``bfloat16`` or ``auto``.
+        device: Device to train on.
+        output: Folder for trained models.
+        name: Name of the trained model.
     """
 
-    start: str | None = None
-    tokenizer: str | None = None
-    scratch: bool = False
-    lora: int | None = None
-
-    def changes(self, stage: StageName, config: TrainConfig) -> dict[str, Any]:
-        """The same as keys of a configuration.
-
-        Raises:
-            ParameterError: If options contradict each other.
-        """
-        told: dict[str, Any] = {} if self.lora is None else {"lora": {"rank": self.lora}}
-        shape = self.start or getattr(config.starts, stage)
-        if self.scratch:
-            if self.lora is not None:
-                raise ParameterError("--lora adapts weights that are there, and --from-scratch starts from none.")
-            if shape is None:
-                return told  # the configuration starts from nothing itself
-            partner = self.tokenizer or config.starts.tokenizer if stage == "model" else None
-            fresh = {"tokenizer": partner or (_partner(shape) if stage == "model" else None), "model": None}
-            return told | {"architecture": {stage: shape}, "start": fresh, "stages": [stage]}
-        if self.start is not None:
-            return told | {"architecture": None, "start": {"tokenizer": self.tokenizer, "model": self.start}}
-        return told | ({} if self.tokenizer is None else {"start": {"tokenizer": self.tokenizer}})
-
-
-@dataclass(frozen=True)
-class Data:
-    """What to train on; None for the configuration's.
-
-    Attributes:
-        data: A file, folder, prepared dataset or Qlib folder.
-        splits: Dates by market.
-        lookback: Candles of history in a sample.
-        predict: Candles to predict in it.
-    """
-
+    config: str | None = None
     data: str | None = None
     splits: Path | None = None
     lookback: int | None = None
     predict: int | None = None
-
-    def changes(self) -> dict[str, Any]:
-        """The same as keys of a configuration."""
-        windows = _told(lookback=self.lookback, predict=self.predict)
-        if self.lookback is not None:
-            windows["shortest"] = None
-        return _told(data=self.data, windows=windows or None, split=_told(file=self.splits) or None)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long and how to train; None for the configuration's."""
-
+    start: str | None = None
+    tokenizer: str | None = None
+    from_scratch: bool = False
+    lora: int | None = None
     epochs: int | None = None
     steps: int | None = None
     minutes: float | None = None
@@ -89,104 +60,132 @@ class Effort:
     seed: int | None = None
     precision: str | None = None
     device: str | None = None
-
-    def changes(self) -> dict[str, Any]:
-        """The same as keys of a stage's settings."""
-        own = {name: value for name, value in vars(self).items() if name != "steps"}
-        return _told(steps_per_epoch=self.steps, **own)
-
-
-@dataclass(frozen=True)
-class Place:
-    """What the model is called and where it goes; None for the configuration's."""
-
-    name: str | None = None
     output: Path | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
-class TrainArgs:
-    """All of it."""
+class TrainOutputArgs:
+    """What ``kronos train`` prints and logs.
 
-    config: str | None
-    weights: Weights
-    data: Data
-    effort: Effort
-    place: Place
+    Attributes:
+        json: Whether stdout gets one JSON document.
+        quiet: Whether to print nothing but errors.
+        dry_run: Whether to stop after the plan.
+        tensorboard: Whether to write TensorBoard events.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
+    tensorboard: bool = False
+
+    @property
+    def prints_text(self) -> bool:
+        """Whether to print progress and results as text."""
+        return not (self.json or self.quiet)
 
 
-def resolve(stage: StageName, asked: TrainArgs) -> TrainConfig:
-    """The configuration, with what the options say.
-
-    Args:
-        stage: The network that is trained.
-        asked: The options.
+def resolve_config(stage: StageName, args: TrainArgs) -> TrainConfig:
+    """Return the configuration of a training, overridden by the arguments.
 
     Raises:
-        ParameterError: If there is nothing to train on, or something in it is wrong.
+        ParameterError: If neither data nor a configuration is given, or a value is invalid.
     """
     from kronos.training.config import load_config
 
-    if asked.config is None and asked.data.data is None:
-        raise ParameterError("Train on what? Give --data with a file of candles, or --config with a configuration.")
-    config = load_config(asked.config or USUAL)
-    effort = asked.effort.changes()
-    if asked.effort.device is None:
-        effort |= device_of(None)
-    changes: dict[str, Any] = {
-        **_told(output=asked.place.output, model_name=asked.place.name),
-        **asked.data.changes(),
-        **({"training": {stage: effort}} if effort else {}),
+    if args.config is None and args.data is None:
+        raise ParameterError("Nothing to train on: give --data with a file of candles, or --config.")
+    config = load_config(args.config or DEFAULT_CONFIG)
+    settings = _stage_overrides(args)
+    overrides: dict[str, Any] = {
+        **_without_none(output=args.output, model_name=args.name),
+        **_data_overrides(args),
+        **({"training": {stage: settings}} if settings else {}),
     }
-    if asked.config is None:
-        assert asked.data.data is not None  # refused above
-        changes |= {"stages": [stage], "description": ""}
-        changes.setdefault("model_name", _name_of(asked.data.data))
-        if asked.weights.scratch:
+    if args.config is None:
+        assert args.data is not None  # checked above
+        overrides |= {"stages": [stage], "description": ""}
+        overrides.setdefault("model_name", _model_name(args.data))
+        if args.from_scratch:
             config = config.model_copy(update={"training": type(config.training)()})
-    return config.changed(changes | asked.weights.changes(stage, config))
+    return config.changed(overrides | _weight_overrides(stage, args, config))
 
 
-def _partner(ref: str) -> str:
-    """The tokenizer that belongs to a model.
+def shared_overrides(output: Path | None, device: str | None) -> dict[str, Any]:
+    """Return the overrides of every configuration of a command: output folder and device of both stages."""
+    settings = _device_override(device)
+    return _without_none(output=output, training={"tokenizer": settings, "model": settings} if settings else None)
+
+
+def _data_overrides(args: TrainArgs) -> dict[str, Any]:
+    windows = _without_none(lookback=args.lookback, predict=args.predict)
+    if args.lookback is not None:
+        windows["shortest"] = None
+    return _without_none(data=args.data, windows=windows or None, split=_without_none(file=args.splits) or None)
+
+
+def _stage_overrides(args: TrainArgs) -> dict[str, Any]:
+    return _without_none(
+        epochs=args.epochs,
+        steps_per_epoch=args.steps,
+        minutes=args.minutes,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        patience=args.patience,
+        seed=args.seed,
+        precision=args.precision,
+    ) | _device_override(args.device)
+
+
+def _device_override(device: str | None) -> dict[str, Any]:
+    from kronos.settings import get_settings
+
+    return _without_none(device=device or get_settings().device)
+
+
+def _weight_overrides(stage: StageName, args: TrainArgs, config: TrainConfig) -> dict[str, Any]:
+    """Return the overrides of initial weights, architecture and adapters.
+
+    Raises:
+        ParameterError: If ``--lora`` and ``--from-scratch`` are combined.
+    """
+    overrides: dict[str, Any] = {} if args.lora is None else {"lora": {"rank": args.lora}}
+    if args.from_scratch:
+        if args.lora is not None:
+            raise ParameterError("--lora adapts existing weights; leave out --lora or --from-scratch.")
+        shape = args.start or getattr(config.starts, stage)
+        if shape is None:
+            return overrides  # the configuration itself starts from random weights
+        tokenizer = args.tokenizer or config.starts.tokenizer or _own_tokenizer(shape) if stage == "model" else None
+        start = {"tokenizer": tokenizer, "model": None}
+        return overrides | {"architecture": {stage: shape}, "start": start, "stages": [stage]}
+    if args.start is not None:
+        return overrides | {"architecture": None, "start": {"tokenizer": args.tokenizer, "model": args.start}}
+    return overrides | ({} if args.tokenizer is None else {"start": {"tokenizer": args.tokenizer}})
+
+
+def _own_tokenizer(model: str) -> str:
+    """Return the tokenizer of a model.
 
     Raises:
         CheckpointError: If there is no such model.
     """
-    from kronos.zoo import find, read_pairing, resolve_checkpoint
+    from kronos.zoo import find_entry, read_pairing, resolve_checkpoint
 
-    entry = find(ref)
+    entry = find_entry(model)
     if entry is not None and entry.tokenizer is not None:
         return entry.tokenizer
-    return read_pairing(resolve_checkpoint(ref, kind="model")).tokenizer or ref
+    return read_pairing(resolve_checkpoint(model, kind="model")).tokenizer or model
 
 
-def device_of(told: str | None) -> dict[str, Any]:
-    """The device as a stage's setting: the one told, else that of the environment; nothing where neither is."""
-    from kronos.settings import get_settings
-
-    return _told(device=told or get_settings().device)
-
-
-def everywhere(output: Path | None, device: str | None) -> dict[str, Any]:
-    """What is told of all configurations at once, as keys of each.
-
-    Args:
-        output: Where models go.
-        device: Where they are trained.
-    """
-    where = device_of(device)
-    return _told(output=output, training={"tokenizer": where, "model": where} if where else None)
-
-
-def _name_of(data: str) -> str:
-    """What a model is called after its candles: the file's or folder's name, as far as it is one of a folder."""
+def _model_name(data: str) -> str:
+    """Derive a model's name, which is also a folder's, from its data: ``btc_1h`` for ``data/btc_1h.csv``."""
     last = Path(data.split(":")[-1]).name
     stem = last.split(".")[0] if Path(last).suffix else last
-    kept = "".join(sign if sign.isalnum() or sign in "_+-." else "_" for sign in stem).lstrip("_+-.")
-    return kept[:80] or "model"
+    name = "".join(char if char.isalnum() or char in "_+-." else "_" for char in stem).lstrip("_+-.")
+    return name[:80] or "model"
 
 
-def _told(**values: Any) -> dict[str, Any]:
-    """Without what nobody told."""
+def _without_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

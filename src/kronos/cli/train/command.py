@@ -1,12 +1,12 @@
-"""``kronos train tokenizer`` and ``kronos train model``: one network, from options or a configuration."""
+"""``kronos train tokenizer``, ``kronos train model`` and ``kronos train run``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kronos.cli.train import options as ask
-from kronos.cli.train.arguments import Data, Effort, Place, TrainArgs, Weights, resolve
-from kronos.cli.train.runner import TrainOutputArgs, run_training
+from kronos.cli import options
+from kronos.cli.train.arguments import TrainArgs, TrainOutputArgs, resolve_config, shared_overrides
+from kronos.cli.train.runner import run_training
 from kronos.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -31,102 +31,7 @@ TOKENIZER_EPILOG = (
     "torchrun --nproc-per-node 2 -m kronos train tokenizer --data btc_1h.csv   [dim](two processes)[/dim]\n\n"
     "kronos train model --data btc_1h.csv --tokenizer outputs/models/btc_1h/tokenizer --name btc   [dim](next)[/dim]"
 )
-
-
-def tokenizer(
-    data: ask.Data = None,
-    config: ask.Config = None,
-    start: ask.Start = None,
-    from_scratch: ask.Scratch = False,
-    splits: ask.Splits = None,
-    lookback: ask.Lookback = None,
-    predict: ask.Predict = None,
-    epochs: ask.Epochs = None,
-    steps: ask.Steps = None,
-    minutes: ask.Minutes = None,
-    batch_size: ask.BatchSize = None,
-    learning_rate: ask.LearningRate = None,
-    patience: ask.Patience = None,
-    seed: ask.Seed = None,
-    precision: ask.Precision = None,
-    device: ask.Device = None,
-    output: ask.Output = None,
-    name: ask.Name = None,
-    resume: ask.Resume = True,
-    compare: ask.Compare = True,
-    dry_run: ask.DryRun = False,
-    tensorboard: ask.TensorBoard = False,
-    json: ask.Json = False,
-    quiet: ask.Quiet = False,
-) -> None:
-    """Train a tokenizer: how candles become tokens, and tokens candles.
-
-    A model reads the tokens of the tokenizer it was trained with, so it has to be trained again afterwards.
-
-    The latest part of the candles is kept to compare the tokenizer on with what it started from.
-
-    The same command goes on where an interrupted one was.
-    """
-    weights = Weights(tokenizer=start, scratch=from_scratch)
-    if from_scratch:
-        weights = Weights(start=start, scratch=True)
-    effort = Effort(epochs, steps, minutes, batch_size, learning_rate, patience, seed, precision, device)
-    asked = TrainArgs(config, weights, Data(data, splits, lookback, predict), effort, Place(name, output))
-    _train("tokenizer", asked, TrainOutputArgs(json, quiet, dry_run, tensorboard), resume=resume, compare=compare)
-
-
-def model(
-    data: ask.Data = None,
-    config: ask.Config = None,
-    start: ask.Start = None,
-    tokenizer: ask.Tokenizer = None,
-    from_scratch: ask.Scratch = False,
-    splits: ask.Splits = None,
-    lookback: ask.Lookback = None,
-    predict: ask.Predict = None,
-    lora: ask.Lora = None,
-    epochs: ask.Epochs = None,
-    steps: ask.Steps = None,
-    minutes: ask.Minutes = None,
-    batch_size: ask.BatchSize = None,
-    learning_rate: ask.LearningRate = None,
-    patience: ask.Patience = None,
-    seed: ask.Seed = None,
-    precision: ask.Precision = None,
-    device: ask.Device = None,
-    output: ask.Output = None,
-    name: ask.Name = None,
-    resume: ask.Resume = True,
-    compare: ask.Compare = True,
-    dry_run: ask.DryRun = False,
-    tensorboard: ask.TensorBoard = False,
-    json: ask.Json = False,
-    quiet: ask.Quiet = False,
-) -> None:
-    """Train a model, or fine-tune one, and say whether it helped.
-
-    The latest part of the candles is kept for the comparison with what the model started from and with naive baselines.
-
-    The same command goes on where an interrupted one was.
-    """
-    effort = Effort(epochs, steps, minutes, batch_size, learning_rate, patience, seed, precision, device)
-    asked = TrainArgs(
-        config,
-        Weights(start, tokenizer, from_scratch, lora),
-        Data(data, splits, lookback, predict),
-        effort,
-        Place(name, output),
-    )
-    _train("model", asked, TrainOutputArgs(json, quiet, dry_run, tensorboard), resume=resume, compare=compare)
-
-
-def _train(stage: StageName, asked: TrainArgs, telling: TrainOutputArgs, *, resume: bool, compare: bool) -> None:
-    from kronos.training.runner import RunOptions
-
-    run_training([resolve(stage, asked)], [stage], RunOptions(restart=not resume, compare=compare), telling)
-
-
-EPILOG = (
+RUN_EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos train run model_a_4h --dry-run\n\n"
     "kronos train run model_a_4h model_b_1d\n\n"
@@ -136,35 +41,159 @@ EPILOG = (
 )
 
 
-def run(
-    configs: ask.Configs,
-    stage: ask.Stage = "all",
-    mode: ask.Mode = "sequential",
-    max_workers: ask.MaxWorkers = None,
-    output_dir: ask.Output = None,
-    device: ask.Device = None,
-    skip_existing: ask.SkipExisting = False,
-    resume: ask.Resume = True,
-    compare: ask.Compare = True,
-    dry_run: ask.DryRun = False,
-    tensorboard: ask.TensorBoard = False,
-    json: ask.Json = False,
-    quiet: ask.Quiet = False,
+def tokenizer(
+    data: options.TrainingData = None,
+    config: options.TrainingConfig = None,
+    start: options.Start = None,
+    from_scratch: options.FromScratch = False,
+    splits: options.TrainingSplits = None,
+    lookback: options.TrainingLookback = None,
+    predict: options.Predict = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    minutes: options.Minutes = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    patience: options.Patience = None,
+    seed: options.TrainingSeed = None,
+    precision: options.TrainingPrecision = None,
+    device: options.Device = None,
+    output: options.ModelsFolder = None,
+    name: options.ModelName = None,
+    resume: options.Resume = True,
+    compare: options.Compare = True,
+    dry_run: options.DryRun = False,
+    tensorboard: options.TensorBoard = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Train what configurations say: the tokenizer, then the model that needs it, of one after another.
+    """Train a tokenizer, which turns candles into tokens and back.
 
-    Everything is looked at before the first step; one that fails later does not stop the others.
+    A model only works with the tokenizer it was trained with: train the model again afterwards.
 
-    Ctrl-C ends it at a state that the same command goes on from.
+    The latest candles are the test split, on which the tokenizer is compared with its initial weights.
+
+    The same command continues an interrupted training.
     """
-    from kronos.cli.train.arguments import everywhere
+    args = TrainArgs(
+        config=config,
+        data=data,
+        splits=splits,
+        lookback=lookback,
+        predict=predict,
+        start=start if from_scratch else None,
+        tokenizer=None if from_scratch else start,
+        from_scratch=from_scratch,
+        epochs=epochs,
+        steps=steps,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        seed=seed,
+        precision=precision,
+        device=device,
+        output=output,
+        name=name,
+    )
+    output_args = TrainOutputArgs(json, quiet, dry_run, tensorboard)
+    _train("tokenizer", args, output_args, restart=not resume, compare=compare)
+
+
+def model(
+    data: options.TrainingData = None,
+    config: options.TrainingConfig = None,
+    start: options.Start = None,
+    tokenizer: options.TrainingTokenizer = None,
+    from_scratch: options.FromScratch = False,
+    splits: options.TrainingSplits = None,
+    lookback: options.TrainingLookback = None,
+    predict: options.Predict = None,
+    lora: options.Lora = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    minutes: options.Minutes = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    patience: options.Patience = None,
+    seed: options.TrainingSeed = None,
+    precision: options.TrainingPrecision = None,
+    device: options.Device = None,
+    output: options.ModelsFolder = None,
+    name: options.ModelName = None,
+    resume: options.Resume = True,
+    compare: options.Compare = True,
+    dry_run: options.DryRun = False,
+    tensorboard: options.TensorBoard = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train or fine-tune a model, and measure whether it improved.
+
+    The latest candles are the test split, on which the model is compared with its initial weights and naive baselines.
+
+    The same command continues an interrupted training.
+    """
+    args = TrainArgs(
+        config=config,
+        data=data,
+        splits=splits,
+        lookback=lookback,
+        predict=predict,
+        start=start,
+        tokenizer=tokenizer,
+        from_scratch=from_scratch,
+        lora=lora,
+        epochs=epochs,
+        steps=steps,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        seed=seed,
+        precision=precision,
+        device=device,
+        output=output,
+        name=name,
+    )
+    output_args = TrainOutputArgs(json, quiet, dry_run, tensorboard)
+    _train("model", args, output_args, restart=not resume, compare=compare)
+
+
+def _train(stage: StageName, args: TrainArgs, output: TrainOutputArgs, *, restart: bool, compare: bool) -> None:
+    from kronos.training.runner import RunOptions
+
+    run_training([resolve_config(stage, args)], [stage], RunOptions(restart=restart, compare=compare), output)
+
+
+def run(
+    configs: options.Configs,
+    stage: options.Stage = "all",
+    mode: options.Mode = "sequential",
+    max_workers: options.MaxWorkers = None,
+    output_dir: options.ModelsFolder = None,
+    device: options.Device = None,
+    skip_existing: options.SkipExisting = False,
+    resume: options.Resume = True,
+    compare: options.Compare = True,
+    dry_run: options.DryRun = False,
+    tensorboard: options.TensorBoard = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train the networks of configurations: for each, the tokenizer and then the model.
+
+    Everything is checked before the first step; a training that fails later does not stop the others.
+
+    Ctrl-C saves the state; the same command continues from it.
+    """
     from kronos.training.config import load_config
     from kronos.training.runner import RunOptions
 
     if tensorboard and mode == "parallel":
-        raise ParameterError("--tensorboard listens to trainings in this process; leave it or --mode parallel out.")
-    changes = everywhere(output_dir, device)
-    loaded = [load_config(name).changed(changes) for name in dict.fromkeys(configs)]
-    wanted: list[StageName] = ["tokenizer", "model"] if stage == "all" else [stage]
-    how = RunOptions(mode, max_workers, skip_existing=skip_existing, restart=not resume, compare=compare)
-    run_training(loaded, wanted, how, TrainOutputArgs(json, quiet, dry_run, tensorboard))
+        raise ParameterError("--tensorboard needs --mode sequential; leave out --tensorboard or --mode parallel.")
+    overrides = shared_overrides(output_dir, device)
+    loaded = [load_config(name).changed(overrides) for name in dict.fromkeys(configs)]
+    stages: list[StageName] = ["tokenizer", "model"] if stage == "all" else [stage]
+    run_options = RunOptions(mode, max_workers, skip_existing=skip_existing, restart=not resume, compare=compare)
+    run_training(loaded, stages, run_options, TrainOutputArgs(json, quiet, dry_run, tensorboard))

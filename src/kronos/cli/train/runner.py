@@ -1,19 +1,20 @@
-"""What ``kronos train`` does once it knows what: plan, refuse or show, train, compare, report."""
+"""Run ``kronos train``: plan, train, compare, and print plans and results."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from kronos.cli.console import Column, page, print_json, spinner, stderr, table, watched, width
-from kronos.cli.errors import FAILED, MISUSED
-from kronos.cli.model_loading import short_count
+from kronos.cli.console import ConsoleColumn, page, page_width, print_json, spinner, stderr, table
+from kronos.cli.errors import FAILED, INTERRUPTED, MISUSED
+from kronos.cli.train.arguments import TrainOutputArgs
 from kronos.errors import ParameterError
+from kronos.formatting import duration, relative_path, short_count
+from kronos.progress import is_interactive
 from kronos.training.torchrun import is_first
 
 if TYPE_CHECKING:
@@ -25,175 +26,153 @@ if TYPE_CHECKING:
     from kronos.training.plan import RunPlan, StagePlan
     from kronos.training.runner import RunOptions, StageResult
 
-INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class TrainOutputArgs:
-    """What is printed and written beside the models.
-
-    Attributes:
-        json: Whether stdout gets one JSON document.
-        quiet: Whether to print nothing but errors.
-        dry_run: Whether to end after the plan.
-        tensorboard: Whether to write events for TensorBoard.
-    """
-
-    json: bool = False
-    quiet: bool = False
-    dry_run: bool = False
-    tensorboard: bool = False
-
-    @property
-    def shown(self) -> bool:
-        """Whether people are told anything."""
-        return not (self.json or self.quiet)
-
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What became of everything.
+    """Results of a training command.
 
     Attributes:
-        outcomes: Of each stage.
-        report: The page to look at; None where there is none.
+        stages: Result of each stage of each configuration.
+        report: The HTML report; None if there is none.
     """
 
-    outcomes: tuple[StageResult, ...]
+    stages: tuple[StageResult, ...]
     report: Path | None
 
 
 def run_training(
-    configs: Sequence[TrainConfig], stages: Sequence[StageName], how: RunOptions, telling: TrainOutputArgs
+    configs: Sequence[TrainConfig], stages: Sequence[StageName], options: RunOptions, output: TrainOutputArgs
 ) -> None:
-    """Train what configurations say, and end with what went wrong, if anything did.
+    """Train the stages of configurations and exit with the status of the first failure.
 
     Args:
-        configs: What was asked for.
-        stages: Which of their networks; a configuration that doesn't train one of them is passed over in it.
-        how: One after another, or side by side.
-        telling: What is printed.
+        configs: The configurations.
+        stages: Stages to train; a configuration without one of them skips it.
+        options: How to run several trainings.
+        output: What to print.
 
     Raises:
-        KronosError: If something is wrong before the first step, or the only stage failed.
-        typer.Exit: If one of several stages failed, or it was interrupted.
+        KronosError: If a plan is invalid, or the only stage failed.
+        typer.Exit: If one of several stages failed, or the training was interrupted.
     """
-    if telling.dry_run:
-        plans = make_plans(configs, stages, how, telling)
+    if output.dry_run:
+        plans = _make_plans(configs, stages, options, output)
         if is_first():
-            show_plans(plans, json=telling.json)
+            _show_plans(plans, json=output.json)
         if any(plan.problems for plan in plans):
             raise typer.Exit(MISUSED)
         return
-    trained = train(configs, stages, how, telling)
-    if telling.json and is_first():
-        print_outcomes(trained.outcomes, trained.report)
-    _end(trained.outcomes)
+    outcome = train(configs, stages, options, output)
+    if output.json and is_first():
+        _print_outcome(outcome)
+    _exit_on_failure(outcome.stages)
 
 
 def train(
-    configs: Sequence[TrainConfig], stages: Sequence[StageName], how: RunOptions, telling: TrainOutputArgs
+    configs: Sequence[TrainConfig], stages: Sequence[StageName], options: RunOptions, output: TrainOutputArgs
 ) -> TrainingOutcome:
-    """Plan, train, compare, report, and tell people.
-
-    Args:
-        configs: As for `do`, and so are the others.
-        stages: Likewise.
-        how: Likewise.
-        telling: Likewise; JSON is not printed here.
+    """Plan, train, compare, write the report, and print the results as text unless JSON or nothing is printed.
 
     Raises:
-        KronosError: If something is wrong before the first step.
-        typer.Exit: If it was interrupted.
+        KronosError: If a plan is invalid.
+        typer.Exit: If the training was interrupted.
     """
-    from kronos.training.runner import report
+    from kronos.training.runner import write_run_reports
 
-    plans = make_plans(configs, stages, how, telling)
+    plans = _make_plans(configs, stages, options, output)
     for plan in plans:
         plan.check()
-    outcomes = _run(plans, how, telling)
-    stopped = any(one.state == "stopped" for one in outcomes)
-    page = report(outcomes) if is_first() and not stopped else None
-    if telling.shown and is_first():
-        show_outcomes(outcomes, page)
-    if stopped:
+    results = _run(plans, options, output)
+    interrupted = any(result.state == "stopped" for result in results)
+    report = write_run_reports(results) if is_first() and not interrupted else None
+    if output.prints_text and is_first():
+        _show_results(results, report)
+    if interrupted:
         raise typer.Exit(INTERRUPTED)
-    return TrainingOutcome(tuple(outcomes), page)
+    return TrainingOutcome(tuple(results), report)
 
 
-def make_plans(
-    configs: Sequence[TrainConfig], stages: Sequence[StageName], how: RunOptions, telling: TrainOutputArgs
+def _make_plans(
+    configs: Sequence[TrainConfig], stages: Sequence[StageName], options: RunOptions, output: TrainOutputArgs
 ) -> list[RunPlan]:
-    """Look at everything before anything is trained.
+    """Plan every configuration before anything is trained.
 
     Raises:
-        ParameterError: If none of the configurations trains any of the networks asked for.
+        ParameterError: If no configuration has any of the stages.
     """
     from kronos.training.plan import make_plan
     from kronos.training.run_folder import result_folder
 
-    chosen = [(config, [one for one in config.stages if one in stages]) for config in configs]
-    if not any(wanted for _, wanted in chosen):
+    selected = [(config, [stage for stage in config.stages if stage in stages]) for config in configs]
+    selected = [(config, own) for config, own in selected if own]
+    if not selected:
         raise ParameterError(
-            f"{' and '.join(one.model_name for one in configs)} trains no {' or '.join(stages)}: its 'stages' are "
-            f"{', '.join(configs[0].stages)}."
+            f"{' and '.join(config.model_name for config in configs)}: no {' or '.join(stages)} to train; 'stages' "
+            f"of the configuration are {', '.join(configs[0].stages)}."
         )
-    made = [result_folder(config.folder, one) for config, wanted in chosen for one in wanted]
-    with spinner("Looking at candles and weights", wanted=telling.shown):
-        return [make_plan(config, stages=wanted, made=made, restart=how.restart) for config, wanted in chosen if wanted]
+    results = [result_folder(config.folder, stage) for config, own in selected for stage in own]
+    with spinner("Reading candles and weights", enabled=output.prints_text):
+        return [make_plan(config, stages=own, expected=results, restart=options.restart) for config, own in selected]
 
 
-def _run(plans: Sequence[RunPlan], how: RunOptions, telling: TrainOutputArgs) -> list[StageResult]:
+def _run(plans: Sequence[RunPlan], options: RunOptions, output: TrainOutputArgs) -> list[StageResult]:
     from kronos.training.runner import run
 
-    def monitors(plan: RunPlan, stage: StagePlan) -> Sequence[TrainingCallback]:
-        return _monitors(plan, stage, telling) if is_first() else ()
+    def callbacks(plan: RunPlan, stage: StagePlan) -> Sequence[TrainingCallback]:
+        return _callbacks(plan, stage, output) if is_first() else ()
 
     several = sum(len(plan.stages) for plan in plans) > 1
-    return run(plans, how, monitors=monitors, tell=teller(telling) if several and is_first() else lambda _: None)
+    shown = several and is_first() and output.prints_text and is_interactive()
+    return run(plans, options, callbacks=callbacks, on_result=_report_stage if shown else lambda _: None)
 
 
-def _monitors(plan: RunPlan, stage: StagePlan, telling: TrainOutputArgs) -> list[TrainingCallback]:
+def _report_stage(result: StageResult) -> None:
+    """Print the state of a finished stage on stderr."""
+    reason = f": {result.reason}" if result.reason else ""
+    stderr().print(f"{result.name} {result.stage} {_STATES[result.state]}{reason}", style="dim", markup=False)
+
+
+def _callbacks(plan: RunPlan, stage: StagePlan, output: TrainOutputArgs) -> list[TrainingCallback]:
     from kronos.training.callbacks import TensorBoard, Terminal
     from kronos.training.run_folder import stage_folder
 
-    listening: list[TrainingCallback] = []
-    if telling.shown and watched():
-        listening.append(Terminal(f"{plan.name} {stage.stage}"))
-    if telling.tensorboard:
-        listening.append(TensorBoard(stage_folder(plan.folder, stage.stage) / "tensorboard"))
-    return listening
+    callbacks: list[TrainingCallback] = []
+    if output.prints_text and is_interactive():
+        callbacks.append(Terminal(f"{plan.name} {stage.stage}"))
+    if output.tensorboard:
+        callbacks.append(TensorBoard(stage_folder(plan.folder, stage.stage) / "tensorboard"))
+    return callbacks
 
 
-def _end(outcomes: Sequence[StageResult]) -> None:
-    """End with what went wrong, if anything did.
+def _exit_on_failure(results: Sequence[StageResult]) -> None:
+    """Raise the error of the only stage, or print the errors of several and exit.
 
     Raises:
-        KronosError: What the only stage failed with.
-        typer.Exit: If there were several.
+        KronosError: The error of the only stage.
+        typer.Exit: If one of several stages failed.
     """
-    failed = [one for one in outcomes if one.state == "failed"]
+    failed = [result for result in results if result.state == "failed"]
     if not failed:
         return
     error = failed[0].error
-    if len(outcomes) == 1 and error is not None:
+    if len(results) == 1 and error is not None:
         raise error
-    for one in failed:
-        typer.echo(f"Error: {one.name}, {one.stage}: {' '.join((one.reason or '').split())}", err=True)
+    for result in failed:
+        typer.echo(f"Error: {result.name}, {result.stage}: {' '.join((result.reason or '').split())}", err=True)
     raise typer.Exit(FAILED)
 
 
 _STATES = {
     "done": "trained",
-    "kept": "was done already",
+    "kept": "already trained",
     "skipped": "skipped",
     "failed": "failed",
     "stopped": "interrupted",
 }
 
 
-def show_plans(plans: Sequence[RunPlan], *, json: bool) -> None:
-    """Print what would be done, and everything that is wrong with it."""
+def _show_plans(plans: Sequence[RunPlan], *, json: bool) -> None:
+    """Print the plans and their problems."""
     if json:
         print_json({"kind": "kronos training plan", "dry_run": True, "runs": [plan.to_dict() for plan in plans]})
         return
@@ -201,127 +180,100 @@ def show_plans(plans: Sequence[RunPlan], *, json: bool) -> None:
 
     lines: list[RenderableType] = []
     for plan in plans:
-        lines += [Text.assemble((plan.name, "bold"), "  ", plan.config.description), *_facts(plan), Text()]
+        lines += [Text.assemble((plan.name, "bold"), "  ", plan.config.description), *_plan_facts(plan), Text()]
         if plan.stages:
-            lines += [_stages(plan), Text()]
+            lines += [_stage_table(plan), Text()]
         lines += [Text(f"! {problem}", style="yellow") for problem in plan.problems]
         lines += [Text()] if plan.problems else []
-    lines.append(Text("Nothing was trained or written.", style="dim"))
+    lines.append(Text("Dry run: nothing was trained or written.", style="dim"))
     page(*lines)
 
 
-def _facts(plan: RunPlan) -> list[RenderableType]:
+def _plan_facts(plan: RunPlan) -> list[RenderableType]:
     from rich.text import Text
 
     windows = plan.config.windows
-    available = ", ".join(f"{count:,} {part}" for part, count in plan.windows.items()) or "none"
+    available = ", ".join(f"{count:,} {split}" for split, count in plan.windows.items()) or "none"
     facts = [
         ("from", plan.config.data),
-        ("to", _short(plan.folder)),
-        ("samples", f"{windows.lookback} + {windows.predict} candles: {available}"),
+        ("to", relative_path(plan.folder)),
+        ("windows", f"{windows.lookback} + {windows.predict} candles: {available}"),
         ("tokenizer", plan.tokenizer or "none"),
         ("context", f"{plan.context:,} candles"),
         ("disk", f"{plan.disk / 1e6:,.0f} MB"),
     ]
     if plan.needs:
-        facts.append(("after", ", ".join(map(_short, plan.needs))))
+        facts.append(("after", ", ".join(map(relative_path, plan.needs))))
     return [Text.assemble((f"  {name:<10}", "dim"), value) for name, value in facts]
 
 
-def _stages(plan: RunPlan) -> RenderableType:
+def _stage_table(plan: RunPlan) -> RenderableType:
     stages = plan.stages
-    starts = [one.start.ref if one.start is not None else "nothing" for one in stages]
+    starts = [
+        f"{'random weights' if stage.start is None else stage.start.ref}{' (done)' if stage.done else ''}"
+        for stage in stages
+    ]
+    settings = [stage.settings for stage in stages]
     return table(
-        Column("stage", [one.stage for one in stages]),
-        Column(
-            "starts from",
-            [f"{start}{' (done)' if one.done else ''}" for start, one in zip(starts, stages, strict=True)],
-        ),
-        Column("parameters", [short_count(one.parameters) for one in stages], right=True),
-        Column("trained", [short_count(one.trained) for one in stages], right=True, spare=1),
-        Column("epochs", [f"{one.settings.epochs:,}" for one in stages], right=True),
-        Column("steps", [f"{one.steps:,}" for one in stages], right=True),
-        Column("batch", [f"{one.settings.batch_size:,}" for one in stages], right=True, spare=2),
-        Column("rate", [f"{one.settings.learning_rate:g}" for one in stages], right=True, spare=3),
-        width=width(),
+        ConsoleColumn("stage", [stage.stage for stage in stages]),
+        ConsoleColumn("starts from", starts),
+        ConsoleColumn("parameters", [short_count(stage.parameters) for stage in stages], right=True),
+        ConsoleColumn("trained", [short_count(stage.trained) for stage in stages], right=True, priority=1),
+        ConsoleColumn("epochs", [f"{own.epochs:,}" for own in settings], right=True),
+        ConsoleColumn("steps", [f"{stage.steps:,}" for stage in stages], right=True),
+        ConsoleColumn("batch", [f"{own.batch_size:,}" for own in settings], right=True, priority=2),
+        ConsoleColumn("rate", [f"{own.learning_rate:g}" for own in settings], right=True, priority=3),
+        width=page_width(),
     )
 
 
-def teller(telling: TrainOutputArgs) -> Callable[[StageResult], None]:
-    """Tells on stderr what became of each stage, while a person watches."""
-
-    def tell(outcome: StageResult) -> None:
-        if telling.shown and watched():
-            reason = f": {outcome.reason}" if outcome.reason else ""
-            stderr().print(
-                f"{outcome.name} {outcome.stage} {_STATES[outcome.state]}{reason}", style="dim", markup=False
-            )
-
-    return tell
-
-
-def show_outcomes(outcomes: Sequence[StageResult], report: Path | None) -> None:
-    """Print what became of everything, and whether it helped."""
+def _show_results(results: Sequence[StageResult], report: Path | None) -> None:
+    """Print the results and comparisons by model."""
     from rich.text import Text
 
     lines: list[RenderableType] = []
-    for name in dict.fromkeys(one.name for one in outcomes):
-        own = [one for one in outcomes if one.name == name]
+    for name in dict.fromkeys(result.name for result in results):
+        own = [result for result in results if result.name == name]
         lines.append(Text(name, style="bold"))
-        lines += [Text(f"  {_told(one)}") for one in own]
-        for one in own:
-            lines += _verdict(one)
-        if own[-1].good:
-            lines.append(Text.assemble(("→ ", "dim"), _short(own[-1].folder / own[-1].stage)))
+        lines += [Text(f"  {_result_line(result)}") for result in own]
+        for result in own:
+            lines += _comparison_lines(result)
+        if own[-1].succeeded:
+            lines.append(Text.assemble(("→ ", "dim"), relative_path(own[-1].folder / own[-1].stage)))
         lines.append(Text())
     if report is not None:
-        lines.append(Text.assemble(("→ ", "dim"), _short(report)))
+        lines.append(Text.assemble(("→ ", "dim"), relative_path(report)))
     page(*lines)
 
 
-def _told(one: StageResult) -> str:
-    """A stage in one line."""
-    if one.record is None:
-        return f"{one.stage}: {_STATES[one.state]}" + (f", as {one.reason}" if one.reason else "")
-    record = one.record
-    ended = {"patience": ", no better for long", "minutes": ", out of time"}.get(record.stopped, "")
-    best = "as it started" if record.best_epoch == 0 else f"epoch {record.best_epoch}"
+def _result_line(result: StageResult) -> str:
+    record = result.record
+    if record is None:
+        return f"{result.stage}: {_STATES[result.state]}" + (f": {result.reason}" if result.reason else "")
+    end = {"patience": ", no further improvement", "minutes": ", time limit"}.get(record.stopped, "")
+    best = "initial weights" if record.best_epoch == 0 else f"epoch {record.best_epoch}"
     return (
-        f"{one.stage}: {_STATES[one.state]}, {record.epochs} epochs, {record.steps:,} steps in "
-        f"{_duration(record.seconds)}{ended}; best {best}, validation loss {record.best:.4f}"
+        f"{result.stage}: {_STATES[result.state]}, {record.epochs} epochs, {record.steps:,} steps in "
+        f"{duration(record.seconds)}{end}; best: {best}, validation loss {record.best:.4f}"
     )
 
 
-def _verdict(one: StageResult) -> list[RenderableType]:
+def _comparison_lines(result: StageResult) -> list[RenderableType]:
     from rich.padding import Padding
     from rich.text import Text
 
-    if one.comparison is not None:
-        first, *others = one.comparison.summary()
+    if result.comparison is not None:
+        first, *others = result.comparison.summary()
         lines = [Text(), Text(first, style="bold"), *(Text(line) for line in others), Text()]
         return [Padding(line, (0, 0, 0, 2)) for line in lines]
-    return [Text(f"  Not compared: {one.not_compared}", style="yellow")] if one.not_compared else []
+    return [Text(f"  Not compared: {result.not_compared}", style="yellow")] if result.not_compared else []
 
 
-def print_outcomes(outcomes: Sequence[StageResult], report: Path | None) -> None:
-    """Print everything for machines."""
+def _print_outcome(outcome: TrainingOutcome) -> None:
     print_json(
         {
             "kind": "kronos training",
-            "stages": [one.to_dict() for one in outcomes],
-            "report": None if report is None else str(report),
+            "stages": [result.to_dict() for result in outcome.stages],
+            "report": None if outcome.report is None else str(outcome.report),
         }
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _short(path: Path | str) -> str:
-    """A path as it is seen from here."""
-    text: Any = os.path.relpath(path)
-    return str(path) if text.startswith("..") else str(text)

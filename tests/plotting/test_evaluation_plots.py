@@ -1,4 +1,4 @@
-"""Pictures of evaluations say what they show, survive what they are given, and become clean SVG."""
+"""Figures of evaluations and their SVG."""
 
 import math
 import re
@@ -32,8 +32,8 @@ def words(figure: Figure) -> list[str]:
 
 
 def svg(figure: Figure, key: str = "x", **more) -> ElementTree.Element:
-    """A figure as a page has it, checked for what every one must be."""
-    text = inline_svg(figure, key, "a picture", **more)
+    """Convert a figure to SVG and check what holds for every one."""
+    text = inline_svg(figure, key, "a figure", **more)
     assert not re.search(r"\bnan\b|\binf\b", re.sub(r"<(title|desc|text)[^>]*>[^<]*</\1>", "", text))
     assert "style=" not in text
     assert "<style" not in text
@@ -41,7 +41,7 @@ def svg(figure: Figure, key: str = "x", **more) -> ElementTree.Element:
     root = ElementTree.fromstring(text)
     assert root.tag == "svg"
     assert root.attrib["role"] == "img"
-    assert root.attrib["aria-label"] == "a picture"
+    assert root.attrib["aria-label"] == "a figure"
     assert root[0].tag == "title"
     return root
 
@@ -58,16 +58,16 @@ TABLE = skills(
 )
 
 
-def test_skill_shows_groups_marks_and_the_reference():
+def test_plot_skill_has_groups_markers_and_reference():
     others = pd.DataFrame({"group": ["crypto 1h", "crypto 1h"], "skill": [0.0, -9.0]})
     figure = plot_skill(
         TABLE, [RAW, CALIBRATED], title="24 candles ahead", reference="a walk", others=others, first="all groups"
     )
-    said = words(figure)
+    texts = words(figure)
     for word in ("24 candles ahead", "skill against a walk", "all groups", "crypto 1h", "nano", "nano calibrated"):
-        assert word in said
-    assert said.index("all groups") < said.index("crypto 1h")
-    assert "the other baselines" in said
+        assert word in texts
+    assert texts.index("all groups") < texts.index("crypto 1h")
+    assert "the other baselines" in texts
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert marks[0].get_xdata().tolist() == [-0.08, -0.1]
     assert marks[0].get_markerfacecolor() != marks[1].get_markerfacecolor()  # raw is hollow
@@ -77,15 +77,15 @@ def test_skill_shows_groups_marks_and_the_reference():
     svg(figure)
 
 
-def test_skill_axis_holds_zero_and_every_interval():
+def test_skill_axis_has_zero_and_every_interval():
     low, high = skill_limits(TABLE)
     assert low < -0.12
     assert high > 0.03
     assert all(math.isnan(end) for end in skill_limits(TABLE.iloc[:0]))
 
 
-def test_one_wide_interval_does_not_squeeze_the_others():
-    rows = [(f"group {place}", "nano", 0.02, 0.01, 0.03) for place in range(6)]
+def test_wide_interval_does_not_extend_the_axis():
+    rows = [(f"group {i}", "nano", 0.02, 0.01, 0.03) for i in range(6)]
     table = skills(*rows, ("tiny", "nano", -0.05, -2.0, 1.5))
     low, high = skill_limits(table)
     assert -0.1 < low < -0.05
@@ -96,28 +96,28 @@ def test_one_wide_interval_does_not_squeeze_the_others():
 
 
 @pytest.mark.parametrize("table", [skills(), skills(("g", "nano", math.nan, math.nan, math.nan))])
-def test_skill_of_nothing_says_so(table):
+def test_skill_without_data(table):
     figure = plot_skill(table, [RAW], title="t", reference="r")
-    assert "No skill is known here." in words(figure)
+    assert "No skill available." in words(figure)
     svg(figure)
 
 
-def test_skill_without_interval_is_a_mark_alone():
+def test_skill_without_interval():
     figure = plot_skill(skills(("g", "nano", 0.1, math.nan, math.nan)), [RAW, CALIBRATED], title="t", reference="r")
     assert "g" in words(figure)
     svg(figure)
 
 
-def test_coverage_stands_beside_its_promise():
+def test_plot_coverage():
     rows = [(step, band, band - 0.1, band - 0.12, band - 0.08) for step in (1, 24) for band in (0.5, 0.8, 0.95)]
     figure = plot_coverage(pd.DataFrame(rows, columns=COVERAGE), RAW)
-    said = words(figure)
+    texts = words(figure)
     for word in ("nano", "95 % band", "80 % band", "50 % band", "40 %", "70 %", "85 %", "1", "24"):
-        assert word in said
+        assert word in texts
     svg(figure)
 
 
-def test_pit_shows_shares_and_the_band():
+def test_plot_pit():
     shares = np.array([0.3, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.1, 0.2])
     figure = plot_pit(shares, (0.08, 0.12), RAW, subtitle="PIT, 1 candle ahead")
     bars = [patch.get_height() for patch in figure.axes[0].patches if patch.get_width() < 0.1]
@@ -127,7 +127,7 @@ def test_pit_shows_shares_and_the_band():
     svg(figure)
 
 
-def test_reliability_shows_bins_and_counts():
+def test_plot_reliability():
     table = pd.DataFrame([(0.4, 0.45, 1200, 0.37, 0.43), (0.6, 0.55, 300, 0.55, 0.65)], columns=CALLS)
     figure = plot_reliability(table, CALIBRATED)
     assert "1,200" in words(figure)
@@ -136,15 +136,15 @@ def test_reliability_shows_bins_and_counts():
     svg(figure)
 
 
-def test_cumulative_rank_correlation_ends_at_the_sum():
+def test_plot_cumulative_ic_ends_at_the_sum():
     times = pd.date_range("2024-01-01", periods=50)
     lines = {"nano": pd.Series(0.1, times), "nano calibrated": pd.Series(-0.2, times[::2])}
     figure = plot_cumulative_ic(lines, [RAW, CALIBRATED], title="us 1d", error=0.3)
-    said = words(figure)
-    assert "+5.0" in said
-    assert "−5.0" in said
-    assert "us 1d" in said
-    assert "grey: what chance alone seldom leaves" in said
+    texts = words(figure)
+    assert "+5.0" in texts
+    assert "−5.0" in texts
+    assert "us 1d" in texts
+    assert "grey: 95 % range of chance" in texts
     svg(figure)
 
 
@@ -152,12 +152,12 @@ def fan(samples=40, horizon=12, actual=None, title="BTC · 2024-01-02"):
     history = pd.Series(np.linspace(90, 100, 30), pd.date_range("2024-01-01", periods=30, freq="h"))
     times = pd.date_range(history.index[-1], periods=horizon + 1, freq="h")[1:]
     moves = np.random.default_rng(0).normal(0, 0.01, (samples, horizon))
-    came = np.full(horizon, 101.0) if actual is None else actual
+    actual = np.full(horizon, 101.0) if actual is None else actual
     paths = 100 * np.exp(np.cumsum(moves, axis=1))
-    return plot_fan(history, paths, pd.Series(came, times), RAW, title=title, subtitle="CRPS 1.93 σ√h")
+    return plot_fan(history, paths, pd.Series(actual, times), RAW, title=title, subtitle="CRPS 1.93 σ√h")
 
 
-def test_a_fan_has_its_title_score_and_truth():
+def test_plot_fan():
     figure = fan()
     assert {"BTC · 2024-01-02", "CRPS 1.93 σ√h"} <= set(words(figure))
     assert len([c for c in figure.axes[0].collections if "FillBetween" in type(c).__name__]) == 3
@@ -185,12 +185,12 @@ def test_a_fan_has_its_title_score_and_truth():
         lambda: plot_fan(pd.Series(dtype=float), np.empty((0, 0)), pd.Series(dtype=float), RAW, title="t"),
     ],
 )
-def test_little_or_nothing_is_drawn_too(figure):
+def test_little_or_no_data(figure):
     svg(figure())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_become_the_pages(theme):
+def test_colours_become_css_variables(theme):
     figure = plot_pit(np.full(10, 0.1), (0.08, 0.12), RAW, theme=theme)
     text = inline_svg(figure, "x", "t", theme=theme)
     for name in ("ground", "text", "muted", "grid"):
@@ -198,7 +198,7 @@ def test_colours_become_the_pages(theme):
     assert not re.search(r'(fill|stroke)="#(?!000000)', text)
 
 
-def test_what_users_named_is_escaped_and_never_mathematics():
+def test_names_are_escaped_and_not_parsed_as_math():
     figure = plot_skill(
         skills((HOSTILE, HOSTILE, 0.1, 0.0, 0.2)), [PlotSeries(HOSTILE)], title=HOSTILE, reference=HOSTILE
     )
@@ -209,7 +209,7 @@ def test_what_users_named_is_escaped_and_never_mathematics():
     assert any("比特币" in (element.text or "") for element in root.iter("text"))
 
 
-def test_ids_are_the_pictures_own():
+def test_ids_have_the_prefix_of_the_figure():
     first, second = (svg(fan(), key) for key in ("one", "two"))
     ids = [{element.attrib["id"] for element in root.iter() if "id" in element.attrib} for root in (first, second)]
     assert ids[0]
@@ -221,24 +221,24 @@ def test_ids_are_the_pictures_own():
         assert all(name.startswith(prefix) for name in known)
 
 
-def test_the_same_picture_is_the_same_text():
+def test_svg_is_reproducible():
     assert inline_svg(fan(), "x", "t") == inline_svg(fan(), "x", "t")
 
 
-def test_unknown_looks_are_refused():
+def test_unknown_theme():
     with pytest.raises(ParameterError, match="theme"):
         plot_pit(np.full(10, 0.1), (0.1, 0.1), RAW, theme="sepia")
 
 
 @settings(max_examples=15)
 @given(name=st.text(max_size=80), values=st.lists(st.floats(-2, 2), min_size=3, max_size=3))
-def test_any_name_and_number_makes_a_picture(name, values):
+def test_any_name_and_number_can_be_drawn(name, values):
     table = skills((name, name, *values))
     svg(plot_skill(table, [PlotSeries(name)], title=name, reference=name))
 
 
 @pytest.mark.parametrize("reach", [0.006, 0.03, 0.05, 0.062, 0.11, 0.3])
-def test_ticks_say_the_percentages_they_stand_at(reach):
+def test_percent_ticks_match_their_positions(reach):
     table = pd.DataFrame({"group": ["a"], "forecaster": ["one"], "skill": [0.0], "low": [-reach], "high": [reach]})
     figure = plot_skill(table, [PlotSeries("one", 0, True)], title="t", reference="r", limits=(-reach, reach))
     figure.canvas.draw()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kronos.formatting import format_price
-from kronos.plotting.artists import format_volume, price_decimals, spread_apart, tick_decimals, time_ticks
+from kronos.plotting.ticks import format_volume, price_decimals, spread_apart, tick_decimals, time_ticks
 
 
 @settings(max_examples=60)
@@ -19,30 +19,30 @@ from kronos.plotting.artists import format_volume, price_decimals, spread_apart,
     st.sampled_from([None, "UTC", "Asia/Shanghai"]),
     st.sampled_from(["ns", "us", "s"]),
 )
-def test_ticks_are_few_rising_and_on_candles(freq, rows, start, tz, unit):
+def test_time_ticks_are_few_ascending_and_on_candles(freq, rows, start, tz, unit):
     times = pd.date_range(pd.Timestamp(start).floor("min"), periods=rows, freq=freq, tz=tz).as_unit(unit)
-    ticks = time_ticks(times, most=8)
+    ticks = time_ticks(times, limit=8)
     assert 1 <= len(ticks.positions) <= 8
     assert len(ticks.labels) == len(ticks.positions)
     assert (np.diff(ticks.positions) > 0).all()
     assert 0 <= ticks.positions[0] <= ticks.positions[-1] < rows
 
 
-def test_hours_name_the_day_where_it_changes():
-    ticks = time_ticks(pd.date_range("2024-12-30 20:00", periods=60, freq="1h"), most=6)
+def test_hours_have_the_day_where_it_changes():
+    ticks = time_ticks(pd.date_range("2024-12-30 20:00", periods=60, freq="1h"), limit=6)
     assert ticks.labels == ["00:00\n2024-12-31", "12:00", "00:00\n2025-01-01", "12:00", "00:00\n2025-01-02"]
     assert ticks.positions == [4, 16, 28, 40, 52]
 
 
-def test_days_name_the_year_where_it_changes():
-    ticks = time_ticks(pd.date_range("2024-12-20", periods=28, freq="1D"), most=6)
+def test_days_have_the_year_where_it_changes():
+    ticks = time_ticks(pd.date_range("2024-12-20", periods=28, freq="1D"), limit=6)
     assert ticks.labels[0].endswith("\n2024")
     assert sum("2025" in label for label in ticks.labels) == 1
 
 
 def test_months_and_years():
-    assert time_ticks(pd.date_range("2020-01-15", periods=250, freq="1D"), most=8).labels[0] == "2020-02"
-    assert time_ticks(pd.date_range("2000-01-15", periods=2500, freq="3D"), most=8).labels[0].isdigit()
+    assert time_ticks(pd.date_range("2020-01-15", periods=250, freq="1D"), limit=8).labels[0] == "2020-02"
+    assert time_ticks(pd.date_range("2000-01-15", periods=2500, freq="3D"), limit=8).labels[0].isdigit()
 
 
 def test_ticks_after_a_weekend_do_not_collide():
@@ -63,14 +63,14 @@ def test_ticks_after_a_weekend_do_not_collide():
         ([3531.4, 3530.8], 1),
         ([0.00001234, 0.00001301], 8),
         (np.float32([1.0834, 1.0841, 1.0799]), 4),
-        ([18.56431987, 18.61239871], 4),  # adjusted: six digits in all
+        ([18.56431987, 18.61239871], 4),  # adjusted: six significant digits
     ],
 )
-def test_decimals_are_the_markets(prices, decimals):
+def test_price_decimals(prices, decimals):
     assert price_decimals(np.asarray(prices, dtype=float)) == decimals
 
 
-def test_numbers_are_grouped_and_shortened():
+def test_format_numbers():
     assert format_price(67200, 0) == "67,200"
     assert format_price(1.08345, 5) == "1.08345"
     assert [format_volume(v) for v in (0, 950, 12_500, 3.2e6, 4e9, 7e12, 999.7, 999_600, 2e15)] == [
@@ -80,12 +80,12 @@ def test_numbers_are_grouped_and_shortened():
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6).map(sorted), st.floats(0.1, 5))
-def test_labels_are_kept_apart_and_never_moved_down(wanted, gap):
-    placed = spread_apart(wanted, gap)
-    assert all(new >= old for new, old in zip(placed, wanted, strict=True))
+def test_spread_apart_only_moves_up(positions, gap):
+    placed = spread_apart(positions, gap)
+    assert all(new >= old for new, old in zip(placed, positions, strict=True))
     assert (np.diff(placed) >= gap - 1e-9).all()
 
 
-def test_formatting_numbers_loads_no_matplotlib():
-    code = "import sys, kronos.plotting.artists; sys.exit('matplotlib' in sys.modules)"
+def test_ticks_load_no_matplotlib():
+    code = "import sys, kronos.plotting.ticks; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
