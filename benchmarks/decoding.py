@@ -24,8 +24,9 @@ from benchmarks.work import engine_flops, plain_coding_flops, plain_rollout_flop
 from kronos.candles import Candles
 from kronos.inference import KronosPredictor, Precision, SamplingParams
 from kronos.inference.engine import Prompt, Rollout, Tokens, TokenSampler
-from kronos.inference.sampling import CounterBasedSampler, TorchSampler, keyed_uniforms
-from kronos.zoo import DEFAULT_MODEL, find
+from kronos.inference.sampling import CounterBasedSampler, TorchSampler
+from kronos.rng import keyed_uniforms
+from kronos.zoo import DEFAULT_MODEL, find_entry
 
 _TOP_P = 0.9  # the default of `predict`
 
@@ -130,10 +131,10 @@ def draws(case: Case, candles: Candles) -> TokenSampler:
 @torch.inference_mode()
 def _tokens(predictor: KronosPredictor, case: Case, candles: Candles, choose: TokenSampler) -> Tokens:
     """The engine's tokens ``[1, S, steps]`` from what the plain decoder reads, on the steps that it is timed for."""
-    prepared, decoders = predictor.preprocess(candles.frame, pred_len=case.horizon), predictor.decoders()
+    prepared, decoders = predictor.preprocess(candles.frame, pred_len=case.horizon), predictor.packed_model()
     x, stamps, future = (torch.from_numpy(part)[None] for part in (prepared.x, prepared.x_stamp, prepared.y_stamp))
     prompt = Prompt(decoders.tokenizer.encode(x), torch.tensor([case.history]), stamps, future[:, : case.plain_steps])
-    return Rollout(decoders.model, prompt, case.samples, predictor.max_context).run(choose)
+    return Rollout(decoders.model, prompt, case.samples, predictor.max_context).generate(choose)
 
 
 def _equal(ours: Tokens, plain: Tokens) -> float:
@@ -147,7 +148,7 @@ def measure_models(plan: Plan) -> list[ModelResult]:
         for a in plan.architectures:
             peak = measure_peak(a, case, precision)
             results.append(_model(a.name, random_predictor(a, precision), case, plan.repeats, peak))
-    if find(DEFAULT_MODEL) is not None and not plan.quick:
+    if find_entry(DEFAULT_MODEL) is not None and not plan.quick:
         bundled = KronosPredictor.from_pretrained(device="cpu")
         peak = measure_bundled_peak(DEFAULT_MODEL, case)
         read = min(case.history, bundled.max_context - case.horizon)

@@ -10,7 +10,8 @@ from benchmarks.inputs import SEED
 from benchmarks.plans import Plan
 from benchmarks.timing import Times, timed
 from kronos.inference import SamplingParams, sample_from_logits
-from kronos.inference.sampling import CounterBasedSampler, TorchSampler, keyed_uniforms
+from kronos.inference.sampling import CounterBasedSampler, TorchSampler
+from kronos.rng import keyed_uniforms
 
 VOCABULARY = 1024
 ROWS = (30, 100)

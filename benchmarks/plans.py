@@ -145,13 +145,13 @@ def quick() -> Plan:
 
 
 def _published(name: str) -> Architecture:
-    from kronos.zoo import find  # here, so that what only reads a plan stays light
+    from kronos.zoo import find_entry  # here, so that what only reads a plan stays light
 
-    entry = find(name)
+    entry = find_entry(name)
     assert entry is not None
     assert entry.tokenizer is not None
     assert entry.context is not None
-    tokenizer = find(entry.tokenizer)
+    tokenizer = find_entry(entry.tokenizer)
     assert tokenizer is not None
     return Architecture(name, entry.config, tokenizer.config, entry.context)
 

@@ -32,7 +32,7 @@ from kronos.atomic import write_text
 from kronos.datasets import Batch, WindowDataset, WindowSettings, batches, collate, open_training_data
 from kronos.training import ModelObjective, TrainingArguments, process
 from kronos.training.optimization import OptimizerStep
-from kronos.training.runtime import computing, prefetch
+from kronos.training.runtime import autocast, prefetch
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance-training.md"
 FLOOR = 1.2  # of the plain loop's speed
@@ -165,7 +165,7 @@ def _ours(setup: Setup, dataset: WindowDataset, counted: str, loop: str) -> Run:
         nonlocal done
         objective.network.train()
         with prefetch(lambda: batches(dataset, setup.batch, start=done)) as feed:
-            # As `kronos.training.loop` does: nothing is read from the step before monitors are told.
+            # As `kronos.training.trainer` does: nothing is read from the device before the callbacks are called.
             found = seconds((stepper.step(done + n, (done + n) / _STEPS, feed)[0] for n in range(number)), number)
         done += number
         return found
@@ -219,7 +219,7 @@ def _passes(objective: ModelObjective, stepper: OptimizerStep, batch: Batch, rep
     taken: list[tuple[float, float]] = []
     for _ in range(repeats + 1):
         marks = [perf_counter()]
-        with computing(torch.device("cpu"), stepper.dtype):
+        with autocast(torch.device("cpu"), stepper.dtype):
             losses = objective.losses(batch, training=True)
         marks.append(perf_counter())
         losses.total.backward()

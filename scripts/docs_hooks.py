@@ -78,7 +78,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def _shadowed(markdown: str) -> str:
     """Return blocks for the exports of a package that have the name of the module they come from.
 
-    For Griffe such a name means the module (``kronos.metrics.pit_histogram``); in Python it is the function.
+    For Griffe such a name means the module (``kronos.metrics.pit_uniformity``); in Python it is the function.
     """
     blocks = ""
     for package in re.findall(r"^::: (kronos(?:\.\w+)?)$", markdown, re.MULTILINE):

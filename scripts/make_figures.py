@@ -18,11 +18,11 @@ import pandas as pd
 
 import kronos
 from kronos.evaluation import ALL
-from kronos.evaluation.scoring import LEAST
+from kronos.evaluation.scoring import MIN_ORIGINS
 from kronos.plotting.evaluation_canvas import PlotSeries
 from kronos.plotting.skill_plot import plot_skill
 from kronos.training.callbacks import TrainingHistory
-from kronos.training.report.data import save_curves
+from kronos.training.report.figures import save_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -45,7 +45,7 @@ def draw_skill(evaluation: dict[str, Any], step: int, leave_out: str | None) -> 
         {"group": "all markets" if one["group"] == ALL else one["group"], "forecaster": one["forecaster"]}
         | {"skill": one["skill"]["estimate"], "low": one["skill"]["low"], "high": one["skill"]["high"]}
         for one in evaluation["figures"]
-        if one["step"] == step and one["skill"] and one["n"] >= LEAST and one["forecaster"] not in unseen
+        if one["step"] == step and one["skill"] and one["n"] >= MIN_ORIGINS and one["forecaster"] not in unseen
     )
     near = rows["forecaster"].isin([one["name"] for one in evaluated])
     series = [PlotSeries(one["name"], 0, one["calibration"] is not None) for one in evaluated]

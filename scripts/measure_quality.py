@@ -29,17 +29,17 @@ from kronos.evaluation import (
     Evaluation,
     ModelForecaster,
     Plan,
+    RollingOrigins,
     RollingSettings,
-    WalkForward,
     baseline_paths,
     calibration_set_of,
     evaluate,
     identity_of,
     make_plan,
 )
-from kronos.evaluation.ablation import Effect, ablate, default_ablations
-from kronos.evaluation.aggregate import summarise, told_steps
-from kronos.evaluation.calibration import CALIBRATED, POOL_WITH, Fitted, calibrate
+from kronos.evaluation.ablation import AblationRow, ablate, default_ablations
+from kronos.evaluation.aggregate import aggregate_scores, format_steps
+from kronos.evaluation.calibration import CALIBRATED, POOL_WITH, FittedCalibration, calibrate
 from kronos.evaluation.dates import read_splits
 from kronos.evaluation.instruments import load_instruments
 from kronos.metrics import Estimate
@@ -60,8 +60,8 @@ def plans(data: Path) -> tuple[Plan, Plan]:
     instruments = load_instruments([str(data / "candles")]).instruments
     splits = read_splits(data / "splits.csv")
     return (
-        make_plan(instruments, WalkForward(24, stride=VALIDATION_STRIDE), splits.dates("validation")),
-        make_plan(instruments, WalkForward(24, stride=TEST_STRIDE), splits.dates("test")),
+        make_plan(instruments, RollingOrigins(24, stride=VALIDATION_STRIDE), splits.dates("validation")),
+        make_plan(instruments, RollingOrigins(24, stride=TEST_STRIDE), splits.dates("test")),
     )
 
 
@@ -77,24 +77,24 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
-def by_setting(found: Sequence[Effect], group: str, what: str) -> str:
+def by_setting(found: Sequence[AblationRow], group: str, what: str) -> str:
     """One row per setting and one column per step, with the CRPS or the coverages."""
     cells = {(one.setting, one.step): one for one in found if one.group == group}
     names = list(dict.fromkeys(setting for setting, _ in cells))
 
-    def told(one: Effect) -> str:
+    def told(one: AblationRow) -> str:
         if what == "crps":
             gain = "" if one.gain.estimate == 0 else f" ({-one.gain.estimate:+.1%})"
             return f"{one.crps:.3f}{gain}"
         return " / ".join(f"{one.coverage[band].estimate:.0%}".rstrip("%") for band in BANDS)
 
-    header = ["forecasts", *(told_steps(step) for step in STEPS)]
+    header = ["forecasts", *(format_steps(step) for step in STEPS)]
     return markdown(header, [[name, *(told(cells[name, step]) for step in STEPS)] for name in names])
 
 
 def confirmed(evaluation: Evaluation) -> str:
     """CRPS of every contender on the test dates, with the skill against the reference."""
-    cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
+    cells = {(one.forecaster, one.step): one for one in evaluation.aggregates if one.group == ALL}
 
     def told(name: str, step: int) -> str:
         one = cells.get((name, step))
@@ -102,16 +102,16 @@ def confirmed(evaluation: Evaluation) -> str:
             return "–"
         return f"{one.crps:.3f}" if one.skill is None else f"{one.crps:.3f} ({interval(one.skill)})"
 
-    names = [one.name for one in evaluation.subjects]
+    names = [one.name for one in evaluation.contenders]
     return markdown(
-        ["CRPS (skill)", *(told_steps(step) for step in STEPS)],
+        ["CRPS (skill)", *(format_steps(step) for step in STEPS)],
         [[name, *(told(name, step) for step in STEPS)] for name in names],
     )
 
 
 def card(evaluation: Evaluation) -> str:
     """CRPS of every contender with the coverage of the 80 % band; the lowest of each step in bold."""
-    cells = {(one.forecaster, one.step): one for one in evaluation.figures if one.group == ALL}
+    cells = {(one.forecaster, one.step): one for one in evaluation.aggregates if one.group == ALL}
     least = {step: min(f"{one.crps:.3f}" for (_, at), one in cells.items() if at == step) for step in STEPS}
 
     def told(subject: Contender, step: int) -> str:
@@ -121,8 +121,8 @@ def card(evaluation: Evaluation) -> str:
         return crps if subject.point else f"{crps} ({one.coverage['80'].estimate:.0%})"
 
     return markdown(
-        ["forecasts", *(told_steps(step) for step in STEPS)],
-        [[one.name, *(told(one, step) for step in STEPS)] for one in evaluation.subjects],
+        ["forecasts", *(format_steps(step) for step in STEPS)],
+        [[one.name, *(told(one, step) for step in STEPS)] for one in evaluation.contenders],
     )
 
 
@@ -130,17 +130,17 @@ def against(evaluation: Evaluation, rivals: Sequence[str] = ("historical-volatil
     """Skill of the evaluated models against each reference, with its interval."""
     rows = []
     for rival in rivals:
-        figures = summarise(evaluation.scores, rival, evaluation.plan.walk)
+        figures = aggregate_scores(evaluation.scores, rival, evaluation.plan.rolling)
         cells = {(one.forecaster, one.step): one.skill for one in figures if one.group == ALL}
         for name in (*evaluation.evaluated, *(one for one in rivals if one != rival)):
             found = [cells[name, step] for step in STEPS]
             rows.append([f"{name} against {rival}", *(interval(one) if one else "–" for one in found)])
-    return markdown(["skill", *(told_steps(step) for step in STEPS)], rows)
+    return markdown(["skill", *(format_steps(step) for step in STEPS)], rows)
 
 
 def cells_against(evaluation: Evaluation, name: str) -> str:
     """CRPS of a contender and of the reference in each cell with enough origins."""
-    cells = {(one.forecaster, one.group, one.step): one for one in evaluation.figures if one.group != ALL}
+    cells = {(one.forecaster, one.group, one.step): one for one in evaluation.aggregates if one.group != ALL}
     rows = []
     for (who, group, step), one in cells.items():
         if who == name and step in STEPS and one.n >= LEAST and one.skill is not None:
@@ -154,7 +154,9 @@ def interval(one: Estimate) -> str:
     return f"{one.estimate:+.1%}, {one.low:+.1%} to {one.high:+.1%}"
 
 
-def cells(found: Sequence[Effect], name: str, stride: int) -> Iterator[tuple[Effect, Effect, dict[str, float]]]:
+def cells(
+    found: Sequence[AblationRow], name: str, stride: int
+) -> Iterator[tuple[AblationRow, AblationRow, dict[str, float]]]:
     """Raw and calibrated figures of each cell with enough independent origins, and the bound of each band."""
     every = {(one.setting, one.group, one.step): one for one in found}
     for (setting, group, step), one in every.items():
@@ -164,7 +166,7 @@ def cells(found: Sequence[Effect], name: str, stride: int) -> Iterator[tuple[Eff
             yield every["raw", group, step], one, {band: max(POINTS, 2 * error) for band, error in errors.items()}
 
 
-def cell_table(found: Sequence[Effect], name: str, stride: int) -> str:
+def cell_table(found: Sequence[AblationRow], name: str, stride: int) -> str:
     """Coverage and CRPS of each cell, raw and calibrated; values outside the bound are marked."""
     rows = []
     for raw, one, bounds in cells(found, name, stride):
@@ -197,7 +199,7 @@ def weights(calibration: Calibration, groups: Sequence[str]) -> str:
         [name, *(f"{calibration.weights(group).get(step, math.nan):.2f}" for step in STEPS)]
         for name, group in (("all together", None), *((group, group) for group in groups))
     ]
-    return markdown(["market", *(told_steps(step) for step in STEPS)], rows)
+    return markdown(["market", *(format_steps(step) for step in STEPS)], rows)
 
 
 def write(out: Path, tables: Mapping[str, str]) -> None:
@@ -207,7 +209,7 @@ def write(out: Path, tables: Mapping[str, str]) -> None:
         print(f"\n## {name}\n\n{text}")
 
 
-def learn(plan: Plan, model: ModelForecaster, out: Path, settings: RollingSettings, workers: int) -> Fitted:
+def learn(plan: Plan, model: ModelForecaster, out: Path, settings: RollingSettings, workers: int) -> FittedCalibration:
     """Fit on the validation dates, with an ablation of the parts."""
     compare = {name: parts for name, parts in default_ablations().items() if parts and parts != PARTS}
     found = calibrate(plan, model, out / "calibration" / "run", settings, compare=compare, steps=STEPS, workers=workers)
@@ -216,13 +218,13 @@ def learn(plan: Plan, model: ModelForecaster, out: Path, settings: RollingSettin
     return found
 
 
-def unpooled(fitted: Fitted) -> Calibration:
+def unpooled(fitted: FittedCalibration) -> Calibration:
     """Fit all parts except pooling."""
-    return fit(fitted.trials, [part for part in PARTS if part != "pooling"])
+    return fit(fitted.calibration_set, [part for part in PARTS if part != "pooling"])
 
 
 def confirm(
-    plan: Plan, model: ModelForecaster, fitted: Fitted, out: Path, settings: RollingSettings, workers: int
+    plan: Plan, model: ModelForecaster, fitted: FittedCalibration, out: Path, settings: RollingSettings, workers: int
 ) -> tuple[Evaluation, dict[str, str]]:
     """Measure on the test dates."""
     alone = unpooled(fitted)
@@ -237,20 +239,20 @@ def confirm(
     trials = calibration_set_of(plan, Actuals.of(plan), evaluation.paths[model.name], identity_of(model), near)
     judged = {
         "raw": trials,
-        CALIBRATED: fitted.calibration.apply_trials(trials),
-        WITHOUT: alone.apply_trials(trials),
+        CALIBRATED: fitted.calibration.apply_set(trials),
+        WITHOUT: alone.apply_set(trials),
     }
-    judged[ADAPTED] = apply_online(judged[CALIBRATED], fitted.calibration.apply_trials(fitted.trials))
-    narrow, earlier = narrowed(trials), narrowed(fitted.trials)
+    judged[ADAPTED] = apply_online(judged[CALIBRATED], fitted.calibration.apply_set(fitted.calibration_set))
+    narrow, earlier = narrowed(trials), narrowed(fitted.calibration_set)
     repair = fit(earlier)
     narrow_judged = {
         "raw": narrow,
-        "repaired": repair.apply_trials(narrow),
-        "repaired, not pooled": fit(earlier, alone.parts).apply_trials(narrow),
+        "repaired": repair.apply_set(narrow),
+        "repaired, not pooled": fit(earlier, alone.parts).apply_set(narrow),
     }
-    narrow_judged["repaired, adaptive"] = apply_online(narrow_judged["repaired"], repair.apply_trials(earlier))
-    found = ablate(trials, judged, STEPS, plan.walk.step)
-    repaired = ablate(narrow, narrow_judged, STEPS, plan.walk.step)
+    narrow_judged["repaired, adaptive"] = apply_online(narrow_judged["repaired"], repair.apply_set(earlier))
+    found = ablate(trials, judged, STEPS, plan.rolling.step)
+    repaired = ablate(narrow, narrow_judged, STEPS, plan.rolling.step)
     write_text(out / "evaluation" / "evaluation.json", json.dumps(evaluation.to_dict(), indent=2) + "\n")
     tables = {
         "test": confirmed(evaluation),
@@ -259,12 +261,12 @@ def confirm(
         "cells-against": cells_against(evaluation, f"{model.name} {WITHOUT}"),
         "test-ablation": by_setting(found, ALL, "crps"),
         "test-coverage": by_setting(found, ALL, "coverage"),
-        "cells": cell_table(found, CALIBRATED, plan.walk.step),
-        "cells-not-pooled": cell_table(found, WITHOUT, plan.walk.step),
-        "cells-adaptive": cell_table(found, ADAPTED, plan.walk.step),
+        "cells": cell_table(found, CALIBRATED, plan.rolling.step),
+        "cells-not-pooled": cell_table(found, WITHOUT, plan.rolling.step),
+        "cells-adaptive": cell_table(found, ADAPTED, plan.rolling.step),
         "narrowed": f"{by_setting(repaired, ALL, 'crps')}\n{COVERAGE}\n\n{by_setting(repaired, ALL, 'coverage')}",
-        "narrowed-cells": cell_table(repaired, "repaired", plan.walk.step),
-        "narrowed-cells-adaptive": cell_table(repaired, "repaired, adaptive", plan.walk.step),
+        "narrowed-cells": cell_table(repaired, "repaired", plan.rolling.step),
+        "narrowed-cells-adaptive": cell_table(repaired, "repaired, adaptive", plan.rolling.step),
     }
     return evaluation, tables
 
@@ -287,9 +289,9 @@ def main() -> None:
     write(
         options.out,
         {
-            "ablation": by_setting(fitted.effects, ALL, "crps"),
-            "ablation-coverage": by_setting(fitted.effects, ALL, "coverage"),
-            "weights": weights(fitted.calibration, list(fitted.trials.counts())),
+            "ablation": by_setting(fitted.ablation, ALL, "crps"),
+            "ablation-coverage": by_setting(fitted.ablation, ALL, "coverage"),
+            "weights": weights(fitted.calibration, list(fitted.calibration_set.counts())),
         },
     )
     if options.validation_only:

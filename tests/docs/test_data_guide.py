@@ -50,7 +50,7 @@ def test_the_walk_through(shell, tmp_path, monkeypatch):
     outputs = [shell(line).stdout for line in lines]
     monkeypatch.chdir(tmp_path)
     assert "model_b_1d" in outputs[1]
-    assert "Nothing was fetched or written." in outputs[2]
+    assert "nothing was fetched or written" in outputs[2]
     sets = Path("data/kronos_datasets")
     assert [path.name for path in sets.iterdir()] == ["model_a_4h"]
     other = open_dataset("model_a_4h", Path("data/other"))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from docs.running import ROOT, blocks
 from kronos.cli import app
 from kronos.settings import ServeSettings
-from serve.live import served, settings_in
+from serve.servers import run_server, settings_in
 
 GUIDE = (ROOT / "docs" / "serving.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
@@ -26,7 +26,7 @@ def lines(text):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with served(settings_in(tmp_path_factory.mktemp("guide"))) as live:
+    with run_server(settings_in(tmp_path_factory.mktemp("guide"))) as live:
         live.wait_ready()
         yield live
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kronos.zoo import DEFAULT_MODEL, find
+from kronos.zoo import DEFAULT_MODEL, find_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("prediction_example", "prediction_batch_example", "prediction_wo_vol_example")
@@ -21,7 +21,7 @@ def test_examples_are_short(name):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find(DEFAULT_MODEL) is None, reason="the bundled model is not in this checkout")
+@pytest.mark.skipif(find_entry(DEFAULT_MODEL) is None, reason="the bundled model is not in this checkout")
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_draw_their_pictures(name):
     picture = ROOT / "examples" / "output" / f"{name}.png"
