@@ -168,10 +168,8 @@ def test_crps_of_pooled_paths_uses_their_effective_draws():
     assert pooled.draws.min() > 100
 
     def mean(forecasts, draws):
-        return float(
-            crps(forecasts.returns[:, :, 0], forecasts.actual[:, 0], axis=1, draws=draws).mean()
-            / forecasts.sigma.mean()
-        )
+        scores = crps(forecasts.returns[:, :, 0], forecasts.actual[:, 0], axis=1, draws=draws)
+        return float(scores.mean() / forecasts.sigma.mean())
 
     law = mean(replace(new, returns=new.baseline), None)
     assert mean(pooled, pooled.draws[:, 0]) == pytest.approx(law, rel=0.004)

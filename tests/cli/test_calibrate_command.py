@@ -1,4 +1,4 @@
-"""``kronos calibrate``: from files to a calibration that the other commands take."""
+"""``kronos calibrate``: from files to a calibration that the other commands apply."""
 
 import json
 
@@ -11,7 +11,7 @@ FEW = ("--horizon", "4", "--stride", "5", "--samples", "8", "--workers", "1")
 
 @pytest.fixture
 def candles(tmp_path, candle_table):
-    """A folder with two markets of hourly candles, and the split beside it."""
+    """A folder with two markets of hourly candles, next to a splits.csv."""
     for market, seed in (("crypto", 1), ("fx", 2)):
         (tmp_path / "candles" / market).mkdir(parents=True)
         candle_table(400, seed=seed).to_parquet(tmp_path / "candles" / market / f"{market}_1h.parquet")
@@ -21,9 +21,10 @@ def candles(tmp_path, candle_table):
     return tmp_path / "candles"
 
 
-def test_it_fits_on_the_validation_dates_and_others_use_it(candles, checkpoint, tmp_path, invoke):
-    asked = ("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path / "mine.json"))
-    result = invoke(*asked)
+def test_it_fits_to_validation_dates_and_forecast_applies_it(candles, checkpoint, tmp_path, invoke):
+    result = invoke(
+        *("calibrate", candles, "--model", checkpoint, *FEW, "--output", tmp_path / "mine.json"),
+    )
     assert result.exit_code == 0, result.output
     assert "validation dates" in result.stdout
     assert "Mean over all groups" in result.stdout
@@ -42,22 +43,24 @@ def test_it_fits_on_the_validation_dates_and_others_use_it(candles, checkpoint, 
     assert json.loads(used.stdout)["forecasts"][0]["made"]["calibrated"] is True
 
 
-def test_as_json_with_every_effect(candles, checkpoint, tmp_path, invoke):
-    asked = ("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path / "run"), "--json")
-    result = invoke(*asked, "--effects", "--with", "anchor", "--with", "dispersion")
+def test_json_has_the_ablation(candles, checkpoint, tmp_path, invoke):
+    command = ("calibrate", candles, "--model", checkpoint, *FEW, "--output", tmp_path / "run", "--json")
+    result = invoke(*command, "--ablation", "--part", "anchor", "--part", "dispersion")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["calibration"]["parts"] == ["anchor", "dispersion"]
     assert found["file"] == str(tmp_path / "run" / "calibration.json")
-    settings = {one["setting"] for one in found["effects"]}
+    settings = {row["setting"] for row in found["effects"]}
     assert {"raw", "calibrated", "anchor alone", "all"} <= settings
     assert not any("pooling" in name for name in settings)
-    again = invoke(*asked, "--no-pool")
+    again = invoke(*command, "--no-pool")
     assert "pooling" not in json.loads(again.stdout)["calibration"]["parts"]
 
 
-def test_what_the_model_may_have_learnt_from_is_said_and_an_earlier_run_kept(candles, checkpoint, tmp_path, invoke):
-    asked = (
+def test_unknown_training_dates_give_a_warning_and_invalid_options_discard_no_run(
+    candles, checkpoint, tmp_path, invoke
+):
+    command = (
         "calibrate",
         str(candles),
         "--model",
@@ -67,30 +70,30 @@ def test_what_the_model_may_have_learnt_from_is_said_and_an_earlier_run_kept(can
         str(tmp_path / "run"),
         "--no-pool",
     )
-    found = json.loads(invoke(*asked, "--json").stdout)
-    assert found["warnings"][0].startswith("Nothing says up to when random-tiny's data went")
-    shown = invoke(*asked).stdout
-    assert "! Nothing says up to when random-tiny's data went" in shown
-    kept = sorted((tmp_path / "run").rglob("*.npz"))
-    assert invoke(*asked[:-1], "--fresh", "--pool-with", "nobody").exit_code == 2
-    assert sorted((tmp_path / "run").rglob("*.npz")) == kept != []
+    found = json.loads(invoke(*command, "--json").stdout)
+    assert found["warnings"][0].startswith("The training dates of random-tiny are unknown")
+    shown = invoke(*command).stdout
+    assert "! The training dates of random-tiny are unknown" in shown
+    stored = sorted((tmp_path / "run").rglob("*.npz"))
+    assert invoke(*command[:-1], "--restart", "--pool-with", "nobody").exit_code == 2
+    assert sorted((tmp_path / "run").rglob("*.npz")) == stored != []
     (tmp_path / "folder.json").mkdir()
-    refused = invoke(*asked[:-2], str(tmp_path / "folder.json"))
-    assert (refused.exit_code, "a folder of that name exists" in refused.stderr) == (1, True)
+    refused = invoke(*command[:-2], str(tmp_path / "folder.json"))
+    assert (refused.exit_code, "folder.json" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--with", "anchr"), "did you mean 'anchor'"),
-        (("--with", "anchor", "--no-pool"), "leave one out"),
-        (("--pool-with", "nobody"), "baseline 'nobody' to pool with is none"),
+        (("--part", "anchr"), "'anchor'"),
+        (("--part", "anchor", "--no-pool"), "leave one out"),
+        (("--pool-with", "nobody"), "baseline 'nobody'"),
         (("-v", "-q"), "contradict"),
-        (("--from", "2024-03-05", "--part", "test"), "leave out the one or the other"),
-        (("--horizon", "4", "--stride", "100"), "needs 50 past forecasts"),
+        (("--from", "2024-03-05", "--split", "test"), "--split"),
+        (("--horizon", "4", "--stride", "100"), "50"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options, words, candles, checkpoint, tmp_path, invoke):
+def test_invalid_options_are_refused(options, words, candles, checkpoint, tmp_path, invoke):
     result = invoke("calibrate", str(candles), "--model", str(checkpoint), *FEW, "--output", str(tmp_path), *options)
     assert result.exit_code == 2, result.output
     assert words in result.stderr

@@ -1,4 +1,4 @@
-"""``kronos evaluate`` from files to the verdict: dates, calibrations, resuming, what it prints and writes."""
+"""``kronos evaluate`` from files to verdicts: dates, calibrations, resuming, output."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SPLITS = "market,validation_from,test_from\nleft,2024-01-06,2024-01-10\nright,20
 
 @pytest.fixture
 def walks(tmp_path, monkeypatch):
-    """Two markets of one walk each, and a folder to work in."""
+    """Two markets with one random walk each, in the working directory."""
     monkeypatch.chdir(tmp_path)
     for seed, market in enumerate(("left", "right")):
         (tmp_path / "walks" / market).mkdir(parents=True)
@@ -38,58 +38,58 @@ def walks(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(invoke, walks, checkpoint):
-    """Evaluate the random checkpoint on the walks."""
+    """Evaluates the random checkpoint on the walks."""
 
-    def evaluated(*words, few=FEW):
-        return invoke("evaluate", walks, "--model", checkpoint, *few, *words)
+    def evaluate_walks(*options):
+        return invoke("evaluate", walks, "--model", checkpoint, *FEW, *options)
 
-    return evaluated
+    return evaluate_walks
 
 
-def figures(text):
-    """Everything that has to be the same again: all but the time and where files lie."""
+def without_time(text):
+    """The document without the time of creation and the file names."""
     document = json.loads(text)
     return {name: value for name, value in document.items() if name not in ("created", "files")}
 
 
-def test_from_files_to_the_verdict(run, walks, tmp_path):
+def test_from_files_to_verdicts(run, walks, tmp_path):
     done = run("--report", "page.html", "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["kind"] == "kronos evaluation"
     assert document["groups"] == {"left 1h": 2, "right 1h": 2}
-    assert [one["name"] for one in document["forecasters"]] == ["random-tiny", "last-value", "historical-volatility"]
+    assert [own["name"] for own in document["forecasters"]] == ["random-tiny", "last-value", "historical-volatility"]
     assert document["reference"] == "historical-volatility"
     assert document["data"]["dates"].startswith("the last 30 % of each series")
-    assert any("Nothing says up to when random-tiny's data went" in text for text in document["warnings"])
+    assert any("training dates of random-tiny are unknown" in text for text in document["warnings"])
     assert document["files"] == ["page.html", "out/evaluation/evaluation.json", "out/evaluation/scores.parquet"]
     assert json.loads(Path("out/evaluation/evaluation.json").read_text()) == document
     scores = pd.read_parquet("out/evaluation/scores.parquet")
     assert len(scores) == 4 * 3 * 2  # origins, forecasters, steps
     assert "random-tiny" in Path("page.html").read_text()
     again = run("--json")
-    assert figures(again.stdout) == figures(done.stdout)
-    assert "12 of 12 forecasts were there already, in out/evaluation/run." in again.stderr
-    assert "there already" not in done.stderr
+    assert without_time(again.stdout) == without_time(done.stdout)
+    assert "12 of 12 forecasts found in out/evaluation/run" in again.stderr
+    assert "forecasts found" not in done.stderr
 
 
 def test_origins_have_the_history_that_a_model_needs(invoke, walks, checkpoint, tmp_path):
-    asking = shutil.copytree(checkpoint, tmp_path / "asking")
-    path = asking / "model" / "kronos.json"
+    demanding = shutil.copytree(checkpoint, tmp_path / "demanding")
+    path = demanding / "model" / "kronos.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(known | {"context": 256, "least_history": 200}))
     found = {}
-    for model in (checkpoint, asking):
+    for model in (checkpoint, demanding):
         done = invoke(
             "evaluate", walks, "--model", model, *FEW, "--from", "2024-01-04", "--json", "--output", model.name
         )
         assert done.exit_code == 0, done.output
         found[model] = json.loads(done.stdout)
-    assert found[checkpoint]["walk"]["least_history"] < 200 == found[asking]["walk"]["least_history"]
-    assert found[checkpoint]["first"] < "2024-01-09T07" <= found[asking]["first"], "the 200th candle"
+    assert found[checkpoint]["walk"]["least_history"] < 200 == found[demanding]["walk"]["least_history"]
+    assert found[checkpoint]["first"] < "2024-01-09T07" <= found[demanding]["first"]  # that of the 200th candle
 
 
-def test_what_is_shown_is_never_cut(run, monkeypatch):
+def test_output_fits_the_terminal_and_is_never_truncated(run, monkeypatch):
     for width in (80, 120):
         monkeypatch.setenv("COLUMNS", str(width))
         shown = run().stdout
@@ -98,7 +98,7 @@ def test_what_is_shown_is_never_cut(run, monkeypatch):
         for word in ("Verdict on random-tiny, 2 steps ahead", "historical-volatility", "left 1h", "Skill: 1 - CRPS"):
             assert word in shown
     verbose = run("-v").stdout
-    assert "Volatility to come" in verbose
+    assert "QLIKE" in verbose
     assert "random-tiny, bands" in verbose
     assert run("-q").output == ""
 
@@ -106,12 +106,12 @@ def test_what_is_shown_is_never_cut(run, monkeypatch):
 def test_dates(run, walks):
     Path("splits.csv").write_text(SPLITS)
     documents = {}
-    for number, words in enumerate(
-        [(), ("--part", "validation"), ("--from", "2024-01-08", "--to", "2024-01-09 12:00")]
+    for number, options in enumerate(
+        [(), ("--split", "validation"), ("--from", "2024-01-08", "--to", "2024-01-09 12:00")]
     ):
-        done = run(*words, "--output", f"out{number}", "--json", "--stride", "10")
+        done = run(*options, "--output", f"out{number}", "--json", "--stride", "10")
         assert done.exit_code == 0, done.output
-        documents[words] = json.loads(done.stdout)
+        documents[options] = json.loads(done.stdout)
     test, validation, between = documents.values()
     assert test["data"]["dates"] == "test dates of splits.csv"
     assert test["first"] == "2024-01-09T23:00:00"
@@ -122,7 +122,7 @@ def test_dates(run, walks):
     assert (between["first"], between["last"] < "2024-01-09T12") == ("2024-01-07T23:00:00", True)
 
 
-def test_candles_from_after_the_models_training_are_taken_where_nobody_names_dates(run, checkpoint, tmp_path, invoke):
+def test_default_dates_are_after_the_training_of_the_model(run, checkpoint, tmp_path, invoke):
     own = tmp_path / "dated"
     own.mkdir()
     for part in ("model", "tokenizer"):
@@ -135,72 +135,72 @@ def test_candles_from_after_the_models_training_are_taken_where_nobody_names_dat
     done = invoke("evaluate", "walks", "--model", own, *FEW, "--json")
     document = json.loads(done.stdout)
     assert document["data"]["dates"] == "candles that are new to the models; of right 1h the last 30 % of each series"
-    assert any("its data reach into the test of right 1h" in text for text in document["warnings"])
-    assert not any("of left 1h" in text for text in document["warnings"])
+    assert any("trained or selected on test dates of right 1h" in text for text in document["warnings"])
+    assert not any("left 1h (tested" in text for text in document["warnings"])
 
 
-def test_a_model_with_its_calibration_stands_beside_it(run, checkpoint, tmp_path):
+def test_a_calibrated_model_is_a_contender(run, checkpoint, tmp_path):
     predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
     model = ModelForecaster(predictor, "random-tiny")
     plan = make_plan([Instrument("w", "left", candles(5, 400))], RollingOrigins(2, stride=5))
     raw = evaluate(plan, [model], tmp_path / "fit", RollingSettings(4), baselines=[])
-    trials = calibration_set_of(plan, raw.truth, raw.paths["random-tiny"], identity_of(model))
-    fit(trials, ["dispersion"]).save(tmp_path / "own.json")
+    past = calibration_set_of(plan, raw.actuals, raw.paths["random-tiny"], identity_of(model))
+    fit(past, ["dispersion"]).save(tmp_path / "own.json")
     done = run("--calibration", "own.json", "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert [one["name"] for one in document["forecasters"]][:2] == ["random-tiny", "random-tiny calibrated"]
-    assert any("fitted on outcomes from after the first origins of left 1h" in text for text in document["warnings"])
+    assert [own["name"] for own in document["forecasters"]][:2] == ["random-tiny", "random-tiny calibrated"]
+    assert any("outcomes from after the first origins of left 1h" in text for text in document["warnings"])
     calibration = Calibration.load("own.json").to_dict()
     calibration["identity"]["sha256"] = "0" * 64
     Path("other.json").write_text(json.dumps(calibration))
-    for words, sentence in (
-        (("--calibration", "other.json"), "other.json is no calibration of random-tiny: their weights differ"),
+    for options, words in (
+        (("--calibration", "other.json"), "other.json is not a calibration of random-tiny: their weights differ"),
         (("--calibration", "own.json", "--calibrate"), "leave one out"),
         (("--calibration", "own.json", "--calibration", "own.json"), "a second calibration of random-tiny"),
-        (("--calibrate",), "No calibration ships with random-tiny"),
+        (("--calibrate",), "calibration"),
         (("--calibration", "missing.json"), "missing.json"),
     ):
-        refused = run(*words)
-        assert (refused.exit_code, sentence in refused.stderr) == (2, True), refused.stderr
+        refused = run(*options)
+        assert (refused.exit_code, words in refused.stderr) == (2, True), refused.stderr
 
 
-def test_several_models_and_names(invoke, walks, checkpoint):
+def test_names_of_several_models_are_unique(invoke, walks, checkpoint):
     done = invoke("evaluate", walks / "left", "--model", checkpoint, "--model", checkpoint, *FEW, "--json")
-    names = [one["name"] for one in json.loads(done.stdout)["forecasters"]]
+    names = [own["name"] for own in json.loads(done.stdout)["forecasters"]]
     assert names[:2] == ["random-tiny", "random-tiny-2"]
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("options", "words"),
     [
-        (("--horizon", "0"), "The horizon is at least 1 candle"),
-        (("--stride", "0"), "The stride is at least 1 candle"),
-        (("--lookback", "0"), "The lookback is at least 1 candle"),
-        (("--most", "0"), "At least 1 origin"),
+        (("--horizon", "0"), "horizon 0"),
+        (("--stride", "0"), "stride 0"),
+        (("--lookback", "0"), "lookback 0"),
+        (("--max-origins", "0"), "origins 0"),
         (("--samples", "1"), "at least 2 samples"),
-        (("--baseline", "drfit"), "There is no baseline 'drfit'"),
-        (("--reference", "luck"), "There is no baseline 'luck'"),
-        (("--from", "someday"), "--from cannot be 'someday'"),
-        (("--from", "2024-01-09", "--to", "2024-01-08"), "--to 2024-01-08 is not after --from 2024-01-09"),
-        (("--from", "2024-01-09", "--part", "test"), "leave out the one or the other"),
+        (("--baseline", "drfit"), "baseline 'drfit'"),
+        (("--reference", "luck"), "baseline 'luck'"),
+        (("--from", "someday"), "someday"),
+        (("--from", "2024-01-09", "--to", "2024-01-08"), "2024-01-08 is not after the start 2024-01-09"),
+        (("--from", "2024-01-09", "--split", "test"), "--from and --to cannot be combined with --split"),
         (("--from", "2031-01-01"), "No origin has"),
-        (("--part", "validation"), "tells the validation dates of the market 'left' of left_1h"),
-        (("--splits", "none.csv"), "none.csv cannot be read"),
+        (("--split", "validation"), "No validation dates for the market 'left' of left_1h"),
+        (("--splits", "none.csv"), "none.csv"),
         (("--preset", "bold"), "Unknown preset 'bold'"),
-        (("--temperature", "0"), "temperature is 0.0"),
-        (("--report", "page.txt"), "let its name end in .html"),
+        (("--temperature", "0"), "temperature"),
+        (("--report", "page.txt"), ".html"),
         (("-v", "-q"), "leave one out"),
         (("--model", "kronos-smal"), "did you mean kronos-small"),
-        (("nowhere",), "There is no file, folder or prepared dataset 'nowhere'"),
+        (("nowhere",), "'nowhere'"),
         (("--interval", "5m"), "interval"),
     ],
 )
-def test_misuse_is_one_sentence_and_nothing_is_written(run, words, sentence):
+def test_invalid_options_give_one_line_and_write_nothing(run, options, words):
     before = sorted(Path().rglob("*"))
-    done = run(*words)
+    done = run(*options)
     assert done.exit_code == 2, done.output
-    assert sentence in done.stderr
+    assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert sorted(Path().rglob("*")) == before
 
@@ -222,25 +222,25 @@ def test_threads_bound_the_workers(monkeypatch):
     assert workers_for(2, []) == 2
 
 
-def test_simulated_candles_are_labelled(invoke, walks, checkpoint):
+def test_simulated_candles_give_a_warning(invoke, walks, checkpoint):
     (walks / "left" / "left_1h.csv").rename("simulated_x.csv")
     shown = invoke("evaluate", "simulated_x.csv", "--model", checkpoint, *FEW).stdout
     assert "SIMULATED" in shown
 
 
-def test_a_folder_keeps_one_run_and_fresh_begins_anew(run):
+def test_a_folder_has_one_run_and_restart_discards_it(run):
     assert run("-q").exit_code == 0
     other = run("--seed", "2")
-    assert (other.exit_code, "holds a run of another seed" in other.stderr) == (2, True)
-    assert run("--seed", "2", "--fresh", "-q").exit_code == 0
+    assert (other.exit_code, "another seed" in other.stderr) == (2, True)
+    assert run("--seed", "2", "--restart", "-q").exit_code == 0
     keep = Path("out/evaluation/run/notes.txt")
     keep.write_text("mine")
-    refused = run("--fresh")
-    assert (refused.exit_code, "it holds notes.txt" in refused.stderr) == (2, True)
+    refused = run("--restart")
+    assert (refused.exit_code, "notes.txt" in refused.stderr) == (2, True)
     assert keep.is_file()
     Path("elsewhere/run").mkdir(parents=True)
     Path("elsewhere/run/photo.npz").write_text("x")
-    assert run("--fresh", "--output", "elsewhere").exit_code == 2
+    assert run("--restart", "--output", "elsewhere").exit_code == 2
     assert Path("elsewhere/run/photo.npz").is_file()
     Path("file").write_text("x")
     assert run("--output", "file").exit_code == 1
@@ -253,7 +253,7 @@ LONG = (
 
 
 def started(walks, checkpoint, output):
-    """A run in a process of its own, once its first forecasts are kept."""
+    """A run in a process of its own, once its first forecasts are stored."""
     command = [
         sys.executable,
         "-m",
@@ -277,24 +277,26 @@ def started(walks, checkpoint, output):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(invoke, walks, checkpoint):
+def test_a_killed_run_resumes(invoke, walks, checkpoint):
     command = ("evaluate", walks / "left", "--model", checkpoint, *LONG, "--workers", "1", "--output")
     undisturbed = invoke(*command, "whole")
     with started(walks, checkpoint, "killed") as process:
         process.kill()
-    kept = len(list(Path("killed").glob("run/*/*.npz")))
-    assert 0 < kept <= 6
+    stored = len(list(Path("killed").glob("run/*/*.npz")))
+    assert 0 < stored <= 6
     assert not Path("killed/evaluation.json").exists()
     resumed = invoke(*command, "killed")
     assert undisturbed.exit_code == resumed.exit_code == 0
-    assert figures(Path("killed/evaluation.json").read_text()) == figures(Path("whole/evaluation.json").read_text())
+    assert without_time(Path("killed/evaluation.json").read_text()) == without_time(
+        Path("whole/evaluation.json").read_text()
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
-def test_an_interrupted_run_says_how_to_go_on(walks, checkpoint):
+def test_an_interrupted_run_prints_how_to_resume(walks, checkpoint):
     with started(walks, checkpoint, "stopped") as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        told = process.stderr.read()
+        message = process.stderr.read()
     assert process.returncode == 130
-    assert told == "Stopped: what is done is kept in stopped/run, and the same command goes on from there.\n"
+    assert message == "Stopped. Finished forecasts are in stopped/run; the same command resumes the run.\n"

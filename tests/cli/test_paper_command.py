@@ -11,33 +11,33 @@ import pytest
 from kronos.cli import paper
 from kronos.evaluation.paper import TASKS
 
-QUICK = ("--most", "8", "--seed", "1")
+QUICK = ("--max-origins", "8", "--seed", "1")
 
 
 @pytest.fixture(scope="module")
 def sample():
-    """The simulated candles that ship."""
+    """The bundled simulated candles."""
     with resources.as_file(resources.files("kronos.samples") / "simulated_btc_1h.csv") as path:
         yield path
 
 
-def test_the_terminal_tells_what_was_run_and_what_follows(invoke, checkpoint, sample):
+def test_terminal_output(invoke, checkpoint, sample):
     done = invoke("paper", "price", sample, "--model", checkpoint, *QUICK, "-v")
     assert done.exit_code == 0, done.stderr
     words = (
         "price task with random-tiny", "temperature 0.6, top-p 0.9, 10 paths, seed 1",
         "1h: 80 candles of history, 12 ahead; instruments: 1, origins: 8", "sha256",
         "last-value", "momentum", "reversal", "historical-volatility", "RankIC",
-        "too few dates to say", "SIMULATED", "used 52 candles of history instead of 80", "orders nothing",
+        "too few dates to say", "SIMULATED", "used 52 candles of history instead of 80", "no ordering",
     )  # fmt: skip
-    told = " ".join(done.stdout.split())
+    shown = " ".join(done.stdout.split())
     for part in words:
-        assert part in told
+        assert part in shown
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("task", ["return", "volatility"])
-def test_json_is_one_document_and_the_file_holds_it(invoke, checkpoint, sample, tmp_path, task):
+def test_json_is_one_document_and_equals_the_file(invoke, checkpoint, sample, tmp_path, task):
     options = ("--model", checkpoint, *QUICK, "--json", "--output", tmp_path / "out", "--samples", "2")
     done = invoke("paper", task, sample, *options)
     assert done.exit_code == 0, done.stderr
@@ -58,7 +58,7 @@ def test_json_is_one_document_and_the_file_holds_it(invoke, checkpoint, sample, 
     assert again["rows"] == document["rows"]
 
 
-def test_sequences_are_generated_and_judged(invoke, checkpoint, sample):
+def test_sequences_are_generated_and_scored(invoke, checkpoint, sample):
     options = ("--lookback", "40", "--horizon", "8", "--sequences", "60", "--market", "toys")
     done = invoke("paper", "synthetic", sample, "--model", checkpoint, *options)
     assert done.exit_code == 0, done.stderr
@@ -73,26 +73,26 @@ def test_sequences_are_generated_and_judged(invoke, checkpoint, sample):
         assert part in done.stdout
 
 
-def test_quiet_says_nothing(invoke, checkpoint, sample, tmp_path):
+def test_quiet_prints_nothing(invoke, checkpoint, sample, tmp_path):
     done = invoke("paper", "return", sample, "--model", checkpoint, *QUICK, "-q", "--output", tmp_path)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "paper-return.json").is_file()
 
 
-def test_what_is_wrong_is_one_sentence(invoke, checkpoint, sample, tmp_path, candle_table):
+def test_invalid_arguments_give_one_line(invoke, checkpoint, sample, tmp_path, candle_table):
     old, half = tmp_path / "old.csv", tmp_path / "half.csv"
     candle_table(300, start="2020-01-01").to_csv(old, index=False)
     candle_table(300, start="2025-01-01", freq="30min").to_csv(half, index=False)
     (tmp_path / "file").write_text("x")
     for arguments, status, words in (
-        (("price", old), 2, "from 2024-07-01 on after 80 of history (the last candle is of 2020-01-13)"),
+        (("price", old), 2, "the last candle is of 2020-01-13"),
         (("price", half), 2, "has no 30m candles"),
-        (("synthetic", sample), 2, "has no 1h candles (it has 15m, 1d)"),
-        (("synthetic", sample, "--samples", "3"), 2, "ask for more sequences"),
-        (("price", sample, "--temperature", "0"), 2, "temperature is 0"),
-        (("price", sample, "--from", "soon"), 2, "--from cannot be 'soon'"),
-        (("price", sample, "--from", "2025-02-01", "--to", "2025-01-01"), 2, "is not after --from"),
-        (("price", tmp_path / "nothing.csv"), 2, "There is no file"),
+        (("synthetic", sample), 2, "has no 1h candles (only 15m, 1d)"),
+        (("synthetic", sample, "--samples", "3"), 2, "number of sequences"),
+        (("price", sample, "--temperature", "0"), 2, "temperature"),
+        (("price", sample, "--from", "soon"), 2, "soon"),
+        (("price", sample, "--from", "2025-02-01", "--to", "2025-01-01"), 2, "is not after the start"),
+        (("price", tmp_path / "nothing.csv"), 2, "nothing.csv"),
         (("price", sample, "-q", "-v"), 2, "contradict each other"),
         (("price", sample, "--output", tmp_path / "file"), 1, "it is a file"),
         (("price", sample, "--model", "kronos-smal"), 2, "did you mean kronos-small?"),
@@ -114,25 +114,25 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(invoke, checkpoint, tm
     done = invoke("paper", "return", tmp_path, "--model", checkpoint, "--samples", "2", "--json")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
-    assert [one["group"] for one in document["data"]["series"]] == ["coins 1h", "coins 1h"]
+    assert [own["group"] for own in document["data"]["series"]] == ["coins 1h", "coins 1h"]
     assert document["data"]["unreadable"][0]["path"].endswith("bad.csv")
     assert "bad.csv was not read" in invoke("paper", "return", tmp_path, "--model", checkpoint, "--samples", "2").stdout
 
 
-def test_dates_bound_what_is_forecast(invoke, checkpoint, tmp_path, candle_table):
+def test_forecasts_lie_within_the_dates(invoke, checkpoint, tmp_path, candle_table):
     path = tmp_path / "coin_1h.csv"
     candle_table(500, start="2024-01-01").to_csv(path, index=False)
     span = ("--from", "2024-01-10", "--to", "2024-01-15")
     done = invoke("paper", "return", path, "--model", checkpoint, "--samples", "2", *span, "--json")
-    [walk] = json.loads(done.stdout)["walks"]
-    assert pd.Timestamp("2024-01-09 22:00") <= pd.Timestamp(walk["first"])
-    assert pd.Timestamp(walk["last"]) < pd.Timestamp("2024-01-15")
+    [origins] = json.loads(done.stdout)["walks"]
+    assert pd.Timestamp("2024-01-09 22:00") <= pd.Timestamp(origins["first"])
+    assert pd.Timestamp(origins["last"]) < pd.Timestamp("2024-01-15")
 
 
 def test_output_fits_the_terminal(invoke, checkpoint, sample, monkeypatch):
     for width in (70, 100, 140):
         monkeypatch.setenv("COLUMNS", str(width))
-        shown = invoke("paper", "price", sample, "--model", checkpoint, "--most", "4", "--samples", "2").stdout
+        shown = invoke("paper", "price", sample, "--model", checkpoint, "--max-origins", "4", "--samples", "2").stdout
         assert max(map(len, shown.splitlines())) <= width
         assert "RankIC" in shown
 

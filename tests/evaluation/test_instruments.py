@@ -173,7 +173,7 @@ def test_invalid_splits_are_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(DataError, match=words):
         read_splits(path)
-    with pytest.raises(DataError, match="missing.csv"):
+    with pytest.raises(DataError, match=r"missing\.csv"):
         read_splits(tmp_path / "missing.csv")
 
 

@@ -131,7 +131,7 @@ def test_the_sentence_explains_missing_results(losses, words):
 def test_the_sentence_names_a_missing_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "arch.bootstrap", None)
     for own in compare_models(scores(table("a", 60, GAINS)), "walk", ROLLING):
-        assert own.sentence.endswith("install it with pip install 'kronos[evaluation]'.")
+        assert own.sentence.endswith("install it with pip install 'kronos-forecast[evaluation]'.")
         assert not own.p_values
 
 

@@ -1,4 +1,4 @@
-"""The paper's tasks on prices, returns and volatility: its settings, its definitions, and known answers."""
+"""The paper's tasks on prices, returns and volatility: settings, definitions, and forecasters of known quality."""
 
 import json
 import re
@@ -25,37 +25,37 @@ from kronos.evaluation.verdicts import MIN_DATES
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 
-ALWAYS = Dates()
+ALL_DATES = Dates()
 SERIES = instruments(3, 600)
 
 
-FEW = instruments(3, 250)  # for volatility: GARCH takes its time
+FEW = instruments(3, 250)  # for volatility, because GARCH is slow
 MANY = instruments(6, 500)
 
 
 def clairvoyant(series, settings):
-    """One who has seen what comes."""
+    """A forecaster of the actual returns."""
     futures = {}
-    for walk in make_origin_sets(series, settings, ALWAYS)[0]:
-        returns = walk.plan.returns()
-        futures |= {walk.plan.name(origin): returns[origin] for origin in range(len(walk.plan))}
-    return GaussianForecaster("seer", futures=futures)
+    for origins in make_origin_sets(series, settings, ALL_DATES)[0]:
+        returns = origins.plan.returns()
+        futures |= {origins.plan.name(origin): returns[origin] for origin in range(len(origins.plan))}
+    return GaussianForecaster("clairvoyant", futures=futures)
 
 
-def run(task, model=None, series=SERIES, dates=ALWAYS, **settings):
+def run(task, model=None, series=SERIES, dates=ALL_DATES, **settings):
     return run_paper(series, model or GaussianForecaster(), PaperSettings(task, **settings), dates=dates)
 
 
 @cache
-def usual(task):
-    """Of a random walk's forecaster on random walks."""
+def result_on_random_walks(task):
+    """The result of a calibrated forecaster."""
     return run(task, series=MANY)
 
 
 # Settings --------------------------------------------------------------------
 
 
-def test_settings_are_the_papers():
+def test_default_settings_are_the_papers():
     table = {
         "5m": (480, 96), "10m": (240, 48), "15m": (160, 32), "20m": (120, 24), "40m": (90, 24),
         "1h": (80, 12), "2h": (60, 12), "4h": (90, 18), "1d": (40, 12),
@@ -70,26 +70,26 @@ def test_settings_are_the_papers():
     assert set(GENERATION) == {"15m", "1d"}
     assert tstr_windows("15m", 96) == Windows(80, 16)
     assert tstr_windows("1d", 35) == Windows(30, 5)
-    drawn = {task: PaperSettings(task).sampling for task in TASKS}
-    assert {task: (one.temperature, one.top_p, one.samples, one.top_k) for task, one in drawn.items()} == {
+    sampling = {task: PaperSettings(task).sampling for task in TASKS}
+    assert {task: (own.temperature, own.top_p, own.samples, own.top_k) for task, own in sampling.items()} == {
         "price": (0.6, 0.9, 10, 0),
         "return": (0.6, 0.9, 10, 0),
         "volatility": (0.9, 0.9, 1, 0),
         "synthetic": (1.0, 0.95, 1, 0),
     }
     assert set(PRESETS) == set(TASKS)
-    assert (TEST_FROM, PaperSettings("synthetic").origins) == ("2024-07-01", 6000)
+    assert (TEST_FROM, PaperSettings("synthetic").origin_limit) == ("2024-07-01", 6000)
     assert not PaperSettings("price").changed
 
 
-def test_what_is_asked_for_replaces_the_papers():
-    settings = PaperSettings("price", temperature=1.0, top_p=1.0, samples=3, lookback=20, horizon=5, most=7)
+def test_given_settings_replace_the_papers():
+    settings = PaperSettings("price", temperature=1.0, top_p=1.0, samples=3, lookback=20, horizon=5, max_origins=7)
     assert (settings.sampling.temperature, settings.sampling.top_p, settings.sampling.samples) == (1.0, 1.0, 3)
     assert settings.windows("1h") == settings.windows("30m") == Windows(20, 5)
-    assert settings.changed == ["temperature", "top_p", "samples", "lookback", "horizon", "most"]
+    assert settings.changed == ["temperature", "top_p", "samples", "lookback", "horizon", "max_origins"]
     assert PaperSettings("price", temperature=0.6, top_p=0.9, samples=10).changed == []
     assert PaperSettings("synthetic", sequences=600).changed == ["sequences"]
-    assert settings.origins == 7
+    assert settings.origin_limit == 7
     assert PaperSettings("price", lookback=33).windows("1d") == Windows(33, 12)
     assert tstr_windows("1h", 24) == Windows(20, 4)
 
@@ -97,17 +97,17 @@ def test_what_is_asked_for_replaces_the_papers():
 @pytest.mark.parametrize(
     ("task", "settings", "words"),
     [
-        ("prices", {}, "no task 'prices'"),
-        ("price", {"temperature": 0.0}, "temperature is 0"),
-        ("price", {"horizon": 2}, "horizon of at least 3"),
-        ("volatility", {"horizon": 1}, "horizon of at least 2"),
-        ("return", {"lookback": 1}, "lookback is at least 2"),
-        ("synthetic", {"samples": 4}, "more sequences instead of samples"),
-        ("synthetic", {"sequences": 1}, "At least 2 sequences"),
-        ("price", {"seed": -1}, "seed is at least 0"),
+        ("prices", {}, "task 'prices'"),
+        ("price", {"temperature": 0.0}, "temperature 0"),
+        ("price", {"horizon": 2}, "horizon 2 .* at least 3"),
+        ("volatility", {"horizon": 1}, "horizon 1 .* at least 2"),
+        ("return", {"lookback": 1}, "lookback 1"),
+        ("synthetic", {"samples": 4}, "number of sequences"),
+        ("synthetic", {"sequences": 1}, "sequences 1"),
+        ("price", {"seed": -1}, "seed -1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(task, settings, words):
+def test_invalid_settings_are_refused(task, settings, words):
     with pytest.raises(ParameterError, match=words):
         PaperSettings(task, **settings)
 
@@ -116,9 +116,9 @@ def test_settings_that_make_no_sense_are_refused(task, settings, words):
 
 
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(3, 12), coarse=st.booleans())
-def test_a_windows_coefficients_are_scipys_averaged_over_channels(seed, steps, coarse):
+def test_window_coefficients_are_scipys_averaged_over_channels(seed, steps, coarse):
     rng = np.random.default_rng(seed)
-    x, y = rng.normal(100, 1, (2, 4, steps, 4)).round(0 if coarse else 6)  # coarse ones have ties
+    x, y = rng.normal(100, 1, (2, 4, steps, 4)).round(0 if coarse else 6)  # rounded ones have ties
     ic, rank_ic = within_windows(x, y)
     for found, correlation in ((ic, pearsonr), (rank_ic, spearmanr)):
         for window in range(4):
@@ -131,91 +131,91 @@ def test_a_windows_coefficients_are_scipys_averaged_over_channels(seed, steps, c
             np.testing.assert_allclose(found[window], expected, atol=1e-9)
 
 
-def test_a_window_that_does_not_move_has_no_coefficient():
+def test_a_constant_window_has_no_coefficient():
     moving = np.cumsum(np.ones((2, 5, 4)), axis=1)
     still = moving.copy()
     still[0] = 7.0
-    for predicted, came in ((still, moving), (moving, still)):
-        ic, rank_ic = within_windows(predicted, came)
+    for predicted, actual in ((still, moving), (moving, still)):
+        ic, rank_ic = within_windows(predicted, actual)
         assert np.isnan(ic[0])
         assert np.isnan(rank_ic[0])
         np.testing.assert_allclose((ic[1], rank_ic[1]), 1.0)
 
 
-def test_returns_are_correlated_over_all_forecasts_at_once():
+def test_return_coefficients_are_over_all_forecasts_at_once():
     rng = np.random.default_rng(5)
-    came = rng.normal(size=90)
-    predicted = 0.5 * came + rng.normal(size=90)
+    actual = rng.normal(size=90)
+    predicted = 0.5 * actual + rng.normal(size=90)
     dates = pd.DatetimeIndex(np.repeat(pd.date_range("2024-07-01", periods=30), 3))
-    ic, rank_ic = pooled_correlations(predicted, came, OriginTimes(dates, dates + pd.Timedelta("12h")))
-    np.testing.assert_allclose(ic.value, pearsonr(predicted, came).statistic)
-    np.testing.assert_allclose(rank_ic.value, spearmanr(predicted, came).statistic)
+    ic, rank_ic = pooled_correlations(predicted, actual, OriginTimes(dates, dates + pd.Timedelta("12h")))
+    np.testing.assert_allclose(ic.value, pearsonr(predicted, actual).statistic)
+    np.testing.assert_allclose(rank_ic.value, spearmanr(predicted, actual).statistic)
     assert ic.t > 2
     assert ic.low < ic.value < ic.high
 
 
-def test_the_realised_variance_is_that_between_forecast_closes():
-    seer = clairvoyant(FEW, PaperSettings("volatility"))
-    seer.futures = {name: returns * 2 for name, returns in seer.futures.items()}
-    found = run("volatility", seer, FEW)
-    walk = make_origin_sets(FEW, PaperSettings("volatility"), ALWAYS)[0][0]
-    came = (np.diff(walk.plan.returns(), axis=1) ** 2).sum(axis=1)  # H - 1 of them: none from the last known close
-    row = found.row("walks 1h", "seer")
-    np.testing.assert_allclose(row.figures["mae"].value, 3 * came.mean(), rtol=1e-6)  # (2 r)² - r²
+def test_the_realised_variance_is_between_forecast_closes():
+    forecaster = clairvoyant(FEW, PaperSettings("volatility"))
+    forecaster.futures = {name: returns * 2 for name, returns in forecaster.futures.items()}
+    found = run("volatility", forecaster, FEW)
+    origins = make_origin_sets(FEW, PaperSettings("volatility"), ALL_DATES)[0][0]
+    actual = (np.diff(origins.plan.returns(), axis=1) ** 2).sum(axis=1)  # H - 1 returns
+    row = found.row("walks 1h", "clairvoyant")
+    np.testing.assert_allclose(row.figures["mae"].value, 3 * actual.mean(), rtol=1e-6)  # (2 r)² - r²
     np.testing.assert_allclose(row.figures["r2_regression"].value, 1.0)
 
 
-def test_windows_share_no_candle_unless_asked():
+def test_windows_overlap_only_with_a_shorter_stride_or_different_dates():
     def times(series, **settings):
-        return OriginTimes.of(make_origin_sets(series, PaperSettings("price", **settings), ALWAYS)[0][0].plan)
+        return OriginTimes.of(make_origin_sets(series, PaperSettings("price", **settings), ALL_DATES)[0][0].plan)
 
     assert times(SERIES).overlap == 1
     assert times(SERIES, stride=6).overlap == 2
     later = Instrument("late", "walks", candles(9, 500, start="2024-01-01 05:00"))
-    assert times([*SERIES, later]).overlap == 2  # out of step: windows share candles though no series' own do
+    assert times([*SERIES, later]).overlap == 2  # windows of different series overlap in time
 
 
 # Known answers ---------------------------------------------------------------
 
 
-def test_a_clairvoyant_has_everything_right():
+def test_a_clairvoyant_forecaster_is_perfect():
     for task, names in (("price", ("ic", "rank_ic")), ("return", ("ic", "rank_ic")), ("volatility", ("r2",))):
         series = FEW if task == "volatility" else SERIES
-        row = run(task, clairvoyant(series, PaperSettings(task)), series).row("walks 1h", "seer")
+        row = run(task, clairvoyant(series, PaperSettings(task)), series).row("walks 1h", "clairvoyant")
         for name in names:
             np.testing.assert_allclose(row.figures[name].value, 1.0, atol=1e-6)
         if task == "price":
             assert row.figures["skill"].value > 0.95
 
 
-def test_one_who_knows_nothing_has_coefficients_around_zero():
+def test_coefficients_on_random_walks_are_around_zero():
     for task in ("price", "return"):
-        result = usual(task)
+        result = result_on_random_walks(task)
         for name in ("gaussian", "drift", "momentum", "reversal", "historical-volatility"):
             for figure in ("ic", "rank_ic"):
                 found = result.row("walks 1h", name).figures[figure]
                 assert found.low < 0 < found.high
                 assert np.sign(found.t) == np.sign(found.value)
         assert "no evidence that gaussian orders" in result.sentences[0]
-    by_date = usual("return").row("walks 1h", "gaussian").figures["rank_ic_by_date"]
+    by_date = result_on_random_walks("return").row("walks 1h", "gaussian").figures["rank_ic_by_date"]
     assert by_date.low < 0 < by_date.high
 
 
-def test_the_last_value_orders_nothing_and_says_so():
+def test_the_last_value_has_no_coefficients():
     for task in ("price", "return"):
-        row = usual(task).row("walks 1h", "last-value")
+        row = result_on_random_walks(task).row("walks 1h", "last-value")
         assert np.isnan([row.figures["ic"].value, row.figures["rank_ic"].value]).all()
-    assert usual("price").row("walks 1h", "last-value").figures["skill"].value == 0
-    assert "no coefficients" in usual("price").notes["last-value"]
+    assert result_on_random_walks("price").row("walks 1h", "last-value").figures["skill"].value == 0
+    assert "no coefficients" in result_on_random_walks("price").notes["last-value"]
 
 
-def test_reversal_is_momentum_turned_round():
-    result = usual("price")
-    there, back = (result.row("walks 1h", name).figures["rank_ic"].value for name in ("momentum", "reversal"))
-    assert there == pytest.approx(-back)
+def test_reversal_is_the_opposite_of_momentum():
+    result = result_on_random_walks("price")
+    momentum, reversal = (result.row("walks 1h", name).figures["rank_ic"].value for name in ("momentum", "reversal"))
+    assert momentum == pytest.approx(-reversal)
 
 
-def test_a_trend_makes_those_right_who_follow_it():
+def test_trend_followers_are_right_in_trends():
     trending = []
     for number in range(3):
         slope = 0.002 * (-1) ** number
@@ -233,47 +233,47 @@ def test_a_trend_makes_those_right_who_follow_it():
         assert returns["ic"].value > 0.99
 
 
-def test_an_overconfident_volatility_is_worse_than_history():
+def test_an_overestimated_volatility_is_worse_than_history():
     result = run("volatility", GaussianForecaster(width=3.0), instruments(2, 400))
     row = result.row("walks 1h", "gaussian")
     assert row.figures["skill"].high < 0
     assert row.figures["r2"].value < 0
-    assert "gaussian tells the volatility to come worse than historical-volatility" in result.sentences[0]
+    assert "gaussian forecasts volatility worse than historical-volatility" in result.sentences[0]
     reference = result.row("walks 1h", "historical-volatility")
     assert reference.figures["mae"].value == pytest.approx(0, abs=SIGMA)
-    assert {"garch-t", "har-volatility"} <= {one.forecaster for one in result.rows}
+    assert {"garch-t", "har-volatility"} <= {own.forecaster for own in result.rows}
 
 
-def test_a_price_that_falls_to_nothing_has_no_variance_and_is_said():
-    seer = clairvoyant(FEW, PaperSettings("volatility"))
-    first = next(iter(seer.futures))
-    seer.futures[first] = seer.futures[first] - 10 * (np.arange(12) == 6)
-    result = run("volatility", seer, FEW)
-    rows = [result.row("walks 1h", name) for name in ("seer", "historical-volatility")]
-    assert [row.n for row in rows] == [len(seer.futures) - 1] * 2
+def test_a_price_of_zero_has_no_variance_and_gives_a_warning():
+    forecaster = clairvoyant(FEW, PaperSettings("volatility"))
+    first = next(iter(forecaster.futures))
+    forecaster.futures[first] = forecaster.futures[first] - 10 * (np.arange(12) == 6)
+    result = run("volatility", forecaster, FEW)
+    rows = [result.row("walks 1h", name) for name in ("clairvoyant", "historical-volatility")]
+    assert [row.n for row in rows] == [len(forecaster.futures) - 1] * 2
     assert rows[0].figures["r2"].value == pytest.approx(1)
-    assert "1 of 42 forecasts of seer are left out" in result.warnings[0]
+    assert "1 of 42 forecasts of clairvoyant are left out" in result.warnings[0]
 
 
-def test_few_dates_claim_nothing():
+def test_few_dates_give_no_conclusion():
     result = run("price", series=instruments(6, 200))
     assert result.row("walks 1h", "gaussian").dates < MIN_DATES
     assert "too few dates to say" in result.sentences[0]
 
 
-# What is asked, and told -----------------------------------------------------
+# Forecasts and results ---------------------------------------------------------
 
 
 class Recorder(GaussianForecaster):
-    """Remembers what it was shown."""
+    """Records its arguments."""
 
     def forecast(self, histories, times, *, samples, seed):
-        self.shown = {**getattr(self, "shown", {}), **{name: (one, times[name]) for name, one in histories.items()}}
+        self.shown = {**getattr(self, "shown", {}), **{name: (own, times[name]) for name, own in histories.items()}}
         self.samples = samples
         return super().forecast(histories, times, samples=samples, seed=seed)
 
 
-def test_the_model_sees_the_papers_history_and_nothing_later():
+def test_the_model_gets_the_papers_history_and_nothing_later():
     model = Recorder()
     run("price", model)
     assert model.samples == 10
@@ -284,10 +284,10 @@ def test_the_model_sees_the_papers_history_and_nothing_later():
         assert history.end < times[0]
 
 
-def test_crypto_and_fx_are_shown_without_volume():
+def test_crypto_and_fx_have_no_volume():
     for market, volume in (("crypto", 0.0), ("fx", 0.0), ("us_equity", 1.0)):
         model = Recorder()
-        run("return", model, [replace(one, market=market) for one in SERIES], most=20)
+        run("return", model, [replace(own, market=market) for own in SERIES], max_origins=20)
         histories = [history for history, _ in model.shown.values()]
         assert all((history.frame["volume"] == volume).all() for history in histories)
         assert all(history.has_volume == bool(volume) for history in histories)
@@ -295,20 +295,18 @@ def test_crypto_and_fx_are_shown_without_volume():
 
 def test_forecasts_begin_in_july_2024():
     series = instruments(2, 6000)
-    result = run_paper(series, GaussianForecaster(), PaperSettings("return", most=40))
-    [walk] = result.made["walks"]
-    assert walk["first"] >= "2024-06-30T23:00:00"
-    with pytest.raises(
-        DataError, match=r"No 1h series has 12 candles to forecast from 2024-07-01 on after 80 .*--from"
-    ):
+    result = run_paper(series, GaussianForecaster(), PaperSettings("return", max_origins=40))
+    [origins] = result.provenance["walks"]
+    assert origins["first"] >= "2024-06-30T23:00:00"
+    with pytest.raises(DataError, match=r"No 1h series has 12 candles to forecast from 2024-07-01 on after 80 "):
         run_paper(SERIES, GaussianForecaster(), PaperSettings("return"))
 
 
-def test_intervals_go_their_own_ways():
+def test_intervals_have_their_own_history_and_horizon():
     daily = pd.date_range("2024-01-01", periods=300, name="timestamps")
     frame = candles(7, 300).frame.set_axis(daily)
     result = run("price", series=[*SERIES, Instrument("daily", "walks", Candles.from_frame(frame, interval="1d"))])
-    assert [(walk["interval"], walk["lookback"], walk["horizon"]) for walk in result.made["walks"]] == [
+    assert [(own["interval"], own["lookback"], own["horizon"]) for own in result.provenance["walks"]] == [
         ("1h", 80, 12), ("1d", 40, 12),
     ]  # fmt: skip
     own = [result.row(group, "gaussian").figures["ic"].value for group in ("walks 1h", "walks 1d")]
@@ -317,55 +315,57 @@ def test_intervals_go_their_own_ways():
     assert len(result.sentences) == 2
 
 
-def test_an_interval_that_the_paper_lacks_is_said():
+def test_an_interval_outside_the_paper_needs_lookback_and_horizon():
     frame = candles(7, 300).frame.set_axis(pd.date_range("2024-01-01", periods=300, freq="30min", name="timestamps"))
     half = Instrument("half", "walks", Candles.from_frame(frame, interval="30m"))
     with pytest.raises(ParameterError, match="price task has no 30m candles"):
         run("price", series=[half])
     result = run("price", series=[*SERIES, half])
     assert "no 30m candles" in result.warnings[0]
-    assert [walk["interval"] for walk in run("price", series=[half], lookback=70, horizon=6).made["walks"]] == ["30m"]
+    assert [own["interval"] for own in run("price", series=[half], lookback=70, horizon=6).provenance["walks"]] == [
+        "30m"
+    ]
 
 
-def test_warnings_name_what_was_seen_in_training():
+def test_test_dates_seen_in_training_give_warnings():
     def warnings(known):
-        settings = PaperSettings("return", most=10)
-        return run_paper(SERIES, GaussianForecaster(), settings, dates=ALWAYS, cutoffs=lambda plan: known).warnings
+        settings = PaperSettings("return", max_origins=10)
+        return run_paper(SERIES, GaussianForecaster(), settings, dates=ALL_DATES, cutoffs=lambda plan: known).warnings
 
     assert warnings({"walks 1h": pd.Timestamp("2023-12-01")}) == ()
     assert "new to it from 2024-06-01" in warnings({"walks 1h": pd.Timestamp("2024-06-01")})[0]
-    assert "Nothing says up to when gaussian's data went" in warnings(None)[0]
+    assert "training dates of gaussian are unknown" in warnings(None)[0]
 
 
-def test_simulated_candles_are_said():
-    series = [replace(one, candles=replace(one.candles, simulated=True)) for one in FEW]
+def test_simulated_candles_give_a_warning():
+    series = [replace(own, candles=replace(own.candles, simulated=True)) for own in FEW]
     assert "SIMULATED" in run("return", series=series).warnings[-1]
 
 
-def test_a_model_whose_context_is_short_says_so_and_is_repeatable():
+def test_a_short_context_gives_a_warning_and_results_are_repeatable():
     predictor = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=64)
-    settings = PaperSettings("price", most=6, samples=2)
+    settings = PaperSettings("price", max_origins=6, samples=2)
     model = ModelForecaster(predictor, "tiny", sampling=settings.sampling)
-    told = []
+    calls = []
     first, again = (
-        run_paper(SERIES, model, settings, dates=ALWAYS, progress=lambda done, total: told.append((done, total)))
+        run_paper(SERIES, model, settings, dates=ALL_DATES, progress=lambda done, total: calls.append((done, total)))
         for _ in range(2)
     )
     assert "used 52 candles of history instead of 80" in first.warnings[0]
     assert first.rows[0] == again.rows[0]
-    assert told[-1][0] == told[-1][1] == 12
+    assert calls[-1][0] == calls[-1][1] == 12
     document = json.loads(json.dumps(first.to_dict()))
     assert document["model"]["sampling"] == {"temperature": 0.6, "top_k": 0, "top_p": 0.9}
     assert document["sampling"]["samples"] == 2
     assert document["rows"][0]["forecaster"] == "tiny"
 
 
-def test_a_model_cannot_pass_for_a_baseline():
-    with pytest.raises(ParameterError, match="cannot be called 'momentum'"):
+def test_a_model_cannot_have_the_name_of_a_baseline():
+    with pytest.raises(ParameterError, match="'momentum'"):
         run("price", GaussianForecaster("momentum"))
 
 
-def test_one_who_makes_no_forecast_has_no_figures():
+def test_a_forecaster_without_forecasts_has_no_figures():
     class Silent(GaussianForecaster):
         def forecast(self, histories, times, *, samples, seed):
             return {}
@@ -376,22 +376,26 @@ def test_one_who_makes_no_forecast_has_no_figures():
         assert all(np.isnan(figure.value) for figure in row.figures.values())
     for task in ("price", "return", "volatility"):
         [sentence] = run(task, Silent("silent"), FEW).sentences
-        assert "nothing can be said" in sentence
+        assert "no conclusion" in sentence
         assert "nan" not in sentence
 
 
-def test_the_page_has_the_settings_of_the_code():
+def test_the_guide_has_the_settings_of_the_code():
     page = (Path(__file__).resolve().parents[2] / "docs" / "paper-tasks.md").read_text("utf-8")
     intervals, windows = (
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in re.findall(r"^\| 5m .*|^\| 480/96 .*", page, re.MULTILINE)
     )
-    assert {one: f"{own.lookback}/{own.horizon}" for one, own in FORECAST.items()} == dict(
+    assert {interval: f"{own.lookback}/{own.horizon}" for interval, own in FORECAST.items()} == dict(
         zip(intervals, windows, strict=True)
     )
     for tasks, temperature, top_p, samples in re.findall(
         r"^\| ([\w, ]+) \| ([\d.]+) \| ([\d.]+) \| (\d+) \|$", page, re.M
     ):
         for task in tasks.split(", "):
-            drawn = PaperSettings(task).sampling
-            assert (drawn.temperature, drawn.top_p, drawn.samples) == (float(temperature), float(top_p), int(samples))
+            sampling = PaperSettings(task).sampling
+            assert (sampling.temperature, sampling.top_p, sampling.samples) == (
+                float(temperature),
+                float(top_p),
+                int(samples),
+            )

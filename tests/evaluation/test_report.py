@@ -25,8 +25,9 @@ from kronos.evaluation import (
     run_rolling,
 )
 from kronos.evaluation.plan import Instrument
+from kronos.evaluation.report import EvaluationReport
 from kronos.evaluation.report.figures import ReportFigures, series_of
-from kronos.evaluation.report import render_report, write_report
+from kronos.reports import PageOptions
 
 SCRIPT = "<script>alert('x')</script>"
 RAW, CALIBRATED = f"gaussian {SCRIPT}", "gaussian & its calibration"
@@ -51,7 +52,7 @@ def evaluation(tmp_path_factory) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def page(evaluation) -> str:
-    return render_report(evaluation)
+    return EvaluationReport(evaluation).render()
 
 
 class Parsed(HTMLParser):
@@ -85,7 +86,7 @@ class Parsed(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.parsed.append(data)
+        self.words.append(data)
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
 
@@ -197,7 +198,8 @@ def test_a_calibrated_contender_has_the_hue_of_its_raw_one(evaluation):
 def test_the_file_is_replaced_atomically(evaluation, tmp_path):
     path = tmp_path / "deep" / "report.html"
     bare = replace(evaluation, comparison=[], volatility=evaluation.volatility.iloc[:0], warnings=[])
-    assert write_report(bare, path, title="Mine <b>", look="dark", palette="red-up", language="zh") == path
+    options = PageOptions("dark", "red-up", "zh")
+    assert EvaluationReport(bare, options).save(path, title="Mine <b>") == path
     text = path.read_text("utf-8")
     assert "<title>Mine &lt;b&gt;</title>" in text
     assert 'lang="zh-Hans"' in text
@@ -205,7 +207,7 @@ def test_the_file_is_replaced_atomically(evaluation, tmp_path):
     assert "谁可能是最好的" not in text
     assert [own.name for own in path.parent.iterdir()] == ["report.html"]
     with pytest.raises(ParameterError, match="sepia"):
-        write_report(evaluation, path, look="sepia")
+        EvaluationReport(evaluation, PageOptions(look="sepia")).save(path)
     assert path.read_text("utf-8") == text
 
 
@@ -213,13 +215,13 @@ def test_verdicts_that_differ_between_groups_are_reported(evaluation):
     """A forecaster with forecasts in small markets only has no verdict over all of them."""
     words = iter(["better", "worse"] * 20)
     apart = [replace(own, word=next(words)) for own in evaluation.verdicts if own.group != ALL and own.about == "price"]
-    assert "It depends on the market" in render_report(replace(evaluation, verdicts=apart))
+    assert "It depends on the market" in EvaluationReport(replace(evaluation, verdicts=apart)).render()
 
 
 def test_baselines_alone_can_be_reported(tmp_path):
     origins = make_plan(instruments(1, 100), RollingOrigins(4))
     baselines = baseline_forecasters(["historical-volatility", "last-value"])
     found = evaluate(origins, [], tmp_path / "run", RollingSettings(samples=5), baselines=baselines)
-    page = Parsed(render_report(found))
+    page = Parsed(EvaluationReport(found).render())
     assert "What the baselines can do" in page.words
     assert "No market has five instruments at enough dates to rank." in page.words

@@ -120,5 +120,5 @@ def test_a_market_without_dates_is_named(folder, tmp_path):
 def test_strict_refuses_files_that_cannot_be_read(folder):
     (folder / "bad.csv").write_text("timestamps,open,high,low,close\nyesterday,1,1,1,1\n")
     assert len(prepare_evaluation([folder], ROLLING).data.unreadable) == 1
-    with pytest.raises(DataError, match="bad.csv"):
+    with pytest.raises(DataError, match=r"bad\.csv"):
         prepare_evaluation([folder], ROLLING, strict=True)

@@ -168,9 +168,8 @@ def test_spa_of_one_model_equals_that_of_arch(contest):
     result = superior_predictive_ability(frame[["walk", "one"]], "walk", seed=7)
     test = bootstrap.SPA(frame["walk"], frame["one"], block_size=result.block, reps=1000, seed=7)
     test.compute()
-    assert result.p_value == pytest.approx(
-        test.pvalues["consistent"], abs=0.005
-    )  # the scale of a single model does not matter
+    # The scale of a single model does not matter.
+    assert result.p_value == pytest.approx(test.pvalues["consistent"], abs=0.005)
 
 
 def test_confidence_set_includes_equal_and_excludes_worse_models(contest):
@@ -219,5 +218,5 @@ def test_missing_arch_names_the_extra(contest, monkeypatch):
     frame, dates = contest
     monkeypatch.setitem(sys.modules, "arch.bootstrap", None)
     for run in (lambda: superior_predictive_ability(frame, "walk", dates), lambda: model_confidence_set(frame, dates)):
-        with pytest.raises(ParameterError, match=r"kronos\[evaluation\]"):
+        with pytest.raises(ParameterError, match=r"\[evaluation\]"):
             run()

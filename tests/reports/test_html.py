@@ -1,4 +1,4 @@
-"""Pages are one file that loads nothing, escape what users named, and speak two languages."""
+"""Pages are self-contained, escape text from users, and have messages in two languages."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from kronos.errors import ParameterError
 from kronos.plotting import svg
 from kronos.reports import Table, TableCell, TableColumn, TableRow, Translator, css_variables, render
-from kronos.reports.i18n import _read
+from kronos.reports.i18n import _read_messages
 
 TABLE = Table(
     "<b>caption</b>",
@@ -26,15 +26,15 @@ TABLE = Table(
             "raw",
         ),
         TableRow(
-            "walk", [TableCell("0.3"), TableCell("–"), TableCell("anything")], "reference", "reference", begins=True
+            "walk", [TableCell("0.3"), TableCell("–"), TableCell("anything")], "reference", "reference", separator=True
         ),
     ],
     note="a note",
 )
 
 
-class Parsed(HTMLParser):
-    """What is in a page: tags balanced, attributes, text."""
+class ParsedPage(HTMLParser):
+    """Tags, attributes and text of a page; its tags must be balanced."""
 
     def __init__(self, page):
         super().__init__()
@@ -62,14 +62,14 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """A page of one table, one picture and some words."""
+    """Render a page with a table, a figure and some text."""
     from jinja2 import ChoiceLoader, DictLoader
 
     from kronos.reports import html as module
 
     source = (
         '{% extends "base.html" %}{% import "parts.html" as parts %}{% block body %}<p>{{ words }}</p>'
-        "{{ parts.table(table, t) }}{{ parts.pictures([picture]) }}{% endblock %}"
+        "{{ parts.table(table, t) }}{{ parts.figures([picture]) }}{% endblock %}"
     )
     environment = module._environment().overlay(
         loader=ChoiceLoader([DictLoader({"one.html": source}), module._environment().loader])
@@ -83,62 +83,62 @@ def page(tmp_path, monkeypatch):
     return make
 
 
-def test_a_page_is_well_formed_and_loads_nothing(page):
-    made = page("hello")
-    parsed = Parsed(made)
+def test_page_is_well_formed_and_self_contained(page):
+    html = page("hello")
+    parsed = ParsedPage(html)
     assert parsed.tags.count("table") == 1
     assert not {"script", "link", "img", "iframe", "object", "form"} & set(parsed.tags)
     assert not [value for name, value in parsed.attributes if name in ("src", "style") or name.startswith("on")]
-    assert "http:" not in made
-    assert "https:" not in made
-    assert "@import" not in made
-    assert "url(" not in made
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "@import" not in html
+    assert "url(" not in html
 
 
 @pytest.mark.parametrize("look", ["auto", "light", "dark"])
-def test_the_policy_names_the_style_and_allows_nothing_else(page, look):
-    made = page(look=look)
-    style = re.search(r"<style>(.*?)</style>", made, re.DOTALL).group(1)
+def test_policy_allows_only_the_inline_style(page, look):
+    html = page(look=look)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    [policy] = [value for name, value in Parsed(made).attributes if name == "content" and "src" in value]
+    [policy] = [value for name, value in ParsedPage(html).attributes if name == "content" and "src" in value]
     assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
     assert "unsafe" not in policy
     assert ("prefers-color-scheme" in style) == (look == "auto")
 
 
-def test_what_users_named_is_escaped(page):
-    made = page("<script>alert(1)</script>", title="</title><script>")
-    assert "<script" not in made
-    words = "".join(Parsed(made).words)
-    for told in ("<script>alert(1)</script>", "</title><script>", "<b>caption</b>", "<i>nano</i>"):
-        assert told in words
+def test_text_from_users_is_escaped(page):
+    html = page("<script>alert(1)</script>", title="</title><script>")
+    assert "<script" not in html
+    words = "".join(ParsedPage(html).words)
+    for text in ("<script>alert(1)</script>", "</title><script>", "<b>caption</b>", "<i>nano</i>"):
+        assert text in words
 
 
-def test_tables_mark_the_best_and_who_is_who(page):
-    made = page()
-    assert re.search(r'<td class="number best">0.1<span class="hidden"> \(best\)</span></td>', made)
-    assert '<span class="kind raw">raw</span>' in made
-    assert '<span class="badge bad">worse</span>' in made
-    assert '<th colspan="2" class="centre" scope="colgroup">over</th>' in made
-    assert "<small>0.1 to 0.3</small>" in made
+def test_tables_mark_best_values_kinds_and_tones(page):
+    html = page()
+    assert re.search(r'<td class="number best">0.1<span class="hidden"> \(best\)</span></td>', html)
+    assert '<span class="kind raw">raw</span>' in html
+    assert '<span class="badge bad">worse</span>' in html
+    assert '<th colspan="2" class="centre" scope="colgroup">over</th>' in html
+    assert "<small>0.1 to 0.3</small>" in html
 
 
-def test_every_page_says_that_it_is_no_advice(page):
-    assert "A forecast is no investment advice." in page()
+def test_every_page_has_a_disclaimer(page):
+    assert "A forecast is not investment advice." in page()
     chinese = page(language="zh")
     assert "预测不构成投资建议。" in chinese
     assert '<html lang="zh-Hans"' in chinese
 
 
-def test_both_languages_say_the_same_things():
-    english, chinese = _read("en"), _read("zh")
+def test_both_languages_have_the_same_messages():
+    english, chinese = _read_messages("en"), _read_messages("zh")
     assert list(english) == list(chinese)
     for name, sentence in english.items():
         places = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in (sentence, chinese[name])]
         assert places[0] == places[1], name
 
 
-def test_messages_need_their_values():
+def test_missing_message_or_value_raises():
     t = Translator("en")
     assert t("evaluation.dates", first="a", last="b") == "a to b"
     with pytest.raises(KeyError):
@@ -149,9 +149,9 @@ def test_messages_need_their_values():
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("palette", ["green-up", "red-up", "colour-blind"])
-def test_pages_have_the_colours_of_the_pictures(theme, palette):
-    ours, theirs = css_variables(theme, palette), svg.css_variables(theme, palette)
-    assert {name: ours[name] for name in theirs} == theirs
+def test_pages_and_figures_have_the_same_colours(theme, palette):
+    colors, figure_colors = css_variables(theme, palette), svg.css_variables(theme, palette)
+    assert {name: colors[name] for name in figure_colors} == figure_colors
 
 
 def luminance(color):
@@ -167,7 +167,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("palette", ["green-up", "red-up", "colour-blind"])
-def test_text_and_marks_can_be_told_from_their_ground(theme, palette):
+def test_text_and_marks_have_enough_contrast(theme, palette):
     colors = css_variables(theme, palette)
     for ink, ground in (
         *((ink, ground) for ink in ("text", "muted", "good", "bad", "link") for ground in ("ground", "page")),
@@ -183,11 +183,11 @@ def test_text_and_marks_can_be_told_from_their_ground(theme, palette):
 @pytest.mark.parametrize(
     ("option", "value"), [("language", "fr"), ("look", "sepia"), ("palette", "pastel"), ("look", "green-up")]
 )
-def test_unknown_options_are_refused(page, option, value):
+def test_unknown_options_raise(page, option, value):
     with pytest.raises(ParameterError, match=value):
         page(**{option: value})
 
 
-def test_a_template_that_asks_for_what_is_not_there_fails():
+def test_missing_template_variable_raises():
     with pytest.raises(UndefinedError):
         render("evaluation.html", {}, title="t")

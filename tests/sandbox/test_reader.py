@@ -400,7 +400,7 @@ def test_children_of_the_worker_are_killed(tmp_path: Path) -> None:
 
 
 def test_stream_in_small_chunks(tmp_path: Path) -> None:
-    from kronos.sandbox.staging import stage
+    from kronos.sandbox.reader import stage
 
     class Slow(io.BytesIO):
         def read(self, n: int | None = -1) -> bytes:

@@ -40,9 +40,9 @@ def test_exchange_candles_are_predicted_with_their_source(tmp_path, name):
             float(shown["close"][pd.Timestamp("2024-02-10 11:00", tz="UTC")])
         )
         assert document["prediction"]["predictions"][0]["timestamp"] == "2024-02-10T13:00:00Z"
-        requests = len(exchange.asked("klines" if name == "binance" else "candles"))
+        requests = len(exchange.requests_to("klines" if name == "binance" else "candles"))
         assert client.get("/api/predict", params={"symbol": "btc"}).content == answer.content
-        assert len(exchange.asked("klines" if name == "binance" else "candles")) == requests
+        assert len(exchange.requests_to("klines" if name == "binance" else "candles")) == requests
 
 
 def test_a_symbol_unknown_to_the_exchange_is_404_and_unsupported(tmp_path):

@@ -10,7 +10,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kronos.serve.executors import DaemonPool
+from kronos.serve.jobs import DaemonPool
 
 
 @settings(max_examples=30, deadline=None)
@@ -48,7 +48,7 @@ def test_every_task_finishes(threads, kinds):
 
 def test_threads_do_not_keep_the_process_alive():
     code = (
-        "import time; from kronos.serve.executors import DaemonPool\n"
+        "import time; from kronos.serve.jobs import DaemonPool\n"
         "pool = DaemonPool(2, 'x'); [pool.submit(time.sleep, 60) for _ in range(5)]; time.sleep(0.2)"
     )
     started = time.monotonic()

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 import httpx2
 import pytest
 
-from kronos.serve.routes.predictions import MAX_DAYS, MAX_HOURS
+from kronos.serve.predictions import MAX_HOURS
+from kronos.serve.routes.predictions import MAX_DAYS
 from serve.servers import run_server, settings_in
 
 SECONDS = int(os.environ.get("KRONOS_FUZZ_SECONDS", "60"))

@@ -290,7 +290,7 @@ def test_the_defaults_are_those_of_the_published_web_ui(client):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "document",
     [
         {"temperature": 0.1}, {"temperature": 2}, {"top_p": 0.1}, {"top_p": 1}, {"sample_count": 1},
         {"sample_count": 200, "pred_len": 1}, {"start_date": None}, {"seed": None}, {"seed": 2**31 - 1},
@@ -304,7 +304,7 @@ def test_parameters_at_their_limits_are_valid(client, document):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "document",
     [
         {"temperature": 0.09}, {"temperature": 2.01}, {"temperature": "hot"}, {"temperature": True}, {"top_p": 0.09},
         {"top_p": 1.01}, {"top_p": None}, {"sample_count": 0}, {"sample_count": 201}, {"sample_count": 1.5},
@@ -319,7 +319,7 @@ def test_invalid_parameters_are_400_with_their_name(client, document):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "document",
     [
         {"start_date": "soon"}, {"start_date": "2031-01-01"}, {"start_date": ""}, {"lookback": 40},
         {"pred_len": 600}, {"start_date": "2025-03-25", "lookback": 100},

@@ -59,7 +59,7 @@ class Gecko:
             return None
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.key is not None and headers.get(f"x-cg-{self.plan}-api-key") != self.key:
-            return refusal(401, 10002, "API Key Missing", nested=False)
+            return error_answer(401, 10002, "API Key Missing", nested=False)
         parts = request.path.removeprefix("/api/v3/").split("/")
         if parts == ["ping"]:
             return Answer({"gecko_says": "(V3) To the Moon!"})
@@ -81,7 +81,7 @@ class Gecko:
         if what != "ohlc/range":
             return None
         if self.plan != "pro":
-            return refusal(401, 10005, "This request is limited to Pro API subscribers.")
+            return error_answer(401, 10005, "This request is limited to Pro API subscribers.")
         interval, longest = _RANGES[query["interval"]]
         since, to = (pd.Timestamp(int(query[one]), unit="s", tz="UTC") for one in ("from", "to"))
         if not since < to <= since + pd.Timedelta(days=longest):
@@ -93,7 +93,7 @@ class Gecko:
         if days not in _DAYS:
             return Answer({"error": "Invalid days parameter"}, 400)
         if days == "max" and self.plan != "pro":
-            return refusal(401, 10012, "Your request exceeds the allowed time range.")
+            return error_answer(401, 10012, "Your request exceeds the allowed time range.")
         rows = self._rows(world, symbol, _DAYS[days])
         length = Interval.parse(_DAYS[days]).delta
         since = 0 if days == "max" else millis(world.time - pd.Timedelta(days=int(days)) + length)
@@ -126,7 +126,7 @@ class Gecko:
         return Answer(values)
 
 
-def refusal(status: int, code: int, words: str, *, nested: bool = True) -> Answer:
+def error_answer(status: int, code: int, words: str, *, nested: bool = True) -> Answer:
     """An error in one of CoinGecko's formats."""
     values = {"status": {"timestamp": "2026-03-05T08:16:12.383+00:00", "error_code": code, "error_message": words}}
     return Answer({"error": values} if nested else values, status)

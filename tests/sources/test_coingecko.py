@@ -18,7 +18,7 @@ from kronos.sources.cache import CandleCache
 from kronos.sources.coingecko.api import parse_candles
 from kronos.sources.coingecko.source import CoinGecko
 from kronos.sources.downloads import CachedSource
-from sources.coingecko_wire import Gecko, refusal, serve_gecko
+from sources.coingecko_wire import Gecko, error_answer, serve_gecko
 from sources.wire import Answer, Faults, World, serve, utc, walk
 
 NOW = "2026-03-01 12:50"
@@ -62,8 +62,8 @@ def assert_rows(frame, truth):
     """The prices are the market's by opening time; volume and amount are NaN."""
     assert list(frame.columns) == list(COLUMNS)
     assert frame[["volume", "amount"]].isna().all(axis=None)
-    got, wanted = frame[list(PRICES)], truth[list(PRICES)]
-    pd.testing.assert_frame_equal(got, wanted, check_freq=False, check_names=False, check_index_type=False)
+    actual, expected = frame[list(PRICES)], truth[list(PRICES)]
+    pd.testing.assert_frame_equal(actual, expected, check_freq=False, check_names=False, check_index_type=False)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_shortest_request_that_reaches_the_start_is_made(interval, start, days):
         truth = world.closed("BTC/USDT", str(interval))
         assert_rows(got.frame, truth[truth.index >= utc(start)])
         assert got.until == utc(NOW)
-        assert [one.query["days"] for one in server.asked("/ohlc")] == [days]
+        assert [one.query["days"] for one in server.requests_to("/ohlc")] == [days]
 
 
 def test_demo_plan_has_recent_candles_only():
@@ -97,7 +97,7 @@ def test_demo_plan_has_recent_candles_only():
         assert len(recent) == 179
         old = page(source, H4, "2026-01-01", "2026-01-09")
         assert (len(old.frame), old.until) == (0, utc("2026-01-09"))
-        assert len(server.asked("/ohlc")) == 1
+        assert len(server.requests_to("/ohlc")) == 1
         with pytest.raises(ParameterError, match=r"no 1h candles on its demo plan, only 30m, 4h, 4d; .* pro plan"):
             page(source, H1, "2026-02-28", NOW)
 
@@ -110,7 +110,7 @@ def test_pro_plan_reaches_further_back():
         assert_rows(all_pages(source, D1, "2025-01-01", NOW), world.closed("BTC/USDT", "1d"))
         assert_rows(page(source, D4, "2025-01-03", NOW).frame, world.closed("BTC/USDT", "4d").iloc[1:])
         assert len(page(source, H1, "2017-01-01", "2017-06-01").frame) == 0
-        assert len(server.asked("/ohlc")) == 4
+        assert len(server.requests_to("/ohlc")) == 4
 
 
 @pytest.mark.parametrize("count", [2_000, 20_000])
@@ -120,7 +120,7 @@ def test_thousands_of_hourly_candles_are_complete_on_the_pro_plan(count):
     with serve_gecko(world, Gecko("pro")) as server:
         source = connected(server, plan="pro")
         assert_rows(all_pages(source, H1, base.index[0], world.time), base)
-        assert len(server.asked()) == -(-count // 720)
+        assert len(server.requests_to()) == -(-count // 720)
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "503", "timeout", "cut", "reset", "truncated", "html"])
@@ -129,7 +129,7 @@ def test_candles_are_complete_despite_a_transient_failure(kind):
     with serve_gecko(world) as server:
         source = connected(server, timeout=0.5 if kind == "timeout" else 5.0)
         got = page(source, H4, "2026-02-20", NOW).frame
-        assert len(server.asked()) == 3
+        assert len(server.requests_to()) == 3
     truth = world.closed("BTC/USDT", "4h")
     assert_rows(got, truth[truth.index >= utc("2026-02-20")])
 
@@ -141,7 +141,7 @@ def test_candles_are_complete_despite_many_failures_and_disordered_rows(seed):
     world = World({"BTC/USDT": base}, base.index[-1] + pd.Timedelta(minutes=30), faults)
     with serve_gecko(world, Gecko("pro", stale="12min")) as server:
         assert_rows(all_pages(connected(server, plan="pro"), H1, base.index[0], world.time), base.iloc[:-1])
-        assert len(server.asked()) > 6
+        assert len(server.requests_to()) > 6
 
 
 def test_requested_wait_is_respected(caplog):
@@ -157,7 +157,7 @@ def test_wait_beyond_the_patience_is_not_started():
     with serve_gecko(world) as server:
         with pytest.raises(SourceError, match=r"CoinGecko answered 429 .* 3600 s; .*COINGECKO_API_KEY"):
             client(server).quote("BTC")
-        assert len(server.asked()) == 1
+        assert len(server.requests_to()) == 1
 
 
 def test_permanent_failure_is_reported_with_a_hint():
@@ -281,10 +281,10 @@ def test_list_of_coins_is_fetched_once_and_only_if_needed():
     with serve_gecko(World(SPOT, NOW)) as server:
         source = client(server)
         source.resolve("ETH-USDT")
-        assert not server.asked()
+        assert not server.requests_to()
         source.resolve("lone")
         source.resolve("twin-a")
-        assert len(server.asked("/coins/list")) == 1
+        assert len(server.requests_to("/coins/list")) == 1
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_key_is_sent_in_the_header_of_the_plan(plan, header, monkeypatch):
     with serve_gecko(World(SPOT, NOW)) as server:
         client(server, plan=plan).quote("BTC")
         client(server, plan=plan, api_key="from-settings").quote("BTC")
-        asked = [{k.lower(): v for k, v in one.headers.items()} for one in server.asked()]
-        assert [one[header] for one in asked] == ["from-environment", "from-settings"]
-        assert all("api-key" not in name for one in asked for name in one if name != header)
-        assert not any("key" in name for one in server.asked() for name in one.query)
+        headers = [{k.lower(): v for k, v in one.headers.items()} for one in server.requests_to()]
+        assert [sent[header] for sent in headers] == ["from-environment", "from-settings"]
+        assert all("api-key" not in name for sent in headers for name in sent if name != header)
+        assert not any("key" in name for one in server.requests_to() for name in one.query)
 
 
 def test_pro_plan_without_a_key_is_rejected_without_a_request(monkeypatch):
@@ -383,13 +383,17 @@ def test_dropped_young_candle_is_returned_later(tmp_path):
     ("answer", "kind", "words"),
     [
         (
-            refusal(401, 10002, "API Key Missing", nested=False),
+            error_answer(401, 10002, "API Key Missing", nested=False),
             SourceError,
             "does not accept the key for its demo plan .10002",
         ),
-        (refusal(401, 10010, "Invalid API Key"), SourceError, "check COINGECKO_API_KEY and KRONOS_SOURCES__COINGECKO"),
-        (refusal(401, 10005, "Pro API only"), SourceError, "in its demo plan .10005: Pro API only"),
-        (refusal(401, 10012, "past 365 days"), SourceError, "10012: past 365 days.; .* pro plan"),
+        (
+            error_answer(401, 10010, "Invalid API Key"),
+            SourceError,
+            "check COINGECKO_API_KEY and KRONOS_SOURCES__COINGECKO",
+        ),
+        (error_answer(401, 10005, "Pro API only"), SourceError, "in its demo plan .10005: Pro API only"),
+        (error_answer(401, 10012, "past 365 days"), SourceError, "10012: past 365 days.; .* pro plan"),
         (Answer({"error": "coin not found"}, 404), ParameterError, "no coin with that id"),
         (Answer({"error": "invalid vs_currency"}, 400), ParameterError, "no prices in that currency"),
         (Answer({"error": "Invalid days parameter"}, 422), SourceError, "answered 422"),
@@ -403,12 +407,12 @@ def test_error_responses_are_reported_in_one_line_without_retries(answer, kind, 
     with serve(World(SPOT, NOW), [lambda _, request: answer]) as server:
         with pytest.raises(kind, match=words) as caught:
             page(client(server), H4, pd.Timestamp.now() - pd.Timedelta(days=3), pd.Timestamp.now())
-        assert max(len(server.asked("/ping")), len(server.asked("/ohlc"))) == 1
+        assert max(len(server.requests_to("/ping")), len(server.requests_to("/ohlc"))) == 1
         assert "\n" not in str(caught.value)
 
 
 def test_rate_limit_in_a_response_with_status_200_is_retried():
-    answers = [Answer(refusal(200, 429, "You've exceeded the Rate Limit").body), Answer({"bitcoin": {"usd": 5}})]
+    answers = [Answer(error_answer(200, 429, "You've exceeded the Rate Limit").body), Answer({"bitcoin": {"usd": 5}})]
     with serve(World(SPOT, NOW), [lambda _, request: answers.pop(0)]) as server:
         assert client(server).quote("BTC").price == 5
 
@@ -457,7 +461,7 @@ def test_clock_is_the_servers():
         source = client(server)
         for _ in range(2):
             assert utc(NOW) <= source.now() < utc(NOW) + pd.Timedelta(minutes=1)
-        assert [one.path for one in server.asked()] == ["/api/v3/ping"]
+        assert [one.path for one in server.requests_to()] == ["/api/v3/ping"]
 
 
 def test_downloads_request_new_candles_only(tmp_path):
@@ -472,7 +476,7 @@ def test_downloads_request_new_candles_only(tmp_path):
         server.requests.clear()
         again = CachedSource(source, CandleCache(tmp_path)).candles("BTC-USDT", H1, records=2_000)
         assert again.end == utc("2026-03-01 13:00")  # the candle that closed 5 minutes ago may still change
-        assert len(server.asked("/ohlc")) <= 2
+        assert len(server.requests_to("/ohlc")) <= 2
         truth = world.closed("BTC/USDT", "1h").iloc[-2_001:-1]
         np.testing.assert_array_equal(again.frame[list(PRICES)], truth[list(PRICES)])
 

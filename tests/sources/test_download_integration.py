@@ -115,8 +115,8 @@ def digest(process):
 
 def candle_requests(url):
     with urllib.request.urlopen(f"{url}/wire/requests") as answer:
-        asked = json.load(answer)
-    return [path for path, _ in asked if "klines" in path or "candles" in path]
+        requests = json.load(answer)
+    return [path for path, _ in requests if "klines" in path or "candles" in path]
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,9 @@ def test_killed_download_resumes(name, tmp_path, undisturbed):
 
 @pytest.mark.slow
 def test_permanent_failures_are_reported_in_one_line(tmp_path):
-    refused = start_fetch("okx", "http://127.0.0.1:9", tmp_path, "--records", "10")
-    _, err = refused.communicate(timeout=100)
-    assert refused.returncode == 1
+    unreachable = start_fetch("okx", "http://127.0.0.1:9", tmp_path, "--records", "10")
+    _, err = unreachable.communicate(timeout=100)
+    assert unreachable.returncode == 1
     assert err.startswith("Error: okx could not be reached")
     with serve_apart(*SERVED) as url:
         unknown = start_fetch("binance", url, tmp_path, "--records", "10", "--interval", "7h")

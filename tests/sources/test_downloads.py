@@ -148,12 +148,12 @@ def test_covered_span_without_candles_in_an_older_cache_is_ignored(tmp_path):
 
 
 def test_ended_market_is_found_with_an_end(tmp_path):
-    gone = {"frame": FRAME, "clock": FRAME.index[-1] + pd.Timedelta(days=900)}
-    source, _ = downloads(tmp_path, **gone)
+    ended = {"frame": FRAME, "clock": FRAME.index[-1] + pd.Timedelta(days=900)}
+    source, _ = downloads(tmp_path, **ended)
     with pytest.raises(DataError, match="no closed candles"):
         source.candles("BTC/USDT", HOUR, records=100)
     assert source.store.series() == []
-    candles = downloads(tmp_path, **gone)[0].candles("BTC/USDT", HOUR, end=FRAME.index[600], records=100)
+    candles = downloads(tmp_path, **ended)[0].candles("BTC/USDT", HOUR, end=FRAME.index[600], records=100)
     assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[500:600])
 
 
@@ -284,11 +284,11 @@ def test_leftovers_of_a_killed_process_are_ignored_and_removed(tmp_path):
     source, _ = downloads(tmp_path)
     source.candles("BTC/USDT", HOUR, records=50)
     path = source.store.path(KEY)
-    left = path.with_name(f".12ab34cd.tmp-{path.name}")
-    left.write_bytes(path.read_bytes())
+    leftover = path.with_name(f".12ab34cd.tmp-{path.name}")
+    leftover.write_bytes(path.read_bytes())
     assert source.store.series() == [KEY]
     source.candles("BTC/USDT", HOUR, records=60)
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def _download(folder, records, queue):

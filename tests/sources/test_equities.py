@@ -165,7 +165,9 @@ def test_exchange_of_a_bare_code_follows_from_its_first_digits(plain, exchange):
 @pytest.mark.parametrize(("vendor", "library"), VENDORS)
 def test_missing_library_is_reported_with_the_install_command(vendor, library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ParameterError, match=rf"needs {library}; install it with pip install 'kronos\[equities\]'\."):
+    with pytest.raises(
+        ParameterError, match=rf"needs {library}; install it with pip install 'kronos-forecast\[equities\]'\."
+    ):
         vendor()
 
 
@@ -186,7 +188,7 @@ class FakeYahoo(ModuleType):
     def __init__(self, *answers):
         super().__init__("yfinance")
         self.__spec__ = importlib.machinery.ModuleSpec("yfinance", None)
-        self.answers, self.asked = list(answers), []
+        self.answers, self.requests = list(answers), []
         self.exceptions = Failures
         self.config = SimpleNamespace(
             debug=SimpleNamespace(hide_exceptions=True), network=SimpleNamespace(proxy="before")
@@ -197,7 +199,7 @@ class FakeYahoo(ModuleType):
 
     def history(self, symbol, options):
         config = self.config
-        self.asked.append({"symbol": symbol, **options, "proxy": config.network.proxy})
+        self.requests.append({"symbol": symbol, **options, "proxy": config.network.proxy})
         assert config.debug.hide_exceptions is False
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -220,19 +222,19 @@ def test_yahoo_request_covers_whole_dates_and_the_page_the_range(yahoo):
     page = source.page("AAPL", D1, utc("2024-01-02 12:00"), utc("2024-01-03 00:00:01"))
     assert page.frame.index.tolist() == [utc("2024-01-03")]
     assert page.until == utc("2024-01-03 00:00:01")
-    asked = library.asked[0]
-    assert (str(asked["start"]), str(asked["end"])) == ("2024-01-02", "2024-01-04")
-    assert (asked["interval"], asked["auto_adjust"], asked["proxy"]) == ("1d", False, "http://127.0.0.1:9")
+    request = library.requests[0]
+    assert (str(request["start"]), str(request["end"])) == ("2024-01-02", "2024-01-04")
+    assert (request["interval"], request["auto_adjust"], request["proxy"]) == ("1d", False, "http://127.0.0.1:9")
     assert (library.config.debug.hide_exceptions, library.config.network.proxy) == (True, "before")
 
 
 def test_yahoo_intraday_history_is_limited(yahoo):
     source, library = yahoo(yahoo_table([]), yahoo_table([]))
     old = source.page("AAPL", H1, utc("2020-01-01"), utc("2020-02-01"))
-    assert (len(old.frame), old.until, library.asked) == (0, utc("2020-02-01"), [])
+    assert (len(old.frame), old.until, library.requests) == (0, utc("2020-02-01"), [])
     now = source.now()
     assert source.page("AAPL", H1, utc("2020-01-01"), now).until == now
-    assert library.asked[0]["start"] > (now - pd.Timedelta(days=730)).to_pydatetime()
+    assert library.requests[0]["start"] > (now - pd.Timedelta(days=730)).to_pydatetime()
     assert source.page("AAPL", M1, now - pd.Timedelta(days=20), now).until == now - pd.Timedelta(days=13)
 
 
@@ -252,9 +254,9 @@ def test_yahoos_proxy_is_validated_and_its_password_never_shown(yahoo):
         source.page("AAPL", *span)
     assert "secret" not in str(caught.value)
     source, _ = yahoo(ConnectionError("no way through http://user:secret@host:1"), attempts=1)
-    with pytest.raises(SourceError, match=r"no way through http://host:1") as refused:
+    with pytest.raises(SourceError, match=r"no way through http://host:1") as failure:
         source.page("AAPL", *span)
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(failure.value)
 
 
 def test_yahoo_has_no_volume_of_currencies(yahoo):
@@ -289,10 +291,10 @@ def test_errors_of_yfinance_are_reported(yahoo):
 class FakeBaostock(ModuleType):
     """Stand-in for baostock: sessions, and results row by row."""
 
-    def __init__(self, table, refused=()):
+    def __init__(self, table, errors=()):
         super().__init__("baostock")
         self.__spec__ = importlib.machinery.ModuleSpec("baostock", None)
-        self.table, self.refused, self.asked, self.log = table, list(refused), [], []
+        self.table, self.errors, self.requests, self.log = table, list(errors), [], []
         self.timeouts = []
         line = SimpleNamespace(settimeout=self.timeouts.append)
         self.common = SimpleNamespace(context=SimpleNamespace(default_socket=line))
@@ -300,20 +302,20 @@ class FakeBaostock(ModuleType):
     def login(self):
         print("login success!")  # noqa: T201  (as baostock does)
         self.log.append("login")
-        code = self.refused.pop(0) if self.refused else "0"
+        code = self.errors.pop(0) if self.errors else "0"
         return SimpleNamespace(error_code=code, error_msg="网络接收错误。")
 
     def logout(self):
         self.log.append("logout")
 
     def query_history_k_data_plus(self, code, fields, start_date=None, end_date=None, frequency="d", adjustflag="3"):
-        self.asked.append((code, fields, start_date, end_date, frequency, adjustflag))
+        self.requests.append((code, fields, start_date, end_date, frequency, adjustflag))
         rows = iter(self.table[fields.split(",")].values.tolist())
-        left = [len(self.table)]
+        remaining = [len(self.table)]
 
         def following():
-            left[0] -= 1
-            return left[0] >= 0
+            remaining[0] -= 1
+            return remaining[0] >= 0
 
         return SimpleNamespace(
             error_code="0", error_msg="success", fields=fields.split(","), next=following,
@@ -322,20 +324,20 @@ class FakeBaostock(ModuleType):
 
 
 def test_baostock_queries_run_in_a_session_and_print_nothing(monkeypatch, capsys):
-    library = FakeBaostock(HOURS, refused=["10002007"])
+    library = FakeBaostock(HOURS, errors=["10002007"])
     monkeypatch.setitem(sys.modules, "baostock", library)
     source = Baostock(SourceSettings(timeout=7), wait=0.001)
     page = source.page("sh.600000", H1, utc("2024-01-02 02:00"), utc("2024-01-02 06:00"))
     assert page.frame.index.tolist() == [utc("2024-01-02 02:30"), utc("2024-01-02 05:00")]
     fields = "date,open,high,low,close,volume,amount,time"
-    assert library.asked == [("sh.600000", fields, "2024-01-02", "2024-01-02", "60", "3")]
+    assert library.requests == [("sh.600000", fields, "2024-01-02", "2024-01-02", "60", "3")]
     assert library.log == ["login", "login", "logout"]
     assert library.timeouts == [7]
     assert capsys.readouterr().out == ""
 
 
 def test_errors_of_baostock_are_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "baostock", FakeBaostock(DAYS, refused=["10002007"] * 2))
+    monkeypatch.setitem(sys.modules, "baostock", FakeBaostock(DAYS, errors=["10002007"] * 2))
     source = Baostock(SourceSettings(attempts=2), wait=0.001)
     with pytest.raises(SourceError, match=r"Baostock rejected the request \(10002007: .*\), 2 times"):
         source.page("sh.600000", D1, utc("2024-01-01"), utc("2024-01-05"))
@@ -344,14 +346,14 @@ def test_errors_of_baostock_are_reported(monkeypatch):
 
 
 def test_akshare_requests_cover_whole_weeks(monkeypatch):
-    asked = []
+    requests = []
     library = ModuleType("akshare")
     library.__spec__ = importlib.machinery.ModuleSpec("akshare", None)
     library.stock_zh_a_hist = lambda **options: (
-        asked.append(options) or akshare_table(["2024-01-05", "2024-01-12"], minutes=False)
+        requests.append(options) or akshare_table(["2024-01-05", "2024-01-12"], minutes=False)
     )
     library.stock_zh_a_hist_min_em = lambda **options: (
-        asked.append(options) or akshare_table(["2024-01-02 09:35:00"], minutes=True)
+        requests.append(options) or akshare_table(["2024-01-02 09:35:00"], minutes=True)
     )
     monkeypatch.setitem(sys.modules, "akshare", library)
     source = AkShare(SourceSettings(), wait=0.001)
@@ -359,7 +361,9 @@ def test_akshare_requests_cover_whole_weeks(monkeypatch):
     assert weeks.frame.index.tolist() == [utc("2024-01-08")]
     minutes = source.page("sh600000", M5, utc("2024-01-01"), utc("2024-01-03"))
     assert minutes.frame.index.tolist() == [utc("2024-01-02 01:30")]
-    assert [(one["symbol"], one["period"], one["start_date"], one["end_date"]) for one in asked] == [
+    assert [
+        (request["symbol"], request["period"], request["start_date"], request["end_date"]) for request in requests
+    ] == [
         ("600000", "weekly", "20240101", "20240115"),
         ("600000", "5", "2024-01-01 00:00:00", "2024-01-03 23:59:59"),
     ]

@@ -149,9 +149,9 @@ def test_quarterly_candles_whose_page_spans_centuries(world, server):
 def test_years_before_a_listing_take_few_requests(name, world, server):
     source = reach(name, server)
     source.resolve("ETH/USDT")
-    asked = len(server.requests)
+    before = len(server.requests)
     same(collect(source, "ETH/USDT", "1h", "2020-01-01", NOW), world.shows("ETH/USDT", "1h"))
-    assert len(server.requests) - asked <= 16
+    assert len(server.requests) - before <= 16
 
 
 def test_ended_market(server, world):
@@ -197,15 +197,15 @@ def test_no_request_is_made_for_times_before_2009(name, server):
     page = source.page("BTC/USDT", Interval.parse("1h"), utc("1960-01-01"), utc("1961-01-01"))
     assert (len(page.frame), page.until) == (0, utc("1961-01-01"))
     source.page("BTC/USDT", Interval.parse("1h"), utc("1960-01-01"), utc(NOW))
-    asked = [request.query.get("startTime") or request.query.get("before") for request in server.asked("/")]
-    assert all(int(time) >= 1_230_768_000_000 for time in asked if time)
+    starts = [request.query.get("startTime") or request.query.get("before") for request in server.requests_to("/")]
+    assert all(int(time) >= 1_230_768_000_000 for time in starts if time)
 
 
 def test_okx_days_begin_at_midnight_utc(server):
     source = reach("okx", server)
     for interval in ("1h", "6h", "12h", "1d", "1w", "1mo"):
         source.page("BTC/USDT", Interval.parse(interval), utc("2024-02-01"), utc("2024-02-29"))
-    bars = [request.query["bar"] for request in server.asked("candles")]
+    bars = [request.query["bar"] for request in server.requests_to("candles")]
     assert bars == ["1H", "6Hutc", "12Hutc", "1Dutc", "1Wutc", "1Mutc"]
 
 
@@ -215,7 +215,7 @@ def test_okx_endpoint_is_chosen_by_the_exchanges_clock(world, server):
     world.now = "2026-01-01"
     source = reach("okx", server)
     source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-28"), utc(NOW))
-    paths = [request.path.rpartition("/")[2] for request in server.asked("candles")]
+    paths = [request.path.rpartition("/")[2] for request in server.requests_to("candles")]
     assert paths == ["candles", "history-candles"]
 
 
@@ -225,7 +225,7 @@ def test_page_sizes(server):
         source.page(symbol, Interval.parse("1h"), utc("2024-01-01"), utc(NOW))
         source.page(symbol, Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-01 05:00"))
         path = "klines" if name == "binance" else "candles"
-        assert [int(request.query["limit"]) for request in server.asked(path)] == [most, 5]
+        assert [int(request.query["limit"]) for request in server.requests_to(path)] == [most, 5]
 
 
 # --- symbols, intervals, the clock -----------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_exchanges_clock_is_used(name, world, server):
     first = source.now()
     assert utc(NOW) <= first < utc(NOW) + pd.Timedelta(minutes=5)
     assert source.now() >= first
-    assert len(server.asked("time")) == 1  # one request, then advanced by this machine
+    assert len(server.requests_to("time")) == 1  # one request, then advanced by this machine
 
 
 def test_machine_clock_is_used_without_an_exchange_clock():
@@ -379,13 +379,13 @@ def test_a_bad_line_brings_the_same_candles_as_a_good_one(name, seed, world, ser
 def test_permanent_failures_are_reported_in_one_line(name, fault, tries, words, world, server):
     source = reach(name, server, attempts=3)
     source.resolve("BTC/USDT")
-    asked = len(server.requests)
+    before = len(server.requests)
     world.faults = Faults(script=[fault] * 9, only="/candles" if name == "okx" else "/klines")
     source.now()
     with pytest.raises(SourceError) as caught:
         source.page("BTC/USDT", Interval.parse("1h"), utc("2024-02-01"), utc("2024-02-04"))
     assert str(caught.value).startswith(f"{name} {words}"), str(caught.value)
-    assert len([r for r in server.requests[asked:] if "time" not in r.path]) == tries
+    assert len([r for r in server.requests[before:] if "time" not in r.path]) == tries
 
 
 def test_unreachable_exchange_is_reported_with_a_hint():
@@ -462,7 +462,7 @@ def test_invalid_candles_are_rejected(rows, words, world):
         source = reach("binance", server)
         with pytest.raises(SourceError, match=words):
             source.page("BTC/USDT", Interval.parse("1h"), utc("2024-01-01"), utc("2024-01-04"))
-        assert len(server.asked("klines")) == 1
+        assert len(server.requests_to("klines")) == 1
 
 
 def test_empty_object_is_not_an_empty_list_of_candles(world):
@@ -690,4 +690,4 @@ try:
 except ParameterError as error:
     print(error)
 """
-    assert run(program) == "The source binance needs ccxt; install it with pip install 'kronos[exchange]'."
+    assert run(program) == "The source binance needs ccxt; install it with pip install 'kronos-forecast[exchange]'."

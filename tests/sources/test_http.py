@@ -29,51 +29,51 @@ from kronos.sources.http import (
 
 def failing(*errors: Exception) -> tuple[Callable[[], str], list[Exception]]:
     """A call that raises these errors in order and then succeeds, and the list of the remaining errors."""
-    left = list(errors)
+    remaining = list(errors)
 
     def call() -> str:
-        if left:
-            raise left.pop(0)
+        if remaining:
+            raise remaining.pop(0)
         return "done"
 
-    return call, left
+    return call, remaining
 
 
 def test_transient_failures_are_retried():
-    call, left = failing(
+    call, remaining = failing(
         status_error(503, name="okx"),
         connection_error("connection refused", name="okx"),
         invalid_response_error("sent no JSON"),
     )
     assert call_with_retry(call, name="okx", wait=0.001) == "done"
-    assert not left
+    assert not remaining
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 451])
 def test_permanent_failures_are_not_retried(status):
-    call, left = failing(*[status_error(status, name="okx")] * 3)
+    call, remaining = failing(*[status_error(status, name="okx")] * 3)
     with pytest.raises(SourceError, match=str(status)):
         call_with_retry(call, name="okx", wait=0.001)
-    assert len(left) == 2
+    assert len(remaining) == 2
 
 
 def test_attempts_are_limited_and_reported():
-    call, left = failing(*[status_error(502, name="okx")] * 9)
+    call, remaining = failing(*[status_error(502, name="okx")] * 9)
     with pytest.raises(SourceError) as caught:
         call_with_retry(call, name="okx", attempts=4, wait=0.001)
-    assert len(left) == 5
+    assert len(remaining) == 5
     assert str(caught.value) == "okx answered 502 (bad gateway), 4 times within 1 s; try again later."
 
 
 def test_no_wait_exceeds_the_patience():
-    call, left = failing(*[status_error(429, name="okx", retry_after="3600")] * 3)
+    call, remaining = failing(*[status_error(429, name="okx", retry_after="3600")] * 3)
     with pytest.raises(SourceError, match=r"429 \(too many requests\), .* 3600 s"):
         call_with_retry(call, name="okx", patience=30, wait=0.001)
-    assert len(left) == 2
-    call, left = failing(*[status_error(500, name="okx")] * 3)
+    assert len(remaining) == 2
+    call, remaining = failing(*[status_error(500, name="okx")] * 3)
     with pytest.raises(SourceError):
         call_with_retry(call, name="okx", patience=0.01, wait=1.0)
-    assert len(left) == 2
+    assert len(remaining) == 2
 
 
 def test_retry_after_is_respected_and_logged(caplog):
@@ -84,10 +84,10 @@ def test_retry_after_is_respected_and_logged(caplog):
 
 
 def test_other_exceptions_are_not_retried():
-    call, left = failing(KeyError("a bug"), KeyError("another"))
+    call, remaining = failing(KeyError("a bug"), KeyError("another"))
     with pytest.raises(KeyError):
         call_with_retry(call, name="okx", wait=0.001)
-    assert len(left) == 1
+    assert len(remaining) == 1
 
 
 def test_retries_are_logged_once_and_other_hooks_of_stamina_still_work(caplog):

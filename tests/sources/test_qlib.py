@@ -106,9 +106,9 @@ def test_gaps_are_missing_values_and_findings(tmp_path):
     assert list(np.flatnonzero(np.isnan(stored))) == [6, 7, 31]
     read = read_qlib(folder)["B"]
     same(read, gappy)
-    told = [one for one in read.findings if one.code == "gaps"]
-    assert [one.count for one in told] == [3]
-    assert "3 of the calendar's 60 times from 2024-01-01" in told[0].message
+    [finding] = [f for f in read.findings if f.code == "gaps"]
+    assert finding.count == 3
+    assert "3 of the calendar's 60 times from 2024-01-01" in finding.message
 
 
 def test_candle_source(tmp_path):

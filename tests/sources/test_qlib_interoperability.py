@@ -61,12 +61,12 @@ def check(result: Mapping[str, np.ndarray], written: Mapping[str, Candles]) -> N
         times = seconds(one.index)
         np.testing.assert_array_equal(result[f"{code}/spans"], times[[0, -1]])
         np.testing.assert_array_equal(result[f"{code}/times"], every[(every >= times[0]) & (every <= times[-1])])
-        there = np.isin(result[f"{code}/times"], times)
+        present = np.isin(result[f"{code}/times"], times)
         for column in COLUMNS:
             values = result[f"{code}/{column}"]
             assert values.dtype == np.float32
-            np.testing.assert_array_equal(values[there], one.frame[column].to_numpy(np.float32))
-            assert np.isnan(values[~there]).all()
+            np.testing.assert_array_equal(values[present], one.frame[column].to_numpy(np.float32))
+            assert np.isnan(values[~present]).all()
 
 
 def test_qlib_reads_daily_candles_with_gaps_and_different_spans(oracle, tmp_path):

@@ -2,7 +2,7 @@
 
     world = World({"BTC/USDT": walk("2024-01-01", 2_000)}, now="2024-03-01 12:30")
     with serve(world) as server:
-        ...  # request server.url; server.asked("klines") returns recorded requests; world.now = ... sets the clock
+        ...  # request server.url; server.requests_to("klines") lists requests; world.now = ... sets the clock
 
 - Symbols are written as ``BTC/USDT`` (spot) and ``BTC/USDT:USDT`` (perpetual); frames hold base candles, and longer
   intervals aggregate them on the UTC grid. A frame's first row is the listing; missing rows are halts.
@@ -188,7 +188,7 @@ class Server:
     world: World
     requests: list[Request] = field(default_factory=list)
 
-    def asked(self, part: str = "") -> list[Request]:
+    def requests_to(self, part: str = "") -> list[Request]:
         """Requests so far whose path contains a part."""
         return [request for request in list(self.requests) if part in request.path]
 

@@ -37,7 +37,7 @@ def write_candles(path: Path, rows: int = 400, seed: int = 0) -> Path:
     return path
 
 
-def small_config(tmp_path: Path, **changes) -> TrainConfig:
+def small(tmp_path: Path, **changes) -> TrainConfig:
     """Configuration of a few steps on a random walk, from a random checkpoint; writes both if they are missing."""
     start, data = tmp_path / "start", tmp_path / "walk_1h.csv"
     if not start.exists():

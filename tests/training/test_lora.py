@@ -1,4 +1,4 @@
-"""LoRA: nothing moves at first, only adapters learn, merging is exact, and no adapter meets the wrong weights."""
+"""LoRA: adapters start neutral, only they are trained, merging is exact, and they load only on their own base."""
 
 import json
 from pathlib import Path
@@ -38,8 +38,8 @@ def loss(model: Kronos) -> Tensor:
     return model.head.compute_loss(*model(s1, s2, stamps, use_teacher_forcing=True, s1_targets=s1), s1, s2)[0]
 
 
-def taught(lora: LoRA, steps: int = 3) -> Kronos:
-    """A model whose adapters have learnt something."""
+def trained_with_lora(lora: LoRA, steps: int = 3) -> Kronos:
+    """A model with trained adapters."""
     model = add_lora(random_model(1), lora).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
     torch.manual_seed(5)
@@ -50,12 +50,12 @@ def taught(lora: LoRA, steps: int = 3) -> Kronos:
     return model.eval()
 
 
-def same(got: Tensor, want: Tensor) -> None:
-    """Within 1e-5 of the array's scale: products of large factors are rounded."""
-    assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    """Equal within 1e-5 of the largest value: products of large factors are rounded."""
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_at_first_nothing_changes() -> None:
+def test_new_adapters_change_nothing() -> None:
     base = random_model(1)
     before = {name: value.clone() for name, value in base.state_dict().items()}
     state = torch.random.get_rng_state()
@@ -65,15 +65,15 @@ def test_at_first_nothing_changes() -> None:
     assert not is_adapted(base)
     assert all(p.requires_grad for p in base.parameters())
     after = adapted.state_dict()
-    for name, value in before.items():  # every name of the base is still there, with its values
+    for name, value in before.items():  # all names and values of the base are unchanged
         assert torch.equal(after[name], value)
     added = after.keys() - before.keys()
     assert {name.rpartition(".lora_")[0].rpartition(".")[2] for name in added} == set(ATTENTION)
     assert len(added) == 2 * 4 * 3  # two factors, four projections; two blocks and the s2 attention
 
 
-def test_only_the_adapters_learn() -> None:
-    base, adapted = random_model(1), taught(LoRA(rank=4, dropout=0.1))
+def test_only_adapters_are_trained() -> None:
+    base, adapted = random_model(1), trained_with_lora(LoRA(rank=4, dropout=0.1))
     assert loss(adapted) < loss(base.eval())
     for name, value in adapted.state_dict().items():
         if name in base.state_dict():
@@ -85,7 +85,7 @@ def test_only_the_adapters_learn() -> None:
     assert {name for name, p in adapted.named_parameters() if p.grad is not None} == set(trained)
 
 
-def test_the_start_depends_on_the_seed_alone() -> None:
+def test_initial_factors_depend_only_on_the_seed() -> None:
     def factor(seed: int) -> Tensor:
         return add_lora(random_model(1), LoRA(), seed=seed).state_dict()["transformer.0.self_attn.q_proj.lora_A.weight"]
 
@@ -101,10 +101,10 @@ def test_the_start_depends_on_the_seed_alone() -> None:
     alpha=st.floats(0.5, 64),
     targets=st.lists(st.sampled_from([*ATTENTION, "w1", "ffn.w2", "fusion_proj", "head.proj_s2"]), min_size=1),
 )
-def test_merging_keeps_names_and_forward(rank: int, alpha: float, targets: list[str]) -> None:
+def test_merging_keeps_names_and_outputs(rank: int, alpha: float, targets: list[str]) -> None:
     lora = LoRA(rank=rank, alpha=alpha, targets=tuple(targets))
-    adapted = taught(lora, steps=1)
-    held = {name: value.clone() for name, value in adapted.state_dict().items()}
+    adapted = trained_with_lora(lora, steps=1)
+    before_merge = {name: value.clone() for name, value in adapted.state_dict().items()}
     merged = merge_lora(adapted)
     base = random_model(1)
     assert not is_adapted(merged)
@@ -112,26 +112,24 @@ def test_merging_keeps_names_and_forward(rank: int, alpha: float, targets: list[
     assert all(p.requires_grad for p in merged.parameters())
     assert all(p.grad is None for p in merged.parameters())
     assert not any(isinstance(value, torch.nn.Dropout) and value.training for value in merged.modules())
-    same(logits(merged), logits(adapted))
+    assert_close(logits(merged), logits(adapted))
     assert not torch.equal(logits(merged), logits(base))
-    assert adapted.state_dict().keys() == held.keys()  # what was merged is left as it was
-    assert all(torch.equal(value, held[name]) for name, value in adapted.state_dict().items())
+    assert adapted.state_dict().keys() == before_merge.keys()  # the merged network is a copy
+    assert all(torch.equal(value, before_merge[name]) for name, value in adapted.state_dict().items())
 
 
 @settings(max_examples=8, deadline=None)
 @given(rank=st.integers(1, 9), merge=st.booleans())
-def test_an_adapter_comes_back_as_it_was_saved(
-    tmp_path_factory: pytest.TempPathFactory, rank: int, merge: bool
-) -> None:
+def test_saved_adapter_loads_unchanged(tmp_path_factory: pytest.TempPathFactory, rank: int, merge: bool) -> None:
     folder = tmp_path_factory.mktemp("adapter")
-    adapted = taught(LoRA(rank=rank, alpha=3.5, targets=("q_proj", "head.proj_s1")), steps=1)
+    adapted = trained_with_lora(LoRA(rank=rank, alpha=3.5, targets=("q_proj", "head.proj_s1")), steps=1)
     assert save_adapter(adapted, folder, base="kronos-mini") == folder
     base = random_model(1)
     loaded = load_adapter(base, folder, merge=merge)
     assert is_adapted(loaded) is not merge
     assert not is_adapted(base)
     if merge:
-        same(logits(loaded), logits(adapted))
+        assert_close(logits(loaded), logits(adapted))
     else:
         torch.testing.assert_close(loaded.state_dict(), adapted.state_dict(), rtol=0, atol=0)
         assert [n for n, p in loaded.named_parameters() if p.requires_grad] == [
@@ -139,12 +137,12 @@ def test_an_adapter_comes_back_as_it_was_saved(
         ]
 
 
-def test_the_files_are_pefts(tmp_path: Path) -> None:
-    adapted = taught(LoRA(rank=4, alpha=8, targets=("q_proj",)), steps=1)
+def test_files_have_the_format_of_peft(tmp_path: Path) -> None:
+    adapted = trained_with_lora(LoRA(rank=4, alpha=8, targets=("q_proj",)), steps=1)
     save_adapter(adapted, tmp_path, base="NeoQuasar/Kronos-small")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     config = json.loads((tmp_path / "adapter_config.json").read_text("utf-8"))
-    wanted = {
+    expected_config = {
         **{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "lora_dropout": 0, "bias": "none", "use_dora": False},
         "base_model_name_or_path": "NeoQuasar/Kronos-small",
         "target_modules": [
@@ -153,26 +151,26 @@ def test_the_files_are_pefts(tmp_path: Path) -> None:
             "transformer.1.self_attn.q_proj",
         ],
     }
-    assert wanted.items() <= config.items()
+    assert expected_config.items() <= config.items()
     factors = load_file(tmp_path / "adapter_model.safetensors")
     assert set(factors) == {
-        f"base_model.model.{path}.lora_{factor}.weight" for path in wanted["target_modules"] for factor in "AB"
+        f"base_model.model.{path}.lora_{factor}.weight" for path in expected_config["target_modules"] for factor in "AB"
     }
     assert factors["base_model.model.dep_layer.cross_attn.q_proj.lora_A.weight"].shape == (4, 32)
 
 
-def test_what_is_merged_is_saved_and_loads_as_a_checkpoint(tmp_path: Path) -> None:
-    adapted = taught(LoRA(rank=2))
+def test_merged_network_saves_and_loads_as_a_checkpoint(tmp_path: Path) -> None:
+    adapted = trained_with_lora(LoRA(rank=2))
     merge_lora(adapted).save_pretrained(tmp_path, context=48)
     assert torch.equal(logits(Kronos.from_pretrained(tmp_path)), logits(merge_lora(adapted)))
 
 
 @pytest.mark.parametrize("s2_attention", ["published", "causal"])
-def test_a_forecast_heeds_the_adapter_merged_or_not(tmp_path: Path, s2_attention: str) -> None:
+def test_forecasts_use_the_adapter_merged_or_not(tmp_path: Path, s2_attention: str) -> None:
     random_model(1, s2_attention=s2_attention).save_pretrained(tmp_path / "base", context=48)
     base = Kronos.from_pretrained(tmp_path / "base")
-    everything = LoRA(rank=4, targets=(*ATTENTION, "w1", "w2", "w3", "fusion_proj", "proj_s1", "proj_s2"))
-    adapted = add_lora(base, everything)
+    all_layers = LoRA(rank=4, targets=(*ATTENTION, "w1", "w2", "w3", "fusion_proj", "proj_s1", "proj_s2"))
+    adapted = add_lora(base, all_layers)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if ".lora_B" in name:
@@ -181,17 +179,17 @@ def test_a_forecast_heeds_the_adapter_merged_or_not(tmp_path: Path, s2_attention
     tokenizer = random_tokenizer(2)
 
     def paths(model: Kronos) -> Tensor:
-        made = KronosPredictor(model, tokenizer, "cpu", 48).forecast(random_candles(30), 6, samples=8, seed=1)
-        assert ("changed" in made.metadata.model) is (model is not base)
-        return torch.tensor(made.paths)
+        forecast = KronosPredictor(model, tokenizer, "cpu", 48).forecast(random_candles(30), 6, samples=8, seed=1)
+        assert ("changed" in forecast.metadata.model) is (model is not base)
+        return torch.tensor(forecast.paths)
 
-    apart = paths(load_adapter(base, tmp_path / "adapter", merge=False))
+    unmerged = paths(load_adapter(base, tmp_path / "adapter", merge=False))
     merged = paths(load_adapter(base, tmp_path / "adapter"))
-    same(merged, apart)
+    assert_close(merged, unmerged)
     assert not torch.allclose(merged, paths(base), rtol=1e-3)
 
 
-def test_an_adapted_tokenizer_encodes_and_decodes_through_its_adapters() -> None:
+def test_adapted_tokenizer_uses_its_adapters() -> None:
     tokenizer = random_tokenizer(1)
     adapted = add_lora(tokenizer, LoRA(rank=3, targets=("embed", "q_proj", "head", "post_quant_embed")))
     with torch.no_grad():
@@ -199,42 +197,42 @@ def test_an_adapted_tokenizer_encodes_and_decodes_through_its_adapters() -> None
             if ".lora_B" in name:
                 parameter.add_(0.05)
     model, history = random_model(2), random_candles(30)
-    got, want = (
-        KronosPredictor(model, one, "cpu", 48).forecast(history, 4, samples=4, seed=1).paths
-        for one in (adapted, merge_lora(adapted))
+    actual, expected = (
+        KronosPredictor(model, network, "cpu", 48).forecast(history, 4, samples=4, seed=1).paths
+        for network in (adapted, merge_lora(adapted))
     )
-    same(torch.tensor(got), torch.tensor(want))
+    assert_close(torch.tensor(actual), torch.tensor(expected))
 
 
-def test_another_base_is_refused(tmp_path: Path) -> None:
-    save_adapter(taught(LoRA(rank=2)), tmp_path, base="kronos-mini")
-    with pytest.raises(CheckpointError, match=r"trained beside other weights .* load its own \(kronos-mini\)"):
+def test_adapter_of_another_base_raises(tmp_path: Path) -> None:
+    save_adapter(trained_with_lora(LoRA(rank=2)), tmp_path, base="kronos-mini")
+    with pytest.raises(CheckpointError, match=r"trained on other weights .* load its base \(kronos-mini\)"):
         load_adapter(random_model(2), tmp_path)
-    with pytest.raises(CheckpointError, match=r"transformer\.1\.\S+ is missing there; load its \(kronos-mini\)"):
+    with pytest.raises(CheckpointError, match=r"transformer\.1\.\S+ is missing\. Load its base \(kronos-mini\)"):
         load_adapter(random_model(1, layers=1), tmp_path)
-    with pytest.raises(CheckpointError, match="is of another size there"):
+    with pytest.raises(CheckpointError, match="has another size"):
         load_adapter(random_model(1, heads=4), tmp_path)
     with pytest.raises(CheckpointError, match="does not fit this tokenizer"):
         load_adapter(random_tokenizer(1), tmp_path)
 
 
-def test_pefts_own_adapters_load_though_they_know_no_hash(tmp_path: Path) -> None:
-    adapted = taught(LoRA(rank=2))
+def test_peft_adapters_without_a_hash_load(tmp_path: Path) -> None:
+    adapted = trained_with_lora(LoRA(rank=2))
     save_adapter(adapted, tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     save_file({name: value.clone() for name, value in load_file(file).items()}, file)
     config = json.loads((tmp_path / "adapter_config.json").read_text("utf-8"))
     for key in ("bias", "revision", "modules_to_save"):
         del config[key]
-    theirs = {"layer_replication": None, "lora_bias": False, "loftq_config": {}, "init_lora_weights": "gaussian"}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config | theirs), "utf-8")
-    same(logits(load_adapter(random_model(1), tmp_path)), logits(adapted))
+    peft_values = {"layer_replication": None, "lora_bias": False, "loftq_config": {}, "init_lora_weights": "gaussian"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | peft_values), "utf-8")
+    assert_close(logits(load_adapter(random_model(1), tmp_path)), logits(adapted))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
-        ({"use_dora": True}, "use_dora true; only plain LoRA"),
+        ({"use_dora": True}, "use_dora true: only plain LoRA"),
         ({"use_rslora": True}, "use_rslora true"),
         ({"peft_type": "LOHA"}, 'peft_type "LOHA"'),
         ({"bias": "all"}, 'bias "all"'),
@@ -243,34 +241,34 @@ def test_pefts_own_adapters_load_though_they_know_no_hash(tmp_path: Path) -> Non
         ({"use_qalora": True}, "use_qalora true"),
         ({"init_lora_weights": "pissa"}, 'init_lora_weights "pissa"'),
         ({"r": 3}, "does not fit this model"),
-        ({"r": "many"}, "which no adapter can have"),
-        ({"lora_alpha": -1}, "which no adapter can have"),
+        ({"r": "many"}, "invalid values"),
+        ({"lora_alpha": -1}, "invalid values"),
     ],
 )
-def test_what_is_no_plain_lora_is_refused(tmp_path: Path, changes: dict[str, object], told: str) -> None:
-    save_adapter(taught(LoRA(rank=2)), tmp_path)
+def test_variants_of_lora_raise(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    save_adapter(trained_with_lora(LoRA(rank=2)), tmp_path)
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_adapter(random_model(1), tmp_path)
 
 
-def test_missing_and_damaged_files_are_told(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_raise(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no adapter_config\.json"):
         load_adapter(random_model(1), tmp_path)
-    save_adapter(taught(LoRA(rank=2)), tmp_path)
+    save_adapter(trained_with_lora(LoRA(rank=2)), tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     whole = file.read_bytes()
-    factors = {name: value.clone() for name, value in load_file(file).items()}  # not mapped from the file overwritten
+    factors = {name: value.clone() for name, value in load_file(file).items()}  # copies
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="damaged or no safetensors"):
+    with pytest.raises(CheckpointError, match="not a valid safetensors file"):
         load_adapter(random_model(1), tmp_path)
     first = sorted(factors)[0]
     save_file({name: value for name, value in factors.items() if name != first}, file)
     with pytest.raises(CheckpointError, match=r"lacks a factor of dep_layer\.cross_attn\.k_proj"):
         load_adapter(random_model(1), tmp_path)
     save_file({**factors, first: torch.full_like(factors[first], torch.nan)}, file)
-    with pytest.raises(CheckpointError, match="no factor of a linear layer's LoRA"):
+    with pytest.raises(CheckpointError, match="invalid tensor"):
         load_adapter(random_model(1), tmp_path)
     save_file({**factors, "base_model.model.embedding.emb_s1.lora_embedding_A": torch.ones(2, 2)}, file)
     with pytest.raises(CheckpointError, match="lora_embedding_A"):
@@ -280,16 +278,16 @@ def test_missing_and_damaged_files_are_told(tmp_path: Path) -> None:
         load_adapter(random_model(1), tmp_path)
 
 
-def test_misuse_is_told(tmp_path: Path) -> None:
+def test_misuse_raises(tmp_path: Path) -> None:
     base, adapted = random_model(1), add_lora(random_model(1), LoRA())
     save_adapter(adapted, tmp_path)
-    with pytest.raises(ParameterError, match=r"no linear layer 'q_prj' to adapt; there are .*q_proj"):
+    with pytest.raises(ParameterError, match=r"no linear layer 'q_prj': choose from .*q_proj"):
         add_lora(base, LoRA(targets=("q_proj", "q_prj")))
     with pytest.raises(ParameterError, match="no linear layer 'emb_s1'"):
         add_lora(base, LoRA(targets=("emb_s1",)))
-    with pytest.raises(ParameterError, match="adapters already"):
+    with pytest.raises(ParameterError, match="already has adapters"):
         add_lora(adapted, LoRA())
-    with pytest.raises(ParameterError, match="adapters already"):
+    with pytest.raises(ParameterError, match="already has adapters"):
         load_adapter(adapted, tmp_path)
     for call in (merge_lora, lambda network: save_adapter(network, tmp_path)):
         with pytest.raises(ParameterError, match="no adapter to"):
@@ -300,7 +298,7 @@ def test_misuse_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_other_precisions_than_float32(dtype: torch.dtype) -> None:
+def test_other_precisions(dtype: torch.dtype) -> None:
     adapted = add_lora(random_model(1).to(dtype), LoRA(rank=2, targets=("q_proj", "w2")))
     with torch.no_grad():
         adapted.get_submodule("transformer.0.ffn.w2").lora_B.weight.fill_(0.1)

@@ -131,7 +131,7 @@ def _maximise_likelihood(returns: FloatArray, asymmetric: bool, start: FloatArra
     try:
         from arch.univariate import GARCH, StudentsT, ZeroMean
     except ImportError:
-        raise ParameterError("GARCH needs arch: install it with pip install 'kronos[evaluation]'.") from None
+        raise ParameterError("GARCH needs arch: install it with pip install 'kronos-forecast[evaluation]'.") from None
     model = ZeroMean(returns, volatility=GARCH(1, int(asymmetric), 1), distribution=StudentsT(), rescale=False)
     with np.errstate(all="ignore"):
         try:

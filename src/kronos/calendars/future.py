@@ -1,6 +1,6 @@
-"""Future timestamps of a market: the time axis of a forecast.
+"""Future timestamps of a market, the time axis of a forecast, and the market that a calendar belongs to.
 
-They depend only on the history and on published calendars, and the result states which of the two.
+Future times depend only on the history and on published calendars, and the result states which of the two.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import pandas as pd
 from kronos.calendars.candidates import CalendarCandidate
 from kronos.calendars.detection import detect_calendar, fit_calendar
 from kronos.calendars.recurrence import SessionRecurrence
-from kronos.calendars.sessions import ALWAYS, INFERRED, canonical_name
+from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, canonical_name
 from kronos.calendars.timezones import Stamps, WallClock
 from kronos.errors import CalendarError, DataError, ParameterError
 from kronos.intervals import Interval
 
 Basis = Literal["calendar", "projected", "inferred", "given"]
 MAX_HORIZON = 1_000_000
+MARKETS = {ALWAYS: "crypto", FX: "fx", "XNYS": "us_equity", "XSHG": "cn_ashare", FUTURES: "cn_futures"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +129,37 @@ def _note(candidate: CalendarCandidate, projected: bool, *, detected: bool) -> s
     how = "detected from the history" if detected else "as given"
     beyond = "; some lie after its published trading days and are projected" if projected else ""
     return f"Future times follow the calendar {candidate.name}, {how}{details}{beyond}."
+
+
+def market_of(index: pd.DatetimeIndex, interval: Interval, calendar: str | None = None) -> str | None:
+    """Infer the market (asset class) of a history from its calendar.
+
+    Calibrations have factors for each market and interval (a *group*, such as ``crypto 1h``). If no market is given, it
+    follows from the calendar:
+
+    | calendar | market |
+    |---|---|
+    | ``24/7`` | ``crypto`` |
+    | ``FX`` | ``fx`` |
+    | ``XNYS``, and ``XNAS``, which has the same sessions | ``us_equity`` |
+    | ``XSHG``, and ``XSHE``, which has the same sessions | ``cn_ashare`` |
+    | ``CN-FUTURES`` and its variants | ``cn_futures`` |
+
+    The result can be wrong: metals trade in the hours of foreign exchange, and daily candles of Chinese futures have
+    the days of the Shanghai exchange. Intraday histories without gaps count as crypto only if they include a weekend.
+
+    Args:
+        index: Times of the candles, at least one. [n]
+        interval: Interval of the candles.
+        calendar: Name of the calendar; None detects it.
+
+    Returns:
+        A market of `MARKETS`, or None if the calendar belongs to none.
+
+    Raises:
+        CalendarError: If ``calendar`` is unknown.
+    """
+    future = future_times(index, interval, 1, calendar)
+    if future.calendar == ALWAYS and future.basis == "inferred":  # no weekend in the history
+        return None
+    return MARKETS.get(FUTURES if future.calendar.startswith(FUTURES) else future.calendar)

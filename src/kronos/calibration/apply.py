@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kronos.baselines import BASELINES, BaselineSpec
 from kronos.baselines.base import WINDOW
-from kronos.calendars.markets import market_of
+from kronos.calendars.future import market_of
 from kronos.calibration.calibration import Calibration
 from kronos.calibration.transforms import BASELINE_PATHS
 from kronos.errors import DataError, ParameterError

@@ -322,10 +322,10 @@ def _write(result: EvaluationResult) -> None:
         StorageError: If a file cannot be written.
     """
     from kronos.atomic import atomic_path, write_text
-    from kronos.evaluation.report import write_report
+    from kronos.evaluation.report import EvaluationReport
 
     report, document, scores = result.files
-    write_report(result.evaluation, report)
+    EvaluationReport(result.evaluation).save(report)
     write_text(document, to_json(to_document(result)) + "\n")
     with atomic_path(scores) as temporary:
         result.evaluation.scores.steps.to_parquet(temporary, index=False)

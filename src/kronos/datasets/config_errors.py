@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SECTION = "a section is needed: keys and values, one per line below it"
+
+
 _EXPECTED = {
     "string_type": "text is needed",
     "tuple_type": "a list is needed, such as [BTC-USDT_4H, ETH-USDT_4H]",

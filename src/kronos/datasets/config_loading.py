@@ -8,13 +8,17 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from kronos.datasets.config import DatasetConfig
 from kronos.errors import ParameterError
 from kronos.formatting import expand_user, truncate
+
+if TYPE_CHECKING:
+    pass
+
 
 _USER_FOLDER = Path("configs")
 _ENDINGS = (".yaml", ".yml")

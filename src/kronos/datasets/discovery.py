@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from kronos.calendars.markets import market_of
+from kronos.calendars.future import market_of
 from kronos.candles import Candles, read_candles
 from kronos.datasets.config import DEFAULT_FOLDER, DatasetConfig
 from kronos.datasets.config_loading import load_config

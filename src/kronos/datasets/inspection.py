@@ -38,7 +38,7 @@ class InspectedSeries:
     Attributes:
         path: Its file.
         name: The instrument if the file names it, else the file's name without endings; simulated candles are always
-            named after their file, which says so.
+            named after their file, which marks them as simulated.
         interval: Length of a candle.
         candles: Number of candles.
         start: First timestamp.

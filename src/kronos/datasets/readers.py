@@ -1,6 +1,6 @@
 """Readers of training candles: files, prepared datasets, and instruments of a Qlib folder.
 
-A reader knows the digest of its content without reading its candles, so that a store is only built if something has
+A reader computes the digest of its content without parsing candles, so that a store is only built if something has
 changed. Each is read on its own, so that only one file's candles are in memory.
 """
 

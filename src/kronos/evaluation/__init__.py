@@ -13,7 +13,7 @@
 from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted, default_ablations
 from kronos.evaluation.aggregate import ALL, Aggregates, Scores
 from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, calibration_set_of, identity_of
-from kronos.evaluation.dates import Splits, cutoffs, find_splits, read_splits
+from kronos.evaluation.dates import EvaluationSetup, Splits, cutoffs, find_splits, prepare_evaluation, read_splits
 from kronos.evaluation.evaluation import REFERENCE, Contender, Evaluation, baseline_forecasters, evaluate
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster, ModelForecaster
 from kronos.evaluation.instruments import LoadedInstruments, load_instruments
@@ -21,7 +21,6 @@ from kronos.evaluation.model_comparison import ModelComparison, compare_models
 from kronos.evaluation.plan import Dates, Instrument, Plan, RollingOrigins, make_plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
-from kronos.evaluation.setup import EvaluationSetup, prepare_evaluation
 from kronos.evaluation.verdicts import Verdict
 
 __all__ = [

@@ -78,7 +78,9 @@ def check_pooling_baseline(name: str) -> None:
         problem = "is a point forecast without bands" if entry else "does not exist"
         raise ParameterError(f"Cannot pool with the baseline '{name}': it {problem}. Choose from {names}.")
     if not entry.available:
-        raise ParameterError(f"{name} needs {entry.needs}: install kronos[evaluation], or pool with another baseline.")
+        raise ParameterError(
+            f"{name} needs {entry.needs}: install kronos-forecast[evaluation], or pool with another baseline."
+        )
 
 
 def baseline_paths(

@@ -258,7 +258,7 @@ class Rollout:
         return DecodeState(states[:, :, 0], self._cross, own, positions, last, self.mask)
 
     def sliding_step(self, tokens: Tokens, step: int) -> DecodeState:
-        """Read a window that has dropped old rows anew: its history once for all samples, then their own rows."""
+        """Read a window that has dropped old rows again: its history once for all samples, then their own rows."""
         kept = self.context - step  # rows of the history still in the window
         _, shared, cross = self._read_history(kept)
         start = torch.full_like(self.lengths, kept)

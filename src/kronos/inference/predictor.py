@@ -35,6 +35,7 @@ from kronos.inference.metadata import (
     sampling_details,
     weights_info,
 )
+from kronos.inference.registry import register_model
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.preprocessing import ModelInput, Timestamps, as_index, normalise, time_features
@@ -377,3 +378,6 @@ def _check_pairing(model: Kronos, tokenizer: KronosTokenizer) -> None:
     actual = tokenizer.located.entry if tokenizer.located else None
     if expected and actual and expected.name != actual.name and pairing and pairing.basis != "guessed":
         raise ParameterError(f"The model was trained with {expected.title}, not with {actual.title}: load that one.")
+
+
+register_model("kronos_predictor", KronosPredictor)

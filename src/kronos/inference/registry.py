@@ -1,16 +1,14 @@
-"""Classes by name, as in the published system."""
+"""The published lookup of model classes by name: `get_model_class` and `register_model`."""
 
 from __future__ import annotations
 
 from kronos.errors import ParameterError
-from kronos.inference.predictor import KronosPredictor
 from kronos.nn import Kronos, KronosTokenizer
 
 model_dict: dict[str, type] = {
     "kronos_tokenizer": KronosTokenizer,
     "kronos": Kronos,
-    "kronos_predictor": KronosPredictor,
-}
+}  # kronos.inference.predictor adds "kronos_predictor"
 
 
 def get_model_class(model_name: str) -> type:

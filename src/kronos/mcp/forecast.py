@@ -17,6 +17,7 @@ from kronos.inference.engine import check_horizon
 from kronos.mcp.context import SeriesArgs, read_as_of, read_candles
 from kronos.mcp.schemas import (
     CandleFile,
+    ContenderScore,
     FileList,
     ForecastProvenance,
     ForecastResponse,
@@ -25,7 +26,6 @@ from kronos.mcp.schemas import (
     ModelList,
     ProbabilityRow,
     ReplayResult,
-    ReplayScore,
     json_number,
 )
 from kronos.progress import ProgressCallback
@@ -154,7 +154,7 @@ def _steps(forecast: Forecast, actual: Candles | None) -> list[ForecastStep]:
 def _replay(forecast: Forecast, actual: Candles, raw: Forecast | None) -> ReplayResult:
     replay: dict[str, Any] = replay_to_dict(*score_replay(forecast, actual, raw))
     scores = [
-        ReplayScore(
+        ContenderScore(
             forecaster=name,
             step=int(step),
             crps=json_number(row["crps_scaled"]),

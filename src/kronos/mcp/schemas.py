@@ -105,7 +105,7 @@ class ForecastProvenance(BaseModel):
     created: str
 
 
-class ReplayScore(BaseModel):
+class ContenderScore(BaseModel):
     """Score of one forecaster at one step of a replay."""
 
     forecaster: str
@@ -119,7 +119,7 @@ class ReplayResult(BaseModel):
     """A forecast of the past, compared with the actual candles."""
 
     known_steps: int
-    scores: list[ReplayScore]
+    scores: list[ContenderScore]
     remark: str
 
 

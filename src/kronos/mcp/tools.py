@@ -54,7 +54,6 @@ class Tools:
     """The tools of a server."""
 
     def __init__(self, context: ServerContext) -> None:
-        """Create the tools."""
         self._context = context
         self._limiter = CapacityLimiter(1)
 

@@ -241,6 +241,6 @@ def _bootstrap() -> Any:
         import arch.bootstrap
     except ImportError as error:
         raise ParameterError(
-            "Comparisons of several models need arch: install it with pip install 'kronos[evaluation]'."
+            "Comparisons of several models need arch: install it with pip install 'kronos-forecast[evaluation]'."
         ) from error
     return arch.bootstrap

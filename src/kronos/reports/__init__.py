@@ -6,9 +6,19 @@
 - Palettes and messages are JSON files; text from users is escaped.
 """
 
-from kronos.reports.html import Look, Palette, Theme, css_variables, render, validate_look
+from kronos.reports.html import (
+    Look,
+    PageOptions,
+    Palette,
+    ReportPage,
+    Theme,
+    css_variables,
+    format_versions,
+    inline_figures,
+    render,
+    validate_look,
+)
 from kronos.reports.i18n import Language, Translator
-from kronos.reports.page import PageOptions, ReportPage, format_versions, inline_figures
 from kronos.reports.tables import (
     RowKind,
     Table,

@@ -26,8 +26,7 @@ from kronos.errors import DataError, ParameterError
 from kronos.formatting import file_stem, truncate
 from kronos.sandbox.data_dir import EXTENSIONS, LISTING, DataDirectory, FileNotListed, ListedFile
 from kronos.sandbox.limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
-from kronos.sandbox.reader import parse_staged
-from kronos.sandbox.staging import Readable, StagedFile, content_digest, stage
+from kronos.sandbox.reader import Readable, StagedFile, content_digest, parse_staged, stage
 from kronos.sandbox.uploads import Upload, UploadStore, sanitize_name
 
 CacheKey = tuple[str, str, FileOptions]  # digest of the content, name, options

@@ -23,7 +23,7 @@ from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.errors import DataError, StorageError
 from kronos.formatting import os_error_reason, truncate
 from kronos.sandbox.data_dir import EXTENSIONS, FileNotListed, file_extension, utc_text
-from kronos.sandbox.staging import FOLDER_PREFIX, StagedFile, storage_error
+from kronos.sandbox.reader import FOLDER_PREFIX, StagedFile, storage_error
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 120  # characters

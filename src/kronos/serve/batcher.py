@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kronos.serve.errors import ApiError, shutdown_error
-from kronos.serve.executors import wrap_exception
+from kronos.serve.jobs import wrap_exception
 from kronos.serve.model_pool import ModelKey, ModelPool
 
 if TYPE_CHECKING:
@@ -86,13 +86,11 @@ class PendingForecast:
     Attributes:
         request: The request.
         result: Future of the forecast.
-        progress: Completed share, 0 to 1.
     """
 
     def __init__(self, request: ForecastRequest, listener: Callable[[float], None] | None) -> None:
         self.request = request
         self.result: Future[FinishedForecast] = Future()
-        self.progress = 0.0
         self._listener = listener
         self._cancelled = threading.Event()
 
@@ -107,7 +105,6 @@ class PendingForecast:
 
     def advance(self, share: float) -> None:
         """Report progress; called in the inference thread."""
-        self.progress = share
         if self._listener is not None:
             self._listener(share)
 
@@ -129,7 +126,7 @@ class InferenceQueue:
     """
 
     def __init__(self, models: ModelPool, *, queue: int, batch: int, threads: int | None = None) -> None:
-        """Create the queue; `start` starts its thread.
+        """Create the queue.
 
         Args:
             models: Loads the models.

@@ -31,7 +31,6 @@ class AsyncTTLCache(Generic[K, V]):
     """An LRU cache with a time to live per value, and single flight; it belongs to one event loop."""
 
     def __init__(self, maxsize: int = _MAX_ENTRIES) -> None:
-        """Create an empty cache of at most ``maxsize`` values."""
         self._values: TLRUCache[K, tuple[V, float]] = TLRUCache(maxsize, lambda _, entry, __: entry[1], time.monotonic)
         self._errors: TTLCache[K, Exception] = TTLCache(maxsize, _ERROR_SECONDS, time.monotonic)
         self._tasks: dict[K, asyncio.Task[V]] = {}

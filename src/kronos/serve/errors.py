@@ -14,7 +14,7 @@ from http import HTTPStatus
 from kronos.errors import CheckpointError, DeviceError, KronosError, SourceError, StorageError
 from kronos.sandbox.data_dir import FileNotListed, redact_paths
 
-_LABELS = {
+_LABELS = {  # short names, stable for clients
     400: "Bad request",
     401: "API key required",
     403: "Forbidden",
@@ -52,17 +52,12 @@ class ApiError(Exception):
     def document(self) -> dict[str, str]:
         """The response body."""
         message = self.message.encode(errors="replace").decode()  # JSON input can contain unpaired surrogates
-        return {"error": label(self.status), "message": message}
+        return {"error": _LABELS.get(self.status) or HTTPStatus(self.status).phrase, "message": message}
 
     @property
     def headers(self) -> dict[str, str]:
         """``Retry-After`` in whole seconds for temporary errors."""
         return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
-
-
-def label(status: int) -> str:
-    """Return the short name of an error status."""
-    return _LABELS.get(status) or HTTPStatus(status).phrase
 
 
 def to_api_error(error: BaseException) -> ApiError:

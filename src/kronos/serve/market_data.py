@@ -25,7 +25,7 @@ from kronos.formatting import join_names
 from kronos.intervals import Interval
 from kronos.serve.cache import AsyncTTLCache, Expiring
 from kronos.serve.errors import ApiError
-from kronos.serve.executors import DaemonPool
+from kronos.serve.jobs import DaemonPool
 from kronos.sources import CandleSource
 from kronos.sources.coingecko import CoinGecko, MarketChart, Quote
 from kronos.sources.coingecko.source import well_known_coins

@@ -39,7 +39,6 @@ class ModelPool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Create an empty pool."""
         self._settings = settings
         self.default = ModelKey(settings.model or DEFAULT_MODEL)
         self.selected = self.default

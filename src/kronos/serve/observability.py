@@ -86,7 +86,6 @@ class Metrics:
     """Prometheus metrics of one server."""
 
     def __init__(self) -> None:
-        """Create the request metrics."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "kronos_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry

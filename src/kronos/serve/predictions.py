@@ -26,7 +26,7 @@ from kronos.serve.cache import AsyncTTLCache, Expiring
 from kronos.serve.errors import ApiError, to_api_error
 from kronos.serve.market_data import Asset, CandleSnapshot, MarketData
 from kronos.serve.model_pool import ModelPool
-from kronos.serve.prediction_schemas import History, HistoryResponse, PredictedStep, Prediction, PredictionResponse
+from kronos.serve.schemas import History, HistoryResponse, PredictedStep, Prediction, PredictionResponse
 
 if TYPE_CHECKING:
     from kronos.candles import Candles
@@ -80,7 +80,6 @@ class PredictionService:
     def __init__(
         self, market_data: MarketData, inference: InferenceQueue, models: ModelPool, settings: ServeSettings
     ) -> None:
-        """Create the service; nothing is computed yet."""
         self.fallbacks = 0
         self._market_data, self._inference, self._models, self._settings = market_data, inference, models, settings
         self._forecasts: AsyncTTLCache[tuple[str, int], CachedPrediction] = AsyncTTLCache()

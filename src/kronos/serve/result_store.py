@@ -38,7 +38,6 @@ class ResultStore:
     """A folder of results; thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder; it is created with the first result."""
         self._folder = folder
         self._lock = threading.Lock()
 

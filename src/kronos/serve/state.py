@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from kronos.sandbox import FileLibrary, ReadLimits
 from kronos.serve.batcher import InferenceQueue
-from kronos.serve.executors import DaemonPool
-from kronos.serve.jobs import Jobs
+from kronos.serve.jobs import DaemonPool, Jobs
 from kronos.serve.market_data import MarketData, parse_assets
-from kronos.serve.middleware.api_keys import APIKeys
+from kronos.serve.middleware.auth import APIKeys
 from kronos.serve.middleware.body import BodyLimits
 from kronos.serve.middleware.rate_limit import TokenBucket
 from kronos.serve.model_pool import ModelPool

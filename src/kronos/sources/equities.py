@@ -1,8 +1,8 @@
 """Equity data through the libraries of its vendors, as reliable as these are.
 
-`Yahoo` (yfinance), `Baostock` and `AkShare` are `PageSource`s of shares. All need ``pip install 'kronos[equities]'``.
-Prices are not adjusted for dividends, so that a candle does not change later, except that Yahoo rewrites past prices
-after a split. The clock is this machine's.
+`Yahoo` (yfinance), `Baostock` and `AkShare` are `PageSource`s of shares. All of them need
+``pip install 'kronos-forecast[equities]'``. Prices are not adjusted for dividends, so that a candle does not change
+later, except that Yahoo rewrites past prices after a split. The clock is this machine's.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class _EquitySource:
         return tuple(map(Interval.parse, self._intervals))
 
     def _missing_library(self) -> str:
-        return f"{type(self).__name__} needs {self._library}; install it with pip install 'kronos[equities]'."
+        return f"{type(self).__name__} needs {self._library}; install it with pip install 'kronos-forecast[equities]'."
 
     def _import(self) -> Any:
         try:

@@ -185,7 +185,7 @@ def write_run_reports(results: Sequence[StageResult]) -> Path | None:
         DataError: If a file in a run's folder is damaged.
         StorageError: If a file cannot be written.
     """
-    from kronos.training.report.page import write_reports
+    from kronos.training.report import write_reports
     from kronos.training.report.summary import load_run_summary
 
     summaries = []

@@ -138,9 +138,9 @@ def test_a_ticket_expires(monkeypatch):
     ticket = keys.ticket("job")
     now = time.time()
     assert keys.verify_ticket("job", ticket)
-    monkeypatch.setattr("kronos.serve.middleware.api_keys.time.time", lambda: now + 299)
+    monkeypatch.setattr("kronos.serve.middleware.auth.time.time", lambda: now + 299)
     assert keys.verify_ticket("job", ticket)
-    monkeypatch.setattr("kronos.serve.middleware.api_keys.time.time", lambda: now + 301)
+    monkeypatch.setattr("kronos.serve.middleware.auth.time.time", lambda: now + 301)
     assert not keys.verify_ticket("job", ticket)
     assert not APIKeys([KEY]).verify_ticket("job", ticket)
 

@@ -29,14 +29,7 @@ from kronos.evaluation.paper.forecasting import (
     forecast_origins,
     whole_paths,
 )
-from kronos.evaluation.paper.results import (
-    TaskContext,
-    TaskResult,
-    TaskRow,
-    TaskStatistic,
-    mean_figure,
-    within_windows,
-)
+from kronos.evaluation.paper.results import TaskContext, TaskResult, TaskRow, TaskStatistic, mean_figure, within_windows
 from kronos.evaluation.paper.settings import SEQUENCES, Windows, tstr_windows
 from kronos.metrics import proportion
 from kronos.preprocessing import normalise

@@ -1,6 +1,6 @@
 """The evaluation report: one self-contained HTML page, for readers who do not know the project.
 
-    write_report(evaluation, Path("out/evaluation.html"))
+    EvaluationReport(evaluation).save(Path("out/evaluation.html"))
 
 The verdicts come first, then warnings, tables, figures, definitions and provenance. Everything on the page comes from
 the `Evaluation`; only the bins of the figures are computed here.
@@ -12,72 +12,18 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from kronos.atomic import write_text
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.evaluation import Contender, Evaluation
 from kronos.evaluation.report.figures import ReportFigures
 from kronos.evaluation.report.tables import ABOUT, TONES, EvaluationTables
 from kronos.evaluation.scoring import MIN_ORIGINS
 from kronos.evaluation.verdicts import COVERAGE_TOLERANCE, MIN_DATES, SUSPICIOUS_SKILL, About, Word
-from kronos.plotting.style import Palette, Theme
-from kronos.reports import Language, Look, Tone, Translator, render, validate_look
+from kronos.reports import PageOptions, ReportPage, Tone, format_versions, inline_figures
 
 _SECTIONS = ("verdict", "warnings", "summary", "pictures", "volatility", "groups", "definitions", "provenance")
-
-
-def write_report(
-    evaluation: Evaluation,
-    path: Path,
-    *,
-    title: str | None = None,
-    look: Look = "auto",
-    palette: Palette = "green-up",
-    language: Language = "en",
-) -> Path:
-    """Write the report of an evaluation.
-
-    Args:
-        evaluation: The evaluation.
-        path: The HTML file; an existing one is replaced atomically.
-        title: Title of the page; None for a question about the evaluated models.
-        look: ``light``, ``dark``, or ``auto`` to follow the reader's system.
-        palette: ``green-up``, ``red-up`` or ``colour-blind``.
-        language: Language of the page; the sentences of the evaluation itself are English.
-
-    Returns:
-        The path.
-
-    Raises:
-        ParameterError: If look, palette or language is unknown.
-        StorageError: If the file cannot be written.
-    """
-    write_text(path, render_report(evaluation, title=title, look=look, palette=palette, language=language))
-    return path
-
-
-def render_report(
-    evaluation: Evaluation,
-    *,
-    title: str | None = None,
-    look: Look = "auto",
-    palette: Palette = "green-up",
-    language: Language = "en",
-) -> str:
-    """Render the page that `write_report` writes."""
-    page = _Page(evaluation, Translator(language), palette, validate_look(look))
-    return render(
-        "evaluation.html",
-        page.content(),
-        title=page.title if title is None else title,
-        language=language,
-        look=look,
-        palette=palette,
-    )
+_DEFAULT_OPTIONS = PageOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +37,22 @@ class _Answer:
     groups: str
 
 
-class _Page:
-    """The content of the page, section by section."""
+class EvaluationReport(ReportPage):
+    """The report as a page, rendered by `render` and written by `save`.
 
-    def __init__(self, evaluation: Evaluation, t: Translator, palette: Palette, look: Look) -> None:
+    Args:
+        evaluation: The evaluation.
+        options: Appearance and language; the sentences of the evaluation itself are English.
+    """
+
+    template = "evaluation.html"
+    area = "evaluation"
+
+    def __init__(self, evaluation: Evaluation, options: PageOptions = _DEFAULT_OPTIONS) -> None:
+        super().__init__(options)
         self._evaluation = evaluation
-        self._t = t
-        theme: Theme = "dark" if look == "dark" else "light"
-        self._figures = ReportFigures(evaluation, t("evaluation.overall"), theme, palette)
-        self._tables = EvaluationTables(evaluation, t)
+        self._figures = ReportFigures(evaluation, self.text("overall"), options.theme, options.palette)
+        self._tables = EvaluationTables(evaluation, self.t)
         self._groups = evaluation.scores.groups
         self._last = evaluation.steps[-1]
 
@@ -108,21 +61,21 @@ class _Page:
         """The default title."""
         names = self._evaluation.evaluated
         if not names:
-            return self._t("evaluation.title_nobody")
+            return self.text("title_nobody")
         raw = [name for name in names if self._tables.contenders[name].calibration is None]
-        return self._t("evaluation.title", names=", ".join(raw))
+        return self.text("title", names=", ".join(raw))
 
     def content(self) -> dict[str, Any]:
         """Return the values of the template's variables."""
-        evaluation, t = self._evaluation, self._t
+        evaluation = self._evaluation
         horizon = evaluation.plan.rolling.horizon
         names = evaluation.evaluated if len(self._groups) > 1 else []
         contenders = evaluation.contenders
         return {
-            "lead": t("evaluation.lead", origins=f"{len(evaluation.plan):,}", horizon=horizon),
+            "lead": self.text("lead", origins=f"{len(evaluation.plan):,}", horizon=horizon),
             "sections": _SECTIONS,
             "facts": self._facts(),
-            "verdict_intro": t("evaluation.verdict_intro", horizon=horizon, reference=evaluation.reference),
+            "verdict_intro": self.text("verdict_intro", horizon=horizon, reference=evaluation.reference),
             "cards": [self._card(self._tables.contenders[name]) for name in self._figures.shown],
             "verdict_tables": [self._tables.verdict_table(name) for name in names],
             "overall_verdicts": self._sentences(ALL),
@@ -151,14 +104,14 @@ class _Page:
             "forecasts": f"{len(evaluation.plan):,}",
             "instruments": str(evaluation.actuals.origins["series"].nunique()),
             "groups": str(len(self._groups)),
-            "dates": self._t("evaluation.dates", first=f"{dates.min():%Y-%m-%d}", last=f"{dates.max():%Y-%m-%d}"),
+            "dates": self.text("dates", first=f"{dates.min():%Y-%m-%d}", last=f"{dates.max():%Y-%m-%d}"),
             "horizon": str(rolling.horizon),
             "stride": str(rolling.step),
             "samples": str(evaluation.settings.samples),
             "reference": evaluation.reference,
             "baselines": str(sum(contender.baseline for contender in evaluation.contenders)),
         }
-        return [(self._t(f"evaluation.facts.{name}"), value) for name, value in facts.items()]
+        return self.labelled("facts", facts)
 
     # Verdicts ----------------------------------------------------------------
 
@@ -184,21 +137,21 @@ class _Page:
             return None
         word: str = overall.word if overall is not None else _common_word(words)
         counts = [
-            self._t("evaluation.count", word=self._tables.word(own), n=n, all=sum(words.values()))
+            self.text("count", word=self._tables.word(own), n=n, all=sum(words.values()))
             for own, n in sorted(words.items(), key=lambda item: list(TONES).index(item[0]))
         ]
         return _Answer(
-            about=self._t(f"evaluation.about.{about}"),
-            answer=self._t(f"evaluation.answers.{about}.{word}", reference=self._evaluation.reference),
+            about=self.text(f"about.{about}"),
+            answer=self.text(f"answers.{about}.{word}", reference=self._evaluation.reference),
             tone=next((tone for known, tone in TONES.items() if known == word), "neutral"),
             sentence="" if overall is None else overall.sentence,
-            groups=self._t("evaluation.by_group_count", counts=", ".join(counts)) if len(self._groups) > 1 else "",
+            groups=self.text("by_group_count", counts=", ".join(counts)) if len(self._groups) > 1 else "",
         )
 
     def _sentences(self, group: str) -> list[tuple[str, str]]:
         """All verdicts on one group, or over all groups, in full."""
         return [
-            (f"{own.forecaster}, {self._t(f'evaluation.about.{own.about}')}", own.sentence)
+            (f"{own.forecaster}, {self.text(f'about.{own.about}')}", own.sentence)
             for own in self._evaluation.verdicts
             if own.group == group
         ]
@@ -209,7 +162,7 @@ class _Page:
         """All kinds of figures with their texts; less important ones are folded."""
         figures, other_steps = self._figures, self._evaluation.steps[:-1]
         ordering, missing = figures.ordering()
-        note = self._t("evaluation.pictures.ordering_missing", groups=", ".join(missing)) if missing else ""
+        note = self.text("pictures.ordering_missing", groups=", ".join(missing)) if missing else ""
         return [
             self._figure_section("skill", figures.skill()),
             self._figure_section("coverage", figures.coverage()),
@@ -222,7 +175,7 @@ class _Page:
                 [figure for step in other_steps for figure in figures.reliability(step)],
             ),
             self._figure_section("ordering", ordering)
-            | {"note": note if ordering else self._t("evaluation.pictures.ordering_none")},
+            | {"note": note if ordering else self.text("pictures.ordering_none")},
             self._figure_section("examples", *figures.examples(), more_title="more_fans"),
             self._figure_section("worst", *figures.worst(), more_title="more_fans"),
         ]
@@ -231,11 +184,11 @@ class _Page:
         self, name: str, figures: Sequence[str], more: Sequence[str] = (), more_title: str = "other_steps"
     ) -> dict[str, Any]:
         return {
-            "title": self._t(f"evaluation.pictures.{name}", reference=self._evaluation.reference),
-            "words": self._t(f"evaluation.pictures.{name}_words", reference=self._evaluation.reference),
-            "pictures": _markup(figures),
-            "more": _markup(more),
-            "more_title": self._t(f"evaluation.pictures.{more_title}"),
+            "title": self.text(f"pictures.{name}", reference=self._evaluation.reference),
+            "words": self.text(f"pictures.{name}_words", reference=self._evaluation.reference),
+            "pictures": inline_figures(figures),
+            "more": inline_figures(more),
+            "more_title": self.text(f"pictures.{more_title}"),
             "note": "",
         }
 
@@ -246,8 +199,8 @@ class _Page:
         rows = self._evaluation.actuals.origins
         rows = rows[rows["group"] == group]
         dates = rows["date"]
-        count = self._t(
-            "evaluation.group_count",
+        count = self.text(
+            "group_count",
             n=f"{len(rows):,}",
             instruments=rows["series"].nunique(),
             first=f"{dates.min():%Y-%m-%d}",
@@ -263,7 +216,7 @@ class _Page:
             "badges": [(TONES[own.word], f"{own.forecaster}: {self._tables.word(own.word)}") for own in price if own],
             "count": count,
             "tables": [self._tables.group(group), *self._tables.group_volatility(group)],
-            "pictures": _markup(figures),
+            "pictures": inline_figures(figures),
             "sentences": self._sentences(group),
         }
 
@@ -271,39 +224,43 @@ class _Page:
 
     def _definitions(self) -> list[tuple[str, str]]:
         prefix = "evaluation.definitions."
-        names = [name for name in self._t.keys if name.startswith(prefix) and name.endswith(".term")]
+        names = [name for name in self.t.keys if name.startswith(prefix) and name.endswith(".term")]
         values = {
             "few": MIN_DATES,
             "too_good": f"{SUSPICIOUS_SKILL:.0%}",
             "negligible": f"{100 * COVERAGE_TOLERANCE:.0f}",
         }
-        return [(self._t(name), self._t(f"{name.removesuffix('term')}words", **values)) for name in names]
+        return [(self.t(name), self.t(f"{name.removesuffix('term')}words", **values)) for name in names]
 
     def _provenance(self) -> list[tuple[str, str]]:
         evaluation, rolling = self._evaluation, self._evaluation.plan.rolling
         made = evaluation.provenance
-        prefix = "evaluation.provenance."
-        origins = self._t(
+        prefix = "provenance."
+        origins = self.text(
             prefix + "walk_value",
             horizon=rolling.horizon,
             stride=rolling.step,
             least=rolling.least_history,
-            seen=self._t(prefix + ("sees_all" if rolling.lookback is None else "sees_last"), lookback=rolling.lookback),
-            chosen=self._t(prefix + ("every" if rolling.max_origins is None else "at_most"), most=rolling.max_origins),
+            seen=self.text(
+                prefix + ("sees_all" if rolling.lookback is None else "sees_last"), lookback=rolling.lookback
+            ),
+            chosen=self.text(
+                prefix + ("every" if rolling.max_origins is None else "at_most"), most=rolling.max_origins
+            ),
         )
         values = {
             "created": str(made["created"]),
             "plan": str(made["plan"]),
             "seed": str(evaluation.settings.seed),
             "walk": origins,
-            "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+            "versions": format_versions(made["versions"]),
         }
-        return [(self._t(prefix + name), value) for name, value in values.items()]
+        return self.labelled("provenance", values)
 
     def _footer(self) -> str:
         made = self._evaluation.provenance
-        return self._t(
-            "evaluation.footer",
+        return self.text(
+            "footer",
             version=made["versions"].get("kronos", ""),
             created=made["created"],
             plan=made["plan"][:12],
@@ -318,8 +275,3 @@ def _common_word(words: Counter[Word]) -> str:
     if not known:
         return "too few dates"
     return known[0] if len(known) == 1 else "mixed"
-
-
-def _markup(figures: Sequence[str]) -> list[Markup]:
-    """Figures as markup: `inline_svg` has escaped their text."""
-    return [Markup(figure) for figure in figures]

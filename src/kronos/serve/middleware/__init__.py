@@ -16,12 +16,11 @@
 """
 
 from kronos.serve.middleware.access_log import AccessLogMiddleware
-from kronos.serve.middleware.api_keys import APIKeyMiddleware, APIKeys
+from kronos.serve.middleware.auth import APIKeyMiddleware, APIKeys, HostOriginMiddleware
 from kronos.serve.middleware.base import ErrorMiddleware, HTTPMiddleware
 from kronos.serve.middleware.body import BodyLimitMiddleware, BodyLimits, UnreadBodyMiddleware
 from kronos.serve.middleware.cached_predictions import CachedPredictionMiddleware
 from kronos.serve.middleware.headers import SECURITY_HEADERS, CORSMiddleware, SecurityHeadersMiddleware
-from kronos.serve.middleware.host_origin import HostOriginMiddleware
 from kronos.serve.middleware.rate_limit import RateLimitMiddleware, TokenBucket, UploadLimitMiddleware
 
 __all__ = [

@@ -30,8 +30,7 @@ class AccessLogMiddleware(HTTPMiddleware):
         # A random prefix per process and a running number: unique across restarts, and cheap.
         self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one HTTP request."""
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         state: dict[str, Any] = dict(scope.get("state") or {})
         scope["state"] = state

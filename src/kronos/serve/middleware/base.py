@@ -26,23 +26,22 @@ class HTTPMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    # Not `async`, like `handle` of layers that only check the request: coroutines are most of the cost of a layer.
+    # Not `async`, like `_handle` of layers that only check the request: coroutines are most of the cost of a layer.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI scope."""
         if scope["type"] == "http":
-            return self.handle(scope, receive, send)
+            return self._handle(scope, receive, send)
         return self.app(scope, receive, send)
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request; subclasses override this."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one HTTP request."""
         raise NotImplementedError
 
 
 class ErrorMiddleware(HTTPMiddleware):
     """Turns exceptions into error responses and logs those that are bugs."""
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one HTTP request."""
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         def send_tracked(message: Message) -> Awaitable[None]:

@@ -41,8 +41,7 @@ class BodyLimits:
 class UnreadBodyMiddleware(HTTPMiddleware):
     """Closes the connection after a response that was sent before the request body was read to its end."""
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not _has_body(scope):
             return self.app(scope, receive, send)
         complete = False
@@ -72,8 +71,7 @@ class BodyLimitMiddleware(HTTPMiddleware):
         super().__init__(app)
         self._limits = limits
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not _has_body(scope):
             return self.app(scope, receive, send)
         return self._handle_body(scope, receive, send)

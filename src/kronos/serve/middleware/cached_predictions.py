@@ -25,8 +25,7 @@ class CachedPredictionMiddleware(HTTPMiddleware):
         super().__init__(app)
         self._predictions = predictions
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["path"] == PREDICT_PATH and scope["method"] == "GET":
             cached = self._find(scope.get("query_string", b""))
             if cached is not None:

@@ -33,8 +33,7 @@ def normalize_origins(origins: Iterable[str]) -> frozenset[str]:
 class SecurityHeadersMiddleware(HTTPMiddleware):
     """Adds the security headers to every response; the documentation page may also run its own scripts."""
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = _DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
 
         def send_with_headers(message: Message) -> Awaitable[None]:
@@ -55,8 +54,7 @@ class CORSMiddleware(HTTPMiddleware):
         super().__init__(app)
         self._origins = normalize_origins(origins)
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._origins and scope["method"] != "OPTIONS":
             return self.app(scope, receive, send)
         headers = dict(scope["headers"])

@@ -83,8 +83,7 @@ class RateLimitMiddleware(HTTPMiddleware):
         self.active = 0
         self._bucket, self._max_concurrent = bucket, max_concurrent
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one HTTP request."""
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in OPEN_PATHS:
             self._bucket.take(scope["state"]["client"])
         if self.active >= self._max_concurrent:
@@ -104,8 +103,7 @@ class UploadLimitMiddleware(HTTPMiddleware):
         self._work, self._max_concurrent = work, max_concurrent
         self._active: Counter[str] = Counter()
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one HTTP request."""
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["path"] != UPLOADS_PATH or scope["method"] != "POST":
             return self.app(scope, receive, send)
         return self._handle_upload(scope, receive, send)

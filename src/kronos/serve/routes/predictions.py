@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from kronos.serve.prediction_schemas import AssetResponse, AssetsResponse, HistoryResponse, PredictionResponse
 from kronos.serve.predictions import DEFAULT_HOURS, MAX_HOURS, cache_control
 from kronos.serve.routes.common import client_of, errors
+from kronos.serve.schemas import AssetResponse, AssetsResponse, HistoryResponse, PredictionResponse
 from kronos.serve.state import AppState
 
 MAX_DAYS = 90

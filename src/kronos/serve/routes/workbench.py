@@ -20,7 +20,7 @@ from kronos.serve.jobs import Job
 from kronos.serve.model_pool import ModelKey, available_models, display_name, resolve_model
 from kronos.serve.routes.common import client_of, errors, run_in_pool, run_reader, until_disconnect
 from kronos.serve.routes.jobs import JobResponse, job_response
-from kronos.serve.routes.schemas import (
+from kronos.serve.schemas import (
     CurrentModel,
     DataFile,
     DataInfo,

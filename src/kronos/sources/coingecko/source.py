@@ -23,13 +23,7 @@ from kronos.errors import ParameterError, SourceError
 from kronos.formatting import join_names
 from kronos.intervals import Interval
 from kronos.sources.base import Page
-from kronos.sources.coingecko.api import (
-    CoinGeckoClient,
-    finite_numbers,
-    infer_granularity,
-    parse_candles,
-    parse_series,
-)
+from kronos.sources.coingecko.api import CoinGeckoClient, finite_numbers, infer_granularity, parse_candles, parse_series
 
 if TYPE_CHECKING:
     from kronos.settings import SourceSettings

@@ -295,7 +295,9 @@ def _exchange_class(name: str) -> Callable[[dict[str, Any]], Any]:
     try:
         import ccxt
     except ImportError:
-        raise ParameterError(f"The source {name} needs ccxt; install it with pip install 'kronos[exchange]'.") from None
+        raise ParameterError(
+            f"The source {name} needs ccxt; install it with pip install 'kronos-forecast[exchange]'."
+        ) from None
     if name not in ccxt.exchanges:
         near = difflib.get_close_matches(name, [*ccxt.exchanges, "coingecko", "files", "simulated"], n=1)
         hint = f"did you mean {near[0]}?" if near else "use one that ccxt knows, such as binance, okx or kraken."

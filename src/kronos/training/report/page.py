@@ -18,8 +18,7 @@ from urllib.parse import quote
 from kronos.formatting import MISSING
 from kronos.reports import PageOptions, ReportPage, format_versions, inline_figures
 from kronos.training.comparison import RULE, TrainingComparison
-from kronos.training.report.figures import TrainingFigures, save_curves
-from kronos.training.report.summary import RunSummary, load_run_summary, save_run_summary
+from kronos.training.report.summary import RunSummary, TrainingFigures, load_run_summary, save_curves, save_run_summary
 from kronos.training.report.tables import TONES, TrainingTables
 from kronos.training.run_folder import stage_folder
 
