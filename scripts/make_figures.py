@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kronos.training.report.figures import save_curves
 
 import kronos
 from kronos.evaluation import ALL
@@ -23,6 +22,7 @@ from kronos.evaluation.scoring import MIN_ORIGINS
 from kronos.plotting.evaluation_canvas import PlotSeries
 from kronos.plotting.skill_plot import plot_skill
 from kronos.training.callbacks import TrainingHistory
+from kronos.training.report.summary import save_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"

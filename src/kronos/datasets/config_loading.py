@@ -8,17 +8,13 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from kronos.datasets.config import DatasetConfig
 from kronos.errors import ParameterError
 from kronos.formatting import expand_user, truncate
-
-if TYPE_CHECKING:
-    pass
-
 
 _USER_FOLDER = Path("configs")
 _ENDINGS = (".yaml", ".yml")

@@ -1,4 +1,4 @@
-"""Summary of a run, read from its folder: configuration, stages, logs and comparison.
+"""Summary of a run, read from its folder: configuration, stages, logs, comparison and training curves.
 
 It also covers a training that failed or is still running, as far as it came.
 """
