@@ -1,4 +1,4 @@
-"""Training: objectives, the loop, checkpoints, monitors, LoRA, several models at once."""
+"""Training of tokenizers and models: objectives, training loop, checkpoints, callbacks, LoRA, comparisons."""
 
 import lazy_loader
 
