@@ -50,6 +50,7 @@ def test_commands_that_it_shows_are_understood():
     """Every option of every ``kronos`` command, wherever the guide or a README shows one."""
     texts = [GUIDE, *((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))]
     shown = [line for text in texts for block in blocks(text, "sh") for line in block.splitlines()]
+    shown += [code for text in texts for code in re.findall(r"^\|.*`(kronos [^`]+)`", text, re.MULTILINE)]
     trainings = [line for line in shown if re.match(r"(torchrun .* -m )?kronos (train|pipeline)", line)]
     assert len(trainings) >= 12
     for line in trainings:
