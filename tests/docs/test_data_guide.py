@@ -11,7 +11,7 @@ import pytest
 
 import kronos
 from kronos.candles import read_candles
-from kronos.candles.quality import rules_for
+from kronos.candles.quality_filters import rules_for
 from kronos.datasets import open_dataset
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data-preparation.md"

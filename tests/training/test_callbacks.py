@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.errors import DataError, ParameterError, StorageError
-from kronos.training.callbacks import JsonLines, TensorBoard, Terminal, TrainingCallback, TrainingHistory, read_log
+from kronos.training.callbacks import (
+    EarlyStopping,
+    JsonLines,
+    TensorBoard,
+    Terminal,
+    TrainingCallback,
+    TrainingHistory,
+    read_log,
+)
 
 PLAN = {"stage": "model", "epochs": 3, "steps_per_epoch": 20, "steps": 60, "step": 0, "batch_size": 8}
 RESULT = SimpleNamespace(epochs=3, steps=60, best_epoch=2, best=4.5, stopped="finished")
@@ -224,3 +232,8 @@ def test_other_line_separators_do_not_split_lines(tmp_path):
     log.on_start({"step": 0})
     log.save_checkpoint(Path("odd\u2028name\u0085"), best=True)
     assert [line["event"] for line in read_log(tmp_path / "log.jsonl")] == ["start", "checkpoint"]
+
+
+@pytest.mark.parametrize(("patience", "epoch", "stops"), [(None, 99, False), (2, 4, False), (2, 5, True), (1, 4, True)])
+def test_early_stopping_counts_epochs_since_the_best(patience, epoch, stops):
+    assert EarlyStopping(patience).should_stop(epoch, best_epoch=3) is stops

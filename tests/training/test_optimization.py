@@ -14,11 +14,11 @@ from kronos.training.distributed import Process
 from kronos.training.optimization import (
     EMA,
     OptimizerStep,
+    learning_rate_at,
     load_optimizer_state,
     make_optimizer,
     optimizer_state,
     scheduled_first_beta,
-    scheduled_learning_rate,
     set_learning_rate,
     trainable_parameters,
 )
@@ -154,7 +154,7 @@ def test_one_cycle_equals_torch(steps):
     for step in range(steps):
         progress = step / (steps - 1)
         [group] = optimizer.param_groups
-        assert scheduled_learning_rate(settings, progress, steps) == pytest.approx(group["lr"], rel=1e-6, abs=1e-12)
+        assert learning_rate_at(settings, progress, steps) == pytest.approx(group["lr"], rel=1e-6, abs=1e-12)
         assert scheduled_first_beta(settings, progress, steps) == pytest.approx(group["betas"][0], rel=1e-6)
         optimizer.step()
         if step < steps - 1:
@@ -163,7 +163,7 @@ def test_one_cycle_equals_torch(steps):
 
 def test_cosine_rises_then_falls_to_its_final_rate():
     settings = TrainingArguments.of("model", {"schedule": "cosine", "learning_rate": 0.5, "warmup": 0.1, "final": 0.02})
-    rates = [scheduled_learning_rate(settings, step / 100, 101) for step in range(101)]
+    rates = [learning_rate_at(settings, step / 100, 101) for step in range(101)]
     assert rates[0] == pytest.approx(0.05)
     assert rates[10] == max(rates) == pytest.approx(0.5)
     assert rates[:11] == sorted(rates[:11])
@@ -179,5 +179,5 @@ def test_cosine_rises_then_falls_to_its_final_rate():
 )
 def test_rates_lie_between_zero_and_the_peak(schedule, progress, steps, warmup):
     settings = TrainingArguments.of("tokenizer", {"schedule": schedule, "warmup": warmup})
-    assert 0 <= scheduled_learning_rate(settings, progress, steps) <= settings.learning_rate * (1 + 1e-12)
+    assert 0 <= learning_rate_at(settings, progress, steps) <= settings.learning_rate * (1 + 1e-12)
     assert 0 <= scheduled_first_beta(settings, progress, steps) < 1

@@ -4,7 +4,7 @@ from kronos.candles.candles import Candles
 from kronos.candles.findings import Finding
 from kronos.candles.gaps import infer_interval
 from kronos.candles.io import read_candles, read_many, split_long, write_candles
-from kronos.candles.quality import Quality, QualityRules, QualitySegment, assess, rules_for
+from kronos.candles.quality_filters import Quality, QualityRules, QualitySegment, assess, rules_for
 from kronos.candles.resampling import resample
 from kronos.candles.schema import COLUMNS, PRICES
 

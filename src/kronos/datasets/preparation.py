@@ -24,7 +24,7 @@ from kronos.atomic import atomic_folder, write_text
 from kronos.calendars.detection import detect_stamp_side
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.candles.io import write_table
-from kronos.candles.quality import Quality, assess
+from kronos.candles.quality_filters import Quality, assess
 from kronos.candles.resampling import Stamped, can_resample, resample
 from kronos.datasets.config import DatasetConfig
 from kronos.datasets.discovery import PreparedDataset, is_dataset

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kronos.candles.quality import QualityRules, assess, rules_for
+from kronos.candles.quality_filters import QualityRules, assess, rules_for
 from kronos.datasets.config import Split
 from kronos.datasets.memmap_store import MemmapCandles, SeriesInfo
 from kronos.datasets.splits import (

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kronos.candles import Candles
-from kronos.candles.quality import Quality
+from kronos.candles.quality_filters import Quality
 from kronos.datasets.config import DatasetConfig
 from kronos.datasets.splits import PART_TITLES, PARTS, SplitPoints, count_windows
 from kronos.formatting import join_names

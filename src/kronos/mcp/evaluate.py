@@ -30,7 +30,7 @@ from kronos.inference.engine import check_horizon
 from kronos.inference.metadata import model_title
 from kronos.mcp.context import SeriesArgs, read_candles
 from kronos.mcp.forecast import has_calibration, warnings_of
-from kronos.mcp.schemas import EvaluationResponse, SkillRow, VerdictRow, json_number
+from kronos.mcp.responses import EvaluationResponse, SkillRow, VerdictRow, json_number
 from kronos.progress import ProgressCallback
 
 if TYPE_CHECKING:

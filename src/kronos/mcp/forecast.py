@@ -15,7 +15,7 @@ from kronos.evaluation.replay import replay_to_dict, score_replay
 from kronos.forecasts import BANDS, Forecast
 from kronos.inference.engine import check_horizon
 from kronos.mcp.context import SeriesArgs, read_as_of, read_candles
-from kronos.mcp.schemas import (
+from kronos.mcp.responses import (
     CandleFile,
     ContenderScore,
     FileList,

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
-from kronos.mcp.schemas import EvaluationResponse, FileList, ForecastResponse, ModelList
+from kronos.mcp.responses import EvaluationResponse, FileList, ForecastResponse, ModelList
 from kronos.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Tools:
     async def list_models(self) -> Annotated[CallToolResult, ModelList]:
         """List the models: size, context, licence, required history, and which can be used now."""
         from kronos.mcp.forecast import list_models
-        from kronos.mcp.schemas import format_models
+        from kronos.mcp.responses import format_models
 
         models = await to_thread.run_sync(list_models, self._context)
         return _result(models, format_models(models))
@@ -68,7 +68,7 @@ class Tools:
     async def list_candles(self) -> Annotated[CallToolResult, FileList]:
         """List the files of candles that can be forecast and evaluated, and the source of symbols."""
         from kronos.mcp.forecast import list_candles
-        from kronos.mcp.schemas import format_candles
+        from kronos.mcp.responses import format_candles
 
         listing = await to_thread.run_sync(list_candles, self._context, limiter=self._limiter)
         return _result(listing, format_candles(listing))
@@ -110,7 +110,7 @@ class Tools:
         def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
             from kronos.mcp.context import SeriesArgs
             from kronos.mcp.forecast import ForecastToolArgs, forecast
-            from kronos.mcp.schemas import format_forecast
+            from kronos.mcp.responses import format_forecast
 
             series = SeriesArgs(file, symbol, interval)
             args = ForecastToolArgs(series, horizon, samples, seed, model, calibrated, as_of)
@@ -142,7 +142,7 @@ class Tools:
         def work(progress: ProgressCallback) -> tuple[BaseModel, str]:
             from kronos.mcp.context import SeriesArgs
             from kronos.mcp.evaluate import EvaluateToolArgs, evaluate
-            from kronos.mcp.schemas import format_evaluation
+            from kronos.mcp.responses import format_evaluation
 
             args = EvaluateToolArgs(SeriesArgs(file, symbol, interval), origins, horizon, model)
             response = evaluate(self._context, args, progress)

@@ -5,9 +5,9 @@
 - The HTTP and the MCP server share this package, so that it must not import what only the ``serve`` extra installs.
 """
 
+from kronos.sandbox.content_limits import FileOptions, ReadLimits
 from kronos.sandbox.data_dir import EXTENSIONS, DataDirectory, FileNotListed, ListedFile
 from kronos.sandbox.library import SAMPLES, FileLibrary
-from kronos.sandbox.limits import FileOptions, ReadLimits
 from kronos.sandbox.reader import parse
 from kronos.sandbox.uploads import Upload
 

@@ -24,8 +24,8 @@ from cachetools import LRUCache
 from kronos.candles import Candles, read_candles
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import file_stem, truncate
+from kronos.sandbox.content_limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.data_dir import EXTENSIONS, LISTING, DataDirectory, FileNotListed, ListedFile
-from kronos.sandbox.limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.reader import Readable, StagedFile, content_digest, parse_staged, stage
 from kronos.sandbox.uploads import Upload, UploadStore, sanitize_name
 

@@ -31,8 +31,8 @@ from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.errors import DataError, KronosError, StorageError
 from kronos.formatting import os_error_reason, truncate
 from kronos.intervals import Interval
+from kronos.sandbox.content_limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.data_dir import file_extension
-from kronos.sandbox.limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.worker import OUT_OF_MEMORY
 from kronos.typing import IntArray
 

@@ -70,7 +70,7 @@ def _set_limits(limits: dict[str, Any]) -> None:
 def _process(request: dict[str, Any]) -> dict[str, Any]:
     from kronos import errors
     from kronos.candles import read_candles, readers
-    from kronos.sandbox.limits import ReadLimits, check_limits
+    from kronos.sandbox.content_limits import ReadLimits, check_limits
 
     path, options = Path(request["file"]), dict(request["options"])
     columns, limits = dict(options.pop("columns")) or None, ReadLimits(**request["limits"])

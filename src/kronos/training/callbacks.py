@@ -75,6 +75,21 @@ class TrainingCallback:
         """Called when an error or Ctrl-C ended the training early."""
 
 
+@dataclass(frozen=True)
+class EarlyStopping:
+    """The rule by which the training loop stops early; it is part of the settings, so no callback can change it.
+
+    Attributes:
+        patience: Epochs without a lower validation loss after which the training stops; None never stops it.
+    """
+
+    patience: int | None
+
+    def should_stop(self, epoch: int, best_epoch: int) -> bool:
+        """Whether the best epoch lies ``patience`` epochs or more before the last one."""
+        return self.patience is not None and epoch - best_epoch >= self.patience
+
+
 class Terminal(TrainingCallback):
     """Progress bar on stderr with loss, speed and remaining time, and one line per epoch; silent without a terminal."""
 

@@ -23,6 +23,7 @@ from kronos.formatting import expand_user
 from kronos.zoo import DEFAULT_MODEL, Config, Kind, closest_name, find_entry
 from kronos.zoo.checkpoint import check_config
 
+SchedulerName = Literal["onecycle", "cosine", "constant"]  # of the learning rate
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -83,7 +84,7 @@ class TrainingArguments(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.1
     betas: tuple[Share, Share] = (0.9, 0.95)
     gradient_clip: Positive | None = 3.0
-    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    schedule: SchedulerName = "onecycle"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     final: Annotated[float, Field(ge=0, le=1)] = 0.01
     precision: Literal["float32", "bfloat16", "auto"] = "auto"

@@ -117,7 +117,7 @@ _ONECYCLE_WARMUP = 0.03
 _ONECYCLE_END = 1e-4  # final rate as a share of the initial one
 
 
-def scheduled_learning_rate(settings: TrainingArguments, progress: float, steps: int) -> float:
+def learning_rate_at(settings: TrainingArguments, progress: float, steps: int) -> float:
     """Learning rate of a step.
 
     Args:
@@ -192,7 +192,7 @@ class OptimizerStep:
         Returns:
             Names and, on the device, the mean of each over the whole batch.
         """
-        self.rate = scheduled_learning_rate(self._settings, progress, self._steps)
+        self.rate = learning_rate_at(self._settings, progress, self._steps)
         set_learning_rate(self._optimizer, self.rate, scheduled_first_beta(self._settings, progress, self._steps))
         losses = [
             self._accumulate_gradients(step, micro, next(batches)) for micro in range(self._settings.accumulation_steps)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from kronos.datasets.batching import Batch, batches
 from kronos.datasets.windows import WindowDataset
 from kronos.errors import CheckpointError, ParameterError
-from kronos.training.callbacks import TrainingCallback
+from kronos.training.callbacks import EarlyStopping, TrainingCallback
 from kronos.training.checkpoint import Checkpointer, TrainState, run_fingerprint
 from kronos.training.config import TrainingArguments
 from kronos.training.distributed import Process, process
@@ -239,12 +239,8 @@ class Trainer:
             return "finished"
         if self._out_of_time():
             return "minutes"
-        return "patience" if self._early_stopping() else None
-
-    def _early_stopping(self) -> bool:
-        """Whether the validation loss has not improved for ``patience`` epochs."""
-        patience = self.settings.patience
-        return patience is not None and self.epoch - self.best_epoch >= patience
+        early_stopping = EarlyStopping(self.settings.patience)
+        return "patience" if early_stopping.should_stop(self.epoch, self.best_epoch) else None
 
     def _validate(self) -> dict[str, float]:
         """Validate the weights that would be saved."""

@@ -115,7 +115,7 @@ def validate(
     means = process.all_reduce(sums) / len(samples)
     figures = dict(zip(names, means.tolist(), strict=True))
     for name, used in counts.items():
-        figures |= _codebook_use(name, process.all_reduce(used))
+        figures |= codebook_perplexity(name, process.all_reduce(used))
     return figures
 
 
@@ -129,7 +129,7 @@ def _stack(losses: Losses) -> Tensor:
     return values.float() if values.device.type == "mps" else values.double()
 
 
-def _codebook_use(name: str, counts: Tensor) -> dict[str, float]:
+def codebook_perplexity(name: str, counts: Tensor) -> dict[str, float]:
     """Share of codes in use and perplexity, from how often each code was used."""
     uses = counts.cpu().double()
     shares = uses / uses.sum()

@@ -10,7 +10,7 @@ from kronos.atomic import write_text
 from kronos.formatting import join_names, plural, to_json
 
 if TYPE_CHECKING:
-    from kronos.candles.quality import Reason
+    from kronos.candles.quality_filters import Reason
     from kronos.datasets.inspection import InspectedSeries, InspectionReport
 
 _MAX_ITEMS = 100  # items per list in a document, which also states their number
