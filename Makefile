@@ -2,7 +2,7 @@
 #   PYTHON=python3.12       which Python (3.11 or newer) makes the environment
 #   VENV=.venv              where it lies
 #   QLIB_PYTHON=python3.12  which Python (3.11 or 3.12) makes the environment of make test-qlib; its own is .venv-qlib
-#   TORCH_INDEX=address     a package index to take torch from: on Linux, PyTorch's CPU index (README, "Install")
+#   TORCH_INDEX=address     a package index to take torch from: on Linux, PyTorch's CPU index (docs/getting-started.md, "Install")
 # pip's own variables and configuration files are respected; where they name a source of packages, it is the only one.
 
 VENV ?= .venv

@@ -193,6 +193,7 @@ SHORT = {
     "typing.py",
     "baselines/registry.py",
     "inference/registry.py",
+    "mcp/stdio.py",
     "serve/middleware/cached_predictions.py",
     "training/torchrun.py",
 }

@@ -19,8 +19,8 @@ def test_every_block_runs(tmp_path):
     assert len(programs) == 7
     (tmp_path / "guide.py").write_text("\n".join(programs), "utf-8")
     told = run([sys.executable, "guide.py"], tmp_path).stdout.splitlines()
-    assert [re.match(r"Sample 0: (.*) when candles from number 90", line)[1] for line in told[:2]] == [
-        "normalised candles before it change",
+    assert [re.match(r"Sample 0: (.*) when candles from position 90", line)[1] for line in told[:2]] == [
+        "earlier normalised candles change",
         "its volatility changes",
     ]
     assert [line.split(":")[0] for line in told[2:4]] == ["epoch 1", "epoch 2"]

@@ -98,7 +98,7 @@ def test_demo_plan_has_recent_candles_only():
         old = page(source, H4, "2026-01-01", "2026-01-09")
         assert (len(old.frame), old.until) == (0, utc("2026-01-09"))
         assert len(server.requests_to("/ohlc")) == 1
-        with pytest.raises(ParameterError, match=r"no 1h candles on its demo plan, only 30m, 4h, 4d; .* pro plan"):
+        with pytest.raises(ParameterError, match=r"no 1h candles on its demo plan: choose 30m, 4h, 4d; .* pro plan"):
             page(source, H1, "2026-02-28", NOW)
 
 
@@ -452,7 +452,7 @@ def test_quote_has_none_for_unknown_values():
         assert full.change_24h == pytest.approx(truth.iloc[-1] / truth.iloc[-25] * 100 - 100)
         assert full.market_cap == pytest.approx(full.price * 19e6)
         assert (bare.change_24h, bare.volume_24h, bare.market_cap) == (None, None, None)
-        with pytest.raises(SourceError, match="no price of tether in usd"):
+        with pytest.raises(SourceError, match="no usd price for tether"):
             source.quote("USDT")
 
 

@@ -279,7 +279,7 @@ def test_incompatible_candles_are_rejected(tmp_path):
         ({}, "no candles to write"),
         ({"A": daily(), "B": hourly}, "A has 1d candles but B has 1h"),
         ({"A": daily(), "B": aware}, "A has no timezone but B has UTC"),
-        ({"a": daily(), "A": daily()}, "one folder, as Qlib ignores case"),
+        ({"a": daily(), "A": daily()}, "'a' and 'A' differ only in case"),
         ({"A": seconds}, "Qlib has no 1s candles"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -138,7 +138,9 @@ def test_no_closed_candles_is_an_error():
     source = replay(at=START + pd.Timedelta("30min"))
     with pytest.raises(DataError):
         source.candles("BTC-USDT", HOUR)
-    with pytest.raises(DataError, match=r"No 1h candle of BTC-USDT from .* has closed by 2025-03-01 00:30"):
+    with pytest.raises(
+        DataError, match=r"No 1h candle of BTC-USDT that opens at .* or later has closed by 2025-03-01 00:30"
+    ):
         source.candles("BTC-USDT", HOUR, start=at("2025-03-01"))
 
 

@@ -176,7 +176,7 @@ def test_resume_rejects_another_network_data_or_settings(walk, tmp_path):
         ({"options": {"loss_on": "window"}}, "loss_on"),
         ({"kind": "tokenizer"}, "(objective|network)"),
     ):
-        with pytest.raises(ParameterError, match=f"another .*{difference}"):
+        with pytest.raises(ParameterError, match=f"a different .*{difference}"):
             start(**changes)
     arguments = small()
     parts = datasets(walk, arguments)

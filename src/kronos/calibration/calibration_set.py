@@ -88,7 +88,9 @@ class CalibrationSet:
         number, _, horizon = self.returns.shape
         baseline = np.asarray(self.baseline)
         if baseline.ndim != 3 or (baseline.shape[0], baseline.shape[2]) != (number, horizon):
-            raise ParameterError(f"The baseline's paths need the shape [{number}, paths, {horizon}].")
+            raise ParameterError(
+                f"The baseline's paths need the shape [{number}, paths, {horizon}]; got {list(baseline.shape)}."
+            )
         if not self.baseline_name:
             raise ParameterError("Pass the baseline_name of the baseline's paths, for example 'historical-volatility'.")
         self._set("baseline", _check_finite("baseline", baseline))

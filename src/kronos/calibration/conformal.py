@@ -124,9 +124,9 @@ class AdaptiveConformal:
         horizon: Number of steps ahead, H.
         rate: Learning rate γ of the levels; 0 is split conformal prediction with a growing sample.
         window: Number of recent scores per band and step.
-        levels: Miscoverage levels α by band and step, 1 - band initially. [bands][H]
+        levels: Miscoverage levels α by band and step, 1 - band initially. `[bands, H]`
         scores: Recent scores by band and step, oldest first.
-        misses: Numbers of outcomes outside each corrected band and of all outcomes. [bands][H]
+        misses: Numbers of outcomes outside each corrected band and of all outcomes. `[bands, H]`
     """
 
     horizon: int
@@ -233,7 +233,10 @@ class AdaptiveConformal:
             DataError: If the fields are not such a state, or of another format.
         """
         if fields.get("kind") != KIND or fields.get("format") != FORMAT:
-            raise DataError(f"This is not an adaptive calibration of format {FORMAT}: start with AdaptiveConformal.")
+            raise DataError(
+                f"These fields are not an adaptive calibration of format {FORMAT}: pass the result of "
+                "AdaptiveConformal.to_dict()."
+            )
         try:
             names = ("levels", "scores", "misses")
             state = cls(

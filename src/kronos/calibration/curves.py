@@ -73,7 +73,7 @@ class Estimates:
 
 
 def choose_knots(steps: IntArray) -> IntArray:
-    """Choose as knots the first step, each step at least twice the previous knot, and the last step.
+    """Choose knots: the first step, then steps each at least twice the previous knot, and the last step.
 
     The knot before the last one is dropped if the two are close.
     """

@@ -137,7 +137,10 @@ def from_dict(fields: Mapping[str, Any], source: str) -> Calibration:
     if not isinstance(fields, Mapping) or fields.get("kind") != KIND:
         raise _invalid(source)
     if fields.get("format") != FORMAT:
-        raise DataError(f"{source} has calibration format {fields.get('format')}, not {FORMAT}: use a newer kronos.")
+        raise DataError(
+            f"{source} has calibration format {fields.get('format')}; this version reads format {FORMAT}: update "
+            "kronos, or fit the calibration again with 'kronos calibrate'."
+        )
     try:
         valid = _Fields.model_validate(dict(fields))
         calibration = Calibration(
@@ -168,7 +171,7 @@ def load(path: Path) -> Calibration:
         raise DataError(f"{path} does not exist: save a calibration there first.")
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DataError(f"{path.name} is larger than 16 MB and not a saved calibration: give another file.")
+            raise DataError(f"{path.name} is larger than 16 MB, so it is not a saved calibration: choose another file.")
         fields = json.loads(path.read_text("utf-8"))
     except DataError:
         raise

@@ -273,7 +273,7 @@ def _single_header(text: str, name: str) -> tuple[str, int]:
     tickers = sorted({cell.strip() for cell in top[1].split(",")[1:]})
     if len(tickers) > 1:
         several = f"{len(tickers)} instruments ({truncate(tickers[0])}, {truncate(tickers[1])} …)"
-        raise DataError(f"{name} has the columns of {several}; download one instrument per file.")
+        raise DataError(f"{name} has the columns of {several}; save one instrument per file.")
     time = top[2].split(",")[0].strip()
     return f"{time},{top[0].removeprefix('Price,')}\n{top[3]}", 2
 

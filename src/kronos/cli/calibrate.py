@@ -96,7 +96,11 @@ def calibrate(
     ),
     asymmetric: Annotated[
         bool,
-        typer.Option("--asymmetric", help="Let both ends of a band and the median move apart.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--asymmetric",
+            help="Correct the two ends of each band and the median independently.",
+            rich_help_panel=_PANEL,
+        ),
     ] = False,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Compare each part alone and together.", rich_help_panel=_PANEL)

@@ -93,7 +93,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--baseline",
-            help="Baseline to show; repeatable.",
+            help="Baseline to include; repeatable.",
             show_default="all",
             autocompletion=options.complete_baseline,
             rich_help_panel=options.FORECAST_PANEL,
@@ -154,6 +154,8 @@ def evaluate(
     quiet: options.Quiet = False,
 ) -> None:
     """Evaluate models at many past origins (rolling-origin evaluation), with scores and verdicts.
+
+    This is a backtest of forecasts; portfolio backtests are not part of this package.
 
     All baselines are contenders in the same table. Skill is measured against one of them, with intervals.
 

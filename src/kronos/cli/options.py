@@ -154,7 +154,7 @@ To = Annotated[
     str | None, _option("End of the times to forecast, exclusive.", "--to", metavar="TIME", panel=DATA_PANEL)
 ]
 Split = Annotated[
-    SplitName | None, _option("Split to evaluate, of --splits or prepared datasets.", "--split", panel=DATA_PANEL)
+    SplitName | None, _option("Split to use, of --splits or prepared datasets.", "--split", panel=DATA_PANEL)
 ]
 Splits = Annotated[
     Path | None,
@@ -195,7 +195,12 @@ Preset = Annotated[
     str, _option(f"Sampling preset: {', '.join(PRESET_NAMES)}.", complete=complete_preset, panel=FORECAST_PANEL)
 ]
 Temperature = Annotated[
-    float | None, _option("Sampling temperature, > 0 (1.0: unchanged).", default="the preset's", panel=FORECAST_PANEL)
+    float | None,
+    _option(
+        "Sampling temperature above 0; 1 leaves the model's probabilities unchanged, lower values narrow the bands.",
+        default="the preset's",
+        panel=FORECAST_PANEL,
+    ),
 ]
 TopP = Annotated[
     float | None,
@@ -226,7 +231,7 @@ Calibration = Annotated[
 CalibrationMarket = Annotated[
     str | None,
     _option(
-        "Market whose calibration factors apply: crypto, us_equity …",
+        "Market whose calibration to apply, such as crypto or us_equity.",
         default="inferred from the calendar",
         panel=FORECAST_PANEL,
     ),
@@ -374,7 +379,8 @@ ModelName = Annotated[
     _option("Name of the trained model.", "--name", default="the data's, or the configuration's", panel=OUTPUT_PANEL),
 ]
 Resume = Annotated[
-    bool, _option("Continue an interrupted training, or discard it.", "--resume/--restart", panel=OUTPUT_PANEL)
+    bool,
+    _option("Continue an interrupted run, or discard it and start again.", "--resume/--restart", panel=OUTPUT_PANEL),
 ]
 SkipExisting = Annotated[bool, _option("Skip finished work of an earlier run.", "--skip-existing", panel=OUTPUT_PANEL)]
 Compare = Annotated[
@@ -432,7 +438,11 @@ DatasetsFolder = Annotated[
 ReplaceDataset = Annotated[bool, _option("Replace an existing dataset after the new one is complete.", "--force")]
 DatasetFormats = Annotated[
     list[str] | None,
-    _option("parquet (always written), pkl (pickles of the published system).", "--format", default="parquet"),
+    _option(
+        "parquet is always written; pkl adds pickles for scripts of the published system.",
+        "--format",
+        default="parquet",
+    ),
 ]
 StrictCheck = Annotated[
     bool, _option("Exit with status 1 on warnings or if no candles of a series remain.", "--strict")
@@ -448,7 +458,7 @@ CheckReport = Annotated[Path | None, _option("Report to write, with a section pe
 # Models and servers
 CheckpointName = Annotated[str, _argument(None, "Zoo name in any case, or hub id.", complete=complete_checkpoint)]
 ForceDownload = Annotated[bool, _option("Download again, even if cached.", "--force")]
-Host = Annotated[str | None, _option("Address to listen on; other than loopback, needs API keys.", default="127.0.0.1")]
+Host = Annotated[str | None, _option("Address to listen on; any but loopback needs API keys.", default="127.0.0.1")]
 Port = Annotated[int | None, _option("Port to listen on (0: any free port).", default="5000")]
 DataFolder = Annotated[
     Path | None,

@@ -77,7 +77,8 @@ def paper(
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="Sampling temperature, > 0 (1.0: unchanged).",
+            help="Sampling temperature above 0; 1 leaves the model's probabilities unchanged, lower values narrow the "
+            "bands.",
             show_default="the paper's, by task",
             rich_help_panel=options.FORECAST_PANEL,
         ),
@@ -85,7 +86,7 @@ def paper(
     top_p: Annotated[
         float | None,
         typer.Option(
-            help="Sample from the most likely tokens with this total probability.",
+            help="Sample from the most likely tokens with this total probability; below 1 narrows the bands.",
             show_default="the paper's, by task",
             rich_help_panel=options.FORECAST_PANEL,
         ),

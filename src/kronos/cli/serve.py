@@ -53,7 +53,7 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP; the API reference is at /docs.
 
-    Other settings are environment variables, KRONOS_SERVE__…, or lines of a file .env in the working folder.
+    Other settings are environment variables, KRONOS_SERVE__…, or lines of a .env file in the working folder.
     """
     check_packages()
     values = {"host": host, "port": port, "data_dir": data, "state_dir": state}

@@ -1,5 +1,7 @@
 """Rolling-origin evaluation of forecasters: scores with intervals, verdicts, calibration, ablation.
 
+This is a backtest of forecasts; portfolio backtests are not part of this package.
+
 - `prepare_evaluation` loads candles, selects the dates and plans the origins; `load_instruments`, `read_splits` and
   `make_plan` are its steps.
 - `evaluate` forecasts at every origin, resumably, and returns an `Evaluation`: scores, figures with intervals, verdicts

@@ -183,7 +183,7 @@ def late_fit_warnings(corrections: Sequence[Correction], actuals: Actuals) -> li
 
 
 def shared_origins(*paths: ForecastPaths | None) -> npt.NDArray[np.intp]:
-    """Return the origins at which every one of these forecasters (None is ignored) made a forecast."""
+    """Return the origins for which every given forecaster (None is ignored) has a forecast."""
     known = [np.isfinite(own.returns).all(axis=(1, 2)) for own in paths if own is not None]
     return np.flatnonzero(np.logical_and.reduce(known))
 

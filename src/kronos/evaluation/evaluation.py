@@ -231,8 +231,7 @@ def _check_names(
         difference = correction.calibration.identity.difference_from(identity_of(by_name[correction.of]))
         if difference and not correction.other_model:
             raise ParameterError(
-                f"The calibration does not belong to {correction.of}: their {difference}. Fit one with "
-                f"'kronos calibrate'."
+                f"The calibration was not fitted for {correction.of}: {difference}. Fit one with 'kronos calibrate'."
             )
 
 

@@ -205,7 +205,7 @@ def equal_mean(values: ArrayLike, groups: ArrayLike) -> float:
 
 
 def equal_skill(losses: ArrayLike, reference: ArrayLike, groups: ArrayLike, dates: ArrayLike, overlap: int) -> Estimate:
-    """Estimate the skill of the groups' mean losses, every group with the same weight.
+    """Estimate the skill of the mean losses by group, with equal weight per group.
 
     Args:
         losses: NaN where unknown. [N]

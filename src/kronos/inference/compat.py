@@ -20,11 +20,10 @@ from kronos.candles import COLUMNS, infer_interval
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.inference.devices import is_out_of_memory
 from kronos.inference.engine import CHANNELS, PackedModel, Prompt, Rollout, Tokens, check_horizon
-from kronos.inference.inputs import history_index
 from kronos.inference.sampling import SamplingParams, TorchSampler
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.model import CALENDAR_SIZES
-from kronos.preprocessing import ModelInput, Timestamps, as_index, prepare_published
+from kronos.preprocessing import ModelInput, Timestamps, as_index, history_index, prepare_published
 from kronos.progress import ProgressCallback, progress_bar
 
 

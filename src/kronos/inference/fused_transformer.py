@@ -210,7 +210,7 @@ class FusedTransformer:
         return x
 
     def allocate_caches(self, series: int, samples: int, rows: int) -> list[KVCache]:
-        """Uninitialised caches for ``rows`` own rows of every sample, one per layer."""
+        """Allocate uninitialised caches, one per layer, for ``rows`` rows of each sample."""
         if not self.layers:
             return []
         width = self.layers[0].down.shape[0] // self.n_heads

@@ -22,11 +22,11 @@ from kronos.calibration import Calibration, ModelIdentity, calibrate_forecast
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, ParameterError
 from kronos.forecasts import Forecast, repair_candles
+from kronos.formatting import join_names
 from kronos.inference.batching import SeriesInput, sample_paths
 from kronos.inference.compat import CompatMixin
 from kronos.inference.devices import Precision, compute_dtype, pick_device
 from kronos.inference.engine import PackedModel, check_horizon
-from kronos.inference.inputs import NamedCandles, as_candles, as_series, resolve_future
 from kronos.inference.metadata import (
     ForecastSettings,
     PredictorInfo,
@@ -38,7 +38,17 @@ from kronos.inference.metadata import (
 from kronos.inference.registry import register_model
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.preprocessing import ModelInput, Timestamps, as_index, normalise, time_features
+from kronos.preprocessing import (
+    ModelInput,
+    NamedCandles,
+    Timestamps,
+    as_candles,
+    as_index,
+    as_series,
+    normalise,
+    resolve_future,
+    time_features,
+)
 from kronos.progress import ProgressCallback
 from kronos.typing import FloatArray
 from kronos.zoo import DEFAULT_MODEL, find_entry
@@ -362,7 +372,8 @@ class KronosPredictor(CompatMixin):
 def _check_names(argument: str, values: Mapping[str, object], names: Sequence[str]) -> None:
     unknown = sorted(values.keys() - set(names))
     if unknown:
-        raise ParameterError(f"{argument} names '{unknown[0]}', which is not among the series.")
+        known = join_names(names, 8)
+        raise ParameterError(f"{argument} names '{unknown[0]}', which is not one of the series: choose from {known}.")
 
 
 def _level_error(last: FloatArray, history: Candles) -> float | None:

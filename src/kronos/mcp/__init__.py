@@ -8,6 +8,6 @@
 """
 
 from kronos.mcp.context import ServerOptions
-from kronos.mcp.server import run
+from kronos.mcp.stdio import run
 
 __all__ = ["ServerOptions", "run"]

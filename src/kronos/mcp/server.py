@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager, redirect_stdout
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, redirect_stdout
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -25,7 +23,7 @@ from pydantic import ValidationError
 from kronos import __version__
 from kronos.errors import KronosError, ParameterError
 from kronos.formatting import truncate
-from kronos.mcp.context import ServerContext, ServerOptions
+from kronos.mcp.context import ServerContext
 from kronos.mcp.tools import Tools
 from kronos.sandbox.data_dir import redact_paths
 
@@ -133,41 +131,3 @@ async def _redirect_stdout(_: MCPServer[None]) -> AsyncIterator[None]:
     """Send output of libraries to stderr; the transport already holds the real stdout."""
     with redirect_stdout(sys.stderr):
         yield
-
-
-def run(options: ServerOptions) -> None:
-    """Serve on stdin and stdout until the client closes stdin.
-
-    Args:
-        options: Files, source and model.
-
-    Raises:
-        ParameterError: If the SDK is not installed, or an option is invalid.
-        KronosError: If the folder, the source or the model cannot be used.
-    """
-    try:
-        from mcp.server import mcpserver  # noqa: F401  (version 1 does not have it)
-    except ImportError as error:
-        raise ParameterError(
-            'kronos mcp needs the MCP SDK, version 2 or newer; install it with python -m pip install "mcp>=2.0".'
-        ) from error
-
-    context = ServerContext(options)
-    with closing(context), _exit_on_signals(context):
-        create_server(context).run("stdio")
-
-
-@contextmanager
-def _exit_on_signals(context: ServerContext) -> Iterator[None]:
-    """Exit immediately on SIGINT and SIGTERM: a thread that reads stdin would keep the process alive."""
-
-    def end(number: int, _: object) -> None:
-        context.close()
-        os._exit(128 + number)
-
-    handlers = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -217,7 +217,9 @@ def _by_date(losses: pd.DataFrame, dates: Labels | None, size: float) -> tuple[p
     if not 0 < size < 1:
         raise ParameterError(f"Invalid test size {size}: choose a number between 0 and 1, for example 0.05.")
     if losses.shape[1] < 2 or not losses.columns.is_unique:
-        raise ParameterError("A comparison needs at least two models with unique names.")
+        raise ParameterError(
+            f"A comparison needs at least two models with unique names; got {losses.columns.nunique()}."
+        )
     data = build_panel(dates, *(losses[name].to_numpy(dtype=np.float64) for name in losses))
     if data.dates < 8:
         raise ParameterError(f"A comparison needs losses of all models at 8 dates or more; got {data.dates}.")

@@ -128,7 +128,7 @@ def _at_times(actual: Candles | pd.DataFrame, forecast: Forecast) -> FloatArray:
     frame = actual.frame if isinstance(actual, Candles) else actual
     missing = [name for name in ("open", "high", "low", "close") if name not in frame.columns]
     if missing:
-        raise DataError(f"The actual candles lack the column '{missing[0]}'.")
+        raise DataError(f"The actual candles have no column '{missing[0]}': they need open, high, low and close.")
     if not isinstance(frame.index, pd.DatetimeIndex) or (frame.index.tz is None) != (forecast.timestamps.tz is None):
         raise DataError("The actual candles need a DatetimeIndex, with a timezone if and only if the forecast has one.")
     aligned = frame.reindex(index=forecast.timestamps, columns=forecast.history.frame.columns)

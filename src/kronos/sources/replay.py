@@ -183,7 +183,10 @@ class Replay(LocalSource):
         stop = _open_from(now, interval)
         stop = stop if end is None else min(stop, to_utc(end))
         if start is not None and to_utc(start) >= stop:
-            raise DataError(f"No {interval} candle of {symbol} from {start} on has closed by {now:%Y-%m-%d %H:%M:%S}.")
+            raise DataError(
+                f"No {interval} candle of {symbol} that opens at {start} or later has closed by "
+                f"{now:%Y-%m-%d %H:%M:%S}: choose an earlier start."
+            )
         # Two more than requested, since the latest may not be closed.
         candles = self.recorded.candles(
             symbol, interval, start=start, end=stop, records=None if records is None else records + 2

@@ -1,4 +1,4 @@
-"""Checkpoints to resume an interrupted training from.
+"""Checkpoints to resume an interrupted training run from.
 
 A checkpoint is one safetensors file with all tensors that change (weights, optimizer state, averaged weights) and a
 `TrainState` in its metadata; nothing is pickled. Two files are written in turn, and ``latest.json`` is replaced once
@@ -160,8 +160,7 @@ class Checkpointer:
         difference = _difference(state.identity, json.loads(json.dumps(identity)))
         if difference:
             raise ParameterError(
-                f"{self.folder} holds a training with {difference}: choose another folder, or start again without "
-                "resuming."
+                f"{self.folder} holds a training run with {difference}: choose another folder, or restart the run."
             )
 
 
@@ -194,7 +193,7 @@ def _difference(stored: Mapping[str, Any], current: Mapping[str, Any], prefix: s
             if nested:
                 return nested
         elif before != now:
-            return f"another {prefix}{name} ({str(before)[:40]}, not {str(now)[:40]})"
+            return f"a different {prefix}{name} ({str(before)[:40]}, now {str(now)[:40]})"
     return None
 
 

@@ -92,7 +92,7 @@ def _first_row(data: TrainingData, span: Segment) -> int:
 
 
 def _stride(spans: Sequence[tuple[Segment, int]], horizon: int) -> int | None:
-    """Candles between two origins: a horizon, or halved until there are enough origins; None for a horizon."""
+    """Stride between origins: the horizon, halved until there are enough origins; None means the horizon."""
     rows = [span.stop - horizon + 1 - first for span, first in spans]
     stride = horizon
     while stride > 1 and sum(-(-count // stride) for count in rows) < MIN_ORIGINS:

@@ -333,7 +333,9 @@ def _read_config(folder: Path) -> tuple[LoRA, str | None]:
         value = config.get(key, plain)
         supported = value in _INITIALISATIONS if key == "init_lora_weights" else value == plain or not (value or plain)
         if not supported:
-            raise CheckpointError(f"{path} has {key} {json.dumps(value)}: only plain LoRA is supported.")
+            raise CheckpointError(
+                f"{path} has {key} {json.dumps(value)}: only plain LoRA is supported; save the adapter without it."
+            )
     defaults = (("r", 8), ("lora_alpha", 8), ("lora_dropout", 0))
     rank, alpha, dropout = (config.get(key, default) for key, default in defaults)
     try:

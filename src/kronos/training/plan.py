@@ -403,8 +403,8 @@ class _Planner:
                 differing.append(f"{stage} settings")
         if differing:
             self.problems.append(
-                f"{folder} holds a training with other {' and '.join(differing[:3])}: choose another --name, or delete "
-                "it with --restart."
+                f"{folder} holds a training run with different {' and '.join(differing[:3])}: choose another --name, "
+                "or delete it with --restart."
             )
 
     def _check_disk(self, plan: RunPlan) -> None:

@@ -61,7 +61,7 @@ def train_stage(
         plan: The run.
         stage: The stage to train.
         callbacks: Callbacks besides the one that writes ``log.jsonl``.
-        resume: Whether to resume an interrupted training.
+        resume: Whether to resume an interrupted training run.
 
     Returns:
         The record of the stage; if it was finished before, the stored one.

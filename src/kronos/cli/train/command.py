@@ -73,7 +73,7 @@ def tokenizer(
 
     The latest candles are the test split, on which the tokenizer is compared with its initial weights.
 
-    The same command continues an interrupted training.
+    The same command continues an interrupted training run.
     """
     args = TrainArgs(
         config=config,
@@ -132,7 +132,7 @@ def model(
 
     The latest candles are the test split, on which the model is compared with its initial weights and naive baselines.
 
-    The same command continues an interrupted training.
+    The same command continues an interrupted training run.
     """
     args = TrainArgs(
         config=config,

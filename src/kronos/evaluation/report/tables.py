@@ -119,7 +119,7 @@ class EvaluationTables:
         return Table(self._t("evaluation.by_group_caption", step=self._last), columns, rows)
 
     def best(self) -> Table | None:
-        """The multiple-comparison tests, one row per group; None if there are none."""
+        """Multiple-comparison tests, one row per group; None if none were made."""
         comparisons = self._evaluation.comparison
         if not comparisons:
             return None

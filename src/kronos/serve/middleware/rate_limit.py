@@ -112,7 +112,9 @@ class UploadLimitMiddleware(HTTPMiddleware):
         client = scope["state"]["client"]
         self._work.check(client)
         if self._active[client] >= self._max_concurrent:
-            raise ApiError(429, "Too many concurrent uploads of this client; wait for them.", retry_after=2)
+            raise ApiError(
+                429, "This client has too many uploads in progress: wait until one has finished.", retry_after=2
+            )
         self._active[client] += 1
         try:
             await self.app(scope, receive, send)

@@ -123,7 +123,7 @@ class UdfSymbol:
 
     @property
     def name(self) -> str:
-        """The name in charts."""
+        """Name of the symbol shown in charts."""
         return f"{self.asset.symbol}{self.suffix}"
 
     @property

@@ -199,7 +199,7 @@ class CoinGecko:
             supported = ", ".join(map(str, self.intervals(symbol)))
             pro = "; hourly and daily candles need the pro plan" if interval in _RANGES else ""
             raise ParameterError(
-                f"CoinGecko has no {interval} candles on its {self._api.plan} plan, only {supported}{pro}."
+                f"CoinGecko has no {interval} candles on its {self._api.plan} plan: choose {supported}{pro}."
             )
         frame = parse_candles(rows, interval, self.now())
         return Page(frame[(frame.index >= start) & (frame.index < until)], until)
@@ -239,7 +239,7 @@ class CoinGecko:
         values = finite_numbers(body.get(coin) if isinstance(body, dict) else None)
         price = values.get(self.currency)
         if price is None:
-            raise SourceError(f"CoinGecko has no price of {coin} in {self.currency}.")
+            raise SourceError(f"CoinGecko has no {self.currency} price for {coin}: choose another currency or source.")
         at = values.get("last_updated_at")
         return Quote(
             coin=coin,

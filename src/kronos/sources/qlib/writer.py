@@ -125,7 +125,9 @@ def _check_codes(codes: list[str]) -> None:
             raise ParameterError(f"The code '{truncate(code)}' {problem}; rename it, for example to BTC-USDT.")
         other = folders.setdefault(code.lower(), code)
         if other != code:
-            raise ParameterError(f"{other} and {code} would be one folder, as Qlib ignores case: rename one.")
+            raise ParameterError(
+                f"The codes '{other}' and '{code}' differ only in case, which Qlib ignores: rename one."
+            )
 
 
 def _local_times(code: str, candles: Candles) -> pd.DatetimeIndex:

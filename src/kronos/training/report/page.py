@@ -134,7 +134,7 @@ class TrainingReport(_TrainingPage):
         }
 
     def _sections(self, tables: Mapping[str, Any]) -> list[str]:
-        """Keys of the sections that the page has."""
+        """Keys of the sections present on the page."""
         present = {
             "verdict": True,
             "warnings": self._comparison is not None,
