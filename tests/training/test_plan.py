@@ -119,7 +119,7 @@ def test_folder_of_another_training_is_a_problem(tmp_path):
         problems(small(tmp_path, stages=["model"]))
     )
     other = small(tmp_path, windows={"lookback": 17, "predict": 4})
-    assert any("other windows" in stage and "--restart" in stage for stage in problems(other))
+    assert any("different windows" in stage and "--restart" in stage for stage in problems(other))
     assert problems(other, restart=True) == ()
     (config.folder / "config.yaml").unlink()
     (config.folder / "thesis.docx").touch()
