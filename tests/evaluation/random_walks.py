@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.candles import Candles
-from kronos.evaluation.plan import Instrument
+from kronos.evaluation.origins import Instrument
 from kronos.forecasts import Forecast, ForecastMetadata
 
 SIGMA = 0.01

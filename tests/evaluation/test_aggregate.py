@@ -12,7 +12,7 @@ from kronos.baselines import BaselineSpec, historical_volatility, last_value
 from kronos.errors import ParameterError
 from kronos.evaluation.aggregate import ALL, Scores, aggregate_scores, aggregate_volatility
 from kronos.evaluation.forecasters import BaselineForecaster
-from kronos.evaluation.plan import RollingOrigins, make_plan
+from kronos.evaluation.origins import RollingOrigins, make_plan
 from kronos.evaluation.rolling import RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals, report_steps, score_paths, score_trajectories
 from kronos.metrics import crps

@@ -12,7 +12,7 @@ from evaluation.random_walks import candles
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.dates import find_splits, read_splits
 from kronos.evaluation.instruments import load_instruments
-from kronos.evaluation.plan import Dates, RollingOrigins, make_plan
+from kronos.evaluation.origins import Dates, RollingOrigins, make_plan
 
 SPLITS = "market,validation_from,test_from\nleft,2024-01-05,2024-01-10\nright,2024-01-06,2024-01-12\n"
 

@@ -24,7 +24,7 @@ from kronos.evaluation import (
     make_plan,
     run_rolling,
 )
-from kronos.evaluation.plan import Instrument
+from kronos.evaluation.origins import Instrument
 from kronos.evaluation.report import EvaluationReport
 from kronos.evaluation.report.figures import ReportFigures, series_of
 from kronos.reports import PageOptions

@@ -13,7 +13,7 @@ from kronos.baselines import BASELINES, BaselineSpec, historical_volatility, las
 from kronos.candles import Candles
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.evaluation.forecasters import BaselineForecaster, ModelForecaster
-from kronos.evaluation.plan import Instrument, Plan, RollingOrigins, make_plan
+from kronos.evaluation.origins import Instrument, Plan, RollingOrigins, make_plan
 from kronos.evaluation.rolling import SHARD, RollingSettings, run_jobs, run_rolling, shard_ranges
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer

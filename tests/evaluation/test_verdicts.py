@@ -10,7 +10,7 @@ from evaluation.random_walks import GaussianForecaster, instruments
 from kronos.baselines import BaselineSpec, historical_volatility, last_value
 from kronos.evaluation.aggregate import ALL, Scores, aggregate_scores
 from kronos.evaluation.forecasters import BaselineForecaster
-from kronos.evaluation.plan import RollingOrigins, make_plan
+from kronos.evaluation.origins import RollingOrigins, make_plan
 from kronos.evaluation.rolling import RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import derive_verdicts, evaluation_warnings

@@ -17,7 +17,7 @@ from kronos.datasets.training_data import WindowSettings
 from kronos.datasets.windows import WindowDataset
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation import RollingOrigins, make_plan
-from kronos.evaluation.plan import Instrument
+from kronos.evaluation.origins import Instrument
 from kronos.inference import KronosPredictor
 from kronos.metrics import Estimate
 from kronos.training.comparison import RULE, Measure, TrainingComparison, verdict_of

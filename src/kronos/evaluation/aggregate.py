@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kronos.evaluation.plan import RollingOrigins
+from kronos.evaluation.origins import RollingOrigins
 from kronos.evaluation.rolling import ForecastPaths
 from kronos.evaluation.scoring import (
     Actuals,

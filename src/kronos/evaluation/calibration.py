@@ -16,7 +16,7 @@ from kronos.calibration.transforms import check_parts
 from kronos.errors import ParameterError
 from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
-from kronos.evaluation.plan import Plan
+from kronos.evaluation.origins import Plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals, report_steps
 from kronos.progress import ProgressCallback

@@ -13,7 +13,7 @@ from kronos.datasets.splits import SplitDates, find_split_dates, read_split_date
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.instruments import LoadedInstruments, load_instruments
-from kronos.evaluation.plan import Dates, Instrument, Plan, RollingOrigins, make_plan, to_naive_utc
+from kronos.evaluation.origins import Dates, Instrument, Plan, RollingOrigins, make_plan, to_naive_utc
 from kronos.progress import ProgressCallback
 from kronos.zoo import Cutoffs, trained_until
 from kronos.zoo.catalog import cutoff_for, latest_cutoffs

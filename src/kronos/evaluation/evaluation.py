@@ -24,7 +24,7 @@ from kronos.evaluation.aggregate import Aggregates, Scores, aggregate_scores, ag
 from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, identity_of, late_fit_warnings
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.model_comparison import ModelComparison, compare_models
-from kronos.evaluation.plan import Plan
+from kronos.evaluation.origins import Plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import Verdict, derive_verdicts, evaluation_warnings

@@ -18,7 +18,7 @@ from kronos.candles.timestamps import check_timezone
 from kronos.datasets.discovery import FoundSource, PreparedDataset, infer_market, list_sources, read_source
 from kronos.datasets.inspection import UnreadableFile
 from kronos.errors import DataError, ParameterError
-from kronos.evaluation.plan import Dates, Instrument
+from kronos.evaluation.origins import Dates, Instrument
 from kronos.formatting import unique_name
 from kronos.intervals import Interval
 from kronos.progress import ProgressCallback

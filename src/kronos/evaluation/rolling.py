@@ -31,7 +31,7 @@ import numpy.typing as npt
 from kronos.atomic import atomic_path, write_text
 from kronos.errors import DataError, DeviceError, ParameterError, StorageError
 from kronos.evaluation.forecasters import Forecaster
-from kronos.evaluation.plan import Plan
+from kronos.evaluation.origins import Plan
 from kronos.forecasts import Forecast
 from kronos.progress import ProgressCallback
 from kronos.provenance import now_utc, versions

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from kronos.errors import ParameterError
-from kronos.evaluation.plan import Plan
+from kronos.evaluation.origins import Plan
 from kronos.evaluation.rolling import ForecastPaths
 from kronos.forecasts import BANDS
 from kronos.metrics import (

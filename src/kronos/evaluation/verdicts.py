@@ -28,7 +28,7 @@ import pandas as pd
 
 from kronos.evaluation.aggregate import ALL, Aggregates, Scores, format_steps
 from kronos.evaluation.dates import seen_groups
-from kronos.evaluation.plan import RollingOrigins
+from kronos.evaluation.origins import RollingOrigins
 from kronos.metrics import Estimate, bootstrap_skill, qlike
 from kronos.typing import FloatArray
 

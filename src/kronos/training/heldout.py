@@ -19,7 +19,7 @@ from kronos.candles import COLUMNS
 from kronos.datasets.batching import Batch
 from kronos.errors import DataError
 from kronos.evaluation import Instrument, Plan, RollingOrigins
-from kronos.evaluation.plan import MIN_HISTORY
+from kronos.evaluation.origins import MIN_HISTORY
 from kronos.preprocessing import CLOSE, normalisation_statistics, time_features
 from kronos.training.objectives import MIN_STEP_VOLATILITY, ModelObjective
 from kronos.typing import FloatArray

@@ -13,8 +13,8 @@ from kronos.baselines import BASELINES
 from kronos.candles import PRICES
 from kronos.errors import DataError, KronosError
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
+from kronos.evaluation.origins import MIN_HISTORY, Dates, Instrument, Plan, RollingOrigins, make_plan
 from kronos.evaluation.paper.settings import PRICE_ONLY_MARKETS, PaperSettings, Windows
-from kronos.evaluation.plan import MIN_HISTORY, Dates, Instrument, Plan, RollingOrigins, make_plan
 from kronos.forecasts import Forecast
 from kronos.metrics import realised_volatility
 from kronos.progress import ProgressCallback

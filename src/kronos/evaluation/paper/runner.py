@@ -12,6 +12,7 @@ from kronos.baselines import BASELINES
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.dates import seen_groups
 from kronos.evaluation.forecasters import Forecaster
+from kronos.evaluation.origins import Dates, Instrument, Plan
 from kronos.evaluation.paper.forecasting import (
     DIRECTED,
     NAIVE_RULES,
@@ -25,7 +26,6 @@ from kronos.evaluation.paper.price_tasks import price_task, price_work, return_t
 from kronos.evaluation.paper.results import PaperResult, TaskContext, TaskResult, TaskRow, TaskStatistic, with_means
 from kronos.evaluation.paper.settings import TEST_FROM, PaperSettings, Task
 from kronos.evaluation.paper.synthetic import REAL, synthetic_task, synthetic_work
-from kronos.evaluation.plan import Dates, Instrument, Plan
 from kronos.evaluation.verdicts import MIN_DATES
 from kronos.formatting import join_names
 from kronos.progress import ProgressCallback

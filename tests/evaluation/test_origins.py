@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from evaluation.random_walks import candles, instruments
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.evaluation.plan import Dates, Instrument, RollingOrigins, make_plan
+from kronos.evaluation.origins import Dates, Instrument, RollingOrigins, make_plan
 
 CUT = pd.Timestamp("2024-01-15")
 

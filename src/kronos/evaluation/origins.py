@@ -1,4 +1,4 @@
-"""The plan of a rolling-origin evaluation: instruments, the dates it may use, and the origins.
+"""The plan of a rolling-origin (walk-forward) evaluation: instruments, the dates it may use, and the origins.
 
 An origin is a moment at which a forecast could have been made: all candles up to the last closed one are known, and the
 ``horizon`` candles after it are forecast. By default origins lie one horizon apart, so that no two forecasts of a
