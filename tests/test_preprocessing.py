@@ -12,7 +12,7 @@ import kronos
 from kronos import KronosPredictor, KronosTokenizer
 from kronos.errors import CheckpointError, ParameterError
 from kronos.preprocessing import STEPS, normalisation_statistics, normalise
-from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
+from kronos.training.scalar_quantizer import Grid, ScalarCode, scalar_tokenizer
 from networks import random_model, random_tokenizer
 
 

@@ -68,7 +68,7 @@ def test_fine_tune_a_model_on_a_file(invoke, checkpoint, place):
     assert "already trained" in again.stdout
     other = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--epochs", "2")
     assert other.exit_code == 2
-    assert "other model settings" in other.stderr
+    assert "different model settings" in other.stderr
 
 
 def test_text_output_has_the_comparison(invoke, recipe):

@@ -18,7 +18,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a line or a program in a folder, in which ``kronos`` and ``python`` are the ones under test."""
-    quiet = {name: value for name, value in os.environ.items() if not name.startswith("KRONOS_")}
+    plain = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "LINES")}
+    quiet = {name: value for name, value in plain.items() if not name.startswith("KRONOS_")}
     environment = quiet | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "KRONOS_OFFLINE": "1",

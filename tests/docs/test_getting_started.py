@@ -43,6 +43,8 @@ def test_the_programs_of_a_guide_run_one_after_the_other(guide, tmp_path):
     sample = resources.files("kronos.samples") / "simulated_btc_1h.csv"
     for name in ("btc_1h.csv", "eth_1h.csv"):
         shutil.copy(str(sample), tmp_path / name)
+    (tmp_path / "candles").mkdir()
+    shutil.copy(str(sample), tmp_path / "candles" / "btc_1h.csv")
     programs = [block for block in blocks(GUIDES[guide], "python") if "NeoQuasar" not in block]
     assert len(programs) == {"forecasting": 3, "evaluation": 2}[guide]
     run(["python", "-c", "\n".join(programs)], tmp_path)

@@ -87,5 +87,5 @@ def test_spread_apart_only_moves_up(positions, gap):
 
 
 def test_ticks_load_no_matplotlib():
-    code = "import sys, kronos.plotting.artists; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, kronos.plotting.ticks; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,7 +18,7 @@ from kronos.training.callbacks import TrainingCallback
 from kronos.training.config import load_config
 from kronos.training.plan import make_plan
 from kronos.training.runner import RunOptions, run, write_run_reports
-from kronos.training.scalar_tokenizer import Grid, ScalarCode, scalar_tokenizer
+from kronos.training.scalar_quantizer import Grid, ScalarCode, scalar_tokenizer
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
 NO_COMPARISON = RunOptions(compare=False)

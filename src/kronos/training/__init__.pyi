@@ -22,9 +22,9 @@ from .objectives import TokenizerObjective as TokenizerObjective
 from .objectives import check_causality as check_causality
 from .plan import make_plan as make_plan
 from .runner import run as run
-from .scalar_tokenizer import Grid as Grid
-from .scalar_tokenizer import ScalarCode as ScalarCode
-from .scalar_tokenizer import scalar_tokenizer as scalar_tokenizer
+from .scalar_quantizer import Grid as Grid
+from .scalar_quantizer import ScalarCode as ScalarCode
+from .scalar_quantizer import scalar_tokenizer as scalar_tokenizer
 from .trainer import Trainer as Trainer
 from .trainer import TrainResult as TrainResult
 from .trainer import fit as fit

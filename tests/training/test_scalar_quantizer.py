@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kronos import KronosTokenizer
 from kronos.errors import ParameterError
 from kronos.preprocessing import STEPS, normalise
-from kronos.training.scalar_tokenizer import Grid, ScalarCode, gray_signs, scalar_tokenizer
+from kronos.training.scalar_quantizer import Grid, ScalarCode, gray_signs, scalar_tokenizer
 
 CODE = ScalarCode()
 TOKENIZER = scalar_tokenizer(CODE)
