@@ -1,29 +1,35 @@
 """Normalisation and calendar features of candles: the networks' inputs, and the way back to prices.
 
 - Mean and population standard deviation of every column are computed from the history only.
-- Calendar features are read from the wall clock of the timestamps: exchange-local for exchanges, UTC for crypto.
+- Calendar features are read from the clock of the market, however the timestamps are written: exchange-local for
+  exchanges, UTC for crypto and FX; see `kronos.calendars.market_clock`.
 - `prepare_published` reproduces the published pre-processing to the last digit: float32 throughout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kronos.calendars import FutureTimes, future_times
+from kronos.calendars import FutureTimes, future_times, market_clock
 from kronos.candles import COLUMNS, PRICES, Candles, split_long
-from kronos.errors import CalendarError, DataError, ParameterError
+from kronos.errors import CalendarError, DataError, KronosError, ParameterError
+from kronos.formatting import truncate
 from kronos.zoo import Normalisation
 
 EPSILON = 1e-5  # added to every standard deviation
+_LEAST_PRICE, _LARGEST_PRICE = 1e-30, 1e30  # the spread of smaller or larger prices has no float32 number
 # Volatilities of one step in one unit of x for "steps": 24 steps ahead lie within about a unit, a clip at 5 is 40 away.
 STEPS = 8
 PRICE_COLUMNS, CLOSE = len(PRICES), COLUMNS.index("close")
+_SERIES_COLUMNS = ("unique_id", "symbol", "ticker", "code", "instrument")  # of long frames
 TIME_COLUMNS = ("minute", "hour", "weekday", "day", "month")
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -99,7 +105,17 @@ def normalisation_statistics(
 def normalise(
     values: Floats, clip: float, scale_of: ScaleRule = unit_free_scale, normalisation: Normalisation = "spread"
 ) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """Normalise candles ``[T, 6]`` by their own statistics and clip them: ``(x, mean, scale)``."""
+    """Normalise candles ``[T, 6]`` by their own statistics and clip them: ``(x, mean, scale)``.
+
+    Raises:
+        DataError: If prices are so small or large that their spread has no float32 number.
+    """
+    highest = np.abs(values[:, :PRICE_COLUMNS]).max(initial=0)
+    if highest > 0 and not _LEAST_PRICE <= highest <= _LARGEST_PRICE:
+        raise DataError(
+            f"Prices near {highest:.1g} are too {'small' if highest < 1 else 'large'} to be normalised: multiply them "
+            f"by a power of ten, so that they lie between {_LEAST_PRICE:g} and {_LARGEST_PRICE:g}."
+        )
     mean, scale = normalisation_statistics(values, normalisation, scale_of)
     x = np.clip((values - mean) / scale, -clip, clip)
     return x.astype(np.float32), mean, scale
@@ -130,6 +146,12 @@ def time_features(index: pd.DatetimeIndex) -> NDArray[np.int64]:
     """Calendar features ``[T, 5]`` of timestamps: minute, hour, weekday (Monday 0), day, month."""
     parts = (index.minute, index.hour, index.day_of_week, index.day, index.month)
     return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=-1)
+
+
+def market_time_features(candles: Candles) -> NDArray[np.int64]:
+    """Calendar features ``[T, 5]`` of candles, on the clock of their market."""
+    clock = market_clock(candles.index, candles.interval, candles.calendar)
+    return time_features(clock.local(candles.index))
 
 
 def calc_time_stamps(timestamps: Timestamps) -> pd.DataFrame:
@@ -215,32 +237,78 @@ def as_candles(candles: Candles | pd.DataFrame, name: str | None = None) -> Cand
     """Candles as they are; a frame cleaned, with ``name`` as its symbol."""
     if isinstance(candles, Candles):
         return candles
+    if not isinstance(candles, pd.DataFrame):
+        raise DataError(_not_candles(candles))
     try:
         return Candles.from_frame(candles, symbol=name)
     except DataError as error:
         raise DataError(f"{name}: {error}" if name else str(error)) from error
 
 
-def as_series(series: NamedCandles) -> list[tuple[str, Candles]]:
+def _not_candles(value: object) -> str:
+    if isinstance(value, str | PathLike):
+        return f"'{truncate(value, 80)}' is a path, not candles: read the file with kronos.read_candles."
+    return f"A value of type {type(value).__name__} cannot be forecast: pass Candles or a DataFrame."
+
+
+Skipped = dict[str, KronosError]  # series that cannot be forecast, by name
+
+
+@contextmanager
+def skip_unusable(name: str, skipped: Skipped | None) -> Iterator[None]:
+    """Record the error of a series in ``skipped`` instead of raising it; raise it if that is None."""
+    try:
+        yield
+    except (DataError, CalendarError) as error:
+        if skipped is None:
+            raise
+        skipped[name] = error
+
+
+def as_series(series: NamedCandles, skipped: Skipped | None = None) -> list[tuple[str, Candles]]:
     """Names and candles of several series, in the order given.
 
+    Args:
+        series: The series.
+        skipped: Gets the errors of series that cannot be used; None raises the first one.
+
     Raises:
-        DataError: If there are no series, or two have the same name.
+        DataError: If there are no series, two have the same name, or one (with ``skipped``: all) cannot be used.
     """
+    named: list[tuple[str, Candles]] = []
     if isinstance(series, pd.DataFrame):
-        named = list(split_long(series).items())
+        named = _split_frame(series, skipped)
     elif isinstance(series, Mapping):
-        named = [(str(name), as_candles(candles, str(name))) for name, candles in series.items()]
+        for name, candles in series.items():
+            with skip_unusable(str(name), skipped):
+                named.append((str(name), as_candles(candles, str(name))))
     else:
+        if isinstance(series, str | PathLike):
+            raise DataError(_not_candles(series))
         if any(isinstance(candles, pd.DataFrame) for candles in series):
             raise DataError("Frames in a list have no names: pass a dictionary by name, or Candles with symbols.")
-        named = [(candles.symbol or "", candles) for candles in series]
+        named = [(candles.symbol or "", candles) for candles in map(as_candles, series)]
     if not named:
-        raise DataError("There are no series to forecast.")
+        raise next(iter((skipped or {}).values()), DataError("There are no series to forecast."))
     names = [name for name, _ in named]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"Several series are named '{repeated[0]}': set distinct symbols, or pass a dictionary.")
+    return named
+
+
+def _split_frame(frame: pd.DataFrame, skipped: Skipped | None) -> list[tuple[str, Candles]]:
+    """The series of a long frame; if one cannot be used, each on its own."""
+    try:
+        return list(split_long(frame).items())
+    except DataError:
+        label = next((column for column in frame.columns if str(column).lower() in _SERIES_COLUMNS), None)
+        if skipped is None or label is None:
+            raise
+    named: list[tuple[str, Candles]] = []
+    for name, rows in frame.groupby(label, sort=False):
+        with skip_unusable(str(name), skipped):
+            named += split_long(rows).items()
     return named
 
 
@@ -273,9 +341,10 @@ def resolve_future(name: str, history: Candles, horizon: int, times: pd.Datetime
                 f"A timestamp is skipped or repeated in {zone} by daylight saving time: pass times with a timezone."
             ) from error
     elif zone is not None:
-        times = times.tz_convert(zone)  # calendar features are read from the history's wall clock
+        times = times.tz_convert(zone)
     if (times.tz is None) != (zone is None):
         raise ParameterError("The timestamps have a timezone, the candles have none: give both a timezone, or neither.")
     if not times.is_monotonic_increasing or not times.is_unique or times[0] <= history.end:
         raise ParameterError(f"The timestamps must increase and begin after {history.end}.")
-    return FutureTimes(times, history.calendar or "given", "given", "Timestamps as given by the caller.")
+    clock = market_clock(history.index, history.interval, history.calendar)
+    return FutureTimes(times, history.calendar or "given", "given", "Timestamps as given by the caller.", clock)

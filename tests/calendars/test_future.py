@@ -174,7 +174,8 @@ def test_dates_after_the_published_years_are_projected() -> None:
 
 
 def test_projected_holidays_against_published_years() -> None:
-    from kronos.calendars.sessions import chinese_holidays, schedule
+    from kronos.calendars.holidays import chinese_holidays
+    from kronos.calendars.sessions import schedule
 
     days = np.arange(np.datetime64("2025-01-01"), np.datetime64("2027-01-01"))
     days = days[np.is_busday(days)]
@@ -471,3 +472,35 @@ def test_real_candles_of_five_markets(shared: Path):
     ):
         assert inferred_market(read_candles(shared / "data" / "candles" / f"{name}.parquet")) == name.split("/")[0]
     assert set(MARKETS.values()) == {"crypto", "fx", "us_equity", "cn_ashare", "cn_futures"}
+
+
+# Holidays of FX ----------------------------------------------------------------------------------------------------
+
+
+def fx_hours_without_holidays(start: str, end: str) -> pd.DatetimeIndex:
+    """Hours of the FX week in UTC, without 25 December and 1 January."""
+    hours = pd.date_range(start, end, freq="h", tz="UTC")
+    day = (hours.tz_convert("America/New_York") + pd.Timedelta(hours=7)).tz_localize(None)
+    holiday = ((day.month == 12) & (day.day == 25)) | ((day.month == 1) & (day.day == 1))
+    return hours[np.asarray((day.day_of_week < 5) & ~holiday)]
+
+
+@pytest.mark.parametrize("zone", ["UTC", None, "America/New_York"])
+@pytest.mark.parametrize("year", [2023, 2024, 2025])
+def test_fx_closes_on_christmas_and_new_year(year: int, zone: str | None) -> None:
+    times = fx_hours_without_holidays(f"{year}-11-20", f"{year + 1}-01-09 12:00")
+    written = times.tz_localize(None) if zone is None else times.tz_convert(zone)
+    for cut in (f"{year}-12-24 12:00", f"{year}-12-31 12:00"):
+        known = int(times.searchsorted(pd.Timestamp(cut, tz="UTC")))
+        future = future_times(written[:known], Interval.parse("1h"), 60)
+        assert future.calendar == "FX"
+        assert future.times.equals(written[known : known + 60])
+
+
+def test_daily_fx_closes_on_christmas_and_new_year() -> None:
+    history = pd.bdate_range("2024-01-02", "2024-12-23")
+    future = future_times(history, Interval.parse("1d"), 7, "FX")
+    assert format_times(future.times) == ["12-24 00:00", "12-26 00:00", "12-27 00:00", "12-30 00:00", "12-31 00:00",
+                                          "01-02 00:00", "01-03 00:00"]  # fmt: skip
+    trading = pd.bdate_range("2023-12-01", "2024-12-23")  # this source has candles of 25 December
+    assert future_times(trading, Interval.parse("1d"), 2, "FX").times[1] == pd.Timestamp("2024-12-25")

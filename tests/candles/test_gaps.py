@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kronos.candles import Candles, infer_interval
+from kronos.candles.gaps import find_gaps, find_weekday_gaps, fits_interval
 from kronos.errors import DataError
+from kronos.intervals import Interval
 
 
 def sessions(*clock: str) -> pd.DatetimeIndex:
@@ -99,3 +101,42 @@ def test_a_daily_pause_is_not_a_gap() -> None:
     index = pd.date_range("2024-01-01", periods=24 * 60, freq="h")
     table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.1), index=index[index.hour != 21])
     assert "gaps" not in {finding.code for finding in Candles.from_frame(table).findings}
+
+
+def test_bars_of_sessions_with_a_lunch_break() -> None:
+    days = pd.bdate_range("2024-03-04", "2024-03-28")
+    for clock in (("11:30", "15:00"), ("09:30", "13:00")):
+        index = pd.DatetimeIndex([day + pd.Timedelta(f"{time}:00") for day in days for time in clock])
+        assert infer_interval(index) == Interval(2, "h")
+        assert fits_interval(index, Interval(2, "h"))
+        assert not fits_interval(index, Interval(1, "h"))
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+@pytest.mark.parametrize("minutes", [65, 130, 78])
+def test_bars_that_restart_daily_need_not_divide_the_day(minutes: int, zone: str | None) -> None:
+    days = pd.bdate_range("2024-02-19", "2024-04-12")
+    starts = range(570, 960, minutes)
+    index = pd.DatetimeIndex([day + pd.Timedelta(minutes=m) for day in days for m in starts])
+    if zone is not None:
+        index = index.tz_localize("America/New_York").tz_convert(zone)
+    assert infer_interval(index) == Interval(minutes, "m")
+
+
+def test_irregular_times_of_day_are_still_refused() -> None:
+    days = pd.bdate_range("2024-03-04", "2024-03-28")
+    index = pd.DatetimeIndex([day + pd.Timedelta(f"{time}:00") for day in days for time in ("08:10", "17:55")])
+    with pytest.raises(DataError, match="interval"):
+        infer_interval(index)
+
+
+def test_holidays_of_fx_are_no_gaps() -> None:
+    hours = pd.date_range("2024-11-18", "2024-12-30", freq="h", tz="UTC")
+    day = (hours.tz_convert("America/New_York") + pd.Timedelta(hours=7)).tz_localize(None)
+    week = hours[np.asarray(day.day_of_week < 5)]
+    for month_day, gaps in (("12-25", 0), ("12-11", 1)):  # closed from the evening before until an hour too late
+        noon = pd.Timestamp(f"2024-{month_day} 12:00", tz="UTC")
+        hours_off = (week > noon - pd.Timedelta(hours=18)) & (week < noon + pd.Timedelta(hours=11))
+        index = week[~hours_off & (week < noon + pd.Timedelta(days=5))]
+        assert len(find_gaps(index, Interval(1, "h")).positions) == gaps
+        assert len(find_weekday_gaps(index, Interval(1, "h"))) == gaps

@@ -313,3 +313,58 @@ def test_real_days_from_hours_agree_with_the_source(shared: Path) -> None:
     np.testing.assert_allclose(result.frame["close"], daily.loc[result.index, "close"], rtol=0.02)
     shanghai = read_candles(folder / "cn_ashare/SH600519_15m.parquet")
     assert len(resample(shanghai, "1d", stamped="close")) == 300
+
+
+# The market's own conventions ---------------------------------------------------
+
+
+def random_candles(times: pd.DatetimeIndex) -> Candles:
+    """A random walk at these times."""
+    rng = np.random.default_rng(len(times))
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.001, len(times))))
+    opened = np.append(100.0, close[:-1])
+    values = {"open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close}
+    return Candles.from_frame(pd.DataFrame({**values, "volume": rng.integers(1, 99, len(times))}, index=times))
+
+
+def shanghai_five_minutes(stamped: str) -> pd.DatetimeIndex:
+    """Five-minute bars of Shanghai, stamped at their open or close."""
+    starts = [*range(570, 690, 5), *range(780, 900, 5)]
+    days = pd.bdate_range("2024-03-04", "2024-03-28")
+    return pd.DatetimeIndex([d + pd.Timedelta(minutes=m + 5 * (stamped == "close")) for d in days for m in starts])
+
+
+def test_the_side_of_the_stamps_is_detected() -> None:
+    at_close, at_open = (random_candles(shanghai_five_minutes(side)) for side in ("close", "open"))
+    hourly = resample(at_close, "1h")
+    assert hourly.frame.equals(resample(at_close, "1h", stamped="close").frame)
+    assert sorted({time.strftime("%H:%M") for time in hourly.index}) == ["10:00", "11:00", "12:00", "14:00", "15:00"]
+    assert np.array_equal(hourly.frame.to_numpy(), resample(at_open, "1h").frame.to_numpy())
+
+
+@pytest.mark.parametrize("zone", ["UTC", None, "Asia/Tokyo"])
+def test_days_of_fx_end_at_17_new_york(zone) -> None:
+    hours = pd.date_range("2024-02-18 22:00", "2024-03-29 21:00", freq="h", tz="UTC", inclusive="left")
+    day = (hours.tz_convert("America/New_York") + pd.Timedelta(hours=7)).tz_localize(None).floor("D")
+    is_open = np.asarray(day.day_of_week < 5)
+    times = hours[is_open].tz_localize(None) if zone is None else hours[is_open].tz_convert(zone)
+    candles = random_candles(times)
+    expected = candles.frame.groupby(day[is_open]).agg(
+        {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum", "amount": "sum"}
+    )
+    daily = resample(candles, "1d")
+    assert daily.index.tz_localize(None).equals(pd.DatetimeIndex(expected.index, name="timestamps"))
+    np.testing.assert_allclose(daily.frame.to_numpy(), expected.to_numpy())
+    assert len(resample(candles, "1w")) == 6
+
+
+def test_night_sessions_belong_to_the_next_trading_day() -> None:
+    days = pd.bdate_range("2024-03-11", "2024-03-29")
+    minutes = [*range(540, 615, 15), *range(630, 690, 15), *range(810, 900, 15), *range(1260, 1380, 15)]
+    candles = random_candles(pd.DatetimeIndex([d + pd.Timedelta(minutes=m) for d in days for m in minutes]))
+    daily = resample(candles, "1d")
+    friday, monday = pd.Timestamp("2024-03-15"), pd.Timestamp("2024-03-18")
+    expected = candles.between("2024-03-15 21:00", "2024-03-18 14:45").frame
+    assert {friday, monday} <= set(daily.index)
+    assert daily.frame.loc[monday, "volume"] == expected["volume"].sum()
+    assert daily.frame.loc[monday, "open"] == expected["open"].iloc[0]

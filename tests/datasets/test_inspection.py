@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,19 @@ def test_progress_counts_files(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sample_of_real_candles_is_readable(shared: Path) -> None:
+    """A file of every market, and a sixth of all."""
+    chosen = []
+    for market in sorted(path for path in (shared / "data/candles").iterdir() if path.is_dir()):
+        files = sorted(market.rglob("*.*"), key=lambda path: hashlib.sha256(path.name.encode()).digest())
+        chosen += files[: 1 + len(files) // 6]
+    report = check_paths(chosen)
+    assert len(report.series) == len(chosen) > 30
+    assert report.unreadable == ()
+    assert report.kept > 0.9 * report.candles
+
+
+@pytest.mark.long
 def test_real_candles_are_readable(shared: Path) -> None:
     report = check_paths([shared / "data/candles"])
     assert len(report.series) == 182

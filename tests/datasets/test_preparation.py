@@ -12,7 +12,7 @@ import pytest
 from kronos.candles import Candles, read_many
 from kronos.datasets import DatasetConfig, open_dataset, prepare
 from kronos.datasets.preparation import base_interval, check_distinct_folders, check_output_folder
-from kronos.errors import DataError, ParameterError, SourceError
+from kronos.errors import DataError, ParameterError, SourceError, StorageError
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest, sha256_file
 from kronos.sources.cache import CandleCache
@@ -220,6 +220,36 @@ def test_force_replaces_a_dataset_only_when_the_new_one_is_complete(tmp_path):
     prepare(config(records_per_timeframe=1_000), source(tmp_path), folder=place, force=True)
     assert open_dataset(place).summary["series"][0]["candles"] == 1_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "store"]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_dataset_whose_replacement_was_killed_is_restored(tmp_path, opened):
+    folder = tmp_path / "sets" / "mine"
+    expected = prepare(config(), source(tmp_path), folder=folder).summary
+    folder.rename(folder.with_name(".0123abcd.old-mine"))  # killed between the two renames
+    folder.with_name(".4567abcd.tmp-mine").mkdir()
+    if opened:
+        assert open_dataset(folder).summary == expected
+    with pytest.raises(ParameterError, match="--force"):
+        prepare(config(), source(tmp_path), folder=folder)
+    assert open_dataset(folder).summary == expected
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+    prepare(config(records_per_timeframe=1_500), source(tmp_path), folder=folder, force=True)
+    assert open_dataset(folder).summary["records_per_timeframe"] == 1_500
+
+
+def test_second_preparation_of_one_folder_is_refused(tmp_path):
+    class Nested(Market):
+        """A source that prepares the same dataset while it is read."""
+
+        def page(self, symbol, interval, start, end):
+            with pytest.raises(StorageError, match="is being prepared by process"):
+                prepare(config(), source(tmp_path), folder=tmp_path / "mine", force=True)
+            return super().page(symbol, interval, start, end)
+
+    outer = CachedSource(Nested(FRAME, NOW), CandleCache(tmp_path / "other"))
+    prepare(config(), outer, folder=tmp_path / "mine")
+    assert not (tmp_path / ".mine.lock").exists()
 
 
 def test_other_folders_are_never_replaced(tmp_path):

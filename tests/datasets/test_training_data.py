@@ -277,7 +277,7 @@ def test_part_without_windows_is_explained(folder, walked, part, window, words):
 def test_part_dropped_by_filters_is_explained(folder, walked):
     folder.add("m/one.parquet", walked(0, 300))
     data = open_folder(folder, quality="paper")
-    with pytest.raises(DataError, match=r"filters drop all of its 210 candles.*quality to none"):
+    with pytest.raises(DataError, match=r"filters drop all of its 210 candles.*quality none"):
         WindowDataset(data, "train", WindowSettings())
 
 

@@ -11,6 +11,7 @@ import urllib.request
 import pandas as pd
 import pytest
 
+import forks
 from kronos.intervals import Interval
 from kronos.provenance import frame_digest
 from kronos.settings import get_settings
@@ -30,7 +31,7 @@ FAILURES = {
     "rate": 0.3,
 }
 EVERY = pytest.mark.parametrize("name", ["binance", "okx", "coingecko"])
-RECORDS = [2_000, pytest.param(20_000, marks=pytest.mark.slow)]
+RECORDS = [2_000, pytest.param(20_000, marks=pytest.mark.long)]
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +47,8 @@ def serving(name, faults=None):
     return serve_gecko(world, Gecko(plan="pro")) if name == "coingecko" else serve(world)
 
 
-def open_at(name, server, folder):
-    values = {"base_url": server.url, "backoff": 0.01, "timeout": 1.0}
+def open_at(name, server, folder, timeout=60.0):
+    values = {"base_url": server.url, "backoff": 0.01, "timeout": timeout}
     if name == "coingecko":
         values |= {"plan": "pro", "api_key": "unused"}
     return open_source(name, store=folder, settings=get_settings({"sources": {name: values}}))
@@ -71,7 +72,7 @@ def test_all_requested_candles_are_downloaded(name, records, tmp_path):
 
 
 @EVERY
-@pytest.mark.parametrize("records", RECORDS)
+@pytest.mark.parametrize("records", [2_000, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_failures_do_not_change_candles(name, records, tmp_path):
     failures = Faults(**FAILURES, seed=records, retry_after="0", in_a_row=4)
     with serving(name, failures) as server:
@@ -83,7 +84,7 @@ def test_failures_do_not_change_candles(name, records, tmp_path):
 def test_timeouts_do_not_change_candles(name, tmp_path):
     slow = Faults(script=["", "timeout", "", "timeout"], stall=1.5)
     with serving(name, slow) as server:
-        candles = open_at(name, server, tmp_path).candles(SYMBOLS[name], HOUR, records=1_500)
+        candles = open_at(name, server, tmp_path, timeout=1.0).candles(SYMBOLS[name], HOUR, records=1_500)
         assert not server.world.faults.script
     assert frame_digest(candles.frame) == frame_digest(expected(name, 1_500))
 
@@ -91,6 +92,7 @@ def test_timeouts_do_not_change_candles(name, tmp_path):
 # --- command line, in separate processes -----------------------------------------------------------------------------
 
 MARKETS = ("--symbols", "BTC/USDT,BTC/USDT:USDT")
+DOWNLOADS = ("kronos.cli.data", "kronos.sources.exchanges", "pydantic_settings", "ccxt", "stamina")
 SERVED = ("--start", "2022-01-01", "--count", "9000", "--now", "2023-01-10 23:20", *MARKETS)  # 8,999 are closed
 
 
@@ -99,12 +101,11 @@ def start_fetch(name, url, folder, *words):
     environment = os.environ | {
         f"KRONOS_SOURCES__{name.upper()}__BASE_URL": url,
         f"KRONOS_SOURCES__{name.upper()}__BACKOFF": "0.01",
-        f"KRONOS_SOURCES__{name.upper()}__TIMEOUT": "5",
+        f"KRONOS_SOURCES__{name.upper()}__TIMEOUT": "60",
     }
     command = [sys.executable, "-m", "kronos", "data", "fetch", SYMBOLS[name], "--source", name, "--json", *words]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return forks.Popen(command, cwd=folder, env=environment, preload=DOWNLOADS, **streams)
 
 
 def digest(process):

@@ -135,6 +135,13 @@ def test_column_may_name_the_instruments(folder):
         source.candles("everything", HOUR)
 
 
+@pytest.mark.parametrize("above", ["ACME - hourly\n", "sep=,\n", "# one\n# two\n"])
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "utf-16-le"])
+def test_lines_above_the_header_are_no_names_of_columns(folder, above, charset):
+    (folder / "everything_1h.csv").write_bytes((above + long("BTC", "ETH").decode()).encode(charset))
+    assert FileSource(folder).symbols() == ("BTC", "ETH")
+
+
 def test_damaged_file_that_may_hold_the_symbol_is_reported(folder):
     (folder / "everything.csv").write_bytes(long("BTC", "ETH").replace(b",1", b",x"))
     put(folder, "SOL_1h.csv")

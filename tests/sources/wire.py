@@ -33,6 +33,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 
+import forks
 from sources.market_data import at, closed, millis, utc, visible, walk
 
 __all__ = [
@@ -398,7 +399,8 @@ def serve_apart(*options: str) -> Iterator[str]:
     """Serve in a separate process, with the options of ``python -m sources.wire``; yields its URL."""
     tests = Path(__file__).resolve().parents[1]
     code = f"import sys; sys.path.insert(0, {str(tests)!r}); from sources.wire import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, *options]
+    process = forks.Popen(command, preload=("sources.wire",), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()

@@ -2,6 +2,16 @@
 
 from kronos.calendars.detection import infer_calendar
 from kronos.calendars.future import MARKETS, FutureTimes, future_times, market_of
+from kronos.calendars.market_clock import MarketClock, market_clock
 from kronos.calendars.sessions import calendar_names
 
-__all__ = ["MARKETS", "FutureTimes", "calendar_names", "future_times", "infer_calendar", "market_of"]
+__all__ = [
+    "MARKETS",
+    "FutureTimes",
+    "MarketClock",
+    "calendar_names",
+    "future_times",
+    "infer_calendar",
+    "market_clock",
+    "market_of",
+]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars.bar_grids import GRIDS, BarGrid, GridFit, fit_days, fit_stamps, grid_stamps, observed_grid
+from kronos.calendars.holidays import is_fx_holiday
 from kronos.calendars.recurrence import (
     WEEK,
     Anchor,
@@ -23,6 +24,7 @@ from kronos.calendars.recurrence import (
     SessionRecurrence,
     WeekRecurrence,
     nanoseconds,
+    trading_day,
     week_slot,
 )
 from kronos.calendars.sessions import ALWAYS, FUTURES, FUTURES_VARIANTS, FX, INFERRED, ZONE_EXCHANGE, schedule
@@ -41,6 +43,10 @@ from kronos.intervals import Interval
 RECENT_DAYS = 120  # days of an intraday history that are examined
 PERFECT = GridFit(1.0, 1.0, 1.0)
 
+_LEAST_INSIDE = 0.8  # share of the stamps within a calendar's hours, below which it cannot fit
+_FX_VARIANTS: tuple[tuple[Literal["start", "end"], bool], ...] = (  # side of the stamps, daily pause
+    ("start", False), ("start", True), ("end", False), ("end", True)
+)  # fmt: skip
 _NIGHTS = 3  # trading days that decide whether, and until when, a futures product trades at night
 _FUTURES_FAMILIES = (("CN-FUTURES-0230", FUTURES_VARIANTS[:5]), ("CN-FUTURES-CFFEX-BOND", FUTURES_VARIANTS[5:]))
 _WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
@@ -88,8 +94,22 @@ def _date_of(wall: int) -> np.datetime64:
 
 def session_candidates(name: str, history: pd.DatetimeIndex, interval: Interval) -> Iterator[CalendarCandidate]:
     """An exchange's sessions with each clock and bar grid."""
+    step = nanoseconds(interval)
     for clock in clock_candidates(history, _zone_of(name, history)):
-        yield from _grid_candidates(name, clock, clock.to_wall(history), nanoseconds(interval), GRIDS)
+        wall = clock.to_wall(history)
+        if _mostly_within_hours(name, wall, step):
+            yield from _grid_candidates(name, clock, wall, step, GRIDS)
+
+
+def _mostly_within_hours(name: str, wall: Stamps, step: int) -> bool:
+    """Whether enough stamps lie within a calendar's hours, give or take a bar, for any of its bar grids to fit."""
+    clock = wall % DAY
+    inside = np.zeros(len(wall), dtype=np.bool_)
+    hours = schedule(name, _date_of(wall[0]), _date_of(wall[-1])).hours
+    for opens, closes in {segment for segments in hours for segment in segments}:
+        for later in (clock, clock + DAY):  # night sessions end on the next day
+            inside |= (opens - step <= later) & (later <= closes + step)
+    return float(inside.mean()) >= _LEAST_INSIDE
 
 
 def _grid_candidates(
@@ -118,6 +138,8 @@ def futures_candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterato
         since = int(np.unique(wall // DAY)[-_NIGHTS - 1 :][0]) * DAY
         recent = wall[wall >= since]
         for longest, variants in _FUTURES_FAMILIES:
+            if not _mostly_within_hours(longest, recent, step):
+                continue
             # Grids that do not fit even the longest hours of a family fit none of its variants.
             fits = [candidate.fit.on for candidate in _grid_candidates(longest, clock, recent, step, GRIDS)]
             grids = [grid for grid, on in zip(GRIDS, fits, strict=True) if on >= 0.8]
@@ -132,7 +154,7 @@ def fx_week_candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterato
         for clock in _alignments(base_clock, history, interval):
             wall = clock.to_wall(history)
             steps = np.arange(wall[0], wall[-1] + 1, step, dtype=np.int64)
-            for recurrence in _week_recurrences(step, clock.market == "UTC"):
+            for recurrence in _week_recurrences(wall, step, clock.market == "UTC"):
                 fit = fit_stamps(wall, steps[recurrence.open_at(steps)])
                 pause = "a daily pause at 17:00 New York" if recurrence.pause else ""
                 note = _join_notes(f"bars stamped at their {recurrence.side}", pause, base_clock.note)
@@ -148,14 +170,10 @@ def _alignments(clock: WallClock, history: pd.DatetimeIndex, interval: Interval)
     return (utc, clock) if by_utc else (clock, utc)
 
 
-def _week_recurrences(step: int, utc: bool) -> tuple[WeekRecurrence, ...]:
-    """Variants of the FX week, the most common first."""
-    return (
-        WeekRecurrence(step, "start", utc=utc),
-        WeekRecurrence(step, "start", pause=True, utc=utc),
-        WeekRecurrence(step, "end", utc=utc),
-        WeekRecurrence(step, "end", pause=True, utc=utc),
-    )
+def _week_recurrences(wall: Stamps, step: int, utc: bool) -> tuple[WeekRecurrence, ...]:
+    """Variants of the FX week, the most common first; holidays are closed unless the history trades on them."""
+    closed = WeekRecurrence(step, "start", utc=utc).holiday_bars(wall) <= DAY // step // 2
+    return tuple(WeekRecurrence(step, side, pause=pause, utc=utc, holidays=closed) for side, pause in _FX_VARIANTS)
 
 
 def pattern_candidate(history: pd.DatetimeIndex) -> CalendarCandidate:
@@ -253,8 +271,13 @@ def _fx_day_candidate(clock: WallClock, history: pd.DatetimeIndex, interval: Int
     if 6 in usual:
         week = (*week, 6) if 4 in usual else (0, 1, 2, 3, 6)
     midnight = np.arange(wall[0] // DAY, wall[-1] // DAY + 1, dtype=np.int64) * DAY
-    fit = fit_days(np.unique(wall // DAY * DAY), midnight[np.isin(weekday(midnight), week)])
-    recurrence = DayRecurrence(None, interval.count, usual_time_of_day(wall), week)
+    clock_of_day = usual_time_of_day(wall)
+    closed = not is_fx_holiday(trading_day(wall)).any()
+    expected = midnight[np.isin(weekday(midnight), week)]
+    if closed:
+        expected = expected[~is_fx_holiday(trading_day(expected + clock_of_day))]
+    fit = fit_days(np.unique(wall // DAY * DAY), expected)
+    recurrence = DayRecurrence(None, interval.count, clock_of_day, week, fx_holidays=closed)
     return CalendarCandidate(
         FX, clock, recurrence, GridFit(fit.on * _stability(wall), fit.filled, fit.days), clock.note
     )

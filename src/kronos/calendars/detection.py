@@ -32,12 +32,23 @@ from kronos.calendars.candidates import (
     usual_time_of_day,
     weekday_candidate,
 )
-from kronos.calendars.recurrence import HOUR, WEEK, DayRecurrence, SessionRecurrence, StepRecurrence, nanoseconds
+from kronos.calendars.recurrence import (
+    HOUR,
+    WEEK,
+    DayRecurrence,
+    SessionRecurrence,
+    StepRecurrence,
+    WeekRecurrence,
+    nanoseconds,
+)
 from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, ZONE_EXCHANGE
 from kronos.calendars.timezones import DAY, WallClock, local_clock, weekday
 from kronos.intervals import Interval
 
 _RECENT = 4_000  # stamps of a history that are examined
+_LUNCH_EXCHANGES = ("XSHG", "XHKG", "XTKS")
+_SESSION_INTERVALS = ("2h", "90m", "1h", "4h")
+_MIN_SESSION_BARS = 8
 
 
 def infer_calendar(history: pd.DatetimeIndex, interval: Interval) -> str:
@@ -107,11 +118,17 @@ def _detect_intraday(history: pd.DatetimeIndex, interval: Interval) -> CalendarC
 
 
 def _intraday_candidates(history: pd.DatetimeIndex, interval: Interval) -> Iterator[CalendarCandidate]:
-    if history[-1] - history[0] > pd.Timedelta(days=2):
+    if history[-1] - history[0] > pd.Timedelta(days=2) and _trades_at_most_hours(history, interval):
         yield from fx_week_candidates(history, interval)
     for name in candidate_exchanges(history):
         yield from session_candidates(name, history, interval)
     yield from futures_candidates(history, interval)
+
+
+def _trades_at_most_hours(history: pd.DatetimeIndex, interval: Interval) -> bool:
+    """Whether a history has most times of day, without which it cannot be FX."""
+    clock = np.unique(local_clock(history).to_wall(history) % DAY)
+    return len(clock) >= 0.8 * DAY / nanoseconds(interval)
 
 
 def _trades_round_the_clock(history: pd.DatetimeIndex, interval: Interval) -> bool:
@@ -147,11 +164,35 @@ def _always_open(history: pd.DatetimeIndex, interval: Interval) -> CalendarCandi
     return CalendarCandidate(ALWAYS, absolute, StepRecurrence(nanoseconds(interval)), PERFECT, note)
 
 
+def session_interval(history: pd.DatetimeIndex) -> Interval | None:
+    """Interval of the bars of an exchange with a lunch break, if it cannot be read from the distances of the times.
+
+    Bars of 2 hours of Shanghai end at 11:30 and 15:00, 3.5 hours apart.
+
+    Args:
+        history: Times in increasing order, naive or with a timezone. [n]
+
+    Returns:
+        The interval; None if no exchange with a lunch break has these times.
+    """
+    if len(history) < _MIN_SESSION_BARS:
+        return None
+    for text in _SESSION_INTERVALS:
+        interval = Interval.parse(text)
+        recent = _recent(history, interval)
+        for name in _LUNCH_EXCHANGES:
+            fits = [candidate.fit for candidate in session_candidates(name, recent, interval)]
+            if any(fit.on >= 0.99 and fit.filled >= 0.95 and fit.days >= 0.8 for fit in fits):
+                return interval
+    return None
+
+
 def detect_stamp_side(history: pd.DatetimeIndex, interval: Interval) -> Literal["open", "close"]:
     """Detect whether the times of a history are those of a candle's open or close.
 
-    Only sessions show it: a first time of 09:45 in a market that opens at 09:30 is the close of a 15-minute candle.
-    Otherwise times are assumed to be opens, as on exchanges that trade around the clock.
+    Only closings of the market show it: a first time of 09:45 where trading begins at 09:30 is the close of a 15-minute
+    candle, and so is a last one of Friday 17:00 New York in FX. Otherwise times are assumed to be opens, as on
+    exchanges that trade around the clock.
 
     Args:
         history: Times in increasing order, naive or with a timezone. [n]
@@ -160,4 +201,6 @@ def detect_stamp_side(history: pd.DatetimeIndex, interval: Interval) -> Literal[
     if not interval.intraday or len(history) < 2:
         return "open"
     recurrence = detect_calendar(history, interval).recurrence
-    return "close" if isinstance(recurrence, SessionRecurrence) and recurrence.grid.side == "end" else "open"
+    if isinstance(recurrence, SessionRecurrence):
+        return "close" if recurrence.grid.side == "end" else "open"
+    return "close" if isinstance(recurrence, WeekRecurrence) and recurrence.side == "end" else "open"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kronos.calendars.candidates import CalendarCandidate
 from kronos.calendars.detection import detect_calendar, fit_calendar
+from kronos.calendars.market_clock import AS_WRITTEN, MarketClock, clock_of
 from kronos.calendars.recurrence import SessionRecurrence
 from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, canonical_name
 from kronos.calendars.timezones import Stamps, WallClock
@@ -35,12 +36,14 @@ class FutureTimes:
             years; ``inferred`` if they repeat the history's own pattern, or its times of day on a calendar's days;
             ``given`` if the caller passed them.
         note: One sentence for people.
+        clock: Conversion of the history's times, and of these, to the clock of the market.
     """
 
     times: pd.DatetimeIndex
     calendar: str
     basis: Basis
     note: str
+    clock: MarketClock = AS_WRITTEN
 
 
 def future_times(
@@ -69,7 +72,8 @@ def future_times(
         candidate = fit_calendar(canonical_name(calendar), history, interval)
     times, projected = _next_times(candidate, history[-1], horizon)
     note = _note(candidate, projected, detected=calendar is None)
-    return FutureTimes(times, candidate.name, _basis(candidate, projected), note)
+    clock = clock_of(candidate, history, interval)
+    return FutureTimes(times, candidate.name, _basis(candidate, projected), note, clock)
 
 
 def _check(history: pd.DatetimeIndex, horizon: int) -> None:

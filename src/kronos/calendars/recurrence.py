@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from kronos.calendars.bar_grids import BarGrid, grid_stamps
-from kronos.calendars.sessions import LAST_YEAR, Dates, TradingSchedule, schedule
+from kronos.calendars.holidays import Dates, is_fx_holiday
+from kronos.calendars.sessions import LAST_YEAR, TradingSchedule, schedule
 from kronos.calendars.timezones import DAY, Stamps, utc_to_new_york, weekday
 from kronos.errors import CalendarError
 from kronos.intervals import Interval
@@ -128,12 +129,14 @@ class DayRecurrence:
         every: Trading days from one bar to the next.
         clock: Time of day in nanoseconds after midnight.
         weekdays: Weekdays of trading if there is no calendar.
+        fx_holidays: Whether the market closes on the holidays of FX.
     """
 
     name: str | None
     every: int
     clock: int
     weekdays: tuple[int, ...] = tuple(range(7))
+    fx_holidays: bool = False
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
         """See `Recurrence.after`."""
@@ -146,6 +149,8 @@ class DayRecurrence:
             else:
                 midnight = (last // DAY + np.arange(span // DAY + 1, dtype=np.int64)) * DAY
                 midnight = midnight[np.isin(weekday(midnight), self.weekdays)]
+                if self.fx_holidays:
+                    midnight = midnight[~is_fx_holiday(trading_day(midnight + self.clock))]
             later = midnight[midnight // DAY > last // DAY]
             return np.asarray((later + self.clock)[self.every - 1 :: self.every], dtype=np.int64)
 
@@ -229,24 +234,37 @@ class WeekRecurrence:
         side: Whether bars are stamped at their start or end.
         pause: Whether the market closes for an hour at 17:00 each day, as for metals.
         utc: Whether stamps are in UTC instead of New York's wall clock.
+        holidays: Whether it closes on the holidays of FX.
     """
 
     step: int
     side: Literal["start", "end"]
     pause: bool = False
     utc: bool = False
+    holidays: bool = True
 
     def open_at(self, wall: Stamps) -> BoolArray:
         """Whether the bar of each stamp overlaps the trading hours. [n]."""
-        begin = wall if self.side == "start" else wall - self.step
-        begin = utc_to_new_york(begin) if self.utc else begin
-        clock = begin - _MONDAY + 7 * HOUR  # days that begin at 17:00, so that Sunday evening is Monday
+        begin = self._session_clock(wall)
+        clock = begin - _MONDAY
         into_day, day = clock % DAY, clock // DAY % 7
         closed_until = np.where(day == 5, 2 * DAY, np.where(day == 6, DAY, 0))
         if self.pause:
             # The pause is the first hour of each day, also after the weekend.
             closed_until = np.where(closed_until > 0, closed_until + HOUR, np.where(into_day < HOUR, HOUR, 0))
-        return np.asarray(into_day + self.step > closed_until, dtype=np.bool_)
+        is_open = into_day + self.step > closed_until
+        if self.holidays:
+            is_open &= ~is_fx_holiday(begin // DAY)
+        return np.asarray(is_open, dtype=np.bool_)
+
+    def holiday_bars(self, wall: Stamps) -> int:
+        """Number of stamps on holidays of FX."""
+        return int(is_fx_holiday(self._session_clock(wall) // DAY).sum())
+
+    def _session_clock(self, wall: Stamps) -> Stamps:
+        """Beginning of each bar on a clock whose days begin at 17:00 New York, so that Sunday evening is Monday."""
+        begin = wall if self.side == "start" else wall - self.step
+        return (utc_to_new_york(begin) if self.utc else begin) + 7 * HOUR
 
     def after(self, last: int, count: int) -> tuple[Stamps, bool]:
         """See `Recurrence.after`."""
@@ -276,6 +294,11 @@ class PatternRecurrence:
         monday = (last - _MONDAY) // WEEK * WEEK + _MONDAY
         stamps = (monday + WEEK * np.arange(weeks, dtype=np.int64)[:, None] + slots[None, :]).ravel()
         return stamps[stamps > last][:count], False
+
+
+def trading_day(wall: Stamps) -> IntArray:
+    """Day since 1970 that daily stamps belong to: stamps in the afternoon open the next day. [n]."""
+    return np.asarray((wall + 12 * HOUR) // DAY, dtype=np.int64)
 
 
 def week_slot(wall: Stamps) -> Stamps:

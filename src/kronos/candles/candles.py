@@ -9,15 +9,19 @@ import numpy as np
 import pandas as pd
 
 from kronos.candles.cleaning import clean
+from kronos.candles.columns import COLUMNS, PRICES
 from kronos.candles.findings import Finding
-from kronos.candles.gaps import find_gaps, fits_interval, format_spacing, infer_interval
+from kronos.candles.gaps import find_gaps, fits_interval, format_spacing, infer_interval, is_off_grid
+from kronos.candles.read_options import ReadOptions
 from kronos.candles.readers import RawTable, frame_table
-from kronos.candles.schema import COLUMNS, PRICES
-from kronos.candles.timestamps import check_timezone
+from kronos.candles.timezone_names import check_timezone
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import Message
 from kronos.intervals import Interval
+from kronos.notebook import SummaryTable, format_column, format_times, html_summary
 
 SIMULATED_PREFIX = "simulated"  # of the names of files with simulated candles
+_SHOWN = 5  # candles in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,9 @@ class Candles:
         timezone: str | None = None,
         calendar: str | None = None,
         columns: Mapping[str, str] | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        date_format: str | None = None,
     ) -> Candles:
         """Clean a DataFrame of candles; the times are a column or the index.
 
@@ -84,13 +91,25 @@ class Candles:
             timezone: IANA timezone of naive times; other times are converted to it.
             calendar: Trading calendar for future times; None detects it.
             columns: Mapping such as ``{"close": "Last Price"}``; takes precedence over the usual names.
+            decimal: Decimal sign of numbers in text; None infers it.
+            thousands: Thousands sign of numbers in text; None infers it.
+            date_format: Notation of times in text for ``strptime``; None infers it.
 
         Raises:
             DataError: If the candles cannot be used.
             ParameterError: If an argument is invalid.
         """
-        options = ReadOptions(symbol, interval, timezone, calendar)
-        return from_table(frame_table(frame, columns), options, "a DataFrame")
+        options = ReadOptions(
+            symbol,
+            interval,
+            timezone,
+            calendar,
+            columns=tuple((columns or {}).items()),
+            decimal=decimal,
+            thousands=thousands,
+            date_format=date_format,
+        )
+        return from_table(frame_table(frame, options.column_names), options, "a DataFrame")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -102,6 +121,35 @@ class Candles:
         zone = f" {self.timezone}" if self.timezone else ""
         span = f", {self.start} … {self.end}{zone}" if len(self) else ""
         return f"<Candles {name} {self.interval}: {len(self):,} rows{span}, {warnings} warnings{simulated}>"
+
+    def _repr_html_(self) -> str:
+        """Show the last candles and the findings in notebooks."""
+        shown = self.tail(_SHOWN)
+        prices = format_column([float(value) for value in shown.frame[list(PRICES)].to_numpy().ravel()])
+        volumes = format_column([float(value) for value in shown.frame["volume"]])
+        times, width = format_times(list(shown.index)), len(PRICES)
+        rows = [
+            (time, *prices[width * i : width * (i + 1)], *volumes[i : i + 1 if self.has_volume else i])
+            for i, time in enumerate(times)
+        ]
+        columns = ("time", *PRICES, *["volume"] * self.has_volume)
+        span = " to ".join(format_times([self.start, self.end])) if len(self) else "–"
+        facts = [
+            ("candles", f"{len(self):,}"),
+            ("interval", str(self.interval)),
+            ("from", span),
+            ("timezone", self.timezone or "none"),
+            ("calendar", self.calendar or "detected"),
+            ("source", self.source or "–"),
+        ]
+        ranked = sorted(self.findings, key=lambda finding: finding.severity != "warning")
+        return html_summary(
+            f"Candles of {self.symbol or self.source or 'one instrument'}",
+            facts,
+            SummaryTable(columns, rows, gap=0 if len(self) > len(shown) else None),
+            [str(finding) for finding in ranked],
+            simulated=self.simulated,
+        )
 
     @property
     def index(self) -> pd.DatetimeIndex:
@@ -159,16 +207,6 @@ class Candles:
         return pd.DataFrame(rows, columns=["severity", "code", "count", "message"])
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """Options of reading that take precedence over the source; see `read_candles`."""
-
-    symbol: str | None = None
-    interval: str | Interval | None = None
-    timezone: str | None = None
-    calendar: str | None = None
-
-
 def from_table(table: RawTable, options: ReadOptions, source: str) -> Candles:
     """Clean a raw table into `Candles`.
 
@@ -185,7 +223,9 @@ def from_table(table: RawTable, options: ReadOptions, source: str) -> Candles:
         check_timezone(options.timezone)
     given = None if options.interval is None else Interval.parse(options.interval).normalized()
     table_symbol = _single_symbol(table)
-    frame, findings, dropped = clean(table, options.timezone)
+    frame, findings, dropped = clean(table, options)
+    frame, forming = _drop_forming(frame, table.rows.name)
+    findings.extend(forming)
     index = frame.index
     assert isinstance(index, pd.DatetimeIndex)
     interval = _resolve_interval(index, given, table.rows.name)
@@ -201,7 +241,8 @@ def from_table(table: RawTable, options: ReadOptions, source: str) -> Candles:
         source=source,
         simulated=table.simulated or source.lower().startswith(SIMULATED_PREFIX),
         has_volume=has_volume,
-        has_amount="volume" in table.layout.prices and "amount" in table.layout.prices,
+        has_amount={"volume", "amount"} <= set(table.layout.prices)
+        and not any(finding.code == "not-an-amount" for finding in findings),
         dropped=dropped,
     )
 
@@ -213,10 +254,31 @@ def _single_symbol(table: RawTable) -> str | None:
     names = [n for n in values.tolist() if n]
     if len(names) > 1:
         raise DataError(
-            f"{table.rows.name} has {len(names)} instruments ({names[0]}, {names[1]} …); read it with read_many "
-            f"or split_long."
+            Message(
+                "several-instruments",
+                "{name} has {count} instruments ({first}, {second} …); read it with read_many or split_long.",
+                name=table.rows.name,
+                count=len(names),
+                first=names[0],
+                second=names[1],
+            )
         )
     return str(names[0]) if names else None
+
+
+def _drop_forming(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[Finding]]:
+    """Leave out a last candle that is still forming: its time is off the grid of all others."""
+    index = frame.index
+    assert isinstance(index, pd.DatetimeIndex)
+    if not is_off_grid(index):
+        return frame, []
+    message = Message(
+        "forming-candle",
+        "The last candle of {name}, of {time}, is off the grid of the others: it is still forming and was left out.",
+        name=name,
+        time=f"{index[-1]}",
+    )
+    return frame.iloc[:-1], [Finding("forming-candle", "info", message)]
 
 
 def _resolve_interval(index: pd.DatetimeIndex, given: Interval | None, name: str) -> Interval:
@@ -224,11 +286,18 @@ def _resolve_interval(index: pd.DatetimeIndex, given: Interval | None, name: str
         try:
             return infer_interval(index)
         except DataError as error:
-            raise DataError(f"{name}: {error}") from None
+            said = error.args[0]
+            raise DataError(Message.restore(f"{name}: {said}", said.kind, said.values)) from None
     if not fits_interval(index, given):
         spacing = format_spacing(pd.Series(index).diff().median().total_seconds())
         raise ParameterError(
-            f"interval={given} contradicts {name}, whose times are mostly {spacing} apart; correct or omit it."
+            Message(
+                "wrong-interval",
+                "interval={interval} contradicts {name}, whose times are mostly {spacing} apart; correct or omit it.",
+                interval=f"{given}",
+                name=name,
+                spacing=spacing,
+            )
         )
     return given
 
@@ -239,10 +308,14 @@ def _report_gaps(index: pd.DatetimeIndex, interval: Interval) -> list[Finding]:
         return []
     longest = str(pd.Timedelta(seconds=gaps.longest)).removeprefix("0 days ")
     after = index[int(gaps.positions[0])]
-    message = (
-        f"{len(gaps.positions)} gap(s) in time, the longest {longest}, the first before {after}; no candles were added."
+    message = Message(
+        "gaps",
+        "{count} gap(s) in time, the longest {longest}, the first before {after}; no candles were added.",
+        count=len(gaps.positions),
+        longest=longest,
+        after=f"{after}",
     )
     return [Finding("gaps", "info", message, (), len(gaps.positions))]
 
 
-__all__ = ["Candles", "ReadOptions", "from_table"]
+__all__ = ["Candles", "from_table"]

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from kronos.formatting import Message
 from kronos.typing import IntArray
 
 Severity = Literal["info", "warning"]
@@ -25,19 +26,34 @@ class Finding:
     Attributes:
         code: Short stable name, such as ``duplicate-time``.
         severity: ``info`` needs no action; a ``warning`` means that the source should be checked.
-        message: One sentence for people.
+        message: One sentence for people, with its kind and values.
         rows: Numbers of the first rows concerned (at most ten), counted as in the message.
         count: Number of rows or occurrences.
     """
 
     code: str
     severity: Severity
-    message: str
+    message: Message
     rows: tuple[int, ...] = ()
     count: int = 1
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a reader inferred or left out, for a finding.
+
+    Attributes:
+        code: Short stable name, such as ``number-notation``.
+        severity: As of a `Finding`.
+        message: One sentence for people, with its kind and values.
+    """
+
+    code: str
+    severity: Severity
+    message: Message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +92,7 @@ class FindingCollector:
     rows: RowNumbering
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, code: str, severity: Severity, message: str, positions: npt.ArrayLike = ()) -> None:
+    def add(self, code: str, severity: Severity, message: Message, positions: npt.ArrayLike = ()) -> None:
         """Add a finding about the rows at these positions.
 
         In the message, ``{count}`` stands for their number and ``{where}`` for ``lines 5, 9, 12 … of prices.csv``.
@@ -85,7 +101,5 @@ class FindingCollector:
         numbers = self.rows.numbers(where.tolist())
         listed = ", ".join(str(n) for n in numbers[:3]) + (" …" if len(where) > 3 else "")
         word = f"{self.rows.word}s" if len(where) > 1 else self.rows.word
-        # Not str.format: a quoted cell or a file name may contain braces.
-        text = message.replace("{count}", str(len(where)))
-        text = text.replace("{where}", f"{word} {listed} of {self.rows.name}")
+        text = message.fill(count=len(where), where=f"{word} {listed} of {self.rows.name}") if len(where) else message
         self.findings.append(Finding(code, severity, text, numbers, max(1, len(where))))

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kronos.calendars.detection import session_interval
+from kronos.calendars.holidays import is_fx_holiday
 from kronos.errors import DataError
+from kronos.formatting import Message
 from kronos.intervals import Interval
 from kronos.typing import BoolArray, FloatArray, IntArray
 
@@ -50,17 +53,30 @@ def infer_interval(index: pd.DatetimeIndex) -> Interval:
         DataError: If there are fewer than two times, or they have no single interval.
     """
     if len(index) < 2:
-        raise DataError("The interval cannot be inferred from fewer than 2 times; add rows or pass interval=.")
+        raise DataError(
+            Message(
+                "few-times-for-interval",
+                "The interval cannot be inferred from fewer than 2 times; add rows or pass interval=.",
+            )
+        )
     steps = _seconds(index)
     if np.median(steps) > 0.9 * DAY:
         # Days of the wall clock: changes of daylight saving time make them 23 or 25 hours long.
         steps = _seconds(wall_clock(index))
     if np.any(steps <= 0):
-        raise DataError("The times are not strictly increasing; sort them and drop duplicates.")
+        raise DataError(
+            Message("unordered-times", "The times are not strictly increasing; sort them and drop duplicates.")
+        )
     mode = _mode(steps)
     if mode >= 27 * DAY:
         return _infer_months(steps)
-    _check_mode(steps, mode)
+    try:
+        _check_mode(index, steps, mode)
+    except DataError:
+        found = session_interval(index)
+        if found is None:
+            raise
+        return found
     return Interval.from_seconds(round(mode))
 
 
@@ -78,19 +94,41 @@ def _infer_months(steps: FloatArray) -> Interval:
     longer = days > count * 30.44
     if np.mean(fits | longer) < 1 - _MAX_SHORT or np.mean(fits) < 0.3:
         raise DataError(
-            f"The times are {days.min():.0f} to {days.max():.0f} days apart, not a single interval; {_FIX}."
+            Message(
+                "months-apart",
+                "The times are {low} to {high} days apart, not a single interval; {advice}.",
+                low=f"{days.min():.0f}",
+                high=f"{days.max():.0f}",
+                advice=_FIX,
+            )
         )
     return Interval(count, "mo")
 
 
-def _check_mode(steps: FloatArray, mode: float) -> None:
+def _check_mode(index: pd.DatetimeIndex, steps: FloatArray, mode: float) -> None:
     if mode < 1 or abs(mode - round(mode)) > 1e-3:
-        raise DataError(f"The times are {mode:g} seconds apart, but candles last whole seconds; {_FIX}.")
+        raise DataError(
+            Message(
+                "fractional-interval",
+                "The times are {seconds} seconds apart, but candles last whole seconds; {advice}.",
+                seconds=f"{mode:g}",
+                advice=_FIX,
+            )
+        )
     low, high, usual = (format_spacing(seconds) for seconds in (steps.min(), steps.max(), mode))
-    whole = DAY % round(mode) == 0 or round(mode) % DAY == 0
+    whole = DAY % round(mode) == 0 or round(mode) % DAY == 0 or _restarts_daily(index, mode)
     short = float(np.mean(steps < mode * 0.999))
     if not whole or short > _MAX_SHORT or np.mean(np.abs(steps - mode) < 1e-3) < 0.15:
-        raise DataError(f"The times have no single interval (from {low} to {high} apart, most often {usual}); {_FIX}.")
+        raise DataError(
+            Message(
+                "no-single-interval",
+                "The times have no single interval (from {low} to {high} apart, most often {usual}); {advice}.",
+                low=low,
+                high=high,
+                usual=usual,
+                advice=_FIX,
+            )
+        )
     modes = (
         [_mode(part) for part in np.array_split(steps, min(8, len(steps) // 8)) if len(part)]
         if len(steps) >= 16
@@ -98,7 +136,28 @@ def _check_mode(steps: FloatArray, mode: float) -> None:
     )
     other = [m for m in modes if abs(m - mode) > 1e-3]
     if len(other) > len(modes) / 4:
-        raise DataError(f"The times mix the intervals {usual} and {format_spacing(other[0])}; {_FIX}.")
+        raise DataError(
+            Message(
+                "mixed-intervals",
+                "The times mix the intervals {first} and {second}; {advice}.",
+                first=usual,
+                second=format_spacing(other[0]),
+                advice=_FIX,
+            )
+        )
+
+
+def _restarts_daily(index: pd.DatetimeIndex, mode: float) -> bool:
+    """Whether candles begin anew each day: then their length need not divide the day, as 130 minutes of US stocks."""
+    stamps = wall_clock(index).asi8 // 10**9
+    days = stamps // DAY
+    within = np.diff(stamps)[np.diff(days) == 0]
+    first = stamps[np.append(True, np.diff(days) != 0)] % DAY
+    if len(first) < 3 or len(within) < 1.5 * len(first):  # two candles a day do not show a length
+        return False
+    _, counts = np.unique(first, return_counts=True)
+    usual = np.sort(counts)[-3:].sum()  # daylight saving time moves the first time of day by an hour
+    return bool(np.mean(np.abs(within - mode) < 1e-3) >= _REGULAR and usual >= _REGULAR * len(first))
 
 
 def format_spacing(seconds: float) -> str:
@@ -107,14 +166,36 @@ def format_spacing(seconds: float) -> str:
 
 
 def fits_interval(index: pd.DatetimeIndex, interval: Interval) -> bool:
-    """Whether times can belong to candles of this interval: few are closer, and some are as close."""
+    """Whether times can belong to candles of this interval: few are closer, and some are as close.
+
+    Candles of sessions with a lunch break need not be as close: those of 2 hours in Shanghai end at 11:30 and 15:00.
+    """
     if len(index) < 2:
         return True
     steps = _seconds(wall_clock(index))
     # The ends of sessions cut bars short and months vary, so only a majority of closer times is a contradiction.
     if float(np.mean(steps < 0.85 * interval.seconds)) > 0.5:
         return False
-    return len(steps) < _MIN_DIFFERENCES or bool(steps.min() < 1.5 * interval.seconds)
+    if len(steps) < _MIN_DIFFERENCES or bool(steps.min() < 1.5 * interval.seconds):
+        return True
+    return interval.intraday and session_interval(index) == interval
+
+
+def is_off_grid(index: pd.DatetimeIndex) -> bool:
+    """Whether the last time comes before its turn, at a time of day or weekday where no other candle is.
+
+    Sources that are still trading add such a row, stamped with the time of the request.
+    """
+    if len(index) < _MIN_DIFFERENCES + 2:
+        return False
+    stamps = wall_clock(index).asi8 // 10**9
+    steps = np.diff(stamps)
+    usual = int(_mode(steps[:-1].astype(np.float64)))
+    if usual < 60 or steps[-1] >= usual or np.mean(steps[:-1] < usual) > 0.02:
+        return False
+    # Days begin on Thursday 1970-01-01; the phase of months is not fixed.
+    phase = stamps % min(usual, 7 * DAY) if usual <= 7 * DAY else stamps % DAY
+    return not bool(np.isin(phase[-1], phase[:-1])) or (usual > 7 * DAY and steps[-1] < 27 * DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +222,28 @@ def find_gaps(index: pd.DatetimeIndex, interval: Interval) -> Gaps:
     if interval.intraday:
         broken = steps > interval.seconds * 1.001
         odd = broken & ~_recurring(index, broken, interval.seconds)
+        odd &= ~_fx_holidays(index, odd, interval.seconds)
     elif interval.unit == "d":
         odd = _missing_days(index, interval) > (0 if _weekends(index) else 3)
     else:
         odd = steps > interval.seconds * 1.6
     positions = np.flatnonzero(odd) + 1
     return Gaps(positions, float(steps[odd].max()) if odd.any() else 0.0)
+
+
+def _fx_holidays(index: pd.DatetimeIndex, broken: BoolArray, length: int) -> BoolArray:
+    """Which breaks are holidays of a market that otherwise closes at weekends only, such as FX. [n - 1]."""
+    result = np.zeros(len(broken), dtype=np.bool_)
+    stamps = wall_clock(index).asi8 // 10**9
+    if not broken.any() or _weekends(index) or len(np.unique(stamps % DAY)) < _REGULAR * DAY / length - 1:
+        return result
+    # A holiday closes the market for most of a day; a few missing hours at noon are a gap.
+    for i in np.flatnonzero(broken & (np.diff(stamps) > DAY // 2)).tolist():
+        # Days whose noon lies in the break.
+        noons = np.arange((stamps[i] + DAY // 2) // DAY, (stamps[i + 1] + DAY // 2) // DAY)
+        weekdays = noons[(noons + 3) % 7 < 5]
+        result[i] = 0 < len(weekdays) <= 1 and bool(is_fx_holiday(weekdays).all())
+    return result
 
 
 def _recurring(index: pd.DatetimeIndex, broken: BoolArray, length: int) -> BoolArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from kronos.atomic import atomic_path
-from kronos.candles.candles import SIMULATED_PREFIX, Candles, ReadOptions, from_table
-from kronos.candles.cleaning import cell_text
+from kronos.candles.candles import SIMULATED_PREFIX, Candles, from_table
+from kronos.candles.columns import PRICES
+from kronos.candles.json_tables import rows_table
+from kronos.candles.read_options import ReadOptions
 from kronos.candles.readers import SIMULATED_KEY, RawTable, frame_table, read_table
-from kronos.candles.schema import PRICES
+from kronos.candles.usable_rows import cell_text
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import expand_user, join_names, truncate
 from kronos.intervals import Interval
@@ -21,46 +23,75 @@ from kronos.intervals import Interval
 WRITABLE_SUFFIXES = (".csv", ".parquet", ".feather")
 
 
+Source = str | Path | pd.DataFrame | Sequence[Sequence[float]] | Sequence[Mapping[str, object]]
+
+
 def read_candles(
-    source: str | Path | pd.DataFrame,
+    source: Source,
     *,
     symbol: str | None = None,
     interval: str | Interval | None = None,
     timezone: str | None = None,
     calendar: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | int] | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    date_format: str | None = None,
+    header: int | None = None,
 ) -> Candles:
     """Read and clean one instrument's candles.
 
+    What a file does not state (its delimiter, header, order of columns, notation of numbers and dates) is inferred from
+    all its cells and reported as findings, or the file is refused with the argument that decides it.
+
     Args:
-        source: A CSV (optionally compressed with gzip or zip), Feather or Parquet file, detected by content; or a
-            DataFrame. Candles of a file whose name begins with ``simulated`` are marked as simulated.
+        source: A CSV or JSON (either optionally compressed with gzip or zip), Feather or Parquet file, detected by
+            content; a DataFrame; or rows ``[time, open, high, low, close, volume]`` as exchanges return them. Candles
+            of a file whose name begins with ``simulated`` are marked as simulated.
         symbol: Name of the instrument; None takes it from a symbol column with one value.
         interval: Interval such as ``"1h"``; None infers it.
         timezone: IANA timezone. Naive times are its wall clock; epoch numbers and times with an offset are converted to
             it. Without it, naive times stay naive and epoch numbers are UTC.
         calendar: Trading calendar for future times; None detects it.
-        columns: Mapping such as ``{"close": "Last Price"}``; takes precedence over the usual names.
+        columns: Mapping such as ``{"close": "Last Price"}``, or to the position of a column, from 1:
+            ``{"close": 5}``; takes precedence over the usual names.
+        decimal: Decimal sign of numbers in text, ``"."`` or ``","``; None infers it.
+        thousands: Thousands sign of numbers in text, ``""`` for none; None infers it.
+        date_format: Notation of times in text for ``strptime``, such as ``"%d.%m.%Y %H:%M"``; None infers it.
+        header: Number of the line with the names of the columns, from 1; 0 if there is none; None infers it.
 
     Returns:
-        The candles; their ``findings`` list the rows that were dropped or changed.
+        The candles; their ``findings`` list what was inferred, and the rows that were dropped or changed.
 
     Raises:
         DataError: If the source cannot be used. The message names the file, the row or column, and the fix.
         ParameterError: If an argument is invalid.
     """
-    options = ReadOptions(symbol, interval, timezone, calendar)
-    table, name = _open(source, columns)
-    return from_table(table, options, name)
+    options = ReadOptions(
+        symbol,
+        interval,
+        timezone,
+        calendar,
+        columns=_column_pairs(columns),
+        decimal=decimal,
+        thousands=thousands,
+        date_format=date_format,
+        header=header,
+    )
+    return load_candles(source, options)
 
 
 def read_many(
-    source: str | Path | pd.DataFrame,
+    source: Source,
     *,
     interval: str | Interval | None = None,
     timezone: str | None = None,
     calendar: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | int] | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    date_format: str | None = None,
+    header: int | None = None,
 ) -> dict[str, Candles]:
     """Read a long table of several instruments, identified by a column such as ``unique_id`` or ``symbol``.
 
@@ -70,6 +101,10 @@ def read_many(
         timezone: As for `read_candles`.
         calendar: As for `read_candles`.
         columns: As for `read_candles`.
+        decimal: As for `read_candles`.
+        thousands: As for `read_candles`.
+        date_format: As for `read_candles`.
+        header: As for `read_candles`.
 
     Returns:
         Candles by symbol, in order of appearance; findings number the rows of the whole table.
@@ -78,7 +113,29 @@ def read_many(
         DataError: If there is no such column, or the candles of an instrument cannot be used.
         ParameterError: If an argument is invalid.
     """
-    table, name = _open(source, columns)
+    options = ReadOptions(
+        None,
+        interval,
+        timezone,
+        calendar,
+        columns=_column_pairs(columns),
+        decimal=decimal,
+        thousands=thousands,
+        date_format=date_format,
+        header=header,
+    )
+    return load_many(source, options)
+
+
+def load_candles(source: Source, options: ReadOptions) -> Candles:
+    """Read one instrument's candles; `read_candles` with its arguments as `ReadOptions`."""
+    table, name = _open(source, options)
+    return from_table(table, options, name)
+
+
+def load_many(source: Source, options: ReadOptions) -> dict[str, Candles]:
+    """Read a table of several instruments; `read_many` with its arguments as `ReadOptions`."""
+    table, name = _open(source, options)
     label = table.layout.symbol
     if label is None:
         raise DataError(f"{table.rows.name} has no column with the instrument; call it unique_id or symbol.")
@@ -89,9 +146,15 @@ def read_many(
     for symbol in names[names != ""].unique():
         where = np.flatnonzero(names == symbol).astype(np.int64)
         rows = replace(table.rows, name=f"{table.rows.name} [{symbol}]", whole=where)
-        part = replace(table, frame=table.frame.iloc[where], rows=rows)
-        found[str(symbol)] = from_table(part, ReadOptions(str(symbol), interval, timezone, calendar), name)
+        part = table.take(where, rows)
+        found[str(symbol)] = from_table(part, replace(options, symbol=str(symbol)), name)
     return found
+
+
+def _column_pairs(columns: Mapping[str, str | int] | None) -> tuple[tuple[str, str | int], ...]:
+    if not isinstance(columns, Mapping | None):
+        raise ParameterError(f"Invalid columns={truncate(columns)}: pass a mapping such as {{'close': 'Last Price'}}.")
+    return tuple((columns or {}).items())
 
 
 def split_long(frame: pd.DataFrame) -> dict[str, Candles]:
@@ -99,15 +162,17 @@ def split_long(frame: pd.DataFrame) -> dict[str, Candles]:
     return read_many(frame)
 
 
-def _open(source: str | Path | pd.DataFrame, columns: Mapping[str, str] | None) -> tuple[RawTable, str]:
+def _open(source: Source, options: ReadOptions) -> tuple[RawTable, str]:
     if isinstance(source, pd.DataFrame):
-        return frame_table(source, columns), "a DataFrame"
+        return frame_table(source, options.column_names), "a DataFrame"
+    if isinstance(source, list | tuple) and (rows := rows_table(source)) is not None:
+        return frame_table(rows, options.column_names, name="The list of rows", from_rows=True), "rows"
     if not isinstance(source, str | Path) or not str(source).strip():
         raise ParameterError(
-            f"Invalid source {type(source).__name__} '{truncate(source)}': pass a path or a DataFrame."
+            f"Invalid source {type(source).__name__} '{truncate(source)}': pass a path, a DataFrame, or rows."
         )
     path = Path(source)
-    return read_table(path, columns), path.name
+    return read_table(path, options), path.name
 
 
 def write_candles(candles: Candles, path: str | Path) -> Path:

@@ -174,14 +174,14 @@ def assess(candles: Candles, rules: QualityRules | None = None) -> Quality:
         The segments, as positions in ``candles.frame``, and the reasons for leaving out the rest.
     """
     rules = rules or rules_for(candles.interval)
-    change, close_moves = _price_changes(candles)
+    change, close_moves = price_changes(candles)
     gap, jump = _missing_before(candles), np.abs(change) > rules.price_jump
     split = gap | jump
     idle = candles.frame["volume"].to_numpy() <= ILLIQUID_VOLUME if candles.has_volume else np.zeros_like(split)
-    illiquid = _runs(idle, split, longer_than=rules.illiquid_run)
-    stagnant = _runs(~close_moves & ~split, split, longer_than=rules.stagnant_run)
+    illiquid = find_runs(idle, split, longer_than=rules.illiquid_run)
+    stagnant = find_runs(~close_moves & ~split, split, longer_than=rules.stagnant_run)
     idle, still = _in_runs(illiquid, len(candles)), _in_runs(stagnant, len(candles))
-    pieces = _runs(~(idle | still), split)
+    pieces = find_runs(~(idle | still), split)
     long = np.diff(pieces, axis=1).ravel() >= rules.min_length
     short = pieces[~long]
     return Quality(
@@ -198,7 +198,7 @@ def assess(candles: Candles, rules: QualityRules | None = None) -> Quality:
     )
 
 
-def _price_changes(candles: Candles) -> tuple[FloatArray, BoolArray]:
+def price_changes(candles: Candles) -> tuple[FloatArray, BoolArray]:
     """Change from the previous close to each open, and whether each close differs from the previous one. [n] each."""
     opened, close = (candles.frame[name].to_numpy() for name in ("open", "close"))
     change, moves = np.zeros(len(close)), np.ones(len(close), dtype=np.bool_)
@@ -218,7 +218,7 @@ def _missing_before(candles: Candles) -> BoolArray:
     return missing
 
 
-def _runs(flag: BoolArray, split: BoolArray, longer_than: int = 0) -> IntArray:
+def find_runs(flag: BoolArray, split: BoolArray, longer_than: int = 0) -> IntArray:
     """Start and stop of the runs in which the flag is set, interrupted before each split. [runs, 2]."""
     turns = np.ones(len(flag) + 1, dtype=np.bool_)
     turns[1:-1] = (flag[1:] != flag[:-1]) | split[1:]

@@ -1,63 +1,55 @@
-"""Readers of file formats: CSV, Parquet, Feather and DataFrames → `RawTable`.
+"""Readers of file formats: CSV, JSON, Parquet, Feather and DataFrames → `RawTable`.
 
-The format is detected from the first bytes of a file and must agree with its suffix; pickles are never opened. Text may
-be UTF-8 (with or without byte-order mark), UTF-16 or GB18030, delimited by comma, semicolon, tab or bar, and compressed
-with gzip or zip. Cells stay text here and are parsed by `cleaning` and `timestamps`, so that messages can quote them.
+Files are loaded and their format is detected by `content`. Text may be in any usual character set (`charset`),
+delimited (`dialect`) or JSON (`json_tables`), with or without a header (`column_order`). Cells stay text here and are
+parsed by `cleaning` and `timestamps`, so that messages can quote them.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 import warnings
-import zipfile
-import zlib
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from kronos.candles.findings import RowNumbering
-from kronos.candles.schema import MAX_COLUMNS, ColumnLayout, find_layout
+from kronos.candles.aliases import LABELS
+from kronos.candles.charset import decode
+from kronos.candles.column_order import infer_labels
+from kronos.candles.columns import (
+    MAX_COLUMNS,
+    PRICES,
+    ColumnLayout,
+    column_position,
+    confirm_symbol,
+    find_layout,
+    normalize_label,
+)
+from kronos.candles.content import SPLIT, load_content
+from kronos.candles.date_formats import current_time
+from kronos.candles.dialect import (
+    WHITESPACE,
+    Dialect,
+    find_dialect,
+    find_short_rows,
+    join_quoted_lines,
+    join_split_numbers,
+    label_print,
+)
+from kronos.candles.findings import Note, RowNumbering
+from kronos.candles.json_tables import read_json
+from kronos.candles.read_options import ReadOptions
+from kronos.candles.time_of_day import join_date_columns
 from kronos.errors import DataError
-from kronos.formatting import truncate
+from kronos.formatting import Message, truncate
+from kronos.typing import BoolArray, IntArray
 
-MAX_BYTES = 1 << 30
+_HEAD_LINES = 50  # in which the number of columns is counted
 SIMULATED_KEY = b"kronos:simulated"  # metadata key of Parquet and Feather files with simulated candles
 MAX_ROWS = 5_000_000
-_SPLIT = "split it, or read a part with pandas and pass the DataFrame"
-
-_UNSUPPORTED = {
-    b"\x80": "a pickle, which can run code and is never opened; save the table as Parquet or CSV",
-    b"\x89HDF": "an HDF5 file; save the table as Parquet or CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
-    b"%PDF": "a PDF; export the table as CSV",
-    b"SQLite": "an SQLite database; export the table as CSV",
-    b"7z\xbc\xaf": "a 7z archive; unpack it first",
-    b"BZh": "a bzip2 file; unpack it first",
-    b"\xfd7zXZ": "an xz file; unpack it first",
-    b"(\xb5/\xfd": "a Zstandard file; unpack it first",
-    b"PK\x05\x06": "an empty zip archive; put one CSV into it",
-}
-_SUFFIXES = {
-    ".parquet": "Parquet",
-    ".pq": "Parquet",
-    ".feather": "Feather",
-    ".arrow": "Feather",
-    ".ftr": "Feather",
-}
-_HEADERLESS = {
-    6: ("timestamps", "open", "high", "low", "close", "volume"),
-    7: ("timestamps", "open", "high", "low", "close", "volume", "amount"),
-    # Monthly and daily dumps of Binance, and the rows of its klines endpoint.
-    12: (
-        "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
-        "taker_buy_volume", "taker_buy_quote_volume", "ignore",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,114 +60,43 @@ class RawTable:
         frame: The columns in use; cells of CSV files are text.
         layout: Meaning of the columns.
         rows: How rows are numbered in messages.
-        headerless: Whether the file has no header line.
-        decimal_comma: Whether numbers are written with a decimal comma.
+        notes: What was inferred or left out, for the findings.
+        from_text: Whether the cells are text, whose notation of numbers and times is inferred.
         simulated: Whether the file's metadata mark the candles as simulated.
+        short: Which rows lack cells, None if none can; what their cells mean is unknown. [n]
+        delimiter: What separates the cells of a text file.
     """
 
     frame: pd.DataFrame
     layout: ColumnLayout
     rows: RowNumbering
-    headerless: bool = False
-    decimal_comma: bool = False
+    notes: tuple[Note, ...] = ()
+    from_text: bool = False
     simulated: bool = False
+    short: BoolArray | None = None
+    delimiter: str = ","
+
+    def take(self, positions: IntArray, rows: RowNumbering) -> RawTable:
+        """The rows at these positions, numbered as in ``rows``."""
+        short = None if self.short is None else self.short[positions]
+        return replace(self, frame=self.frame.iloc[positions], rows=rows, short=short)
 
 
-def read_table(path: Path, columns: Mapping[str, str] | None) -> RawTable:
-    """Read a CSV, Feather or Parquet file.
+def read_table(path: Path, options: ReadOptions) -> RawTable:
+    """Read a CSV, JSON, Feather or Parquet file.
 
     Raises:
         DataError: If the file is missing, empty, too large, corrupt, or of another format.
     """
-    name = truncate(path.name, 80)
-    data = _bytes(path, name)
-    for magic, what in _UNSUPPORTED.items():
-        if data.startswith(magic):
-            raise DataError(f"{name} is {what}.")
-    actual, suffix = _detect_format(data), path.suffix.lower()
-    expected = _SUFFIXES.get(suffix, "CSV" if suffix in (".csv", ".tsv", ".txt") else actual)
-    if actual in ("gzip", "zip"):
-        if expected in ("Parquet", "Feather"):
-            raise DataError(f"{name} has the suffix of {expected} but is a {actual} archive; unpack or rename it.")
-        data, actual = _unpack(data, actual, name), "CSV"
-        expected = "CSV"
-    if actual != expected:
-        content = "text such as CSV" if actual == "CSV" else f"a {actual} file"
-        raise DataError(f"{name} has the suffix of {expected} but is {content}; correct the suffix.")
-    return _read_arrow(data, actual, name, columns) if actual != "CSV" else _read_csv(data, name, columns)
+    content = load_content(path)
+    if content.kind in ("Parquet", "Feather"):
+        return _read_arrow(content.data, content.kind, content.name, options.column_names)
+    if content.kind == "JSON":
+        return _read_json(decode(content.data, content.name)[0], content.name, options)
+    return _read_text(content.data, content.name, options)
 
 
-def _bytes(path: Path, name: str) -> bytes:
-    try:
-        is_folder = path.is_dir()
-        size = 0 if is_folder else path.stat().st_size
-        data = b"" if is_folder or size > MAX_BYTES else path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"There is no file {truncate(path, 200)}; check the path.") from None
-    except (OSError, ValueError) as error:
-        reason = truncate(getattr(error, "strerror", None) or error, 80)
-        raise DataError(f"{name} cannot be read ({reason}); check its path and permissions.") from None
-    if is_folder:
-        raise DataError(f"{name} is a folder; pass a file.")
-    if size > MAX_BYTES:
-        limit = f"{MAX_BYTES / 2**30:g} GiB"
-        raise DataError(f"{name} has {size / 2**30:.1f} GiB, above the limit of {limit}; {_SPLIT}.")
-    if not data.strip():
-        raise DataError(f"{name} is empty; it needs a header and rows of candles.")
-    return data
-
-
-def _detect_format(data: bytes) -> str:
-    if data.startswith(b"PAR1"):
-        return "Parquet"
-    if data.startswith((b"ARROW1", b"FEA1")):
-        return "Feather"
-    if data.startswith(b"\x1f\x8b"):
-        return "gzip"
-    return "zip" if data.startswith(b"PK\x03\x04") else "CSV"
-
-
-def _unpack(data: bytes, kind: str, name: str) -> bytes:
-    try:
-        if kind == "gzip":
-            with gzip.open(io.BytesIO(data)) as stream:
-                unpacked = stream.read(MAX_BYTES + 1)
-        else:
-            unpacked = _unzip(data, name)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        KeyError,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name} is a corrupt or encrypted {kind} archive; download or compress it again.") from None
-    if len(unpacked) > MAX_BYTES:
-        raise DataError(f"{name} unpacks to more than {MAX_BYTES / 2**30:g} GiB; {_SPLIT}.")
-    if not unpacked.strip():
-        raise DataError(f"{name} contains an empty file; it needs a header and rows of candles.")
-    return unpacked
-
-
-def _unzip(data: bytes, name: str) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = [
-            m for m in archive.infolist() if not m.filename.endswith("/") and not m.filename.startswith("__MACOSX")
-        ]
-        if any(m.filename.startswith("[Content_Types]") for m in members):
-            raise DataError(f"{name} is an Excel workbook; save the sheet as CSV.")
-        if len(members) != 1:
-            raise DataError(f"{name} contains {len(members)} files instead of one CSV; unpack it and pass one of them.")
-        with archive.open(members[0]) as stream:
-            return stream.read(MAX_BYTES + 1)
-
-
-def _read_arrow(data: bytes, kind: str, name: str, columns: Mapping[str, str] | None) -> RawTable:
+def _read_arrow(data: bytes, kind: str, name: str, columns: Mapping[str, Hashable] | None) -> RawTable:
     import pyarrow as pa
     from pyarrow import feather, parquet
 
@@ -205,9 +126,14 @@ def _read_arrow(data: bytes, kind: str, name: str, columns: Mapping[str, str] | 
         OverflowError,
         NotImplementedError,
     ) as error:
-        reason = truncate(error, 120).rstrip(". ")
-        raise DataError(f"{name} is a corrupt {kind} file ({reason}); write or download it again.") from None
-    return RawTable(frame, layout, RowNumbering(name, "row", 1), simulated=simulated)
+        raise corrupt_error(name, kind, error) from None
+    return RawTable(frame, confirm_symbol(layout, frame), RowNumbering(name, "row", 1), simulated=simulated)
+
+
+def corrupt_error(name: str, kind: str, error: BaseException) -> DataError:
+    """Error for a Parquet or Feather file that Arrow cannot read."""
+    reason = truncate(error, 120).rstrip(". ")
+    return DataError(f"{name} is a corrupt {kind} file ({reason}); write or download it again.")
 
 
 def _check_unique(labels: list[str], name: str) -> list[str]:
@@ -219,124 +145,204 @@ def _check_unique(labels: list[str], name: str) -> list[str]:
 
 def _check_rows(rows: int, name: str) -> None:
     if rows > MAX_ROWS:
-        raise DataError(f"{name} has {rows:,} rows, above the limit of {MAX_ROWS:,}; {_SPLIT}.")
+        raise DataError(f"{name} has {rows:,} rows, above the limit of {MAX_ROWS:,}; {SPLIT}.")
 
 
-def _decode(data: bytes, name: str) -> str:
-    for codec in ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "gb18030"):
-        try:
-            text = data.decode(codec)
-        except UnicodeError:
-            continue
-        if "\x00" in text:
-            break
-        return text
-    raise DataError(f"{name} is neither text nor a Parquet or Feather file; save the candles as CSV in UTF-8.")
-
-
-def _read_csv(data: bytes, name: str, columns: Mapping[str, str] | None) -> RawTable:
-    text = _decode(data, name)
-    lines = text.count("\n") + 1
-    _check_rows(lines - 1, name)
-    skipped = len(text) - len(text.lstrip("\r\n \ufeff"))
-    first = 1 + text[:skipped].count("\n")
-    text, removed = _single_header(text[skipped:], name)
-    first += removed
-    header = text.split("\n", 1)[0].strip("\r")
-    if header.lstrip()[:1] in ("{", "[") and "," in text[:2000]:
-        raise DataError(f"{name} is JSON, not CSV; convert it to a table.")
-    if header.lower().startswith("sep=") or "<html" in header.lower():
-        raise DataError(f"{name} starts with '{truncate(header)}' instead of a header of columns; remove that line.")
-    delimiter = max(",;\t|", key=header.count)
-    cells = [cell.strip().strip('"') for cell in header.split(delimiter)]
-    headerless = not any(re.search(r"[^\W\d_]", c) for c in cells) and bool(re.fullmatch(r"[\d.:/\- ]{8,}", cells[0]))
-    frame = _parse(text, delimiter, _default_labels(cells, name) if headerless else None, first - 1, name)
-    if headerless:
-        frame = _rename_trade_counts(frame)
+def _read_text(data: bytes, name: str, options: ReadOptions) -> RawTable:
+    text, charset = decode(data, name)
+    _check_rows(text.count("\n"), name)
+    guess = charset not in ("utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030")
+    notes = (
+        [Note("charset", "info", Message("charset", "{name} was decoded as {charset}.", name=name, charset=charset))]
+        if guess
+        else []
+    )
+    _check_columns(text, name)
+    text, joined = join_quoted_lines(text)
+    dialect = find_dialect(text, name, options.header)
+    body = row_lines(text, dialect)
+    frame = parse_rows(body, dialect, name)
     if frame.empty:
-        raise DataError(f"{name} has a header but no rows; it needs at least 2 candles.")
+        raise DataError(Message("no-rows", "{name} has a header but no rows; it needs at least 2 candles.", name=name))
+    notes += _dialect_notes(dialect, name)
+    short = find_short_rows(frame, body, dialect)
+    columns: Mapping[str, Hashable] = options.column_names
+    if dialect.labels:
+        labels = _default_labels(dialect.labels)
+        if frame.shape[1] == len(labels) + 1 and bool((frame.iloc[:, -1].str.strip() == "").all()):
+            frame = frame.iloc[:, :-1]  # each row ends with a delimiter
+        if len(labels) < frame.shape[1]:
+            printed = label_print(labels, frame) if dialect.delimiter == WHITESPACE else None
+            if printed is None:
+                frame, note = join_split_numbers(frame, labels, name)
+                notes.append(note)
+            labels = printed or labels
+    else:
+        now = options.now or current_time()
+        given = given_positions(columns)
+        labels, more = infer_labels(frame, name, now, lacks="has no header line", given=given)
+        notes += more
+    columns, labels = _name_positions(columns, labels, name)
+    frame = join_date_columns(_drop_empty(frame.set_axis(labels, axis=1)))
     layout = find_layout(list(frame.columns), columns, name)
-    rows = RowNumbering(name, "line", first + (0 if headerless else 1))
-    return RawTable(frame[[*layout.used_labels]], layout, rows, headerless, delimiter == ";")
+    rows = RowNumbering(name, "line", dialect.first + 1 + joined)
+    used = layout.used_labels
+    selected = frame if len(used) == frame.shape[1] else frame[used]
+    layout = confirm_symbol(layout, selected)
+    return RawTable(selected, layout, rows, tuple(notes), True, short=short, delimiter=dialect.delimiter)
 
 
-def _single_header(text: str, name: str) -> tuple[str, int]:
-    """The text with one header line, and the number of lines removed.
-
-    CryptoDataDownload writes its address above the header; yfinance writes three header lines: Price, Ticker and Date.
-    """
-    if re.match(r"https?://\S+\s*\n", text):
-        return text.split("\n", 1)[1], 1
-    top = text.split("\n", 3)
-    if len(top) < 4 or not (top[0].startswith("Price,") and top[1].startswith("Ticker,")):
-        return text, 0
-    tickers = sorted({cell.strip() for cell in top[1].split(",")[1:]})
-    if len(tickers) > 1:
-        several = f"{len(tickers)} instruments ({truncate(tickers[0])}, {truncate(tickers[1])} …)"
-        raise DataError(f"{name} has the columns of {several}; save one instrument per file.")
-    time = top[2].split(",")[0].strip()
-    return f"{time},{top[0].removeprefix('Price,')}\n{top[3]}", 2
+def given_positions(columns: Mapping[str, Hashable]) -> dict[str, Hashable]:
+    """The columns that are given by their position, of a table without names."""
+    return {ours: place for ours, place in columns.items() if re.fullmatch(r"\d{1,6}", str(place).strip())}
 
 
-def _default_labels(cells: list[str], name: str) -> list[str] | None:
-    """Labels of a table without header, by its number of columns."""
-    width = len(cells)
-    if width >= 6 and re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", cells[1]):
-        return ["date", "time", *_HEADERLESS[7][1 : width - 1]] if width <= 8 else None
-    if width not in _HEADERLESS:
-        raise DataError(f"{name} has no header line, and the meaning of its {width} columns is unknown; add a header.")
-    return list(_HEADERLESS[width])
+def _name_positions(
+    columns: Mapping[str, Hashable], labels: Sequence[str], name: str
+) -> tuple[dict[str, Hashable], list[str]]:
+    """The columns that are given by their position by their labels, and the labels, those of the former unique."""
+    unique, named = list(labels), dict(columns)
+    for ours, theirs in columns.items():
+        position = column_position(theirs, labels, name)
+        if position is not None:
+            if labels.count(labels[position]) > 1:
+                unique[position] = f"{labels[position]}, column {position + 1}"
+            named[ours] = unique[position]
+    return named, unique
 
 
-def _rename_trade_counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rename an amount that is really a number of trades, as in Kraken's dumps without header."""
-    if "amount" not in frame.columns:
+def _check_columns(text: str, name: str) -> None:
+    """Check the number of columns of the first lines, before each cell is looked at."""
+    columns = 1 + max(line.count(sign) for line in text.split("\n", _HEAD_LINES)[:_HEAD_LINES] for sign in ",;\t|")
+    if columns > MAX_COLUMNS:
+        raise DataError(f"{name} has {columns:,} columns, too many for candles; select at most {MAX_COLUMNS:,}.")
+
+
+def _dialect_notes(dialect: Dialect, name: str) -> list[Note]:
+    """What was left out above the header and below the rows."""
+    notes = []
+    titles = [line for line in dialect.skipped if not line.startswith(("http://", "https://"))]
+    if titles:
+        message = Message(
+            "title-line",
+            "{lines} line(s) above the rows of {name} are not candles and were skipped: '{text}'.",
+            lines=len(titles),
+            name=name,
+            text=truncate(titles[0]),
+        )
+        notes.append(Note("title-line", "info", message))
+    if dialect.footer:
+        message = Message(
+            "footer",
+            "{lines} line(s) at the end of {name} are not candles and were skipped.",
+            lines=dialect.footer,
+            name=name,
+        )
+        notes.append(Note("footer", "info", message))
+    return notes
+
+
+def _default_labels(labels: Sequence[str]) -> list[str]:
+    """Labels of the columns of the header; unnamed ones are numbered as pandas does it."""
+    return [label or f"Unnamed: {i}" for i, label in enumerate(labels)]
+
+
+def _drop_empty(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop unnamed columns without values."""
+    unnamed = [str(label).startswith("Unnamed:") for label in frame.columns]
+    if not any(unnamed):
         return frame
-    close, volume, amount = (pd.to_numeric(frame[c], errors="coerce") for c in ("close", "volume", "amount"))
-    # An amount is volume × price, or a hundred times as much if volume is in lots.
-    ratio = (amount / (close * volume).where(volume > 0)).median()
-    return frame if 0.05 < ratio < 200 or pd.isna(ratio) else frame.rename(columns={"amount": "trades"})
-
-
-def _parse(text: str, delimiter: str, labels: list[str] | None, skipped: int, name: str) -> pd.DataFrame:
-    options: dict[str, Any] = {"header": None, "names": labels} if labels else {"header": 0}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, skip_blank_lines=False,
-                index_col=False, low_memory=False, **options,
-            )  # fmt: skip
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        pd.errors.ParserWarning,
-        ValueError,
-        OverflowError,
-    ) as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if found:
-            line = int(found[2]) + skipped
-            raise DataError(
-                f"Line {line} of {name} has {found[3]} cells, but the header has {found[1]}; correct that line."
-            ) from None
-        reason = truncate(error, 120).rstrip(". ")
-        raise DataError(f"{name} cannot be parsed as CSV ({reason}); check its delimiter and quotes.") from None
-    trailing = [c for c in frame.columns if str(c).startswith("Unnamed:") and frame[c].isin(["", None]).all()]
-    result: pd.DataFrame = frame.drop(columns=trailing)
+    keep = [not bare or not frame.iloc[:, i].isin(["", None]).all() for i, bare in enumerate(unnamed)]
+    result: pd.DataFrame = frame.loc[:, keep]
     return result
 
 
-def frame_table(frame: pd.DataFrame, columns: Mapping[str, str] | None) -> RawTable:
+def parse_rows(body: str, dialect: Dialect, name: str) -> pd.DataFrame:
+    """The cells of the rows, under the labels 0, 1, 2 and so on."""
+    width = max(len(dialect.labels), dialect.width)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                io.StringIO(body), sep=dialect.delimiter, dtype=str, keep_default_na=False, skip_blank_lines=False,
+                index_col=False, low_memory=False, header=None, names=range(width),
+            )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError, OverflowError) as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if found:
+            line = int(found[2]) + dialect.first
+            raise DataError(
+                Message(
+                    "cells-of-line",
+                    "Line {line} of {name} has {cells} cells, but the header has {labels}; correct that line.",
+                    line=line,
+                    name=name,
+                    cells=found[3],
+                    labels=found[1],
+                )
+            ) from None
+        reason = truncate(error, 120).rstrip(". ")
+        raise DataError(f"{name} cannot be parsed as CSV ({reason}); check its delimiter and quotes.") from None
+
+
+def row_lines(text: str, dialect: Dialect) -> str:
+    """The lines of the rows."""
+    start = 0
+    for _ in range(dialect.first):
+        start = text.find("\n", start) + 1
+        if not start:
+            return ""
+    end = len(text)
+    if dialect.footer:
+        end = len(text.rstrip("\n "))
+        for _ in range(dialect.footer):
+            end = text.rfind("\n", start, end)
+        end = max(start, end)
+    return text[start:end] if start or end < len(text) else text
+
+
+def _read_json(text: str, name: str, options: ReadOptions) -> RawTable:
+    """A table of JSON."""
+    frame = read_json(text, name)
+    _check_rows(len(frame), name)
+    table = frame_table(frame, options.column_names, name=name, from_rows=True)
+    return replace(table, rows=RowNumbering(name, "row", 1))
+
+
+def frame_table(
+    frame: pd.DataFrame, columns: Mapping[str, Hashable] | None, *, name: str = "DataFrame", from_rows: bool = False
+) -> RawTable:
     """A DataFrame as a `RawTable`; its index holds the times unless a column does.
+
+    Args:
+        frame: The frame: also with times and instruments as levels of its index, or rows [time, open, high …] under
+            the labels 0, 1, 2 …
+        columns: Names of columns, which take precedence.
+        name: Name of the source in messages.
+        from_rows: Whether labels such as 0, 1, 2 are not the caller's, so that numbers in ``columns`` are positions.
 
     Raises:
         DataError: If columns are missing or repeated, or hold several instruments.
     """
-    _check_rows(len(frame), "DataFrame")
+    _check_rows(len(frame), name)
     flat = _flatten_columns(frame)
-    layout = find_layout(_frame_labels(flat), columns, "DataFrame")
-    return RawTable(flat, layout, RowNumbering("DataFrame", "row", 0))
+    if isinstance(flat.index, pd.MultiIndex):
+        flat = _flatten_index(flat)
+    numbered = [str(label) for label in flat.columns] == [str(i) for i in range(flat.shape[1])]
+    notes: list[Note] = []
+    given = dict(columns or {})
+    named = not from_rows and {str(label) for label in given.values()} & {str(label) for label in flat.columns}
+    if numbered and flat.shape[1] > len(PRICES) and not named and not isinstance(flat.index, pd.DatetimeIndex):
+        plain = flat.set_axis(range(flat.shape[1]), axis=1)
+        places = given_positions(given)
+        labels, notes = infer_labels(plain, name, current_time(), lacks="lacks names of columns", given=places)
+        flat = flat.set_axis(labels, axis=1)
+    flat = join_date_columns(flat)
+    layout = find_layout(_frame_labels(flat), given, name)
+    notes = [note for note in notes if note.severity == "warning"]  # rows of exchanges have no names
+    return RawTable(flat, confirm_symbol(layout, flat), RowNumbering(name, "row", 0), tuple(notes))
 
 
 def _frame_labels(frame: pd.DataFrame) -> list[Hashable]:
@@ -349,10 +355,28 @@ def _frame_labels(frame: pd.DataFrame) -> list[Hashable]:
 def _flatten_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Drop column levels with a single value, such as the ticker that download libraries add."""
     while isinstance(frame.columns, pd.MultiIndex):
-        single = [i for i in range(frame.columns.nlevels) if frame.columns.get_level_values(i).nunique() <= 1]
+        single = [
+            i
+            for i in range(frame.columns.nlevels)
+            # reset_index leaves the levels below the name of the index empty
+            if len(set(frame.columns.get_level_values(i)) - {""}) <= 1
+        ]
         if not single:
             raise DataError(
                 "The frame's columns hold several instruments; pass one of them, or a long frame to split_long."
             )
         frame = frame.droplevel(single[-1], axis=1)
     return frame
+
+
+def _flatten_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn the levels of an index into columns: the times, and the instrument."""
+    names: list[str] = []
+    for i, given in enumerate(frame.index.names):
+        times = isinstance(frame.index.get_level_values(i), pd.DatetimeIndex)
+        known = given is not None and normalize_label(given) in LABELS
+        names.append(
+            str(given) if known else "timestamps" if times else "symbol" if "symbol" not in names else f"level {i}"
+        )
+    frame = frame.drop(columns=[label for label in frame.columns if label in names])
+    return frame.rename_axis(index=names).reset_index()

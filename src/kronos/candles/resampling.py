@@ -1,7 +1,8 @@
 """Resampling to longer candles: only complete ones, never one that is still forming.
 
 - Long candles lie on the grid of the series' own wall clock: multiples of the interval from midnight, days, weeks from
-  Monday, months.
+  Monday, months. Days of FX end at 17:00 New York; night sessions of Chinese futures belong to the next trading day.
+- Whether candles are stamped at their open or close is detected from the sessions of their exchange.
 - In a market that never closes, all short candles of a long one must exist.
 - In other markets, those must exist that the series usually has at that time of that weekday (`usual_trading_times`).
 """
@@ -14,11 +15,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kronos.calendars.detection import detect_stamp_side
+from kronos.calendars.trading_days import trading_day_times
 from kronos.candles.candles import Candles
+from kronos.candles.columns import COLUMNS, TIME
 from kronos.candles.findings import Finding
 from kronos.candles.gaps import DAY, Stamps, usual_trading_times, wall_clock
-from kronos.candles.schema import COLUMNS, TIME
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import Message
 from kronos.intervals import Interval
 from kronos.typing import BoolArray, FloatArray
 
@@ -32,14 +36,14 @@ _ALWAYS_OPEN = 0.9  # share of all times with a candle, from which on a market c
 _MAX_MISALIGNED = 0.05  # share of candles that may cross an edge of the grid
 
 
-def resample(candles: Candles, interval: str | Interval, *, stamped: Stamped = "open") -> Candles:
+def resample(candles: Candles, interval: str | Interval, *, stamped: Stamped | None = None) -> Candles:
     """Aggregate candles to a longer interval.
 
     Args:
         candles: The shorter candles.
         interval: The longer interval: a whole multiple; below a day, a divisor of the day.
-        stamped: Whether times are those of a candle's open or close. Intraday results use the same; longer ones are
-            stamped with the day on which they begin.
+        stamped: Whether times are those of a candle's open or close; None detects it, see `detect_stamp_side`. Intraday
+            results use the same; longer ones are stamped with the trading day on which they begin.
 
     Returns:
         The complete longer candles, or the same candles if they have that interval already. A finding with the code
@@ -50,11 +54,19 @@ def resample(candles: Candles, interval: str | Interval, *, stamped: Stamped = "
         DataError: If no longer candle is complete.
     """
     target = Interval.parse(interval).normalized()
-    if stamped not in ("open", "close"):
+    if stamped not in ("open", "close", None):
         raise ParameterError(f"Invalid stamped '{stamped}': choose open or close.")
     if target == candles.interval:
         return candles
     _check_multiple(candles.interval, target)
+    stamped = stamped or detect_stamp_side(candles.index, candles.interval)
+    by_day = _trading_days(candles) if candles.interval.intraday and not target.intraday else None
+    if by_day is not None:
+        return _stamp_days(_resample(by_day, target, stamped), candles)
+    return _resample(candles, target, stamped)
+
+
+def _resample(candles: Candles, target: Interval, stamped: Stamped) -> Candles:
     groups = _group(candles, target, stamped)
     complete = _is_complete(candles, target, groups)
     if not complete.any():
@@ -67,6 +79,30 @@ def resample(candles: Candles, interval: str | Interval, *, stamped: Stamped = "
     frame = pd.DataFrame(values, columns=list(COLUMNS), index=index[complete])
     finding = _finding(candles, target, index, complete)
     return replace(candles, frame=frame, interval=target, findings=(*candles.findings, finding))
+
+
+def _trading_days(candles: Candles) -> Candles | None:
+    """The candles on a naive clock whose days are trading days; None if those are the days of their own clock."""
+    dropped = candles.dropped[~candles.dropped.isin(candles.index)]
+    known = candles.index.as_unit("ns")
+    times = known if dropped.empty else known.union(dropped.as_unit("ns"))
+    moved = trading_day_times(times, candles.interval, candles.calendar)
+    if moved is None:
+        return None
+    kept = times.isin(known)
+    frame = candles.frame.set_axis(moved[kept].rename(TIME), axis=0)
+    return replace(candles, frame=frame, timezone=None, dropped=moved[~kept])
+
+
+def _stamp_days(days: Candles, candles: Candles) -> Candles:
+    """Days at midnight of the candles' own timezone."""
+    index = days.index
+    if candles.index.tz is not None:
+        index = index.tz_localize(
+            candles.index.tz, ambiguous=np.ones(len(index), np.bool_), nonexistent="shift_forward"
+        )
+    frame = days.frame.set_axis(index, axis=0)
+    return replace(days, frame=frame, timezone=candles.timezone, dropped=candles.dropped)
 
 
 def can_resample(short: Interval, long: Interval) -> bool:
@@ -293,10 +329,22 @@ def _stamps(index: pd.DatetimeIndex, target: Interval, groups: _Groups, stamped:
 
 def _finding(candles: Candles, target: Interval, index: pd.DatetimeIndex, complete: BoolArray) -> Finding:
     left_out = int((~complete).sum())
-    message = f"{len(candles):,} candles of {candles.interval} were resampled to {int(complete.sum()):,} of {target}"
+    values = {
+        "count": f"{len(candles):,}",
+        "interval": str(candles.interval),
+        "kept": f"{int(complete.sum()):,}",
+        "target": str(target),
+    }
+    whole = "{count} candles of {interval} were resampled to {kept} of {target}; "
     if not left_out:
-        return Finding("resampled", "info", f"{message}; all of them are complete.")
-    message += f"; {left_out:,} incomplete one(s) were left out, the first at {index[int((~complete).argmax())]}."
+        return Finding("resampled", "info", Message("resampled", whole + "all of them are complete.", **values))
+    message = Message(
+        "resampled-in-part",
+        whole + "{dropped} incomplete one(s) were left out, the first at {time}.",
+        **values,
+        dropped=f"{left_out:,}",
+        time=f"{index[int((~complete).argmax())]}",
+    )
     return Finding("resampled", "info", message, (), left_out)
 
 

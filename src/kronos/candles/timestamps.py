@@ -1,24 +1,25 @@
 """Parsing of times: text, epoch numbers, calendar numbers and date objects, with and without timezone.
 
-Numbers are YYYYMMDD[HHMM[SS[mmm]]] if they are dates, else seconds, milli-, micro- or nanoseconds since 1970 (in UTC),
-depending on their magnitude. Whether dates are day-first or month-first is decided by the whole column; an ambiguous
-column is an error. Unreadable values become NaT and are reported by the cleaning.
+Numbers are YYYYMM[DD[HHMM[SS[mmm]]]] if they are dates, else seconds, milli-, micro- or nanoseconds since 1970 (in
+UTC), depending on their magnitude. Dates in text are read in one order (`kronos.candles.date_formats`), with their
+offsets or names of zones (`kronos.candles.timezone_names`). Unreadable values become NaT; the cleaning reports them.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
-import zoneinfo
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
+from kronos.candles.date_formats import current_time, parse_with_format, read_short_numbers, resolve_dates, split_date
+from kronos.candles.time_of_day import WallTimes, time_text, to_offset
+from kronos.candles.timezone_names import SUMMER_NAMES, check_timezone, possible_zones, zone_of
+from kronos.errors import DataError
+from kronos.formatting import Message, truncate
 from kronos.typing import BoolArray, FloatArray, IntArray
 
 _EPOCH = (
@@ -28,15 +29,22 @@ _EPOCH = (
     (1e17, 9.2e18, "ns", 1),
 )
 _CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+_FUTURE = pd.Timedelta(days=31)
+_OTHER_CLOCKS = (  # this century, if ticks of 100 ns since 0001 (.NET) or 1601 (Windows) are read as ns
+    (pd.Timestamp("1989-12-01"), pd.Timestamp("1990-08-01")),
+    (pd.Timestamp("1973-12-01"), pd.Timestamp("1974-08-01")),
+)
+_STEPS = (60, 300, 900, 1800)  # seconds between candles of less than an hour
 _OLDEST, _NEWEST = pd.Timestamp("1800-01-01").value, pd.Timestamp("2200-01-01").value
+_DAY_SECONDS = 86_400
 
 _NUMBER = r"-?\d{5,19}(?:\.\d*)?"
+_SHORT = r"\d{4}|\d{6}"
+_SCIENTIFIC = r"\d(?:[.,]\d+)?[eE]\+?\d{1,2}"
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?"  # the usual case, with a fast path
-_YEAR_FIRST = re.compile(r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(.*)$")
-_YEAR_LAST = re.compile(r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})(.*)$")
-_CLOCK = re.compile(r"^[T ,]*(\d{1,2})(?::|时)(\d{2})(?:(?::|分)(\d{2})?秒?([.,]\d+)?)?分?\s*([AaPp][Mm])?\s*(.*)$")
-_OFFSET = re.compile(r"^(?:Z|(?:UTC|GMT)?(?:[+-]\d{2}(?::?\d{2})?)?)$", re.IGNORECASE)
+_ISO_OFFSET = r"\s?([+-]\d{2}(?::?\d{2})?|Z)$"
 _MONTH = r"(?i)(?:^|[^a-z])(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_EXCHANGE_ZONES = ("America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Australia/Sydney")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +57,25 @@ class ParsedTimes:
     """
 
     index: pd.DatetimeIndex
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, Message], ...] = ()
 
 
-def check_timezone(name: str) -> str:
-    """Return the name if it is an IANA timezone.
-
-    Raises:
-        ParameterError: If there is no such timezone.
-    """
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(str(name), sorted(zoneinfo.available_timezones()), 1, 0.6)
-        hint = f"did you mean {near[0]}?" if near else "use an IANA name like UTC, Asia/Shanghai or America/New_York."
-        raise ParameterError(f"There is no timezone '{name}'; {hint}") from None
-    return name
-
-
-def parse_timestamps(values: pd.Series, timezone: str | None, name: str) -> ParsedTimes:
+def parse_timestamps(
+    values: pd.Series,
+    timezone: str | None,
+    name: str,
+    *,
+    date_format: str | None = None,
+    now: pd.Timestamp | None = None,
+) -> ParsedTimes:
     """Parse a column of times.
 
     Args:
         values: Text, numbers, datetimes or date objects. [n]
         timezone: IANA timezone of naive times; epoch numbers and times with an offset are converted to it.
         name: Name of the source in messages.
+        date_format: Notation for ``strptime``; None to infer it.
+        now: The current time, which inferred dates cannot exceed; None to ask the clock.
 
     Raises:
         DataError: If dates are ambiguous, or numbers are not times.
@@ -85,28 +87,45 @@ def parse_timestamps(values: pd.Series, timezone: str | None, name: str) -> Pars
         return _localize(_nanoseconds(pd.DatetimeIndex(values)), timezone)
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype):
         raise DataError(
-            f"The time column of {name} holds {values.dtype} values, not times; pass the right one in columns=."
+            Message(
+                "no-times",
+                "The time column of {name} holds {type} values, not times; pass the right one in columns=.",
+                name=name,
+                type=f"{values.dtype}",
+            )
         )
-    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(values.dtype):
-        return _from_numbers(_to_numbers(values), timezone, name)
+    reader = _TimeReader(timezone, name, now)
+    numeric = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(values.dtype)
+    if date_format is not None:
+        numbers = _to_numbers(values) if numeric else None
+        text = _text(values) if numbers is None else pd.Series([f"{n:.0f}" for n in numbers.tolist()], dtype="string")
+        return reader.from_format(text, date_format)
+    if numeric:
+        return _from_numbers(_to_numbers(values), timezone, name, reader.now)
     text = _text(values)
     filled = text[text.notna() & (text != "")]
+    if len(filled) and bool(filled.str.fullmatch(_SHORT).all()):
+        return _from_numbers(_to_numbers(text), timezone, name, reader.now, digits=len(filled.iloc[0]))
     if len(filled) and bool(filled.str.fullmatch(_NUMBER).mean() > 0.5):
-        return _from_numbers(_to_numbers(text.where(text.str.fullmatch(_NUMBER).fillna(False))), timezone, name)
-    return _from_text(text, timezone, name)
+        numbers = _to_numbers(text.where(text.str.fullmatch(_NUMBER).fillna(False)))
+        return _from_numbers(numbers, timezone, name, reader.now)
+    if len(filled) and bool(filled.iloc[:20].str.fullmatch(_SCIENTIFIC).mean() > 0.5):
+        raise DataError(
+            Message(
+                "rounded-times",
+                "The times of {name} are rounded numbers such as {example}, so their last digits are "
+                "lost; write them with all digits, or as dates.",
+                name=name,
+                example=filled.iloc[0],
+            )
+        )
+    return reader.from_text(text)
 
 
 def _text(values: pd.Series) -> pd.Series:
     if pd.api.types.infer_dtype(values, skipna=True) == "string":
         return values.reset_index(drop=True).astype("string").str.replace("\ufeff", "", regex=False).str.strip()
-    return pd.Series([_to_text(v) for v in values], dtype=object).astype("string")
-
-
-def _to_text(value: object) -> str | None:
-    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return None
-    iso = getattr(value, "isoformat", None)
-    return str(iso()) if callable(iso) else str(value).replace("\ufeff", "").strip()[:64]
+    return pd.Series([time_text(v) for v in values], dtype=object).astype("string")
 
 
 def _nanoseconds(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -125,20 +144,26 @@ def _to_numbers(values: pd.Series) -> FloatArray | IntArray:
     return np.asarray(numeric.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
-def _from_numbers(numbers: FloatArray | IntArray, timezone: str | None, name: str) -> ParsedTimes:
+def _from_numbers(
+    numbers: FloatArray | IntArray, timezone: str | None, name: str, now: pd.Timestamp, digits: int | None = None
+) -> ParsedTimes:
     finite = np.isfinite(numbers)
     if not finite.any():
         return ParsedTimes(pd.DatetimeIndex([pd.NaT] * len(numbers)).as_unit("ns"))
     calendar = _parse_calendar_numbers(numbers, finite)
     if calendar is not None:
         return _localize(calendar, timezone)
+    short = read_short_numbers(numbers, now, name, digits)
+    if short is not None:
+        localized = _localize(_nanoseconds(pd.DatetimeIndex(short.days)), timezone)
+        return ParsedTimes(localized.index, (*short.notes, *localized.notes))
     mixed = _mixed_units(numbers, finite)
     if mixed is not None:
-        return _from_epoch(*mixed, timezone, name)
+        return _from_epoch(*mixed, timezone, name, now)
     typical = float(np.median(np.abs(numbers[finite].astype(np.float64))))
     for low, high, unit, factor in _EPOCH:
         if low <= typical < high:
-            return _from_epoch(_epoch_stamps(numbers, finite, factor), unit, timezone, name)
+            return _from_epoch(_epoch_stamps(numbers, finite, factor), unit, timezone, name, now)
     hint = " (day numbers of a spreadsheet? format them as dates)" if 20_000 < typical < 80_000 else ""
     raise DataError(
         f"The time column of {name} holds numbers such as {numbers[finite][0]:.12g} that are not times{hint}; "
@@ -146,9 +171,23 @@ def _from_numbers(numbers: FloatArray | IntArray, timezone: str | None, name: st
     )
 
 
-def _from_epoch(utc: pd.DatetimeIndex, unit: str, timezone: str | None, name: str) -> ParsedTimes:
+def _from_epoch(utc: pd.DatetimeIndex, unit: str, timezone: str | None, name: str, now: pd.Timestamp) -> ParsedTimes:
+    known = utc[np.asarray(utc.notna())].sort_values()
+    step = float(np.median(np.diff(known.asi8))) / 1e9 if len(known) > 1 else 0.0
+    other = unit == "ns" and any(low < known[len(known) // 2] < high for low, high in _OTHER_CLOCKS)
+    if len(known) and (known[len(known) // 2] > now + _FUTURE or (other and step % 3600 and step not in _STEPS)):
+        raise DataError(
+            f"The times of {name} are not {unit} since 1970: read as such, the first is {known[0]:%Y-%m-%d %H:%M} "
+            f"and they are {step:g} s apart. Other clocks, such as .NET ticks, count from another date: convert the "
+            f"column with pd.to_datetime(…, unit=…, origin=…), or write dates."
+        )
     stamps = utc.tz_localize("UTC")
-    note = ("epoch-times", f"The times of {name} are epoch numbers ({unit}) and were read as UTC.")
+    note = (
+        "epoch-times",
+        Message(
+            "epoch-times", "The times of {name} are epoch numbers ({unit}) and were read as UTC.", name=name, unit=unit
+        ),
+    )
     return ParsedTimes(stamps.tz_convert(timezone) if timezone else stamps, (note,))
 
 
@@ -192,81 +231,217 @@ def _epoch_stamps(numbers: FloatArray | IntArray, finite: BoolArray, factor: int
     return pd.DatetimeIndex(stamps.where(plausible))
 
 
-def _from_text(text: pd.Series, timezone: str | None, name: str) -> ParsedTimes:
-    notes: list[tuple[str, str]] = []
-    filled = text.dropna()
-    if bool(filled[filled != ""].str.fullmatch(_ISO).all()):
-        times = pd.to_datetime(text.where(text.fillna("") != ""), format="ISO8601", errors="coerce")
-        return _localize(_nanoseconds(pd.DatetimeIndex(times)), timezone)
-    order = _day_month_order(text, name, notes)
-    unique = text.dropna().unique()
-    iso = text.map({value: _iso_text(str(value), order) for value in unique}).astype("string")
-    offsets = iso.str.extract(r"[T ]\d{2}:\d{2}\S*?([+-]\d{2}:?\d{2}|Z)$", expand=False)
-    aware = bool(offsets.notna().any())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas warns about parsing elements one by one, which is intended here
-        parsed = pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=aware)
-        # Only dates with the name of a month: pandas would read digits as month-first. Zone names are ambiguous.
-        month = iso.str.contains(_MONTH, regex=True) & ~iso.str.contains(r"[A-Za-z]{3,}$", regex=True)
-        rest = parsed.isna() & month.fillna(False)
-        if bool(rest.any()):
-            named = pd.to_datetime(iso[rest], format="mixed", errors="coerce", utc=aware)
-            if isinstance(named.dtype, np.dtype | pd.DatetimeTZDtype) and named.dtype.kind == "M":
-                parsed = parsed.astype("datetime64[us, UTC]" if aware else "datetime64[us]")
-                parsed.loc[rest] = named.astype(parsed.dtype)
-    index = _nanoseconds(pd.DatetimeIndex(parsed))
-    if aware:
-        index = _resolve_offsets(index, offsets, timezone, notes, name)
-    localized = _localize(index, timezone)
-    return ParsedTimes(localized.index, (*notes, *localized.notes))
+class _TimeReader:
+    """Reads a column of text."""
+
+    def __init__(self, timezone: str | None, name: str, now: pd.Timestamp | None) -> None:
+        self.now = current_time() if now is None else now.tz_localize(None)
+        self._timezone = timezone
+        self._name = name
+        self._notes: list[tuple[str, Message]] = []
+
+    def from_format(self, text: pd.Series, date_format: str) -> ParsedTimes:
+        """Read times in the caller's notation."""
+        parsed = parse_with_format(text, date_format, self.now)
+        index = pd.DatetimeIndex(parsed)
+        if bool(index.isna().all()):
+            raise DataError(
+                Message(
+                    "wrong-date-format",
+                    "No time of {name} has the notation date_format='{date_format}'; the first is '{example}'.",
+                    name=self._name,
+                    date_format=date_format,
+                    example=truncate(text.dropna().iloc[0] if text.notna().any() else ""),
+                )
+            )
+        return _localize(_nanoseconds(index), self._timezone)
+
+    def from_text(self, text: pd.Series) -> ParsedTimes:
+        """Read times in a notation that is inferred."""
+        filled = text.dropna()
+        if bool(filled[filled != ""].str.fullmatch(_ISO).all()):
+            times = pd.to_datetime(text.where(text.fillna("") != ""), format="ISO8601", errors="coerce")
+            if not bool(times[(text.fillna("") != "").to_numpy()].isna().any()):
+                return _localize(_nanoseconds(pd.DatetimeIndex(times)), self._timezone)
+        if bool(filled.str.fullmatch(_ISO + _ISO_OFFSET).all()):
+            stripped = pd.to_datetime(text.str.replace(_ISO_OFFSET, "", regex=True), format="ISO8601", errors="coerce")
+            found = text.str.extract(_ISO_OFFSET, expand=False)
+            offsets = found.map({offset: to_offset(str(offset)) for offset in found.dropna().unique()})
+            return self._with_offsets(
+                _nanoseconds(pd.DatetimeIndex(stripped)),
+                [None if pd.isna(offset) else str(offset) for offset in offsets],
+            )
+        cells = [str(cell) if isinstance(cell, str) else "" for cell in text]
+        dates = [split_date(cell) for cell in cells]
+        wall = WallTimes()
+        for date in dates:
+            wall.add("" if date is None else date.rest)
+        seconds = np.array(wall.seconds)
+        resolved = resolve_dates(dates, np.nan_to_num(seconds), self.now, self._name)
+        self._notes += resolved.notes
+        stamps = resolved.days.astype("datetime64[ns]").astype(np.int64)
+        known = ~np.isnat(resolved.days) & np.isfinite(seconds)
+        stamps = np.where(known, stamps + (np.nan_to_num(seconds) * 1e9).astype(np.int64) + np.array(wall.nanos), 0)
+        index = pd.DatetimeIndex(pd.DatetimeIndex(stamps.view("M8[ns]")).where(known))
+        if not known.all():
+            index, wall.offsets = self._add_other_notations(index, cells, known, wall.offsets)
+        return self._in_zone(_nanoseconds(index), wall)
+
+    def _add_other_notations(
+        self, index: pd.DatetimeIndex, cells: list[str], known: BoolArray, offsets: list[str | None]
+    ) -> tuple[pd.DatetimeIndex, list[str | None]]:
+        """Read the rest as pandas does, if the month has a name: of digits alone it would take any order."""
+        rest = pd.Series(
+            [None if done else _bare_offset(cell) for cell, done in zip(cells, known.tolist(), strict=True)],
+            dtype="string",
+        )
+        named = rest.str.contains(_MONTH, regex=True) & ~rest.str.contains(r"[A-Za-z]{3,}$", regex=True)
+        rest = rest.where(named.fillna(False))
+        if not bool(rest.notna().any()):
+            return index, offsets
+        clock = rest.str.extract(r"\d{2}:\d{2}\S*?\s*([+-]\d{2}:?\d{2}|Z)(?:\s\d{4})?$", expand=False)
+        stripped = rest.str.replace(r"\s*([+-]\d{2}:?\d{2}|Z)(?=\s\d{4}$|$)", "", regex=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas warns about parsing elements one by one, which is intended here
+            parsed = pd.to_datetime(stripped, format="mixed", errors="coerce")
+        if not isinstance(parsed.dtype, np.dtype) or parsed.dtype.kind != "M":
+            return index, offsets
+        merged = pd.Series(index).where(pd.Series(known), parsed.astype("datetime64[ns]"))
+        return pd.DatetimeIndex(merged), [
+            one if done else (None if pd.isna(other) else str(other).replace("Z", "+00:00"))
+            for one, done, other in zip(offsets, known.tolist(), clock.tolist(), strict=True)
+        ]
+
+    def _in_zone(self, index: pd.DatetimeIndex, wall: WallTimes) -> ParsedTimes:
+        """Apply the offsets and the names of zones that rows have."""
+        zones = {zone for zone in wall.zones if zone}
+        if zones:
+            return self._in_named_zone(index, wall.zones, zones)
+        if any(offset is not None for offset in wall.offsets):
+            return self._with_offsets(index, wall.offsets)
+        return self._result(_localize(index, self._timezone))
+
+    def _result(self, localized: ParsedTimes) -> ParsedTimes:
+        return ParsedTimes(localized.index, (*self._notes, *localized.notes))
+
+    def _in_named_zone(self, index: pd.DatetimeIndex, names: list[str | None], distinct: set[str]) -> ParsedTimes:
+        """Times whose rows name their zone, such as ``US/Eastern`` or ``EST`` and ``EDT``."""
+        zone = zone_of(distinct)
+        shown = " and ".join(sorted(distinct)[:3])
+        if zone is None and self._timezone is None:
+            zones = possible_zones(distinct)
+            hint = " or ".join(f"timezone='{one}'" for one in zones[:3]) or "timezone= with an IANA name"
+            raise DataError(
+                Message(
+                    "ambiguous-zone",
+                    "The times of {name} name the zone {zone}, which has several meanings: give {options}.",
+                    name=self._name,
+                    zone=shown,
+                    options=hint,
+                )
+            )
+        missing = np.array([name is None for name in names]) & np.asarray(index.notna())
+        if missing.any():
+            index = pd.DatetimeIndex(index.where(~missing))
+        if zone is None:
+            self._notes.append(
+                (
+                    "zone-names",
+                    Message(
+                        "zone-read-as",
+                        "The times of {name} name the zone {zone}, read as {read_as}.",
+                        name=self._name,
+                        zone=shown,
+                        read_as=f"{self._timezone}",
+                    ),
+                )
+            )
+            return self._result(_localize(index, self._timezone))
+        if "/" in next(iter(distinct)):
+            self._notes.append(
+                (
+                    "zone-names",
+                    Message("zone-names", "The times of {name} name the zone {zone}.", name=self._name, zone=shown),
+                )
+            )
+            localized = _localize(index, zone)
+            times = localized.index if self._timezone is None else localized.index.tz_convert(self._timezone)
+            return self._result(ParsedTimes(times, localized.notes))
+        summer = np.array([bool(name) and name.upper() in SUMMER_NAMES for name in names])  # type: ignore[union-attr]
+        times = index.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
+        if distinct & set(SUMMER_NAMES) and not _agree(times, summer):
+            raise DataError(
+                Message(
+                    "inconsistent-zones",
+                    "The times of {name} name the zones {zone}, but not as {read_as} does all year: give timezone=.",
+                    name=self._name,
+                    zone=shown,
+                    read_as=zone,
+                )
+            )
+        self._notes.append(
+            (
+                "zone-names",
+                Message(
+                    "zone-read-as",
+                    "The times of {name} name the zone {zone}, read as {read_as}.",
+                    name=self._name,
+                    zone=shown,
+                    read_as=zone,
+                ),
+            )
+        )
+        return self._result(ParsedTimes(times if self._timezone is None else times.tz_convert(self._timezone)))
+
+    def _with_offsets(self, index: pd.DatetimeIndex, offsets: list[str | None]) -> ParsedTimes:
+        """Keep the wall clock of a single offset, and dates of local midnights; other times become UTC."""
+        aware = np.array([offset is not None for offset in offsets])
+        distinct = sorted({offset for offset in offsets if offset is not None})
+        shift = {offset: pd.Timestamp(f"2000-01-01T00:00:00{offset}").utcoffset() for offset in distinct}
+        delta = pd.to_timedelta([shift[offset] if offset else pd.Timedelta(0) for offset in offsets])
+        wall = index
+        # As pandas reads them: times without an offset among others are in UTC.
+        utc = (wall - delta).tz_localize("UTC")
+        if self._timezone is not None:
+            return self._result(ParsedTimes(utc.tz_convert(self._timezone)))
+        if len(distinct) == 1:
+            return self._result(ParsedTimes(utc.tz_convert(pd.Timestamp(f"2000-01-01T00:00:00{distinct[0]}").tz)))
+        known = wall[np.asarray(wall.notna()) & aware]
+        if len(known) and bool((known == known.normalize()).all()) and aware[np.asarray(wall.notna())].all():
+            message = Message(
+                "local-midnights",
+                "The times of {name} are midnights with several UTC offsets, and were read as the dates "
+                "of their own clock; pass timezone= for a timezone.",
+                name=self._name,
+            )
+            self._notes.append(("local-midnights", message))
+            return self._result(ParsedTimes(wall))
+        zone = _zone_with_offsets(utc, wall, aware)
+        named = f"timezone='{zone}' (its offsets agree)" if zone else "timezone="
+        message = Message(
+            "several-offsets",
+            "The times of {name} have several UTC offsets and were converted to UTC; pass {option} for a wall clock.",
+            name=self._name,
+            option=named,
+        )
+        self._notes.append(("several-offsets", message))
+        return self._result(ParsedTimes(utc))
 
 
-def _resolve_offsets(
-    index: pd.DatetimeIndex, offsets: pd.Series, timezone: str | None, notes: list[tuple[str, str]], name: str
-) -> pd.DatetimeIndex:
-    """Keep the wall clock of a single offset; several offsets (daylight saving time) need a timezone and stay UTC."""
-    distinct = offsets.dropna().unique()
-    if timezone is not None or len(distinct) == 1:
-        fixed = pd.Timestamp("2000-01-01T00:00:00" + str(distinct[0])).tz
-        return index if timezone is not None else index.tz_convert(fixed)
-    message = (
-        f"The times of {name} have several UTC offsets and were converted to UTC; pass timezone= for a wall clock."
-    )
-    notes.append(("several-offsets", message))
-    return index
+def _agree(times: pd.DatetimeIndex, summer: BoolArray) -> bool:
+    """Whether each time is in summer time if its row says so."""
+    known = np.asarray(times.notna())
+    dst = np.array([bool(time.dst()) for time in times[known]])
+    return bool((dst == summer[known]).all())
 
 
-def _day_month_order(text: pd.Series, name: str, notes: list[tuple[str, str]]) -> str:
-    """Order of day and month: ``dm``, ``md``, or ``ymd`` if no date ends with the year.
-
-    Raises:
-        DataError: If the column is ambiguous.
-    """
-    parts = text.str.extract(r"^(\d{1,2})[-/.](\d{1,2})[-/.]\d{4}")
-    found = parts.dropna()
-    if found.empty:
-        return "ymd"
-    first, second = (found[i].astype(int) for i in (0, 1))
-    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
-    if day_first == month_first:
-        reading = "mix day-first and month-first" if day_first else "can be read as day-first or month-first"
-        example = truncate(text[found.index[0]])
-        raise DataError(f"The dates of {name} {reading} ('{example}'); write them as YYYY-MM-DD.")
-    notes.append(("day-order", f"The dates of {name} were read as {'day' if day_first else 'month'}-first."))
-    return "dm" if day_first else "md"
-
-
-def _iso_text(value: str, order: str) -> str:
-    """A time in ISO format if its date is written in digits, else unchanged."""
-    if match := _YEAR_FIRST.match(value):
-        year, month, day, rest = match.groups()
-    elif order != "ymd" and (match := _YEAR_LAST.match(value)):
-        first, second, year, rest = match.groups()
-        day, month = (first, second) if order == "dm" else (second, first)
-    else:
-        return _bare_offset(value)
-    clock = _iso_clock(rest.strip())
-    return value if clock is None else f"{year}-{int(month):02d}-{int(day):02d}{clock}"
+def _zone_with_offsets(utc: pd.DatetimeIndex, wall: pd.DatetimeIndex, aware: BoolArray) -> str | None:
+    """The exchange's timezone that had these offsets at these times, None if there is none."""
+    known = np.asarray(utc.notna()) & aware
+    for zone in _EXCHANGE_ZONES:
+        if bool((utc[known].tz_convert(zone).tz_localize(None) == wall[known]).all()):
+            return zone
+    return None
 
 
 def _bare_offset(value: str) -> str:
@@ -274,24 +449,6 @@ def _bare_offset(value: str) -> str:
     value = re.sub(r"\s*\([^()]*\)$", "", value)
     value = re.sub(r"\s*(?:GMT|UTC)(?=[+-]\d)", "", value, flags=re.IGNORECASE)
     return re.sub(r"(?<=\d)\s*(?:GMT|UTC)$", "+00:00", value, flags=re.IGNORECASE)
-
-
-def _iso_clock(rest: str) -> str | None:
-    if not rest:
-        return ""
-    match = _CLOCK.match(rest)
-    if match is None:
-        return None
-    hour, minute, second, fraction, half, offset = match.groups()
-    hours = int(hour)
-    if half:
-        hours = hours % 12 + (12 if half.lower() == "pm" else 0)
-    if offset and not _OFFSET.match(offset):
-        return None
-    zone = re.sub(r"^(?:UTC|GMT)", "", offset, flags=re.IGNORECASE) or ("+00:00" if offset else "")
-    zone = {"Z": "+00:00", "z": "+00:00"}.get(zone, zone)
-    zone = zone + ":00" if len(zone) == 3 else zone
-    return f"T{hours:02d}:{minute}:{second or '00'}{(fraction or '').replace(',', '.')[:10]}{zone}"
 
 
 def _localize(index: pd.DatetimeIndex, timezone: str | None) -> ParsedTimes:
@@ -304,25 +461,17 @@ def _localize(index: pd.DatetimeIndex, timezone: str | None) -> ParsedTimes:
     if not ambiguous.any():
         return ParsedTimes(unique)
     # In the hour that is repeated, the first occurrence of a time is summer time and the second is winter time.
-    repeated = np.asarray(pd.Series(index).groupby(pd.Series(index), dropna=False).cumcount() > 0)
+    stamps = index[np.asarray(index.notna())].asi8
+    oldest_first = bool(np.sign(np.diff(stamps)).sum() >= 0)
+    count = pd.Series(index).groupby(pd.Series(index), dropna=False).cumcount(ascending=oldest_first)
+    repeated = np.asarray(count > 0)
     localized = index.tz_localize(timezone, ambiguous=~repeated, nonexistent="shift_forward")
-    message = (
-        f"{int(ambiguous.sum())} times fall into changes of daylight saving time in {timezone}, the first being "
-        f"{index[int(ambiguous.argmax())]}; they were resolved in order."
+    message = Message(
+        "summer-time",
+        "{count} times fall into changes of daylight saving time in {zone}, the first being "
+        "{time}; they were resolved in order.",
+        count=int(ambiguous.sum()),
+        zone=timezone,
+        time=f"{index[int(ambiguous.argmax())]}",
     )
     return ParsedTimes(localized, (("summer-time", message),))
-
-
-def join_clock(dates: pd.Series, clocks: pd.Series) -> pd.Series:
-    """Join a date column with a time-of-day column, unless the latter already holds dates and times."""
-    day = pd.Series([_to_text(v) for v in dates], dtype=object).fillna("").astype(str)
-    clock = pd.Series([_to_text(v) for v in clocks], dtype=object).fillna("").astype(str)
-    filled = clock[clock != ""]
-    if len(filled) and bool(filled.str.fullmatch(r"\d{12,19}|.*\d{4}[-/.年]\d{1,2}.*").mean() > 0.5):
-        return clock
-    day = day.str.replace(r"[T ]00:00(:00(\.0+)?)?$", "", regex=True)
-    day = day.str.replace(r"^(\d{4})(\d{2})(\d{2})(?:\.0)?$", r"\1-\2-\3", regex=True)
-    compact = clock.str.extract(r"^(\d{3,6})(?:\.0)?$", expand=False)
-    width = 6 if bool((compact.str.len() > 4).any()) else 4
-    padded = compact.str.zfill(width).str.replace(r"^(\d{2})(\d{2})(\d{2})?$", r"\1:\2:\3", regex=True)
-    return (day + " " + padded.str.rstrip(":").where(compact.notna(), clock)).str.strip()

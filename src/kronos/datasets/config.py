@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from kronos.candles import ReadOptions
 from kronos.datasets.config_errors import format_validation_error
 from kronos.errors import ParameterError
 from kronos.formatting import expand_user, truncate
@@ -59,6 +60,7 @@ def _for_both(value: Any) -> Any:
 Name = Annotated[str, AfterValidator(_name)]
 Description = Annotated[str, AfterValidator(lambda text: truncate(text, 300))]
 Folder = Annotated[Path, AfterValidator(_folder)]
+Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]  # or its position
 Shape = dict[str, Annotated[int | float | bool, BeforeValidator(_number)]]
 
 
@@ -217,6 +219,48 @@ class TrainingSection(StageTraining):
     model: StageTraining = StageTraining()
 
 
+class ReadingSection(Section):
+    """How candle files are written; omitted values are inferred, see `kronos.candles.read_candles`.
+
+    Attributes:
+        columns: Names of columns, or their positions from 1: ``{close: Schlusskurs, volume: 7}``.
+        decimal: Decimal sign of the numbers.
+        thousands: Thousands sign of the numbers, empty for none.
+        date_format: Notation of the times for ``strptime``.
+        header: Number of the line with the names of the columns, 0 if there is none.
+        timezone: IANA timezone of the times.
+        interval: Length of a candle: ``1h``.
+    """
+
+    columns: dict[str, Column] = Field(default_factory=dict)
+    decimal: str | None = None
+    thousands: str | None = None
+    date_format: str | None = None
+    header: Annotated[int, Field(ge=0)] | None = None
+    timezone: str | None = None
+    interval: str | None = None
+
+    @model_validator(mode="after")
+    def _check_options(self) -> ReadingSection:
+        try:
+            self.options()
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def options(self) -> ReadOptions:
+        """The options for the reader."""
+        return ReadOptions(
+            interval=self.interval,
+            timezone=self.timezone,
+            columns=tuple(self.columns.items()),
+            decimal=self.decimal,
+            thousands=self.thousands,
+            date_format=self.date_format,
+            header=self.header,
+        )
+
+
 class Start(Section):
     """Weights that training starts from.
 
@@ -269,7 +313,8 @@ class SharedConfig(Section):
         start: Weights to start from, one name for both networks or one each; None for the bundled ones, or for new
             weights if there is an architecture.
         architecture: Architectures of networks that start with new weights, one zoo name for both or one each.
-        stages: Networks to train, in this order.
+        stages: Networks to train, in this order; by default the model, and the tokenizer only if it is trained from
+            scratch: one with weights is left as it is.
         context: Longest window that the model will be used with, in candles; None for that of the weights it starts
             from.
         training: Training of both networks.
@@ -289,6 +334,16 @@ class SharedConfig(Section):
     training: TrainingSection = TrainingSection()
     lora: Lora | None = None
     output: Folder = Path("outputs") / "models"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_a_trained_tokenizer(cls, values: Any) -> Any:
+        """Choose the default of ``stages``: without initial weights there is nothing to leave as it is."""
+        if not isinstance(values, Mapping) or values.get("stages") is not None:
+            return values
+        start = values.get("start")
+        named = start.get("tokenizer") or start.get("model") if isinstance(start, Mapping) else start
+        return {**values, "stages": ["model"] if named or values.get("architecture") is None else list(STAGES)}
 
     @property
     def folder_name(self) -> str:

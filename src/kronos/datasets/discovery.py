@@ -7,18 +7,21 @@ calendar.
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from kronos.atomic import recover_folder
 from kronos.calendars.future import market_of
-from kronos.candles import Candles, read_candles
+from kronos.candles import Candles, ReadOptions
+from kronos.candles.io import load_candles
 from kronos.datasets.config import DEFAULT_FOLDER, DatasetConfig
 from kronos.datasets.config_loading import load_config
 from kronos.datasets.inspection import is_table, read_series, stem
@@ -26,6 +29,7 @@ from kronos.datasets.splits import PARTS
 from kronos.datasets.summary import SUMMARY
 from kronos.errors import DataError, KronosError, ParameterError
 from kronos.formatting import expand_user, truncate
+from kronos.locks import LOCK, exclusive_lock
 
 MANIFEST = "MANIFEST.csv"
 OTHER_MARKET = "other"  # no known market has these trading hours
@@ -105,6 +109,7 @@ def open_dataset(name: str | Path, base: Path | None = None) -> PreparedDataset:
     """
     datasets = _default_folder() if base is None else expand_user(base)
     for folder in (expand_user(name), *_candidate_folders(str(name), datasets, base)):
+        _recover(folder)
         if (folder / SUMMARY).is_file():
             return PreparedDataset(folder, _read_summary(folder / SUMMARY))
     existing = sorted(path.parent.name for path in datasets.glob(f"*/{SUMMARY}"))
@@ -114,12 +119,33 @@ def open_dataset(name: str | Path, base: Path | None = None) -> PreparedDataset:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder holds a prepared dataset."""
+    """Whether a folder holds a prepared dataset; one whose replacement was killed is restored first."""
+    _recover(folder)
     try:
         _read_summary(folder / SUMMARY)
     except DataError:
         return False
     return True
+
+
+def lock_dataset(folder: Path) -> AbstractContextManager[None]:
+    """Lock a dataset's folder while it is written; the lock lies next to it, because the folder is replaced.
+
+    Raises:
+        StorageError: If another process is writing it.
+    """
+    real = Path(os.path.realpath(folder))
+    busy = f"{folder} is being prepared"
+    return exclusive_lock(real.with_name(f".{real.name}{LOCK}"), busy=busy, fix="choose another folder")
+
+
+def _recover(folder: Path) -> None:
+    """Restore a dataset that was being replaced when the process was killed, unless one is replacing it right now."""
+    with suppress(OSError, ValueError):  # what is no path, or cannot be listed, holds no dataset
+        real = Path(os.path.realpath(folder))
+        if not real.exists() and any(real.parent.glob(f".*.old-{glob.escape(real.name)}")):
+            with lock_dataset(folder):
+                recover_folder(folder)
 
 
 def _default_folder() -> Path:
@@ -196,7 +222,10 @@ def list_sources(paths: Iterable[str | Path]) -> list[FoundSource]:
 
 
 def read_source(
-    source: FoundSource, interval: str | None = None, timezone: str | None = None
+    source: FoundSource,
+    interval: str | None = None,
+    timezone: str | None = None,
+    reading: ReadOptions | None = None,
 ) -> list[tuple[str, Candles]]:
     """Read the series of a file with their names: the file's name, or ``symbol_interval`` if it holds several.
 
@@ -204,6 +233,7 @@ def read_source(
         source: A file, not a dataset.
         interval: Length of its candles; None for the manifest's, else inferred.
         timezone: Timezone of its timestamps, as for `read_candles`.
+        reading: How it is written; None infers it.
 
     Raises:
         DataError: If the candles cannot be used; `NoCandlesError` if the table holds something else.
@@ -211,9 +241,10 @@ def read_source(
     """
     interval = interval or source.interval
     if source.symbol is not None:
-        candles = read_candles(source.path, symbol=source.symbol, interval=interval, timezone=timezone)
+        options = replace(reading or ReadOptions(), symbol=source.symbol, interval=interval, timezone=timezone)
+        candles = load_candles(source.path, options)
         return [(stem(source.path), candles)]
-    series = read_series(source.path, interval, timezone)
+    series = read_series(source.path, interval, timezone, reading)
     if len(series) == 1:
         return [(stem(source.path), series[0])]
     return [(f"{candles.symbol}_{candles.interval}", candles) for candles in series]
@@ -227,10 +258,19 @@ def infer_market(candles: Candles) -> str:
 
 
 class _Manifests:
-    """The manifests of folders, each read once."""
+    """The manifests of folders, each read once, and the folders that were searched."""
 
     def __init__(self) -> None:
+        self._searched: set[str] = set()
         self._read: dict[Path, list[tuple[Path, FoundSource]]] = {}
+
+    def enter(self, folder: Path) -> bool:
+        """Note that a folder is searched; False if it was before, as links to a folder above it would have it."""
+        real = os.path.realpath(folder)
+        if real in self._searched:
+            return False
+        self._searched.add(real)
+        return True
 
     def of(self, folder: Path) -> list[FoundSource]:
         """The files that a folder's manifest lists."""
@@ -248,7 +288,7 @@ class _Manifests:
     def _resolved(self, folder: Path) -> list[tuple[Path, FoundSource]]:
         """The entries of a manifest with the resolved path of each file."""
         if folder not in self._read:
-            self._read[folder] = [(source.path.resolve(), source) for source in _read_manifest(folder)]
+            self._read[folder] = [(Path(os.path.realpath(source.path)), source) for source in _read_manifest(folder)]
         return self._read[folder]
 
 
@@ -267,7 +307,9 @@ def _sources_of(path: str | Path, manifests: _Manifests) -> list[FoundSource]:
 
 
 def _search(folder: Path, market: str | None, manifests: _Manifests) -> list[FoundSource]:
-    """Search a folder recursively; the first sub-folder on the way down names the market."""
+    """Search a folder recursively, once by whatever links; the first sub-folder on the way down names the market."""
+    if not manifests.enter(folder):
+        return []
     if is_dataset(folder):
         parent_market = None if market == folder.name else market  # a dataset's own name is not a market
         return [FoundSource(folder, market=parent_market, dataset=open_dataset(folder))]
@@ -279,11 +321,19 @@ def _search(folder: Path, market: str | None, manifests: _Manifests) -> list[Fou
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise DataError(f"Cannot list {folder} ({reason}): check its permissions.") from error
-    found = [FoundSource(Path(e.path), market=market) for e in entries if e.is_file() and is_table(e.name)]
+    found = [FoundSource(Path(e.path), market=market) for e in entries if _is(e.is_file) and is_table(e.name)]
     for entry in entries:
-        if entry.is_dir() and not entry.name.startswith("."):
+        if _is(entry.is_dir) and not entry.name.startswith("."):
             found += _search(Path(entry.path), market or entry.name, manifests)
     return found
+
+
+def _is(test: Callable[[], bool]) -> bool:
+    """The result of a test of a directory entry; False for a link that leads nowhere or to itself."""
+    try:
+        return test()
+    except OSError:
+        return False
 
 
 def _read_manifest(folder: Path) -> list[FoundSource]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from kronos.candles import Candles, Finding, Quality, assess, read_candles, read_many
+from kronos.candles import Candles, Finding, Quality, ReadOptions, assess
+from kronos.candles.columns import NoCandlesError
+from kronos.candles.io import load_candles, load_many
 from kronos.candles.readers import read_table
-from kronos.candles.schema import NoCandlesError
-from kronos.candles.timestamps import check_timezone
+from kronos.candles.timezone_names import check_timezone
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import file_stem
 from kronos.intervals import Interval
@@ -146,7 +147,11 @@ class InspectionReport:
 
 
 def check_file(
-    path: str | Path, *, interval: str | None = None, timezone: str | None = None
+    path: str | Path,
+    *,
+    interval: str | None = None,
+    timezone: str | None = None,
+    reading: ReadOptions | None = None,
 ) -> tuple[InspectedSeries, ...]:
     """Read, clean and assess each series of a file.
 
@@ -154,13 +159,14 @@ def check_file(
         path: A CSV, Feather or Parquet file, of one or several instruments.
         interval: Such as ``"1h"``; inferred by default.
         timezone: IANA name, as for `read_candles`.
+        reading: How the file is written; None infers it.
 
     Raises:
         DataError: If the candles cannot be used.
         ParameterError: If an argument is invalid.
     """
     path = Path(path)
-    return tuple(_inspect(path, candles) for candles in read_series(path, interval, timezone))
+    return tuple(_inspect(path, candles) for candles in read_series(path, interval, timezone, reading))
 
 
 def check_paths(
@@ -168,6 +174,7 @@ def check_paths(
     *,
     interval: str | None = None,
     timezone: str | None = None,
+    reading: ReadOptions | None = None,
     progress: ProgressCallback | None = None,
 ) -> InspectionReport:
     """Inspect files, and all tables in folders.
@@ -179,6 +186,7 @@ def check_paths(
         paths: Files and folders.
         interval: Length of a candle, for all files.
         timezone: Timezone of the timestamps, for all files.
+        reading: How all files are written; None infers it.
         progress: Called with the number of finished files and their total.
 
     Returns:
@@ -199,7 +207,7 @@ def check_paths(
         if progress is not None:
             progress(done, len(files))
         try:
-            series += check_file(path, interval=interval, timezone=timezone)
+            series += check_file(path, interval=interval, timezone=timezone, reading=reading)
         except NoCandlesError as error:
             if named:
                 unreadable.append(UnreadableFile(path, str(error)))
@@ -222,7 +230,7 @@ def _list_files(paths: Iterable[str | Path], unreadable: list[UnreadableFile]) -
             problem = f"{path} holds no candle files: their names end in {', '.join(ENDINGS)}, or one of these and .gz."
             unreadable.append(UnreadableFile(path, problem))
         for file in files:
-            first = seen.setdefault(file.resolve(), file)
+            first = seen.setdefault(Path(os.path.realpath(file)), file)
             named[first] = named.get(first, False) or file is path
     return named
 
@@ -246,23 +254,26 @@ def is_table(name: str) -> bool:
     return not name.startswith(".") and (uncompressed.endswith(ENDINGS) or name.lower().endswith(".zip"))
 
 
-def read_series(path: Path, interval: str | None, timezone: str | None) -> list[Candles]:
+def read_series(
+    path: Path, interval: str | None, timezone: str | None, reading: ReadOptions | None = None
+) -> list[Candles]:
     """Read a file's candles: of its only instrument, or of each one.
 
     Raises:
         DataError: If the candles cannot be used; `NoCandlesError` if the table holds something else.
         ParameterError: If an argument is invalid.
     """
+    options = replace(reading or ReadOptions(), interval=interval, timezone=timezone)
     try:
-        return [read_candles(path, interval=interval, timezone=timezone)]
+        return [load_candles(path, options)]
     except NoCandlesError:
         raise
     except DataError:
-        table = read_table(path, None)
+        table = read_table(path, options)
         label = table.layout.symbol
         if label is None or table.frame[label].dropna().nunique() < 2:
             raise
-        return list(read_many(path, interval=interval, timezone=timezone).values())
+        return list(load_many(path, options).values())
 
 
 def _inspect(path: Path, candles: Candles) -> InspectedSeries:

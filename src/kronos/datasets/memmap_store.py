@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +24,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kronos.atomic import atomic_folder, write_text
-from kronos.candles import COLUMNS, Candles
-from kronos.candles.schema import NoCandlesError
+from kronos.candles import COLUMNS, Candles, ReadOptions
+from kronos.candles.columns import NoCandlesError
 from kronos.datasets.readers import CandleReader, InstrumentCandles, open_readers
 from kronos.errors import DataError, ParameterError, StorageError
 from kronos.formatting import unique_name
@@ -33,7 +33,7 @@ from kronos.intervals import Interval
 from kronos.provenance import versions
 from kronos.typing import IntArray
 
-FORMAT = 1
+FORMAT = 2
 META = "store.json"
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # type and shape of one candle's entry
     "candles": ("<f8", (len(COLUMNS),)),
@@ -105,7 +105,7 @@ class MemmapCandles:
         candles: Open, high, low, close, volume, amount. [N, 6] float64
         times: Timestamps on the candles' own wall clock, microseconds since 1970. [N] int64
         opens: Opening times, UTC, microseconds since 1970; naive timestamps count as UTC. [N] int64
-        stamps: Calendar features of ``times``: minute, hour, weekday (Monday 0), day, month. [N, 5] int8
+        stamps: Calendar features on the market's clock: minute, hour, weekday (Monday 0), day, month. [N, 5] int8
         pieces: Unbroken stretches of prepared datasets: series, first row, row after the last, part. [n, 4] int64
         missing: Rows before which cleaning dropped candles without valid prices. [n] int64
         digest: Digest of all this, independent of the files it came from.
@@ -203,7 +203,9 @@ def _timestamps(opens: IntArray, info: SeriesInfo) -> pd.DatetimeIndex:
     return index if info.timezone is None else index.tz_localize("UTC").tz_convert(info.timezone)
 
 
-def build_store(source: str | Path | Sequence[CandleReader], folder: str | Path) -> MemmapCandles:
+def build_store(
+    source: str | Path | Sequence[CandleReader], folder: str | Path, reading: ReadOptions | None = None
+) -> MemmapCandles:
     """Build a store, or open the existing one of the same content.
 
     Unreadable files are skipped; the store lists them, and the first ones are logged as warnings.
@@ -211,13 +213,14 @@ def build_store(source: str | Path | Sequence[CandleReader], folder: str | Path)
     Args:
         source: As for `kronos.datasets.open_training_data`, or readers.
         folder: Folder of all stores; each gets its own sub-folder.
+        reading: How files are written; None infers it.
 
     Raises:
         ParameterError: If there is no such source.
         DataError: If nothing could be read.
         StorageError: If the folder cannot be written.
     """
-    readers = open_readers(source) if isinstance(source, str | Path) else list(source)
+    readers = open_readers(source, reading) if isinstance(source, str | Path) else list(source)
     files = [reader.identity() for reader in readers]
     key = json.dumps([files, (FORMAT, versions().get("kronos"))], sort_keys=True, default=str)
     path = Path(folder) / f"candles-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
@@ -291,6 +294,7 @@ class _StoreWriter:
         self._pieces: list[npt.NDArray[np.int64]] = []
         self._missing: list[npt.NDArray[np.int64]] = []
         self._unreadable: list[tuple[str, str]] = []
+        self._names: dict[str, str] = {}  # of instruments, by the digest of their candles
         self._rows = 0
         self._digest = hashlib.sha256()
 
@@ -314,7 +318,7 @@ class _StoreWriter:
             log.warning("Skipped for training: %s", error)
 
     def _append(self, instrument: InstrumentCandles) -> None:
-        from kronos.preprocessing import time_features
+        from kronos.preprocessing import market_time_features
 
         candles, index = instrument.candles, instrument.candles.index
         if not len(candles):
@@ -326,11 +330,17 @@ class _StoreWriter:
             "candles": candles.frame.to_numpy(np.float64),
             "times": wall.asi8,
             "opens": opens.asi8,
-            "stamps": time_features(index),
+            "stamps": market_time_features(candles),
         }
+        contents = {
+            name: np.ascontiguousarray(arrays[name]).astype(kind, copy=False).tobytes()
+            for name, (kind, _) in ARRAYS.items()
+        }
+        if instrument.pieces is None and (original := self._copied(instrument, contents)) is not None:
+            log.warning("%s has the candles of %s and counts once.", instrument.name, original)
+            return
         info = self._info(instrument, wall)
-        for name, (kind, _) in ARRAYS.items():
-            content = np.ascontiguousarray(arrays[name]).astype(kind, copy=False).tobytes()
+        for name, content in contents.items():
             self._files[name].write(content)
             self._digest.update(content)
         self._digest.update(json.dumps(asdict(info)).encode())
@@ -341,6 +351,15 @@ class _StoreWriter:
         self._missing.append(np.unique(gaps[(gaps > 0) & (gaps < len(index))]) + self._rows)
         self._series[info.unique_id] = info
         self._rows += len(candles)
+
+    def _copied(self, instrument: InstrumentCandles, contents: Mapping[str, bytes]) -> str | None:
+        """Name of an earlier instrument with the same candles; None if there is none."""
+        digest = hashlib.sha256(str(instrument.candles.interval).encode())
+        for name in ("candles", "opens"):
+            digest.update(contents[name])
+        original = self._names.get(digest.hexdigest())
+        self._names.setdefault(digest.hexdigest(), instrument.name)
+        return original
 
     def _info(self, instrument: InstrumentCandles, wall: pd.DatetimeIndex) -> SeriesInfo:
         candles, name = instrument.candles, instrument.name

@@ -1,7 +1,8 @@
 """Preparation of datasets: from a configuration to a folder with training, validation and test files.
 
 The folder is built next to its final path and renamed when complete, so it exists completely or not at all. An existing
-one is only replaced on request, and only then. Downloads stay in the cache, so that another attempt is quick.
+one is only replaced on request, and only then; if the process is killed meanwhile, the next one restores it. Downloads
+stay in the cache, so that another attempt is quick.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kronos.atomic import atomic_folder, write_text
+from kronos.atomic import atomic_folder, recover_folder, write_text
 from kronos.calendars.detection import detect_stamp_side
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.candles.io import write_table
 from kronos.candles.quality_filters import Quality, assess
 from kronos.candles.resampling import Stamped, can_resample, resample
 from kronos.datasets.config import DatasetConfig
-from kronos.datasets.discovery import PreparedDataset, is_dataset
+from kronos.datasets.discovery import PreparedDataset, is_dataset, lock_dataset
 from kronos.datasets.splits import (
     PART_TITLES,
     PARTS,
@@ -39,7 +40,7 @@ from kronos.datasets.splits import (
 )
 from kronos.datasets.summary import SUMMARY, DatasetSeries, DatasetSplits, build_summary
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import join_names
+from kronos.formatting import Message, join_names
 from kronos.intervals import Interval
 from kronos.sources import CandleSource
 
@@ -73,11 +74,19 @@ def prepare(
         ParameterError: If the folder exists, or a symbol or timeframe does not.
         SourceError: If the source cannot be reached.
         DataError: If too few candles are left for training.
-        StorageError: If the folder cannot be written.
+        StorageError: If the folder cannot be written, or another process is preparing it.
     """
     path = config.folder() if folder is None else folder
-    check_output_folder(path, force=force)
     check_formats(formats)
+    with lock_dataset(path):
+        recover_folder(path)
+        check_output_folder(path, force=force)
+        return _prepare(config, source, path, formats, force=force)
+
+
+def _prepare(
+    config: DatasetConfig, source: CandleSource, path: Path, formats: Sequence[str], *, force: bool
+) -> PreparedDataset:
     series = []
     for symbol, interval in config.series:
         log.info("%s: %d candles (%s) of %s.", config.model_name, config.records_per_timeframe, interval, symbol)
@@ -171,7 +180,13 @@ def _latest(candles: Candles, records: int) -> Candles:
     findings = [finding for finding in candles.findings if finding.code != "short-history"]
     missing = records - len(candles)
     if missing > 0:
-        message = f"Only {len(candles):,} of {records:,} {candles.interval} candles could be resampled."
+        message = Message(
+            "resampled-short",
+            "Only {count} of {records} {interval} candles could be resampled.",
+            count=f"{len(candles):,}",
+            records=f"{records:,}",
+            interval=f"{candles.interval}",
+        )
         findings.insert(0, Finding("short-history", "warning", message, (), missing))
     return replace(candles.tail(records), findings=tuple(findings))
 
@@ -220,7 +235,7 @@ def _nothing_left(series: Sequence[DatasetSeries]) -> str:
     needed = f" (at least {rules.min_length} unbroken candles are needed at {longest.timeframe})" if rules else ""
     return (
         f"The quality filters dropped all {len(longest.candles):,} candles of {longest.name}{needed}: increase "
-        "records_per_timeframe, or set quality to none."
+        "records_per_timeframe, or set quality: none in the configuration."
     )
 
 

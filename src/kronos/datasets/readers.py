@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars.detection import detect_stamp_side
-from kronos.candles import COLUMNS, Candles
+from kronos.candles import COLUMNS, Candles, ReadOptions
 from kronos.datasets.discovery import FoundSource, PreparedDataset, infer_market, list_sources, read_source
 from kronos.datasets.splits import PARTS
 from kronos.errors import DataError, ParameterError
@@ -78,22 +78,28 @@ class CandleReader(Protocol):
         ...
 
 
-def open_readers(data: str | Path) -> list[CandleReader]:
+def is_qlib(data: str | Path) -> bool:
+    """Whether data are named as ``qlib:FOLDER`` or ``qlib:FOLDER:csi300``."""
+    return isinstance(data, str) and data.lower().startswith(QLIB)
+
+
+def open_readers(data: str | Path, reading: ReadOptions | None = None) -> list[CandleReader]:
     """Open readers of all sources in a file, folder, prepared dataset or Qlib folder.
 
     Args:
         data: A CSV, Feather or Parquet file; a folder of them; the name or folder of a prepared dataset; or
             ``qlib:FOLDER``, ``qlib:FOLDER:csi300``.
+        reading: How files are written; None infers it.
 
     Raises:
         ParameterError: If there is no such thing.
         DataError: If it is empty.
     """
-    if isinstance(data, str) and data.lower().startswith(QLIB):
+    if isinstance(data, str) and is_qlib(data):
         source = QlibFolder(*_folder_and_market(data[len(QLIB) :]))
         return [_QlibSharedFiles(source), *(QlibReader(source, code) for code in source.symbols())]
     return [
-        FileReader(source) if source.dataset is None else DatasetReader(source, source.dataset)
+        FileReader(source, reading) if source.dataset is None else DatasetReader(source, source.dataset)
         for source in list_sources([expand_user(data)])
     ]
 
@@ -103,6 +109,7 @@ class FileReader:
     """Reads a file of one or several instruments."""
 
     source: FoundSource
+    reading: ReadOptions | None = None
 
     @property
     def name(self) -> str:
@@ -120,11 +127,14 @@ class FileReader:
         digest = None
         with suppress(DataError):
             digest = sha256_file(self.source.path)
-        return {"file": self.source.path.name, **known, "sha256": digest}
+        reading = {} if self.reading in (None, ReadOptions()) else {"reading": repr(self.reading)}
+        return {"file": self.source.path.name, **known, **reading, "sha256": digest}
 
     def read(self) -> Iterator[InstrumentCandles]:
         """Read and clean its instruments."""
-        for name, candles in read_source(self.source):
+        reading = self.reading or ReadOptions()
+        interval = None if reading.interval is None else str(reading.interval)
+        for name, candles in read_source(self.source, interval, reading.timezone, reading):
             close = detect_stamp_side(candles.index, candles.interval) == "close"
             yield InstrumentCandles(name, self.source.market or infer_market(candles), candles, close)
 

@@ -237,7 +237,7 @@ def _shortages(
         if entry["left_out"]["filters"] == entry["candles"]:
             yield (
                 f"The quality filters dropped all {entry['candles']:,} candles of {name}: increase "
-                f"records_per_timeframe, or set quality to none."
+                f"records_per_timeframe, or set quality: none in the configuration."
             )
             continue
         short = [PART_TITLES[part] for part, split in splits.items() if not split["windows"][name]]

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.atomic import atomic_path
+from kronos.candles import ReadOptions
 from kronos.datasets.config import Split, WindowsSection
 from kronos.datasets.memmap_store import MemmapCandles, build_store
 from kronos.datasets.segments import (
@@ -226,6 +227,7 @@ def open_training_data(
     windows: WindowsSection | WindowSettings | None = None,
     cache: str | Path = CACHE,
     quality: QualityFilter = "paper",
+    reading: ReadOptions | None = None,
 ) -> TrainingData:
     """Open the data to train a model on.
 
@@ -239,6 +241,7 @@ def open_training_data(
         cache: Folder in which candles are cached for the next run.
         quality: ``paper`` for candles that pass the paper's filters; ``none`` for all, which only splits at missing
             prices and at jumps of more than 30 %.
+        reading: How files are written; None infers it.
 
     Returns:
         The candles and their parts. `WindowDataset` reports parts without windows.
@@ -251,7 +254,7 @@ def open_training_data(
     if quality not in ("paper", "none"):
         raise ParameterError(f"Invalid quality '{quality}': choose 'paper' or 'none'.")
     split = read_split_dates(split) if isinstance(split, str | Path) else split or Split()
-    store = build_store(data, cache)
+    store = build_store(data, cache, reading)
     embargo = split.embargo if split.embargo is not None else (windows or WindowsSection()).predict
     if embargo < 0:
         raise ParameterError(f"Invalid embargo {embargo}: choose 0 candles or more.")

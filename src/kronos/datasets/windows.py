@@ -258,7 +258,7 @@ def explain_empty_part(data: TrainingData, part: Part, settings: WindowSettings)
     if not len(rows):
         return (
             f"{subject} is empty: the quality filters drop all of its {candles:,} candles, and {needed}. Use longer "
-            "histories without gaps, or set quality to none."
+            "histories without gaps, or --quality none (quality: none)."
         )
     longest = int((rows[:, 2] - rows[:, 1]).max())
     kept = int((rows[:, 2] - rows[:, 3]).sum())

@@ -8,7 +8,7 @@
 from kronos.sandbox.content_limits import FileOptions, ReadLimits
 from kronos.sandbox.data_dir import EXTENSIONS, DataDirectory, FileNotListed, ListedFile
 from kronos.sandbox.library import SAMPLES, FileLibrary
-from kronos.sandbox.reader import parse
+from kronos.sandbox.reader import parse, private_folder
 from kronos.sandbox.uploads import Upload
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "ReadLimits",
     "Upload",
     "parse",
+    "private_folder",
 ]

@@ -40,6 +40,10 @@ class FileOptions:
         timezone: IANA name.
         calendar: Trading calendar of future candles.
         columns: Names of columns, as pairs such as ``("close", "Last Price")``.
+        decimal: Decimal sign of the numbers.
+        thousands: Thousands sign of the numbers; empty for none.
+        date_format: Notation of the times for ``strptime``.
+        header: Number of the line with the names of the columns, from 1; 0 if there is none.
     """
 
     symbol: str | None = None
@@ -47,11 +51,15 @@ class FileOptions:
     timezone: str | None = None
     calendar: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
+    decimal: str | None = None
+    thousands: str | None = None
+    date_format: str | None = None
+    header: int | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self)[:4]:
+        for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and (len(value) > _MAX_TEXT or not value.isprintable()):
+            if isinstance(value, str) and (len(value) > _MAX_TEXT or not value.isprintable()):
                 raise ParameterError(f"Invalid {field.name}: write at most {_MAX_TEXT} printable characters.")
         texts = [text for pair in self.columns for text in pair]
         if len(self.columns) > _MAX_MAPPED_COLUMNS or any(len(text) > _MAX_TEXT for text in texts):
@@ -184,6 +192,9 @@ def _unzip(data: bytes, limit: int) -> bytes:
 def _check_text(data: bytes, name: str, limits: ReadLimits) -> None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", errors="replace").encode("utf-8", errors="replace")
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")):  # JSON; each candle is an object or a list
+        _check_rows(max(data.count(b"}"), data.count(b"]")) - 1, name, limits)
+        return
     line_ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
     _check_rows(line_ends - 1, name, limits)  # one of them ends the header
     lines = data.replace(b"\r", b"\n").split(b"\n")

@@ -22,11 +22,22 @@ from typing import BinaryIO
 from cachetools import LRUCache
 
 from kronos.candles import Candles, read_candles
+from kronos.candles.previews import TablePreview, preview_table
+from kronos.candles.read_options import ReadOptions
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import file_stem, truncate
 from kronos.sandbox.content_limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.data_dir import EXTENSIONS, LISTING, DataDirectory, FileNotListed, ListedFile
-from kronos.sandbox.reader import Readable, StagedFile, content_digest, parse_staged, stage
+from kronos.sandbox.processes import ReaderProcesses
+from kronos.sandbox.reader import (
+    Readable,
+    StagedFile,
+    clear_leftovers,
+    content_digest,
+    parse_staged,
+    preview_staged,
+    stage,
+)
 from kronos.sandbox.uploads import Upload, UploadStore, sanitize_name
 
 CacheKey = tuple[str, str, FileOptions]  # digest of the content, name, options
@@ -117,6 +128,7 @@ class FileLibrary:
         limits: Limits of reading one file.
         quota: Bytes that all uploads together may take; None for 20 times the largest file.
         listing: How a client can list the data files, as the last clause of an error message.
+        ahead: Whether `prepare` keeps a process started for the next file, about 130 MB of memory.
     """
 
     def __init__(
@@ -127,8 +139,10 @@ class FileLibrary:
         *,
         quota: int | None = None,
         listing: str = LISTING,
+        ahead: bool = False,
     ) -> None:
         self._limits = limits
+        self._processes = ReaderProcesses(limits, ahead=ahead)
         self._data_dir = DataDirectory(data_dir, listing=listing)
         quota = _DEFAULT_QUOTA * limits.bytes if quota is None else quota
         self._store = None if uploads_dir is None else UploadStore(uploads_dir, quota)
@@ -142,6 +156,20 @@ class FileLibrary:
     def uploads(self) -> list[Upload]:
         """The uploads, oldest first."""
         return [] if self._store is None else self._store.uploads()
+
+    def clear_leftovers(self) -> None:
+        """Remove the copies of files that killed processes left, in the temporary folder and among the uploads."""
+        clear_leftovers()
+        if self._store is not None:
+            clear_leftovers(self._store.folder)
+
+    def prepare(self) -> None:
+        """Start a process for the next file in the background, if the library may."""
+        self._processes.prepare()
+
+    def close(self) -> None:
+        """End the process that waits for the next file."""
+        self._processes.close()
 
     def candles(
         self, reference: str, options: FileOptions = DEFAULT_OPTIONS, spent: SecondsCallback = _ignore
@@ -173,6 +201,22 @@ class FileLibrary:
         stream, name = self._data_dir.open(reference)
         with stream:
             return self._read(stream, content_digest(stream, name, self._limits), name, options, spent)
+
+    def preview(
+        self, reference: str, options: FileOptions = DEFAULT_OPTIONS, spent: SecondsCallback = _ignore
+    ) -> TablePreview:
+        """Return the first rows of the file that a client names; arguments and errors are those of `candles`."""
+        kind, _, name = reference.partition(":")
+        if self._store is not None and kind == "sample":
+            with resources.as_file(resources.files("kronos.samples") / _sample(name).file) as path:
+                return preview_table(path, ReadOptions())
+        stream, name = self._open(reference)
+        started = time.monotonic()
+        try:
+            with stream, self._slots, stage(stream, name, self._limits) as staged:
+                return preview_staged(staged, options, self._limits, self._processes)
+        finally:
+            spent(time.monotonic() - started)
 
     def add(
         self,
@@ -219,6 +263,14 @@ class FileLibrary:
         self._upload_store().remove(id)
         self._cache.discard(id)
 
+    def _open(self, reference: str) -> tuple[BinaryIO, str]:
+        """Open a data file or an upload; returns also the client's name of it."""
+        kind, _, name = reference.partition(":")
+        if self._store is not None and kind == "upload":
+            stream, upload = self._store.open(name)
+            return stream, upload.name
+        return self._data_dir.open(reference)
+
     def _upload_store(self) -> UploadStore:
         if self._store is None:
             raise ParameterError("Uploads are not available here: put the file into the data folder instead.")
@@ -238,17 +290,14 @@ class FileLibrary:
     def _parse(self, staged: StagedFile, options: FileOptions, spent: SecondsCallback) -> Candles:
         started = time.monotonic()
         try:
-            candles = parse_staged(staged, options, self._limits)
+            candles = parse_staged(staged, options, self._limits, self._processes)
         finally:
             spent(time.monotonic() - started)
         return candles if candles.symbol else replace(candles, symbol=file_stem(staged.name, EXTENSIONS) or staged.name)
 
     def _read_sample(self, name: str, options: FileOptions) -> Candles:
         """Read a sample in this process, since it is trusted; only its symbol and calendar can be chosen."""
-        sample = SAMPLES.get(name)
-        if sample is None:
-            known = ", ".join(f"sample:{known}" for known in SAMPLES)
-            raise FileNotListed(f"There is no sample '{truncate(name, 80)}': choose {known}.")
+        sample = _sample(name)
         if options.interval or options.timezone or options.columns:
             raise ParameterError("The sample has hourly candles in UTC: leave out interval, timezone and columns.")
 
@@ -258,3 +307,16 @@ class FileLibrary:
                 return read_candles(path, symbol=symbol, timezone=sample.timezone, calendar=options.calendar)
 
         return self._cache.get((f"sample:{name}", sample.file, options), read)
+
+
+def _sample(name: str) -> SampleFile:
+    """Look up a sample.
+
+    Raises:
+        FileNotListed: If there is none of this name.
+    """
+    sample = SAMPLES.get(name)
+    if sample is None:
+        known = ", ".join(f"sample:{known}" for known in SAMPLES)
+        raise FileNotListed(f"There is no sample '{truncate(name, 80)}': choose {known}.")
+    return sample

@@ -3,6 +3,8 @@
 - The file is first staged: a bounded copy with a random name, which is what the process reads.
 - The process has a clean environment, one thread, limits that it sets itself, and a deadline that is enforced here.
 - Its result is text and plain numbers of bounded length; a result that cannot be decoded counts as a crash.
+- The copy is in a private folder, which its process holds a lock on: folders without it were left by killed processes
+  and are removed when a server starts.
 - Its messages contain the random name of the copy, which is replaced by the client's name here.
 """
 
@@ -12,12 +14,14 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
-import subprocess
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,15 +32,20 @@ import pandas as pd
 from kronos import errors
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.candles.candles import SIMULATED_PREFIX
+from kronos.candles.previews import MAX_CELL, MAX_LINE, TablePreview
 from kronos.errors import DataError, KronosError, StorageError
-from kronos.formatting import os_error_reason, truncate
+from kronos.formatting import Message, os_error_reason, truncate
 from kronos.intervals import Interval
 from kronos.sandbox.content_limits import DEFAULT_LIMITS, DEFAULT_OPTIONS, FileOptions, ReadLimits
 from kronos.sandbox.data_dir import file_extension
+from kronos.sandbox.processes import ReaderProcesses
 from kronos.sandbox.worker import OUT_OF_MEMORY
 from kronos.typing import IntArray
 
 FOLDER_PREFIX = ".kronos-"  # of the private folders
+_LOCK_NAME = ".lock"
+_UNLOCKED_SECONDS = 3600.0  # age of abandoned folders without a lock
+_NEW_SECONDS = 1.0  # younger folders may not be locked yet
 _CHUNK = 1 << 20
 _BINARY_FORMATS = (b"PAR1", b"ARROW1", b"FEA1", b"\x1f\x8b", b"PK\x03\x04", b"\xff\xfe", b"\xfe\xff")
 
@@ -46,6 +55,19 @@ class Readable(Protocol):
 
     def read(self, n: int, /) -> bytes:
         """Read at most ``n`` bytes; empty at the end."""
+
+
+class UnreadableFileError(DataError):
+    """A file that cannot be read as candles, although it has rows.
+
+    Attributes:
+        preview: Its first rows, for the person who knows what they mean.
+    """
+
+    def __init__(self, message: str, preview: TablePreview) -> None:
+        """Create the error."""
+        super().__init__(message)
+        self.preview = preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +111,78 @@ def stage(stream: Readable, name: str, limits: ReadLimits, parent: Path | None =
         DataError: If the content is too large, a pickle, or in no supported format.
         StorageError: If the file system refuses.
     """
-    try:
-        private = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise storage_error(name, error) from error
-    with private as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder(parent))
+        except OSError as error:
+            raise storage_error(name, error) from error
         label = f"{SIMULATED_PREFIX}_" if name.lower().startswith(SIMULATED_PREFIX) else ""
         file = f"{label}{secrets.token_hex(8)}{file_extension(name)}"
-        digest, size = _copy(stream, Path(folder, file), name, limits)
-        yield StagedFile(Path(folder), file, name, digest, size)
+        digest, size = _copy(stream, folder / file, name, limits)
+        yield StagedFile(folder, file, name, digest, size)
+
+
+@contextmanager
+def private_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Create a folder for the duration of a block; `clear_leftovers` removes it if the process is killed.
+
+    Args:
+        parent: Folder for it; None for the system's temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        lock = _lock(folder, os.O_CREAT)
+        try:
+            yield folder
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def clear_leftovers(parent: Path | None = None) -> None:
+    """Remove the private folders of this user's processes that no longer exist.
+
+    Args:
+        parent: Folder to search; None for the system's temporary folder.
+    """
+    for folder in (Path(tempfile.gettempdir()) if parent is None else parent).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            if _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(folder: Path, flags: int = 0) -> int | None:
+    """Lock a private folder until the handle is closed, at the latest with this process; None if that fails.
+
+    Raises:
+        FileNotFoundError: If it has no lock file, and ``flags`` do not create one.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    handle = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked by a running process, or a file system without locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def _is_abandoned(folder: Path) -> bool:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or (sys.platform != "win32" and status.st_uid != os.getuid()):
+        return False
+    age = time.time() - status.st_mtime
+    try:
+        lock = _lock(folder)
+    except FileNotFoundError:
+        return age > _UNLOCKED_SECONDS
+    if lock is None:
+        return sys.platform == "win32" and age > _UNLOCKED_SECONDS
+    os.close(lock)
+    return age > _NEW_SECONDS
 
 
 def content_digest(stream: Readable, name: str, limits: ReadLimits) -> str:
@@ -152,18 +237,10 @@ def _check_format(start: bytes, name: str) -> None:
         )
 
 
-_WORKER = Path(__file__).with_name("worker.py")
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_IO_THREADS": "1",
-    # Arrow's own pools and malloc's arenas reserve gigabytes of addresses, which would count as memory.
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_ARENA_MAX": "2",
-}
-_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # some Pythons do not start without them
 _MAX_REPLY = 4 << 20  # bytes
 _MAX_MESSAGE = 1000  # characters
+_MAX_VALUE = 200
+_MAX_VALUES = 12
 
 
 def parse(
@@ -200,12 +277,52 @@ def parse(
         return parse_staged(staged, options, limits)
 
 
-def parse_staged(staged: StagedFile, options: FileOptions, limits: ReadLimits) -> Candles:
-    """Read a staged copy; see `parse`."""
-    request = {"file": staged.file, "options": asdict(options), "limits": asdict(limits)}
+def parse_staged(
+    staged: StagedFile, options: FileOptions, limits: ReadLimits, processes: ReaderProcesses | None = None
+) -> Candles:
+    """Read a staged copy; see `parse`.
+
+    Args:
+        staged: The copy.
+        options: The client's information about the file.
+        limits: Limits of reading.
+        processes: Where its process comes from; None starts one.
+    """
+    reply = _process(staged, options, limits, processes)
+    try:
+        return _decode_candles(reply, staged)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _crash(staged.name, 0, limits) from error
+
+
+def preview_staged(
+    staged: StagedFile, options: FileOptions, limits: ReadLimits, processes: ReaderProcesses | None = None
+) -> TablePreview:
+    """Return the first rows of a staged copy as they are written; arguments and errors are those of `parse_staged`."""
+    reply = _process(staged, options, limits, processes, preview=True)
+    preview = _decode_preview(reply["preview"])
+    if preview is None:
+        raise _crash(staged.name, 0, limits)
+    return preview
+
+
+def _process(
+    staged: StagedFile,
+    options: FileOptions,
+    limits: ReadLimits,
+    processes: ReaderProcesses | None,
+    *,
+    preview: bool = False,
+) -> dict[str, Any]:
+    """Have a process read a copy; returns its reply.
+
+    Raises:
+        KronosError: If it cannot be read.
+    """
+    request = {"file": staged.file, "options": asdict(options), "preview": preview}
     try:
         (staged.folder / "request.json").write_text(json.dumps(request), "utf-8")
-        status = _run_worker(staged.folder, limits.seconds)
+        status = (processes or ReaderProcesses(limits)).run(staged.folder)
     except OSError as error:
         raise StorageError(
             f"{truncate(staged.name, 80)} cannot be read now ({os_error_reason(error)}): try again later."
@@ -214,44 +331,12 @@ def parse_staged(staged: StagedFile, options: FileOptions, limits: ReadLimits) -
         raise _crash(staged.name, status, limits)
     try:
         reply = _load_reply(staged.folder)
-        result = _decode_error(reply, staged) if "error" in reply else _decode_candles(reply, staged)
+        failure = _decode_error(reply, staged) if "error" in reply else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _crash(staged.name, status, limits) from error
-    if isinstance(result, KronosError):
-        raise result
-    return result
-
-
-def _run_worker(folder: Path, seconds: float) -> int | None:
-    """Run the worker; returns its exit status, or None if it exceeded its time."""
-    inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-    process = subprocess.Popen(
-        # -I: ignore PYTHON… variables and the working directory, which holds the client's file.
-        [sys.executable, "-I", "-X", "utf8", str(_WORKER)],
-        cwd=folder,
-        env={**inherited, **_ENVIRONMENT, "TMPDIR": str(folder)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that still runs, with its children."""
-    if process.poll() is not None:
-        return
-    if os.name == "posix":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
+    if failure is not None:
+        raise failure
+    return reply
 
 
 def _load_reply(folder: Path) -> dict[str, Any]:
@@ -274,7 +359,7 @@ def _decode_candles(reply: dict[str, Any], staged: StagedFile) -> Candles:
     values = np.frombuffer(data, "<f8", rows * len(COLUMNS), 8 * (rows + dropped)).astype(np.float64)
     index = _decode_index(stamps[:rows], reply["index"])
     findings = [
-        Finding(code, severity, _restore_name(message, staged), tuple(lines), count)
+        Finding(code, severity, _decode_message(message, staged), tuple(lines), count)
         for code, severity, message, lines, count in reply["findings"]
     ]
     return Candles(
@@ -305,10 +390,40 @@ def _restore_name(message: str, staged: StagedFile) -> str:
 
 def _decode_error(reply: dict[str, Any], staged: StagedFile) -> KronosError:
     """The worker's error, of the same class."""
+    message = _decode_message(reply["message"], staged)
     named = getattr(errors, str(reply["error"]), None)
     error_class = named if isinstance(named, type) and issubclass(named, KronosError) else DataError
+    preview = _decode_preview(reply.get("preview"))
+    if error_class is DataError and preview is not None:
+        return UnreadableFileError(message, preview)
+    return error_class(message)
+
+
+def _decode_message(parts: list[Any], staged: StagedFile) -> Message:
+    text, kind, values = parts
+    named = {str(name): _decode_value(value, staged) for name, value in list(values.items())[:_MAX_VALUES]}
     # Truncated to printable text, since some messages repeat an option.
-    return error_class(truncate(_restore_name(str(reply["message"]), staged), _MAX_MESSAGE))
+    return Message.restore(truncate(_restore_name(str(text), staged), _MAX_MESSAGE), truncate(kind, 60), named)
+
+
+def _decode_value(value: object, staged: StagedFile) -> str | int:
+    return value if isinstance(value, int) else truncate(_restore_name(str(value), staged), _MAX_VALUE)
+
+
+def _decode_preview(document: Any) -> TablePreview | None:
+    """The first rows of a file, or None if they are not as `TablePreview` says, or too many."""
+    try:
+        preview = TablePreview(
+            labels=tuple(truncate(label, MAX_CELL) for label in document["labels"]),
+            references=tuple(truncate(reference, _MAX_VALUE) for reference in document["references"]),
+            roles=tuple(truncate(role, MAX_CELL) for role in document["roles"]),
+            rows=tuple(tuple(truncate(cell, MAX_LINE) for cell in row) for row in document["rows"]),
+            first=int(document["first"]),
+            columns=int(document["columns"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return preview if preview.is_bounded else None
 
 
 def _crash(name: str, status: int | None, limits: ReadLimits) -> DataError:

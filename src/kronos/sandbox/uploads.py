@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 import unicodedata
 from contextlib import suppress
@@ -23,13 +22,12 @@ from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.errors import DataError, StorageError
 from kronos.formatting import os_error_reason, truncate
 from kronos.sandbox.data_dir import EXTENSIONS, FileNotListed, file_extension, utc_text
-from kronos.sandbox.reader import FOLDER_PREFIX, StagedFile, storage_error
+from kronos.sandbox.reader import StagedFile, clear_leftovers, storage_error
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 120  # characters
 _MIN_SIZE = 4096  # bytes that even an empty file takes on the disk
 _MAX_UPLOADS = 1000  # a listing reads the description of each
-_STALE_SECONDS = 86_400.0  # age of private folders that a crashed process left
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +72,7 @@ class UploadStore:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error("The upload", error) from error
-        for leftover in self.folder.glob(f"{FOLDER_PREFIX}*"):
-            with suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(leftover, ignore_errors=True)
+        clear_leftovers(self.folder)
 
     def uploads(self) -> list[Upload]:
         """The uploads, oldest first."""

@@ -1,7 +1,7 @@
 """Process that reads one untrusted file: it sets its limits first, then imports pandas, then reads the file.
 
-- `kronos.sandbox.reader` starts it as a script, in a private working directory: ``request.json`` describes the file;
-  ``reply.json`` and ``candles.bin`` are the result.
+- `kronos.sandbox.processes` starts it as a script; the only line of standard input names a private folder, its working
+  directory from then on: ``request.json`` describes the file; ``reply.json`` and ``candles.bin`` are the result.
 - The result is text and plain numbers, never a pickle.
 - RLIMIT_DATA limits the memory that is written to, which excludes the libraries' code; RLIMIT_AS is somewhat higher and
   limits other mappings. Without the module `resource` (Windows) only rows, columns and bytes are limited.
@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,59 @@ if TYPE_CHECKING:
     from kronos.candles import Candles
 
 OUT_OF_MEMORY = 3  # exit status
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _MEBIBYTE = 1 << 20
 _LIBRARIES_MB = 1024  # of addresses that are mapped but not written to
 
 
 def main() -> None:
-    """Process the request in the working directory."""
-    request = json.loads(Path("request.json").read_text("utf-8"))
-    _set_limits(request["limits"])
+    """Prepare for a file, and process the request for it once there is one."""
+    setup = json.loads(sys.argv[1])
+    _end_with_parent(setup["parent"])
+    _set_limits(setup["limits"])
     # For a package that is not installed but found by PYTHONPATH, which this process ignores.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
     try:
-        reply = _process(request)
+        _import_libraries()
+        folder = sys.stdin.readline()
+        if not folder:  # the server has ended, or no longer needs this process
+            return
+        _enter(json.loads(folder))
+        reply = _process(json.loads(Path("request.json").read_text("utf-8")), setup["limits"])
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     Path("reply.json").write_text(json.dumps(reply), "utf-8")
+
+
+def _import_libraries() -> None:
+    """Import what reading needs, so that a process that was started ahead has done so when its file arrives."""
+    import pyarrow.feather
+    import pyarrow.pandas_compat
+    import pyarrow.parquet  # noqa: F401
+
+    import kronos.candles.previews
+    import kronos.sandbox.content_limits  # noqa: F401
+
+
+def _enter(folder: str) -> None:
+    """Make a private folder the working directory, and the only place of temporary files."""
+    import tempfile
+
+    os.chdir(folder)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have Linux kill this process when its parent dies; elsewhere the limit of CPU time ends it."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it has died already
+        os._exit(1)
 
 
 def _set_limits(limits: dict[str, Any]) -> None:
@@ -67,24 +106,35 @@ def _set_limits(limits: dict[str, Any]) -> None:
             resource.setrlimit(limit, (soft, ceiling))
 
 
-def _process(request: dict[str, Any]) -> dict[str, Any]:
+def _process(request: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     from kronos import errors
-    from kronos.candles import read_candles, readers
+    from kronos.candles import content, readers
+    from kronos.candles.io import load_candles
+    from kronos.candles.previews import preview_table
+    from kronos.candles.read_options import ReadOptions
     from kronos.sandbox.content_limits import ReadLimits, check_limits
 
-    path, options = Path(request["file"]), dict(request["options"])
-    columns, limits = dict(options.pop("columns")) or None, ReadLimits(**request["limits"])
+    path, allowed = Path(request["file"]), ReadLimits(**limits)
     # The reader's own limits are for trusted files; it allocates memory for what an archive may unpack to.
-    readers.MAX_BYTES = min(readers.MAX_BYTES, limits.expanded)
-    readers.MAX_ROWS = min(readers.MAX_ROWS, limits.rows + 1)  # it counts the header line
+    content.MAX_BYTES = min(content.MAX_BYTES, allowed.expanded)
+    readers.MAX_ROWS = min(readers.MAX_ROWS, allowed.rows + 1)  # it counts the header line
+    preview = None
     try:
-        check_limits(path.read_bytes(), path.name, limits)
-        candles = read_candles(path, **options, columns=columns)
+        options = ReadOptions(**{**request["options"], "columns": tuple(map(tuple, request["options"]["columns"]))})
+        check_limits(path.read_bytes(), path.name, allowed)
+        if request["preview"]:
+            return {"preview": asdict(preview_table(path, options))}
+        try:
+            candles = load_candles(path, options)
+        except errors.DataError:
+            with suppress(errors.KronosError):
+                preview = asdict(preview_table(path, options))
+            raise
     except errors.KronosError as error:
         if _is_out_of_memory(error):
             raise MemoryError from error
         kind = next(c.__name__ for c in type(error).__mro__ if c.__module__ == errors.__name__)
-        return {"error": kind, "message": str(error)}
+        return {"error": kind, "message": _describe_message(error.args[0] if error.args else ""), "preview": preview}
     return _write_candles(candles)
 
 
@@ -113,7 +163,9 @@ def _write_candles(candles: Candles) -> dict[str, Any]:
         "interval": [candles.interval.count, candles.interval.unit],
         "timezone": candles.timezone,
         "calendar": candles.calendar,
-        "findings": [[f.code, f.severity, f.message, list(f.rows), f.count] for f in candles.findings],
+        "findings": [
+            [f.code, f.severity, _describe_message(f.message), list(f.rows), f.count] for f in candles.findings
+        ],
         "source": candles.source,
         "simulated": candles.simulated,
         "has_volume": candles.has_volume,
@@ -121,6 +173,11 @@ def _write_candles(candles: Candles) -> dict[str, Any]:
         "index": _describe_index(candles.index),
         "dropped": _describe_index(candles.dropped),
     }
+
+
+def _describe_message(message: object) -> list[Any]:
+    """Text, kind and values of a message; the latter are empty if it is plain text."""
+    return [str(message), getattr(message, "kind", ""), getattr(message, "values", {})]
 
 
 def _describe_index(times: pd.DatetimeIndex) -> dict[str, Any]:

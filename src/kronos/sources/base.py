@@ -20,7 +20,7 @@ import pandas as pd
 
 from kronos.candles import Candles, Finding
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import truncate
+from kronos.formatting import Message, truncate
 from kronos.intervals import Interval
 
 TICK = 1  # microsecond
@@ -134,10 +134,25 @@ def _shortfall(
 ) -> tuple[Finding, ...]:
     """Finding about a history that is shorter than requested, if it is."""
     if records is not None and count < records:
-        message = f"{source} has {count:,} of the {records:,} requested {candles.interval} candles of {candles.symbol}."
+        message = Message(
+            "source-short",
+            "{source} has {count} of the {records} requested {interval} candles of {symbol}.",
+            source=source,
+            count=f"{count:,}",
+            records=f"{records:,}",
+            interval=f"{candles.interval}",
+            symbol=f"{candles.symbol}",
+        )
         return (Finding("short-history", "warning", message, (), records - count),)
     if records is None and start is not None and start < candles.start:
-        message = f"{source} has no {candles.interval} candles of {candles.symbol} before {candles.start}."
+        message = Message(
+            "source-begins",
+            "{source} has no {interval} candles of {symbol} before {start}.",
+            source=source,
+            interval=f"{candles.interval}",
+            symbol=f"{candles.symbol}",
+            start=f"{candles.start}",
+        )
         return (Finding("short-history", "info", message),)
     return ()
 

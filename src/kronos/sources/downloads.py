@@ -22,6 +22,7 @@ import pandas as pd
 
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.errors import DataError, SourceError
+from kronos.formatting import Message
 from kronos.intervals import Interval
 from kronos.progress import ProgressCallback
 from kronos.sources.base import (
@@ -75,7 +76,12 @@ class DownloadState:
             return self._cache.read(self.key)
         except DataError as error:
             aside = self._cache.set_aside(self.key)
-            message = f"{error} It was renamed to {aside.name}, and the candles are downloaded again."
+            message = Message(
+                "damaged-store",
+                "{reason} It was renamed to {file}, and the candles are downloaded again.",
+                reason=f"{error}",
+                file=aside.name,
+            )
             log.warning("%s", message)
             self.findings.append(Finding("damaged-store", "warning", message))
             return CachedSeries()
@@ -253,13 +259,13 @@ class CachedSource:
         """Download the requested span; if it holds too few candles, go back until there are enough or no more."""
         interval = state.key.interval
         first = oldest_candles = request.first(interval)  # all spans from `first` to `oldest_candles` were empty
-        self._fill(state, first, request.stop)
+        self._download_pages(state, first, request.stop)
         while first > request.earliest and not (state.begins is not None and first <= state.begins):
             count = state.count(first, request.stop)
             if count >= request.max_records:
                 break
             earlier = request.earlier(first, count, oldest_candles - first, interval)
-            self._fill(state, earlier, first)
+            self._download_pages(state, earlier, first)
             if state.count(earlier, first):
                 oldest_candles = earlier
             elif oldest_candles - earlier >= _longest_halt(interval) and not state.has_candles_before(earlier):
@@ -268,7 +274,7 @@ class CachedSource:
             first = earlier
         return state.between(first, request.stop)
 
-    def _fill(self, state: DownloadState, start: pd.Timestamp, stop: pd.Timestamp) -> None:
+    def _download_pages(self, state: DownloadState, start: pd.Timestamp, stop: pd.Timestamp) -> None:
         """Download everything between two times that the cache lacks."""
         for begin, end in state.missing(start, stop):
             cursor, last = from_micros(begin), from_micros(end)
@@ -354,12 +360,25 @@ def _shortfall(
     if request.records is not None and len(frame) < request.records:
         complete = begins is not None and first <= begins
         reason = f": its history of {key.symbol} begins {first:%Y-%m-%d %H:%M}" if complete else ""
-        message = (
-            f"{key.source} has {len(frame):,} of the {request.records:,} requested {key.interval} candles{reason}."
+        message = Message(
+            "source-short-history",
+            "{source} has {count} of the {records} requested {interval} candles{reason}.",
+            source=key.source,
+            count=f"{len(frame):,}",
+            records=f"{request.records:,}",
+            interval=f"{key.interval}",
+            reason=reason,
         )
         return (Finding("short-history", "warning", message, (), request.records - len(frame)),)
     if request.records is None and request.start is not None and first - key.interval.delta >= request.start:
         span = f"from {request.start:%Y-%m-%d %H:%M} until {first:%Y-%m-%d %H:%M}"
-        message = f"{key.source} has no {key.interval} candles of {key.symbol} {span}."
+        message = Message(
+            "source-span",
+            "{source} has no {interval} candles of {symbol} {span}.",
+            source=key.source,
+            interval=f"{key.interval}",
+            symbol=key.symbol,
+            span=span,
+        )
         return (Finding("short-history", "info", message),)
     return ()

@@ -22,8 +22,17 @@ import pandas as pd
 from kronos.candles import COLUMNS, PRICES
 from kronos.errors import KronosError, ParameterError, SourceError
 from kronos.intervals import Interval
+from kronos.network import is_unresolved
 from kronos.sources.base import Page, unsupported_interval
-from kronos.sources.http import RequestFailedError, call_with_retry, setting_variable, validate_proxy
+from kronos.sources.http import (
+    RequestFailedError,
+    call_with_retry,
+    check_environment,
+    environment_error,
+    setting_variable,
+    unresolved_error,
+    validate_proxy,
+)
 
 if TYPE_CHECKING:
     from kronos.settings import SourceSettings
@@ -188,6 +197,11 @@ class _EquitySource:
             raise ParameterError(self._missing_library()) from error
 
     def _connection_error(self, error: Exception) -> RequestFailedError:
+        explained = None if self._settings.proxy else environment_error(error, "https://", "requests")
+        if explained is not None:
+            return explained
+        if is_unresolved(error):
+            return unresolved_error("", name=self.name)
         hint = f"check the network{self._proxy_hint}"
         return RequestFailedError(f"could not be reached ({_first_line(error)})", hint, retryable=True)
 
@@ -214,6 +228,7 @@ class _EquitySource:
                 raise RequestFailedError(reason, hint, retryable=isinstance(error, ValueError)) from error
 
         name, settings = type(self).__name__, self._settings
+        check_environment(name, "requests", proxies=settings.proxy is None)
         return call_with_retry(
             attempt, name=name, attempts=settings.attempts, patience=settings.patience, wait=self._wait
         )

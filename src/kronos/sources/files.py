@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 import zipfile
 import zlib
@@ -25,12 +24,15 @@ from typing import TypeVar
 
 import pandas as pd
 
-from kronos.candles import Candles, read_candles, read_many
+from kronos.candles import Candles, ReadOptions
 from kronos.candles.candles import SIMULATED_PREFIX
-from kronos.candles.schema import find_layout
-from kronos.candles.timestamps import check_timezone
+from kronos.candles.charset import decode
+from kronos.candles.columns import find_layout
+from kronos.candles.dialect import find_dialect, split_line
+from kronos.candles.io import load_candles, load_many
+from kronos.candles.timezone_names import check_timezone
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import expand_user, os_error_reason, truncate
+from kronos.formatting import expand_user, os_error_reason, truncate, unicode_name
 from kronos.intervals import Interval
 from kronos.sources.base import (
     CandleRange,
@@ -123,23 +125,14 @@ def _first_member(path: Path) -> bytes:
 
 
 def _first_line(head: bytes) -> list[str]:
-    """Cells of the first line of text; a URL above the header, as some downloads have, is skipped."""
-    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = head[: len(head) // 2 * 2].decode("utf-16", "replace") if utf16 else _decode(head)
-    lines = io.StringIO(text.lstrip("\r\n \ufeff")).read().splitlines()
-    if lines and lines[0].startswith(("http://", "https://")):
-        lines = lines[1:]
-    header = lines[0] if lines else ""
-    delimiter = max(",;\t|", key=header.count)
-    return [cell.strip().strip('"') for cell in header.split(delimiter)]
-
-
-def _decode(head: bytes) -> str:
-    lines = b"\n".join(head.lstrip(b"\r\n \xef\xbb\xbf").split(b"\n", 2)[:2])
-    try:
-        return lines.decode("utf-8")
-    except UnicodeDecodeError:
-        return lines.decode("gb18030", "replace")
+    """Names of the columns, or the cells of the first row if they have none."""
+    whole = head if len(head) < _HEADER_BYTES else head[: (head.rfind(b"\n") + 1) or len(head)]
+    if len(whole) % 2 and b"\x00" in whole[:100]:
+        whole += b"\x00"  # the other half of the last line's end
+    text, _ = decode(whole, "The file")
+    dialect = find_dialect(text, "The file")
+    first = text.split("\n", dialect.first + 1)[dialect.first : dialect.first + 1]
+    return list(dialect.labels) or [cell for line in first for cell in split_line(line, dialect.delimiter)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +156,7 @@ class FileName:
     @classmethod
     def parse(cls, path: Path) -> FileName:
         """Split a file's name into its parts."""
-        stem = path.name
+        stem = unicode_name(path.name)
         for extension in (*_COMPRESSED, *_EXTENSIONS, ".txt"):
             if stem.lower().endswith(extension) and len(stem) > len(extension):
                 stem = stem[: -len(extension)]
@@ -185,19 +178,22 @@ class FileSource(LocalSource):
 
     name = "files"
 
-    def __init__(self, path: str | Path, *, timezone: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, timezone: str | None = None, reading: ReadOptions | None = None) -> None:
         """Use a file or a folder.
 
         Args:
             path: A file of candles, or a folder of them, not searched recursively.
             timezone: IANA name of the timezone of naive times; other times are converted to it. None keeps all times.
+            reading: How files are written; None infers it. The interval is that of a file's name, if it has one.
 
         Raises:
             DataError: If there is no such file or folder.
             ParameterError: If there is no such timezone.
         """
         self.path = expand_user(path)
-        self._timezone = None if timezone is None else check_timezone(timezone)
+        reading = reading or ReadOptions()
+        timezone = timezone or reading.timezone
+        self._reading = replace(reading, timezone=None if timezone is None else check_timezone(timezone))
         if not self.path.exists():
             raise DataError(f"There is no file or folder {self.path}: check the path.")
 
@@ -212,7 +208,7 @@ class FileSource(LocalSource):
         Raises:
             DataError: If the folder holds no candle files.
         """
-        files = [file for file in self._files() if _header(file).is_candles]
+        files = [file for file in self._files() if self._header(file).is_candles]
         full_names: dict[str, set[str]] = {}
         for file in files:
             full_names.setdefault(normalize_symbol(file.symbol), set()).add(file.full)
@@ -231,7 +227,7 @@ class FileSource(LocalSource):
         ends, problem = [], None
         for file in self._files():
             try:
-                ends.append(_last_close(file.path, *_file_state(file.path), file.interval, self._timezone))
+                ends.append(_last_close(file.path, *_file_state(file.path), self._options(file)))
             except DataError as error:
                 problem = problem or error
         if not ends:
@@ -282,15 +278,15 @@ class FileSource(LocalSource):
         found = _match_symbol(symbol, [(inner, file) for file in files for inner in self._column_symbols(file)])
         if not found:
             for file in files:  # raises if a file that may hold the instrument cannot be read
-                if _header(file).has_symbols:
+                if self._header(file).has_symbols:
                     self._contents(file)
-            known = [*(file.symbol for file in files if _header(file).is_candles), *self.symbols()]
+            known = [*(file.symbol for file in files if self._header(file).is_candles), *self.symbols()]
             raise unknown_symbol(symbol, known, self.path.name)
         return list(dict.fromkeys(found))
 
     def _column_symbols(self, file: FileName) -> tuple[str, ...]:
         """The instruments that a column names; empty if there is no such column, or the file cannot be read."""
-        if not _header(file).has_symbols:
+        if not self._header(file).has_symbols:
             return ()
         try:
             return tuple(self._contents(file))
@@ -309,14 +305,18 @@ class FileSource(LocalSource):
         return contents[chosen]
 
     def _contents(self, file: FileName) -> dict[str, Candles]:
-        return _read_contents(file.path, *_file_state(file.path), file.interval, self._timezone)
+        return _read_contents(file.path, *_file_state(file.path), self._options(file))
+
+    def _options(self, file: FileName) -> ReadOptions:
+        return replace(self._reading, interval=file.interval or self._reading.interval)
+
+    def _header(self, file: FileName) -> HeaderInfo:
+        if self._reading.columns or self._reading.header is not None:  # as the caller says, whatever it looks like
+            return HeaderInfo(is_candles=True, has_symbols="symbol" in self._reading.column_names)
+        return read_header(file.path, *_file_state(file.path))
 
     def _interval(self, file: FileName, symbol: str) -> Interval:
         return self._read(file, symbol).interval if file.interval is None else file.interval
-
-
-def _header(file: FileName) -> HeaderInfo:
-    return read_header(file.path, *_file_state(file.path))
 
 
 def _choose(symbols: tuple[str, ...], symbol: str) -> str | None:
@@ -341,7 +341,8 @@ def _has_candle_extension(path: Path) -> bool:
 
 
 def _match_symbol(symbol: str, named: Iterable[tuple[str, T]]) -> list[T]:
-    """The items with this name, exactly as written or else without case and separators."""
+    """The items with this name, exactly as written or else without case and separators; in composed form (NFC)."""
+    symbol = unicode_name(symbol)
     alike = [(name, item) for name, item in named if normalize_symbol(name) == normalize_symbol(symbol)]
     exact = [item for name, item in alike if name == symbol]
     return exact or [item for _, item in alike]
@@ -364,23 +365,24 @@ def _file_state(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)
-def _read_contents(
-    path: Path, modified: int, size: int, interval: Interval | None, timezone: str | None
-) -> dict[str, Candles]:
+def _read_contents(path: Path, modified: int, size: int, options: ReadOptions) -> dict[str, Candles]:
     """A file's candles by the value of its symbol column, or under an empty name without one."""
+    has_symbols = read_header(path, modified, size).has_symbols and not options.columns
     try:
-        if read_header(path, modified, size).has_symbols:
-            return read_many(path, interval=interval, timezone=timezone)
-        return {"": read_candles(path, interval=interval, timezone=timezone)}
+        if has_symbols or "symbol" in options.column_names:
+            return load_many(path, options)
+        return {"": load_candles(path, options)}
     except ParameterError as error:
-        # The timezone was checked before, so the interval in the file's name must be wrong.
+        if not str(error).startswith("interval="):
+            raise
+        # The interval in the file's name must be wrong.
         raise DataError(
-            f"{path.name} has {interval} in its name, but its times have another interval: rename it."
+            f"{path.name} has {options.interval} in its name, but its times have another interval: rename it."
         ) from error
 
 
 @lru_cache(maxsize=4096)
-def _last_close(path: Path, modified: int, size: int, interval: Interval | None, timezone: str | None) -> pd.Timestamp:
+def _last_close(path: Path, modified: int, size: int, options: ReadOptions) -> pd.Timestamp:
     """Closing time of a file's newest candle."""
-    contents = _read_contents(path, modified, size, interval, timezone).values()
+    contents = _read_contents(path, modified, size, options).values()
     return max(closing_time(candles.end, candles.interval) for candles in contents)

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import pandas as pd
 
 from kronos.errors import ParameterError, SourceError
+from kronos.network import Client, describe_failure, environment_problem
 
 T = TypeVar("T")
 
@@ -42,7 +43,10 @@ class RequestFailedError(Exception):
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait according to the server, if it named any.
         status: The HTTP status, if there was a response.
+        attempts: Most attempts that such a failure is worth, if they are fewer than the settings allow.
     """
+
+    attempts: int | None = None
 
     def __init__(
         self,
@@ -63,6 +67,12 @@ class RequestFailedError(Exception):
 
 class UnreachableError(RequestFailedError):
     """There was no response at all."""
+
+
+class UnresolvedError(UnreachableError):
+    """The name of the host has no address: offline, that does not change within minutes of retries."""
+
+    attempts = 2
 
 
 def call_with_retry(
@@ -86,7 +96,9 @@ def call_with_retry(
     started, tried = time.monotonic(), 0
 
     def pause_before_retry(error: Exception) -> bool | float:
-        if not isinstance(error, RequestFailedError) or not error.retryable or tried >= attempts:
+        if not isinstance(error, RequestFailedError) or not error.retryable:
+            return False
+        if tried >= min(attempts, error.attempts or attempts):
             return False
         backoff = min(MAX_BACKOFF, wait * 2.0 ** min(tried - 1, 30)) * random.uniform(0.75, 1.25)
         pause: float = max(backoff, error.retry_after or 0.0)
@@ -170,6 +182,51 @@ def connection_error(cause: str, *, name: str) -> UnreachableError:
     """
     hint = f"check the network, or set a proxy with {setting_variable(name, 'proxy')}"
     return UnreachableError(f"could not be reached ({cause})", hint, retryable=True)
+
+
+def unresolved_error(host: str, *, name: str) -> UnresolvedError:
+    """Describe a request to a host whose name has no address.
+
+    Args:
+        host: The host, or an empty text if it is unknown.
+        name: Name of the source in the settings.
+    """
+    hint = f"check the network, or set a proxy with {setting_variable(name, 'proxy')}"
+    shown = f"the name {host}" if host else "its name"
+    return UnresolvedError(f"could not be reached ({shown} cannot be resolved)", hint, retryable=True)
+
+
+def environment_error(error: BaseException, url: str, client: Client) -> RequestFailedError | None:
+    """Describe a failed request if a proxy or certificates of the environment explain it, else None.
+
+    Args:
+        error: The client's exception.
+        url: What was requested.
+        client: Library that made the request.
+    """
+    described = describe_failure(error, url, client)
+    if described is None:
+        return None
+    reason, hint = described
+    if "certificate" in reason:
+        return RequestFailedError(reason, hint)
+    return UnresolvedError(reason, hint, retryable=True)  # a proxy that does not run is as lasting
+
+
+def check_environment(name: str, client: Client, *, proxies: bool = True) -> None:
+    """Check the proxies and certificates of the environment before a request.
+
+    Args:
+        name: Name of the source in messages.
+        client: Library that makes the request.
+        proxies: Whether the proxies of the environment are used.
+
+    Raises:
+        SourceError: If one is invalid.
+    """
+    problem = environment_problem(client, proxies=proxies)
+    if problem is not None:
+        raise SourceError(f"{name} cannot be requested. {problem}")
 
 
 def invalid_response_error(reason: str) -> RequestFailedError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kronos.errors import ParameterError, SourceError
 from kronos.formatting import expand_user
@@ -17,6 +18,9 @@ from kronos.settings import Settings, SourceSettings, get_settings
 from kronos.sources.base import CandleSource, PageSource
 from kronos.sources.cache import CandleCache
 from kronos.sources.downloads import CachedSource
+
+if TYPE_CHECKING:
+    from kronos.candles import ReadOptions
 
 STORE = Path("data") / "candles"
 _EQUITY_SOURCES = ("yahoo", "baostock", "akshare")
@@ -29,6 +33,7 @@ def open_source(
     store: Path | None = None,
     settings: Settings | None = None,
     progress: ProgressCallback | None = None,
+    reading: ReadOptions | None = None,
 ) -> CandleSource:
     """Open a source by its name.
 
@@ -37,14 +42,19 @@ def open_source(
         store: Folder for downloads; None for ``KRONOS_STORE_DIR``, else ``data/candles``.
         settings: How to reach remote sources; None reads the environment.
         progress: Called with the number of available and of requested candles during a download.
+        reading: How files are written, for ``files:FOLDER``; None infers it.
 
     Raises:
-        ParameterError: If there is no such source, or the part after its name is invalid.
+        ParameterError: If there is no such source, the part after its name is invalid, or ``reading`` is for files.
         SourceError: If the source needs the network and ``KRONOS_OFFLINE`` is set.
     """
     kind, _, argument = spec.strip().partition(":")
     kind = kind.lower()
     settings = get_settings() if settings is None else settings
+    if reading is not None:
+        if kind != "files":
+            raise ParameterError(f"Options of reading apply to files, not to the source {kind}: use files:FOLDER.")
+        return _open_files(argument, reading)
     if kind in _LOCAL_SOURCES:
         return _LOCAL_SOURCES[kind](argument)
     if argument:
@@ -53,6 +63,21 @@ def open_source(
         raise SourceError(f"KRONOS_OFFLINE is set, and {kind} needs the network: unset it, or use a local source.")
     pages = _open_remote(kind, settings.sources.get(kind, SourceSettings()))
     return CachedSource(pages, CandleCache(store or settings.store_dir or STORE), progress=progress)
+
+
+def check_source(spec: str, settings: Settings | None = None) -> None:
+    """Check that there is such a source, without using the network.
+
+    Args:
+        spec: As for `open_source`.
+        settings: As for `open_source`.
+
+    Raises:
+        ParameterError: If there is none, the part after its name is invalid, or a library that it needs is missing.
+        DataError: If its file or folder does not exist.
+    """
+    settings = get_settings() if settings is None else settings
+    open_source(spec, settings=settings.model_copy(update={"offline": False}))
 
 
 def is_local(spec: str) -> bool:
@@ -75,10 +100,10 @@ def _open_remote(kind: str, settings: SourceSettings) -> PageSource:
     return CcxtSource(kind, settings, wait=settings.backoff)
 
 
-def _open_files(argument: str) -> CandleSource:
+def _open_files(argument: str, reading: ReadOptions | None = None) -> CandleSource:
     from kronos.sources.files import FileSource
 
-    return FileSource(_folder(argument, "files"))
+    return FileSource(_folder(argument, "files"), reading=reading)
 
 
 def _open_qlib(argument: str) -> CandleSource:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from kronos.candles import Candles, Finding
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import Message
 from kronos.intervals import Interval
 from kronos.sources.base import (
     CandleRange,
@@ -216,9 +217,14 @@ def _closed(candles: Candles, now: pd.Timestamp, records: int | None) -> Candles
         first = max(0, last - records)
         findings = tuple(finding for finding in findings if finding.code != "short-history")
         if last < records:
-            message = (
-                f"The replay has {last:,} of the {records:,} requested {candles.interval} candles of {candles.symbol}, "
-                f"as of {now:%Y-%m-%d %H:%M}."
+            message = Message(
+                "replay-short",
+                "The replay has {count} of the {records} requested {interval} candles of {symbol}, as of {time}.",
+                count=f"{last:,}",
+                records=f"{records:,}",
+                interval=f"{candles.interval}",
+                symbol=f"{candles.symbol}",
+                time=f"{now:%Y-%m-%d %H:%M}",
             )
             findings = (Finding("short-history", "warning", message, (), records - last), *findings)
     return replace(

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,18 @@ import pandas as pd
 from kronos.candles import COLUMNS, PRICES
 from kronos.errors import ParameterError, SourceError
 from kronos.intervals import Interval
+from kronos.network import is_unresolved
 from kronos.sources.http import (
     RequestFailedError,
     ServerClock,
     call_with_retry,
+    check_environment,
     connection_error,
+    environment_error,
     invalid_response_error,
     setting_variable,
     status_error,
+    unresolved_error,
     validate_base_url,
     validate_proxy,
 )
@@ -75,6 +80,7 @@ class CoinGeckoClient:
             SourceError: If the API cannot be reached in time, or rejects the request.
             ParameterError: If it does not have the coin or the currency.
         """
+        check_environment("CoinGecko", "httpx", proxies=self._proxy is None)
         query = {name: str(value) for name, value in (params or {}).items()}
         return call_with_retry(
             lambda: self._get_once(path, query),
@@ -92,6 +98,11 @@ class CoinGeckoClient:
         except httpx2.TimeoutException as error:
             raise connection_error(f"no response within {self._settings.timeout:g} s", name="coingecko") from error
         except httpx2.TransportError as error:
+            explained = None if self._proxy else environment_error(error, self._base, "httpx")
+            if explained is not None:
+                raise explained from error
+            if is_unresolved(error):
+                raise unresolved_error(urlsplit(self._base).hostname or "", name="coingecko") from error
             raise connection_error(str(error) or type(error).__name__, name="coingecko") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise invalid_response_error(f"sent an unreadable response ({error})") from error
@@ -112,7 +123,7 @@ class CoinGeckoClient:
                 self._http = httpx2.Client(proxy=self._proxy, timeout=self._settings.timeout)
             except ImportError as error:
                 raise ParameterError(
-                    "The SOCKS proxy of CoinGecko needs socksio; install it with pip install socksio."
+                    "The SOCKS proxy of CoinGecko needs a package; pip install 'kronos-forecast[socks]'."
                 ) from error
             except (ValueError, httpx2.InvalidURL) as error:
                 # The URL may hold a password, so that the message does not repeat it.

@@ -14,22 +14,26 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from kronos.errors import ParameterError
 from kronos.formatting import truncate
+from kronos.network import causes_of, is_unresolved
 from kronos.sources.http import (
     RequestFailedError,
     ServerClock,
     UnreachableError,
     call_with_retry,
+    check_environment,
     connection_error,
+    environment_error,
     invalid_response_error,
     setting_variable,
     status_error,
+    unresolved_error,
     validate_base_url,
     validate_proxy,
 )
@@ -113,13 +117,14 @@ class InvalidRowsError(ValueError):
     """Rows that cannot be candles; the message follows the word ``sent``."""
 
 
-def classify_error(error: Exception, name: str, timeout: float) -> RequestFailedError:
+def classify_error(error: Exception, name: str, timeout: float, url: str | None = None) -> RequestFailedError:
     """Convert an exception of ccxt, or of parsing its result, to a `RequestFailedError`.
 
     Args:
         error: The exception.
         name: Name of the exchange in the settings.
         timeout: Seconds until a request times out.
+        url: What was requested, if it went through a proxy of the environment if it has one.
     """
     import ccxt
 
@@ -133,6 +138,10 @@ def classify_error(error: Exception, name: str, timeout: float) -> RequestFailed
         return status_error(status, name=name, retry_after=retry_after)
     if status is not None:
         return RequestFailedError(f"rejected the request ({_description(error)})", _CHECK_REQUEST, status=status)
+    if url is not None and isinstance(error, ccxt.NetworkError):
+        explained = environment_error(error, url, "requests")
+        if explained is not None:
+            return explained
     if isinstance(error, ccxt.RequestTimeout):
         return connection_error(f"no response within {timeout:g} s", name=name)
     if isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)):
@@ -140,7 +149,7 @@ def classify_error(error: Exception, name: str, timeout: float) -> RequestFailed
     if isinstance(error, ccxt.ExchangeNotAvailable):
         return RequestFailedError(f"is not available ({_description(error)})", "try again later", retryable=True)
     if isinstance(error, ccxt.NetworkError):
-        return _classify_network_error(error, name)
+        return _classify_network_error(error, name, urlsplit(url or "").hostname or "")
     if isinstance(error, ccxt.OperationFailed):
         return invalid_response_error("sent no usable JSON")
     if isinstance(error, ccxt.AuthenticationError):
@@ -149,21 +158,9 @@ def classify_error(error: Exception, name: str, timeout: float) -> RequestFailed
     return RequestFailedError(f"rejected the request ({_description(error)})", _CHECK_REQUEST)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and its causes, the latest first."""
-    seen: list[BaseException] = []
-    queue: list[object] = [error]
-    while queue:
-        item = queue.pop(0)
-        if isinstance(item, BaseException) and item not in seen:
-            seen.append(item)
-            queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
-            yield item
-
-
 def _http_status(error: Exception) -> tuple[int | None, str | None]:
     """Status and ``Retry-After`` of the HTTP error response that caused an exception, if any."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         response = getattr(cause, "response", None)
         if response is not None and response.status_code >= 400:
             return int(response.status_code), response.headers.get("Retry-After")
@@ -178,8 +175,8 @@ def _description(error: Exception) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 
-def _classify_network_error(error: Exception, name: str) -> RequestFailedError:
-    causes = list(_causes(error))
+def _classify_network_error(error: Exception, name: str, host: str) -> RequestFailedError:
+    causes = list(causes_of(error))
     kinds = {type(cause).__name__ for cause in causes}
     if "SSLCertVerificationError" in kinds:
         hint = "if a proxy replaces certificates, set REQUESTS_CA_BUNDLE to its own"
@@ -189,8 +186,8 @@ def _classify_network_error(error: Exception, name: str) -> RequestFailedError:
         return UnreachableError(f"could not be reached through the proxy ({_reason(causes)})", hint, retryable=True)
     if "IncompleteRead" in kinds or "ChunkedEncodingError" in kinds:
         return invalid_response_error("sent an incomplete response")
-    if "gaierror" in kinds:
-        return connection_error("its name cannot be resolved", name=name)
+    if is_unresolved(error):
+        return unresolved_error(host, name=name)
     return connection_error(_reason(causes), name=name)
 
 
@@ -237,6 +234,7 @@ class CcxtClient:
         Raises:
             SourceError: If the exchange cannot be reached, rejects the request, or its response is unusable.
         """
+        check_environment(self.name, "requests", proxies=self._settings.proxy is None)
         return call_with_retry(
             lambda: self._call_any_host(function),
             name=self.name,
@@ -278,7 +276,8 @@ class CcxtClient:
         try:
             return function()
         except (ccxt.BaseError, *_PARSE_ERRORS) as error:
-            raise classify_error(error, self.name, self._settings.timeout) from error
+            url = None if self._settings.proxy else self.api.last_request_url
+            raise classify_error(error, self.name, self._settings.timeout, url) from error
 
     def _last_host(self) -> str:
         return urlsplit(self.api.last_request_url or "").hostname or ""
@@ -316,7 +315,7 @@ def _config(name: str, settings: SourceSettings) -> dict[str, Any]:
     if settings.proxy is not None:
         proxy = validate_proxy(settings.proxy, name)
         if proxy.startswith("socks") and importlib.util.find_spec("socks") is None:
-            raise ParameterError(f"The SOCKS proxy of {name} needs PySocks; install it with pip install pysocks.")
+            raise ParameterError(f"The SOCKS proxy of {name} needs a package; pip install 'kronos-forecast[socks]'.")
         config["proxies"] = {"http": proxy, "https": proxy}
     for setting, option in (("api_key", "apiKey"), ("api_secret", "secret"), ("api_passphrase", "password")):
         secret: SecretStr | None = getattr(settings, setting)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kronos.candles import Candles
-from kronos.candles.timestamps import check_timezone
+from kronos.candles.timezone_names import check_timezone
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import join_names, os_error_reason, truncate
 from kronos.intervals import Interval

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -23,10 +24,11 @@ import pandas as pd
 
 from kronos.candles import PRICES, Candles, Finding
 from kronos.candles.cleaning import clean
+from kronos.candles.read_options import ReadOptions
 from kronos.candles.readers import frame_table
-from kronos.candles.timestamps import check_timezone
+from kronos.candles.timezone_names import check_timezone
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import expand_user, truncate
+from kronos.formatting import Message, expand_user, truncate
 from kronos.intervals import Interval
 from kronos.sources.base import (
     CandleRange,
@@ -49,6 +51,8 @@ from kronos.sources.qlib.layout import (
 )
 from kronos.typing import FloatArray
 
+log = logging.getLogger("kronos.sources")
+
 _VOLUMES, _AMOUNTS = ("volume", "vol"), ("amount", "money")
 _OPTIONAL = (*_VOLUMES, *_AMOUNTS, "vwap")
 _SUFFIXED_CODE = re.compile(r"(\d{6})(sh|sz|bj|ss|xshg|xshe)")
@@ -63,7 +67,8 @@ def read_qlib(
     *,
     timezone: str | None = None,
     adjusted: bool = True,
-) -> dict[str, Candles]:
+    strict: bool = False,
+) -> CandlesByCode:
     """Read candles of one frequency from a Qlib folder.
 
     Args:
@@ -73,22 +78,46 @@ def read_qlib(
         market: Name of the file in ``instruments/`` that lists the codes and their spans.
         timezone: IANA name of the folder's timezone; None for that of its label, else no timezone.
         adjusted: Return prices and volumes as stored; False removes ``$factor``.
+        strict: Whether a code whose files cannot be used is an error, instead of being skipped.
 
     Returns:
-        Candles by code, as written in the folder.
+        Candles by code, as written in the folder: a dictionary whose ``skipped`` has the codes that were skipped.
 
     Raises:
-        DataError: If the folder is not a Qlib folder, or a file in it is unusable.
+        DataError: If the folder is not a Qlib folder, or none of the codes (with ``strict``: one of them) can be used.
         ParameterError: If it has no such frequency, market or code.
     """
     source = QlibFolder(folder, market, freq, timezone=timezone, adjusted=adjusted)
     reader = source._open(Interval.parse(freq))
-    if symbols is None:
-        found = {code: candles for code in reader.spans if (candles := reader.read_if_any(code)) is not None}
-        if not found:
-            raise DataError(f"The codes of {reader.description} have no candles: check its features.")
-        return found
-    return {code: reader.read(code) for code in map(reader.code, symbols)}
+    codes = list(reader.spans) if symbols is None else list(map(reader.code, symbols))
+    found = CandlesByCode()
+    for code in codes:
+        try:
+            candles = reader.read_if_any(code) if symbols is None else reader.read(code)
+        except DataError as error:
+            if strict or len(codes) == 1:
+                raise
+            found.skipped[code] = str(error)
+            log.warning("Skipped %s: %s", code, error)
+            continue
+        if candles is not None:
+            found[code] = candles
+    if not found:
+        reason = next(iter(found.skipped.values()), "check its features.")
+        raise DataError(f"The codes of {reader.description} have no candles: {reason}")
+    return found
+
+
+class CandlesByCode(dict[str, Candles]):
+    """Candles of a Qlib folder by code.
+
+    Attributes:
+        skipped: Codes whose files cannot be used, and why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped: dict[str, str] = {}
 
 
 class QlibFolder(LocalSource):
@@ -286,7 +315,7 @@ class _FrequencyReader:
         # The interval is that of the calendar: the rows may be too sparse to infer it.
         table = frame_table(frame, None)
         table = replace(table, rows=replace(table.rows, name=f"{code} of {self.description}"))
-        cleaned, findings, dropped = clean(table, self.timezone)
+        cleaned, findings, dropped = clean(table, ReadOptions(timezone=self.timezone))
         origin = self.label.text(code, "source")
         return Candles(
             frame=cleaned.astype(np.float64),
@@ -309,9 +338,15 @@ class _FrequencyReader:
         missing = expected - len(frame)
         if not missing:
             return []
-        message = (
-            f"{missing:,} of the calendar's {expected:,} times from {frame.index[0]} to {frame.index[-1]} "
-            f"have no candle of {code}; nothing was filled in."
+        message = Message(
+            "calendar-gaps",
+            "{count} of the calendar's {total} times from {start} to {end} have no candle of "
+            "{symbol}; nothing was filled in.",
+            count=f"{missing:,}",
+            total=f"{expected:,}",
+            start=f"{frame.index[0]}",
+            end=f"{frame.index[-1]}",
+            symbol=code,
         )
         return [Finding("gaps", "info", message, (), missing)]
 

@@ -16,6 +16,7 @@ import pandas as pd
 from kronos.candles import COLUMNS, Candles, Finding
 from kronos.candles.findings import Severity
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import Message
 from kronos.intervals import Interval
 from kronos.sources.base import CandleRange, LocalSource, to_utc, unsupported_interval
 from kronos.sources.simulation.markets import (
@@ -180,16 +181,30 @@ class SimulatedSource(LocalSource):
         """Convert ticks and lots to `Candles` with findings; ``is_short`` if earlier candles were requested."""
         frame = pd.DataFrame(to_decimals(instrument, table), columns=list(COLUMNS), index=to_index(self._market, opens))
         has_volume = self._market.turnover[1] > 0
-        message = f"These candles are simulated (seed {self.seed}): they were never traded."
+        message = Message(
+            "simulated", "These candles are simulated (seed {seed}): they were never traded.", seed=self.seed
+        )
         findings = [Finding("simulated", "info", message)]
         missing = 0 if records is None else records - len(frame)
         if missing > 0 or (records is None and is_short):
             of = "" if records is None else f" of the {records:,}"
-            message = f"There are {len(frame):,}{of} requested simulated candles; they begin with {EPOCH}."
+            message = Message(
+                "simulated-short",
+                "There are {count}{of} requested simulated candles; they begin with {start}.",
+                count=f"{len(frame):,}",
+                of=of,
+                start=f"{EPOCH}",
+            )
             severity: Severity = "warning" if missing else "info"
             findings.append(Finding("short-history", severity, message, (), max(1, missing)))
         if not has_volume:
-            findings.append(Finding("no-volume", "info", "This market has no volume; volume and amount are 0."))
+            findings.append(
+                Finding(
+                    "no-volume",
+                    "info",
+                    Message("market-without-volume", "This market has no volume; volume and amount are 0."),
+                )
+            )
         return Candles(
             frame=frame,
             symbol=instrument.symbol,
