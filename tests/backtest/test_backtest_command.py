@@ -1,0 +1,201 @@
+"""``kronos backtest``: data and configurations, overrides, refusals, resume, and the files it writes."""
+
+import json
+from importlib import resources
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from backtest.candles import candles
+from kronos.backtest.config import find_backtest_config, is_backtest_config, load_backtest_config
+from kronos.cli import app
+from kronos.errors import ParameterError
+from networks import random_model, random_tokenizer
+
+QUICK = ("--lookback", "20", "--horizon", "3", "--samples", "2")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="kronos")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with daily candles of three instruments and a checkpoint with random weights."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("KRONOS_MODEL", "KRONOS_DEVICE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KRONOS_OFFLINE", "1")
+    monkeypatch.setenv("KRONOS_THREADS", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("KRONOS_BACKTEST__STUDY__RANDOM_SIGNALS", "0")
+    monkeypatch.setenv("KRONOS_BACKTEST__STUDY__REPETITIONS", "100")
+    random_model(1).save_pretrained(tmp_path / "tiny" / "model", context=64, tokenizer="../tokenizer")
+    random_tokenizer(2).save_pretrained(tmp_path / "tiny" / "tokenizer")
+    (tmp_path / "daily").mkdir()
+    for name in ("A", "B", "C"):
+        candles(name).frame.to_csv(tmp_path / "daily" / f"{name}_1d.csv")
+    return tmp_path
+
+
+def test_from_candles_to_a_report_and_again(place):
+    command = ("backtest", "daily", "--model", "tiny/model", "--signal", "last", "--signal", "probability", *QUICK)
+    done = invoke(*command, "--top", "1", "--drop", "1", "--hold", "1", "--market", "us_equity", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["trials"] == 2
+    assert [(run["signal"], run["mode"]) for run in document["runs"]] == [
+        ("last", "corrected"), ("probability", "corrected"),
+    ]  # fmt: skip
+    assert document["signals"]["settings"]["lookback"] == 20
+    assert any("training dates of the model are unknown" in warning for warning in document["warnings"])
+    assert any("membership by date" in warning for warning in document["warnings"])
+    folder = place / "outputs" / "backtest_results" / "daily"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "backtest.json", "daily.parquet", "trades.parquet", "report.html", "report-probability.html", "signals",
+    }  # fmt: skip
+    (signals,) = folder.glob("signals/*/signals.parquet")
+    before = signals.read_bytes()
+    again = invoke(*command, "--top", "2", "--drop", "1", "--hold", "1", "--market", "us_equity", "--mode", "corrected")
+    assert again.exit_code == 0, again.output
+    assert signals.read_bytes() == before
+    assert "4 variants tried" in again.stdout
+    assert len((folder / "signals" / "trials.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_configuration_with_overrides(place, monkeypatch):
+    members = "instrument,start,end\nA_1d,2020-01-01,\nB_1d,2020-01-01,\n"
+    (place / "members.csv").write_text(members)
+    config = {
+        "data": {"paths": "daily", "market": "us_equity", "universe": "members.csv"},
+        "signals": {"lookback": 20, "horizon": 3, "samples": 2},
+        "strategy": {"top": 2, "drop": 1},
+        "model": {"name": "tiny/model"},
+        "output": "out",
+    }
+    (place / "mine.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KRONOS_BACKTEST__STRATEGY__TOP", "1")
+    loaded = load_backtest_config("mine.yaml", overrides={("strategy", "hold"): 2})
+    assert (loaded.strategy.top, loaded.strategy.drop, loaded.strategy.hold) == (1, 1, 2)
+    done = invoke("backtest", "mine.yaml", "--from", "2024-02-15", "--mode", "both", "--report", "page.html", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert [run["mode"] for run in document["runs"]] == ["corrected", "published"]
+    assert document["runs"][0]["first"].startswith("2024-02-15")
+    assert document["data"]["universe"] == "members"
+    assert (place / "page.html").is_file()
+    trades = pd.read_parquet(place / "out" / "trades.parquet")
+    assert set(trades["instrument"]) <= {"A_1d", "B_1d"}
+
+
+def test_signals_only_and_dry_run(place):
+    plan = invoke("backtest", "daily", "--model", "tiny/model", *QUICK, "--dry-run", "--json")
+    assert plan.exit_code == 0, plan.output
+    assert json.loads(plan.stdout)["forecasts"] == 3 * 41
+    assert not (place / "outputs").exists()
+    done = invoke("backtest", "daily", "--model", "tiny/model", *QUICK, "--signals-only", "--quiet", "--output", "out")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert len(list(place.glob("out/signals/*/signals.json"))) == 1
+    assert not (place / "out" / "backtest.json").exists()
+
+
+def test_one_instrument_is_held_or_not(place):
+    done = invoke("backtest", "daily/A_1d.csv", "--model", "tiny/model", *QUICK, "--signal", "return", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["runs"][0]["settings"]["strategy"]["name"] == "ThresholdLongFlat"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("daily", "--signal", "lst"), "did you mean last?"),
+        (("backtest_csi30.yaml",), "no configuration file"),
+        (("backtest_csi300", "daily"), "names its candles"),
+        (("daily", "--to", "2024-03-01"), "--to needs --from"),
+        (("daily", "--from", "soon"), "--from"),
+        (("daily", "--strategy", "deciles", "--mode", "both"), "topk only"),
+        (("daily", "--report", "page.pdf"), ".html"),
+        (("daily", "--universe", "none.csv"), "cannot be read"),
+        (("daily", "--benchmark", "SPY"), "no instrument 'SPY'"),
+        (("nowhere",), "nowhere"),
+        (("daily", "-v", "-q"), "contradict"),
+        (("daily", "--lookback", "62", "--horizon", "3"), "No day is left"),
+    ],
+)
+def test_misuse_is_one_sentence_and_status_2(arguments, problem):
+    done = invoke("backtest", *arguments, *(() if "daily" not in arguments else ("--model", "tiny/model")))
+    assert done.exit_code == 2, done.output
+    assert problem in " ".join(done.stderr.split())
+
+
+def test_unknown_keys_are_refused_with_the_nearest(place):
+    (place / "bad.yaml").write_text("data: {paths: daily}\nstrategy: {tpo: 5}\n")
+    done = invoke("backtest", "bad.yaml")
+    assert done.exit_code == 2
+    assert "unknown key 'strategy.tpo'; did you mean 'top'?" in done.stderr
+    with pytest.raises(ParameterError, match="did you mean backtest_csi300"):
+        find_backtest_config("backtest_csi30")
+    (place / "mine.yaml").write_text("data: {paths: daily}\nstrategy: 5\n")
+    with pytest.raises(ParameterError, match=r"'strategy' in mine\.yaml"):
+        load_backtest_config("mine.yaml", overrides={("strategy", "top"): 3})
+
+
+def test_the_configurations_that_ship_are_valid():
+    folder = resources.files("kronos") / "configs"
+    names = [name for name in ("backtest_csi300", "backtest_us_daily") if is_backtest_config(name)]
+    assert len(names) == 2
+    for name in names:
+        assert (folder / f"{name}.yaml").is_file()
+        assert load_backtest_config(name, environment={}).description
+    published = load_backtest_config("backtest_csi300", environment={})
+    assert published.signals.names == ("last", "mean", "max", "min")
+    assert (published.strategy.top, published.strategy.drop, published.strategy.hold) == (50, 5, 5)
+    sampling = published.signals.settings()
+    assert (sampling.temperature, sampling.top_p, sampling.samples, sampling.lookback, sampling.horizon) == (
+        0.6, 0.9, 5, 90, 10,
+    )  # fmt: skip
+    periods = published.qlib_periods()
+    assert (periods.train, periods.backtest) == (("2011-01-01", "2022-12-31"), ("2024-07-01", "2025-06-05"))
+    costs = published.trading.trading_costs("ashare")
+    assert (costs.open_rate, costs.close_rate, costs.minimum, published.trading.cash) == (0.001, 0.0015, 5, 1e8)
+
+
+def test_the_published_mode_alone_says_that_it_has_no_page(place):
+    command = ("backtest", "daily", "--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1")
+    done = invoke(*command, "--mode", "published")
+    assert done.exit_code == 0, done.output
+    assert "no report page" in " ".join(done.stdout.split())
+    assert "membership by date" in " ".join(done.stdout.split())
+    assert not list(place.glob("outputs/backtest_results/daily/*.html"))
+
+
+def test_the_published_mode_trades_on_the_next_bar_only(place, monkeypatch):
+    monkeypatch.setenv("KRONOS_BACKTEST__TRADING__LAG", "2")
+    done = invoke(
+        "backtest", "daily", "--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1", "--mode", "both"
+    )
+    assert done.exit_code == 2
+    assert "choose lag 1" in " ".join(done.output.split())
+
+
+def test_other_instruments_are_another_trial(place):
+    """Of three baskets of one size the best is one of three variants, not of one."""
+    command = ("--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1", "--output", "out")
+    baskets = (("A_1d.csv", "B_1d.csv"), ("A_1d.csv", "C_1d.csv"), ("A_1d.csv", "B_1d.csv"))
+    counts = []
+    for basket in baskets:
+        done = invoke("backtest", *(f"daily/{name}" for name in basket), *command, "--json")
+        assert done.exit_code == 0, done.output
+        counts.append(json.loads(done.stdout)["trials"])
+    assert counts == [1, 2, 2]
+
+
+def test_a_price_limit_of_0_is_refused_rather_than_replaced(monkeypatch):
+    monkeypatch.setenv("KRONOS_BACKTEST__TRADING__PRICE_LIMIT", "0")
+    config = load_backtest_config(overrides={("data", "paths"): "daily"})
+    with pytest.raises(ParameterError, match="Invalid price_limit 0"):
+        config.trading.trading_rules("ashare", crypto=False, short_sales=False)
