@@ -1,0 +1,11 @@
+from .backups import backup as backup
+from .config import LiveConfig as LiveConfig
+from .config import load_config as load_config
+from .entries import parse_entry as parse_entry
+from .exports import export as export
+from .record import Record as Record
+from .service import run_live as run_live
+from .track_record import TrackRecord as TrackRecord
+from .track_record import TrackRecordData as TrackRecordData
+from .verification import Verification as Verification
+from .verification import verify as verify
