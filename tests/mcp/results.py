@@ -12,9 +12,10 @@ Call = Callable[..., CallToolResult]
 
 def text_of(result: CallToolResult) -> str:
     """Return the text of a result."""
-    (block,) = result.content
-    assert block.type == "text"
-    return block.text
+    texts = [block.text for block in result.content if block.type == "text"]
+    assert texts
+    assert len(texts) == len(result.content)
+    return "\n".join(texts)
 
 
 def content_of(result: CallToolResult) -> dict[str, Any]:

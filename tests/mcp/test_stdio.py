@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -60,6 +64,104 @@ def test_stdout_is_empty_at_start_and_end(data: Path):
         [sys.executable, "-m", "kronos", "mcp", "--data", str(data)], stdin=subprocess.DEVNULL, capture_output=True
     )
     assert (done.returncode, done.stdout) == (0, b"")
+
+
+UNREADABLE: list[tuple[bytes, int, int | str | None]] = [
+    (b"not json", -32700, None),
+    (b'{"jsonrpc": "2.0", "id": 2, "method": "ping"', -32700, None),
+    (rb'{"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "\ud800"}}', -32700, 3),
+    (rb'{"jsonrpc": "2.0", "id": "a4", "method": "ping", "params": {"x": "\udc00\ud800"}}', -32700, "a4"),
+    (rb'{"jsonrpc": "2.0", "id": "\ud800", "method": "ping"}', -32700, None),
+    (b'{"jsonrpc": "2.0", "id": 5, "method": "ping", "params": {"x": ' + b"[" * 10_000 + b"}}", -32700, None),
+    (b"\xff\xfe", -32700, None),
+    (b"[]", -32600, None),
+    (b'[{"jsonrpc": "2.0", "id": 6, "method": "ping"}]', -32600, None),
+    (b'{"id": 7, "method": "ping"}', -32600, 7),
+    (b'{"jsonrpc": "2.0", "id": 8, "method": "ping", "params": [1]}', -32600, 8),
+    (b'{"jsonrpc": "2.0", "id": 9.0, "method": "ping"}', -32600, None),
+    (b'{"jsonrpc": "2.0", "id": null, "method": "tools/list"}', -32600, None),
+    (b'{"jsonrpc": "2.0", "id": true, "method": "no/such/method"}', -32600, None),
+    (b'{"jsonrpc": "2.0", "method": "ping"}', -32600, None),
+    (b'\xef\xbb\xbf{"jsonrpc": "2.0", "id": 10, "method": "ping"', -32700, None),
+    (b"\xef\xbb\xbf[]", -32600, None),
+    (b'"hello"', -32600, None),
+    (b"17", -32600, None),
+]
+
+
+@contextmanager
+def mcp_process(data: Path) -> Iterator[Any]:
+    """A server process with pipes, which is killed at the end."""
+    command, pipe = [sys.executable, "-m", "kronos", "mcp", "--data", str(data)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_messages_that_cannot_be_read_are_answered_and_the_server_lives_on(data: Path):
+    ping = b'{"jsonrpc": "2.0", "id": "last", "method": "ping"}'
+    lines = [b"", b"   ", *(line for line, _, _ in UNREADABLE), ping]
+    command = [sys.executable, "-OO", "-m", "kronos", "mcp", "--data", str(data)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"\n".join(lines) + b"\n")
+        process.stdin.flush()
+        # The end of stdin would cancel the ping, so it is read first.
+        answers = [json.loads(process.stdout.readline()) for _ in range(len(UNREADABLE) + 1)]
+        process.stdin.close()
+        assert (process.wait(timeout=60), process.stdout.read(), process.stderr.read()) == (0, b"", b"")
+    errors = [(answer["error"]["code"], answer["id"]) for answer in answers[:-1]]
+    assert errors == [(code, id_) for _, code, id_ in UNREADABLE]
+    assert (answers[-1]["id"], "error" in answers[-1]) == ("last", False)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_before_a_message_is_skipped(data: Path, end: bytes):
+    ping = b'\xef\xbb\xbf{"jsonrpc": "2.0", "id": %d, "method": "ping"}'
+    with mcp_process(data) as process:
+        process.stdin.write(b"".join(ping % number + end for number in (1, 2)))
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert [(answer["id"], "error" in answer) for answer in answers] == [(1, False), (2, False)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_client_that_dies_during_a_call_leaves_no_process_and_no_traceback(data: Path):
+    call = {"name": "evaluate", "arguments": {"file": "coin_1h.csv", "origins": 20}, "_meta": {"progressToken": 1}}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "client", "version": "1"}}
+    messages: list[dict[str, object]] = [
+        {"id": 0, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 1, "method": "tools/call", "params": call},
+    ]
+    with mcp_process(data) as process:
+        for message in messages:
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.flush()
+        while b"progress" not in process.stdout.readline():
+            pass
+        process.stdout.close()  # as the system does for a process that was killed
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_tools_keep_their_descriptions_without_docstrings(data: Path, tmp_path: Path):
+    async def session() -> None:
+        arguments = ["-OO", "-m", "kronos", "mcp", "--data", str(data)]
+        async with Client(StdioServerParameters(command=sys.executable, args=arguments, cwd=tmp_path)) as client:
+            tools = (await client.list_tools()).tools
+            assert [tool.name for tool in tools] == TOOLS
+            assert all(len(tool.description or "") > 60 for tool in tools)
+            listed = content_of(await client.call_tool("list_candles"))
+            assert "coin_1h.csv" in [item["file"] for item in listed["files"]]
+
+    anyio.run(session)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")

@@ -15,12 +15,14 @@ import anyio
 import jsonschema
 import pytest
 from mcp.client.client import Client
+from tests.mcp.conftest import walk
 from tests.mcp.results import Call, content_of, text_of
 
 import kronos
 from kronos.errors import CheckpointError, ParameterError
 from kronos.mcp import ServerOptions, context, forecast
 from kronos.mcp.context import ServerContext
+from kronos.mcp.responses import protocol_words
 from kronos.mcp.server import create_server, error_message
 from kronos.sandbox import FileLibrary, ReadLimits
 
@@ -39,7 +41,6 @@ def test_every_tool_has_a_description_annotations_and_schemas(server_context: Se
         assert tool.annotations is not None
         assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (True, False)
         assert tool.annotations.open_world_hint is False  # the source is local
-        assert tool.input_schema["additionalProperties"] is False
         assert all("description" in item for item in tool.input_schema["properties"].values())
         assert tool.output_schema is not None
         assert tool.output_schema["type"] == "object"
@@ -77,13 +78,129 @@ def test_list_candles_lists_readable_files_only(call: Call):
     assert (found["complete"], found["source"], found["source_simulated"]) == (True, "simulated", True)
 
 
+def test_a_long_list_comes_in_pages(tmp_path: Path):
+    names = sorted(f"{folder}coin_{i:03}.csv" for i in range(230) for folder in ("", "deep/"))
+    (tmp_path / "deep").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("")
+
+    async def session() -> None:
+        async with Client(create_server(ServerContext(ServerOptions(tmp_path)))) as client:
+            offset, found, texts = 0, [], []
+            while True:
+                result = await client.call_tool("list_candles", {"offset": offset})
+                page = content_of(result)
+                assert (page["offset"], page["total"], page["left"]) == (offset, 460, max(0, 260 - offset))
+                texts.append(text_of(result))
+                found += [item["file"] for item in page["files"]]
+                offset += len(page["files"])
+                if page["complete"]:
+                    break
+            assert found == names
+            assert "These are files 1 to 200 of 460; 260 are left: call list_candles with offset 200." in texts[0]
+            assert "These are files 401 to 460 of 460; none are left." in texts[-1]
+            beyond = await client.call_tool("list_candles", {"offset": 1000})
+            assert (content_of(beyond)["files"], content_of(beyond)["left"]) == ([], 0)
+            assert "no files after offset 1,000; the data folder has 460" in text_of(beyond)
+            unknown = await client.call_tool("forecast", {"file": "deep/coin_22.csv"})
+            assert "did you mean deep/coin_22" in text_of(unknown)
+
+    anyio.run(session)
+
+
+# What clients send ----------------------------------------------------------
+
+# Keywords that function declarations of Gemini and OpenAI know; see the reference of Gemini's `Schema`.
+PLAIN_KEYWORDS = {
+    *("type", "format", "description", "enum", "items", "properties", "required", "default", "pattern"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+}
+
+
+def unsupported(schema: Any, place: str) -> list[str]:
+    """Places in a schema of arguments that function declarations refuse."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
+        return [f"{place}: no plain type"]
+    wrong = [f"{place}: {keyword}" for keyword in schema.keys() - PLAIN_KEYWORDS]
+    wrong += [f"{place}: default null"] * (schema.get("default", ...) is None)
+    if schema["type"] == "array":
+        wrong += unsupported(schema.get("items"), f"{place}.items")
+    for name, item in schema.get("properties", {}).items():
+        wrong += unsupported(item, f"{place}.{name}")
+    return wrong
+
+
+def test_schemas_of_arguments_use_plain_types(server_context: ServerContext):
+    for tool in anyio.run(create_server(server_context).list_tools):
+        assert unsupported(tool.input_schema, tool.name) == []
+        assert tool.input_schema["type"] == "object"
+        assert "required" not in tool.input_schema
+        for name, item in tool.input_schema["properties"].items():
+            jsonschema.validate(item.get("default", 1 if item["type"] == "integer" else True), {})
+            if "default" in item:
+                jsonschema.validate(item["default"], item)
+            assert not name.startswith("_")
+
+
+def test_the_check_of_schemas_notices_what_clients_refuse():
+    nullable = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    schema = {"type": "object", "properties": {"file": nullable}, "additionalProperties": False}
+    assert unsupported(schema, "tool") == ["tool: additionalProperties", "tool.file: no plain type"]
+    assert unsupported({"type": "array", "items": {}}, "list") == ["list.items: no plain type"]
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_empty_arguments_are_absent(call: Call, empty: str | None):
+    names = ("symbol", "interval", "timezone", "model", "as_of", "calibrated", "samples", "seed")
+    result = content_of(call("forecast", file="coin_1h.csv", horizon=2, **dict.fromkeys(names, empty)))
+    assert (result["made"]["samples"], result["made"]["seed"], result["state"]) == (100, 0, "calibrated")
+    assert result["ignored"] == []
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, "null"])
+def test_empty_arguments_of_every_type_are_absent(call: Call, empty: str | None):
+    assert content_of(call("list_candles", offset=empty))["offset"] == 0
+    message = text_of(call("evaluate", file=empty, symbol=empty, horizon=empty, origins=empty))
+    assert message == "Give either file (call list_candles for the available files) or symbol, not both."
+
+
+INJECTED = ["toolCallId", "tool_call_id", "sessionId", "session_id", "chatInput", "action", "tool", "_meta"]
+
+
+def test_arguments_that_clients_inject_are_ignored(call: Call):
+    plain = call("forecast", file="coin_1h.csv", seed=1, **SMALL)
+    result = call("forecast", file="coin_1h.csv", seed=1, **SMALL, **dict.fromkeys(INJECTED, "x"))
+    assert content_of(result)["steps"] == content_of(plain)["steps"]
+    assert content_of(result)["ignored"] == INJECTED
+    assert "did you mean" not in text_of(result)
+    assert text_of(result).splitlines()[-1].startswith("Ignored: toolCallId, ")
+    assert content_of(call("list_models", verbose=True))["ignored"] == ["verbose"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("horizn", "horizon"), ("asOf", "as_of"), ("Interval", "interval"), ("time_zone", "timezone")],
+)
+def test_misspelt_arguments_are_named_in_the_answer(call: Call, name: str, meant: str):
+    assert text_of(call("forecast", **{name: "5"})).endswith(f"Ignored: {name} (did you mean {meant}?).")
+    listed = call("list_candles", **{name: "5"})
+    assert content_of(listed)["ignored"] == [name]
+    assert text_of(listed).endswith(f"Ignored: {name}.")
+
+
+def test_a_timezone_places_the_times_of_a_file(call: Call):
+    given = {"file": "coin_1h.csv", "timezone": "America/New_York", "as_of": "2024-03-08T05:00:00Z"}
+    result = content_of(call("forecast", **given, **SMALL))
+    assert (result["timezone"], result["last_time"]) == ("America/New_York", "2024-03-08T00:00:00-05:00")
+
+
 # Forecasts ------------------------------------------------------------------
 
 
 def test_a_forecast_equals_the_python_api_and_fits_its_schema(call: Call, server_context: ServerContext, data: Path):
     result = content_of(call("forecast", file="coin_1h.csv", seed=7, calibrated=False, **SMALL))
     candles = kronos.read_candles(data / "coin_1h.csv", symbol="coin_1h")
-    same = kronos.KronosPredictor.from_pretrained().forecast(candles, 4, samples=20, seed=7)
+    same = kronos.KronosPredictor.from_pretrained().forecast(candles, 4, samples=20, seed=7, calibration=False)
     bands = same.range(0.95)
     assert result["state"] == "raw"
     assert [step["median"] for step in result["steps"]] == pytest.approx(same.median()["close"].tolist())
@@ -182,13 +299,20 @@ WRONG = [
     ({"file": "coin_1h.csv", "samples": 1001}, "Invalid samples 1001: input should be less than or equal to 1000."),
     ({"file": "coin_1h.csv", "seed": -1}, "Invalid seed -1"),
     ({"file": "coin_1h.csv", "horizon": "soon"}, "Invalid horizon 'soon': input should be a valid integer"),
-    ({"file": "coin_1h.csv", "horizn": 5}, "forecast has no argument 'horizn'; did you mean horizon?"),
+    ({"file": "coin_1h.csv", "horizn": 5, "horizon": 0}, "or equal to 1. Ignored: horizn (did you mean horizon?)."),
+    ({"fle": "coin_1h.csv"}, "not both. Ignored: fle (did you mean file?)."),
+    ({"file": "coin_1h.csv", "timezone": "Mars/Olympus"}, "Mars/Olympus"),
+    ({"file": "coin_1h.csv", "columns": ["Schlusskurs"]}, "Invalid columns 'Schlusskurs': write them like close="),
+    ({"file": "coin_1h.csv", "columns": ["close=Last"]}, "given in columns as close"),
+    ({"symbol": "BTC/USDT", "columns": ["close=Last"], "calendar": "XNYS"}, "calendar and columns can be given for"),
+    ({"symbol": "BTC/USDT", "timezone": "Europe/London"}, "timezone can be given for files only"),
+    ({"file": "coin_1h.csv", "as_of": "2024-03-08T00:00:00Z"}, "has a timezone, but the candles of coin_1h have none"),
     ({"file": "coin_1h.csv", "model": "kronos-bse"}, "Unknown model 'kronos-bse'; did you mean kronos-base?"),
     ({"file": "coin_1h.csv", "model": "kronos-tokenizer-base"}, "list_models"),
     ({"file": "coin_1h.csv", "model": "kronos-large"}, "The weights of kronos-large were never published"),
     ({"file": "coin_1h.csv", "model": "NeoQuasar/Elsewhere"}, "Unknown model"),
     ({"file": "coin_1h.csv", "interval": "soon"}, "Invalid interval"),
-    ({"file": "coin_1h.csv", "interval": "5m"}, "interval=5m contradicts coin_1h.csv"),
+    ({"file": "coin_1h.csv", "interval": "5m"}, "interval 5m contradicts coin_1h.csv"),
     ({"file": "coin_1h.csv", "as_of": "never"}, "Invalid time 'never'"),
     ({"symbol": "BTC", "as_of": "never"}, "Invalid time 'never'"),
     ({"file": "coin_1h.csv", "as_of": "2030-01-01"}, "no candles after as_of"),
@@ -215,7 +339,7 @@ def test_invalid_arguments_are_one_line(call: Call, data: Path, arguments: dict[
 OUTSIDE = [
     *("../secret.csv", "crypto/../../secret.csv", "..\\secret.csv", "./../secret.csv", "way_out/secret.csv"),
     *("link.csv", "loop.csv", ".hidden.csv", "~/secret.csv/../x.csv", "C:\\secret.csv", "\\\\host\\secret.csv"),
-    *("/etc/passwd", "/etc/passwd.csv", "file:///etc/../passwd.csv", "coin_1h.csv\0.csv", "", " ", "x" * 1001),
+    *("/etc/passwd", "/etc/passwd.csv", "file:///etc/../passwd.csv", "coin_1h.csv\0.csv", ".", "x" * 1001),
     *("inward.csv", "sample:simulated_btc_1h", "upload:" + "0" * 64, "upload:../secret.csv"),
 ]
 
@@ -288,9 +412,8 @@ def test_symbols_need_a_source(data: Path):
     assert "No source of candles is configured" in anyio.run(session)
 
 
-def test_unknown_tools_and_arguments_are_rejected(call: Call):
+def test_unknown_tools_are_rejected(call: Call):
     assert text_of(call("delete_all")).startswith("Unknown tool 'delete_all'; choose list_models")
-    assert text_of(call("list_models", verbose=True)) == "list_models has no argument 'verbose'; it has none."
 
 
 def test_a_bug_reveals_no_details(call: Call, monkeypatch: pytest.MonkeyPatch):
@@ -301,6 +424,62 @@ def test_a_bug_reveals_no_details(call: Call, monkeypatch: pytest.MonkeyPatch):
     result = call("forecast", file="coin_1h.csv")
     assert result.is_error
     assert text_of(result).startswith("Internal error of Kronos")
+
+
+def test_messages_name_the_arguments_of_the_tools():
+    words = {
+        "read them with timezone=.": "read them with timezone.",
+        "pass interval=, or a series with one": "pass interval, or a series with one",
+        "interval=5m contradicts": "interval 5m contradicts",
+        "give decimal='.' or decimal=','.": "give decimal '.' or decimal ','.",
+        "for example --timezone Asia/Tokyo (timezone= in Python).": "for example timezone Asia/Tokyo.",
+        "pick one with --decimal (decimal=',' in Python)": "pick one with decimal",
+        "or '' for none: thousands=''.": "or '' for none: thousands none.",
+        "start the server with --source okx": "start the server with --source okx",
+        "https://x.org/?timezones=1&symbol=BTC": "https://x.org/?timezones=1&symbol=BTC",
+    }
+    assert {text: protocol_words(text) for text in words} == words
+    assert error_message(ParameterError("Pass calendar=.")) == "Pass calendar."
+
+
+def test_files_are_read_with_what_the_caller_knows(data: Path):
+    table = walk(150).rename(columns={"close": "Schluss"})
+    table.to_csv(data.parent / "odd.csv", index=False)
+    context_ = ServerContext(ServerOptions(data))
+    context_.library = FileLibrary(data.parent, None)
+
+    async def session() -> tuple[str, list[str]]:
+        async with Client(create_server(context_)) as client:
+            refused = await client.call_tool("forecast", {"file": "odd.csv", **SMALL})
+            given = {"file": "odd.csv", "columns": ["close=Schluss"], "calendar": "XNYS", "timezone": "UTC", **SMALL}
+            found = content_of(await client.call_tool("forecast", given))
+            return text_of(refused), [found["made"]["calendar"], found["timezone"]]
+
+    refusal, read = anyio.run(session)
+    assert "close" in refusal
+    assert "columns=" not in refusal
+    assert read == ["XNYS", "UTC"]
+
+
+def test_notations_are_what_the_caller_says(server_context: ServerContext, tmp_path: Path):
+    table = walk(150)
+    texts = table.rename(columns={name: f"Kurs{i}" for i, name in enumerate(("open", "high", "low", "close"), start=1)})
+    texts = texts.assign(Datum=table["timestamps"].dt.strftime("%d.%m.%Y %H:%M"))[
+        ["Datum", *map("Kurs{}".format, "1234")]
+    ]
+    texts.to_csv(tmp_path / "kurse.csv", sep=";", decimal=",", index=False)
+    server_context.library = FileLibrary(tmp_path, None)
+    columns = [f"{name}=Kurs{i}" for i, name in enumerate(("open", "high", "low", "close"), start=1)]
+    given = {"columns": [*columns, "timestamps=Datum"], "decimal": ",", "thousands": "none", "header": 1}
+
+    async def session() -> dict[str, Any]:
+        async with Client(create_server(server_context)) as client:
+            arguments = {"file": "kurse.csv", **given, "date_format": "%d.%m.%Y %H:%M", **SMALL}
+            return content_of(await client.call_tool("forecast", arguments))
+
+    result = anyio.run(session)
+    assert result["last_close"] == pytest.approx(table["close"].iloc[-1], rel=1e-7)
+    assert result["last_time"] == table["timestamps"].iloc[-1].isoformat()
 
 
 def test_error_messages_have_no_paths():

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -84,15 +84,20 @@ def run_command(
 
 @contextmanager
 def start_process(
-    folder: Path, *arguments: str, extra: Mapping[str, str] | None = None, defaults: bool = True
+    folder: Path,
+    *arguments: str,
+    extra: Mapping[str, str] | None = None,
+    defaults: bool = True,
+    popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
 ) -> Iterator[ServerProcess]:
     """Run a server process in a working folder; kill it at the end unless it has exited."""
     given = ("--port", "0", "--source", "simulated", "--state", "state", "--data", "data") if defaults else ()
     log = folder / f"log-{time.monotonic_ns()}"
-    # A test run in the background ignores SIGINT, and its child processes would inherit that.
-    listen = None if sys.platform == "win32" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    # A test run in the background ignores SIGINT, and its child processes would inherit that; forked ones do not.
+    inherits = popen is subprocess.Popen and sys.platform != "win32"
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if inherits else None
     with log.open("wb") as stream:
-        process = subprocess.Popen(
+        process = popen(
             command(*given, *arguments), cwd=folder, env=environment(extra), stdout=stream, stderr=stream,
             preexec_fn=listen,
         )  # fmt: skip

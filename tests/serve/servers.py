@@ -20,7 +20,13 @@ from kronos.settings import ServeSettings, Settings
 def settings_in(folder: Path, *, source: str | None = "simulated", **serve: Any) -> Settings:
     """Settings of a server that writes only to a folder and needs no network."""
     (folder / "data").mkdir(exist_ok=True, parents=True)
-    document = {"data_dir": folder / "data", "state_dir": folder / "state", "samples": 20, **serve}
+    document = {
+        "data_dir": folder / "data",
+        "state_dir": folder / "state",
+        "samples": 20,
+        "warm_reader": False,
+        **serve,
+    }
     return Settings(source=source, offline=True, threads=1, store_dir=folder / "store", serve=ServeSettings(**document))
 
 
@@ -46,10 +52,10 @@ class RunningServer:
 
 
 @contextmanager
-def run_server(settings: Settings, state: AppState | None = None) -> Iterator[RunningServer]:
-    """Run a server in a thread, on a free port of loopback."""
+def run_server(settings: Settings, state: AppState | None = None, host: str = "127.0.0.1") -> Iterator[RunningServer]:
+    """Run a server in a thread, on a free port of an address; its own address is that of IPv4 loopback."""
     state = build_state(settings) if state is None else state
-    listening = bind("127.0.0.1", 0)
+    listening = bind(host, 0)
     server = UvicornServer(uvicorn_config(state), state)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from kronos.serve.cache import AsyncTTLCache, Expiring
 from kronos.serve.errors import ApiError
+from kronos.serve.market_data import MarketData, parse_assets
+from kronos.sources import open_source
 
 
 @settings(max_examples=40, deadline=None)
@@ -108,3 +111,34 @@ def test_errors_are_cached_unless_they_are_temporary(error, attempts):
         return calls
 
     assert asyncio.run(run()) == attempts
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
+def test_values_expire_while_the_machine_is_suspended(monkeypatch):
+    suspended, original = 0.0, time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda kind: original(kind) + suspended * (kind == time.CLOCK_BOOTTIME))
+
+    async def run():
+        nonlocal suspended
+        cache, computed = AsyncTTLCache(), iter("abc")
+
+        async def compute():
+            return Expiring(next(computed), 3600.0)
+
+        values = [await cache.get("BTC", compute), await cache.get("BTC", compute)]
+        suspended = 8 * 3600.0
+        return [*values, cache.peek("BTC"), await cache.get("BTC", compute)]
+
+    assert asyncio.run(run()) == ["a", "a", None, "b"]
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
+def test_candles_are_fetched_again_after_the_machine_was_suspended(monkeypatch):
+    suspended, original = 0.0, time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda kind: original(kind) + suspended * (kind == time.CLOCK_BOOTTIME))
+    assets = parse_assets(("BTC",), "USDT", "simulated")
+    market_data = MarketData(open_source("simulated"), assets, interval="1h", timeout=10)
+    snapshot = market_data._fetch(assets["BTC"], 100)
+    assert 0 < snapshot.seconds <= 3605
+    suspended = 8 * 3600.0
+    assert snapshot.seconds == 0

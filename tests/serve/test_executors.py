@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kronos.serve.errors import ApiError
 from kronos.serve.jobs import DaemonPool
 
 
@@ -54,3 +56,44 @@ def test_threads_do_not_keep_the_process_alive():
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], timeout=30, check=True)
     assert time.monotonic() - started < 20
+
+
+# Threads that cannot be started ---------------------------------------------
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """A switch that makes the system refuse new threads."""
+    start, refused = threading.Thread.start, threading.Event()
+
+    def start_or_fail(thread):
+        if refused.is_set():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    return refused
+
+
+def test_a_pool_recovers_from_threads_that_cannot_be_started(refusing):
+    pool = DaemonPool(4, "test")
+    refusing.set()
+    for _ in range(10):
+        with pytest.raises(ApiError) as refused:
+            pool.submit(int)
+        assert (refused.value.status, bool(refused.value.retry_after)) == (503, True)
+    refusing.clear()
+    barrier = threading.Barrier(4)  # passed only by four threads together
+    futures = [pool.submit(barrier.wait, 5) for _ in range(4)]
+    assert sorted(future.result(10) for future in futures) == [0, 1, 2, 3]
+
+
+def test_tasks_wait_for_the_threads_that_there_are(refusing):
+    pool = DaemonPool(4, "test")
+    gate = threading.Event()
+    first = pool.submit(gate.wait, 10)
+    refusing.set()
+    later = [pool.submit(int, number) for number in range(5)]
+    gate.set()
+    assert first.result(5)
+    assert [future.result(5) for future in later] == list(range(5))

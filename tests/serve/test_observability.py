@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from kronos.serve.observability import JsonFormatter, TextFormatter
+from kronos.logs import JsonFormatter, TextFormatter
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])

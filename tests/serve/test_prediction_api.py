@@ -310,7 +310,7 @@ def test_an_unknown_route_is_404_with_its_path(market_client, path):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("DELETE", "/api/predict"), ("POST", "/api/history"), ("PUT", "/health"), ("POST", "/udf/time")],
+    [("DELETE", "/api/predict"), ("POST", "/api/history"), ("PUT", "/health"), ("POST", "/metrics")],
 )
 def test_a_wrong_method_is_405_with_the_allowed_methods(market_client, method, path):
     answer = market_client.request(method, path)

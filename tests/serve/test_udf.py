@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from kronos.candles import Candles
+from kronos.serve.routes.udf import infer_trading_hours
 from kronos.serve.state import build_state
 from kronos.settings import SourceSettings
 from kronos.sources.replay import Replay
@@ -98,7 +99,7 @@ def test_the_configuration_lists_capabilities(client):
     assert body["supports_time"] is True
     assert (body["supports_group_request"], body["supports_marks"], body["supports_timescale_marks"]) == (False,) * 3
     assert [sorted(item) for item in body["exchanges"]] == [["desc", "name", "value"]]
-    assert body["symbols_types"] == [{"name": "Crypto", "value": "crypto"}]
+    assert [item["value"] for item in body["symbols_types"]] == ["crypto", "forex", "futures", "stock"]
 
 
 def test_the_time_is_in_whole_seconds(client):
@@ -287,12 +288,119 @@ def test_four_hour_candles_have_their_resolution(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "query", ["resolution=60&from=0&to=1", "symbol=BTC&resolution=60&from=0", "symbol=BTC&resolution=60&from=x&to=1"]
-)
-def test_missing_parameters_are_400(client, query):
+    "query",
+    ["resolution=60&from=0&to=1", "symbol=BTC&resolution=60&from=0", "symbol=BTC&resolution=60&from=x&to=1",
+     "symbol=BTC&resolution=60&from=0&to=NaN", "symbol=BTC&resolution=60&from=-inf&to=1",
+     "symbol=BTC&resolution=60&to=", "symbol=BTC&resolution=60&to=1&countback=many",
+     "symbol=BTC&resolution=60&to=1e30"],
+)  # fmt: skip
+def test_invalid_requests_get_the_errors_of_the_protocol(client, query):
     answer = client.get(f"/udf/history?{query}")
     assert answer.status_code == 400
-    assert sorted(answer.json()) == ["error", "message"]
+    body = answer.json()
+    assert (body["s"], body["errmsg"]) == ("error", body["message"])
+    assert any(name in body["errmsg"] for name in ("symbol", "from", "to", "countback"))
+
+
+def test_times_may_be_fractional(client, frame):
+    last = seconds(frame.index)[-1]
+    query = {"symbol": "BTC", "resolution": "60", "from": last - 3 * HOUR - 0.5, "to": last - 0.5, "countback": "2.0"}
+    assert checked(client.get("/udf/history", params=query))["t"] == [last - 2 * HOUR, last - HOUR]
+    del query["countback"]
+    assert checked(client.get("/udf/history", params=query))["t"] == [last - n * HOUR for n in (3, 2, 1)]
+
+
+# Markets --------------------------------------------------------------------
+
+
+def candles_of(index, interval="1d", **options):
+    values = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 100.0), index=index)
+    values["volume"] = 1.0
+    return Candles.from_frame(values.rename_axis("timestamps"), symbol="BTC", interval=interval, **options)
+
+
+def exchange_days(name, count=300, end="2024-07-12"):
+    import exchange_calendars as xc
+
+    calendar = xc.get_calendar(name, start="2020-01-01", end="2025-12-31")
+    return calendar.sessions[calendar.sessions <= pd.Timestamp(end)][-count:]
+
+
+def serve_candles(tmp_path, candles, **options):
+    interval = str(candles.interval)
+    source = Replay({("BTC", interval): candles}, at=candles.end + candles.interval.offset)
+    settings = settings_in(tmp_path, interval=interval, assets="BTC", **options)
+    return run_server(settings, build_state(settings, source=source))
+
+
+MARKETS = [
+    ("XSHG", "Asia/Shanghai", "stock", "0930-1130,1300-1500"),
+    ("XNYS", "America/New_York", "stock", "0930-1600"),
+    ("XTKS", "Asia/Tokyo", "stock", None),
+    ("XASX", "Australia/Sydney", "stock", "1000-1600"),
+]
+
+
+@pytest.mark.parametrize(("calendar", "zone", "kind", "session"), MARKETS)
+@pytest.mark.parametrize("stamped", ["zone", "utc"])
+def test_daily_bars_are_their_trading_day_at_midnight_utc(tmp_path, calendar, zone, kind, session, stamped):
+    days = exchange_days(calendar)
+    index = days.tz_localize(zone)
+    candles = candles_of(index if stamped == "zone" else index.tz_convert("UTC"), calendar=calendar)
+    with serve_candles(tmp_path, candles) as server, server.client() as client:
+        symbol = client.get("/udf/symbols?symbol=BTC").json()
+        bars = checked(client.get("/udf/history", params={"symbol": "BTC", "resolution": "D", "to": FAR}))
+    assert bars["t"] == seconds(days.tz_localize("UTC"))
+    assert (symbol["timezone"], symbol["type"]) == (zone, kind)
+    assert session is None or symbol["session"] == session
+    assert (symbol["has_intraday"], symbol["has_daily"], symbol["has_weekly_and_monthly"]) == (False, True, False)
+
+
+def test_daily_forecast_bars_follow_the_last_trading_day(tmp_path):
+    candles = candles_of(exchange_days("XSHG").tz_localize("Asia/Shanghai"), calendar="XSHG")
+    with serve_candles(tmp_path, candles) as server, server.client() as client:
+        server.wait_ready()
+        query = {"symbol": "BTC.FORECAST", "resolution": "1D", "from": 1_720_000_000, "to": FAR}
+        bars = checked(client.get("/udf/history", params=query))
+    days = [pd.Timestamp(t, unit="s") for t in bars["t"]]
+    assert all(day == day.normalize() and day.weekday() < 5 for day in days)
+    assert days[-1] == pd.Timestamp("2024-07-15"), "Monday after Friday, 12 July"
+
+
+def test_days_of_foreign_exchange_begin_on_the_evening_before(tmp_path):
+    days = pd.bdate_range("2023-06-01", "2024-06-28")
+    opens = (days - pd.Timedelta(days=1) + pd.Timedelta(hours=17)).tz_localize("America/New_York").tz_convert("UTC")
+    with serve_candles(tmp_path, candles_of(opens, calendar="FX")) as server, server.client() as client:
+        symbol = client.get("/udf/symbols?symbol=BTC").json()
+        bars = checked(client.get("/udf/history", params={"symbol": "BTC", "resolution": "1D", "to": FAR}))
+    assert bars["t"] == seconds(days.tz_localize("UTC"))
+    assert (symbol["type"], symbol["session"], symbol["timezone"]) == ("forex", "1700-1700", "America/New_York")
+
+
+@pytest.mark.parametrize(("interval", "resolution", "freq"), [("1w", "1W", "W-MON"), ("1mo", "1M", "MS")])
+def test_weekly_and_monthly_candles_have_their_flag(tmp_path, interval, resolution, freq):
+    index = pd.date_range("2018-01-01", periods=60, freq=freq, tz="Asia/Shanghai")
+    with serve_candles(tmp_path, candles_of(index, interval)) as server, server.client() as client:
+        symbol = client.get("/udf/symbols?symbol=BTC").json()
+        bars = checked(client.get("/udf/history", params={"symbol": "BTC", "resolution": resolution, "to": FAR}))
+    assert symbol["supported_resolutions"] == [resolution]
+    assert (symbol["has_intraday"], symbol["has_daily"], symbol["has_weekly_and_monthly"]) == (False, False, True)
+    assert bars["t"] == seconds(index.tz_localize(None).tz_localize("UTC"))
+
+
+def test_a_night_session_is_listed_before_the_day():
+    index = exchange_days("XSHG").tz_localize("Asia/Shanghai")
+    hours = infer_trading_hours(candles_of(index, calendar="CN-FUTURES-0230"))
+    assert hours.session == "2100-0230,0900-1015,1030-1130,1330-1500"
+    assert (hours.type, hours.timezone) == ("futures", "Asia/Shanghai")
+
+
+def test_a_search_knows_types_of_described_symbols(client):
+    client.get("/udf/symbols?symbol=BTC")
+    found = {item["symbol"]: item["type"] for item in client.get("/udf/search?query=&limit=100&type=crypto").json()}
+    assert found["BTC"] == "crypto"
+    assert found["ETH"] == "", "not described yet"
+    assert "BTC" not in {item["symbol"] for item in client.get("/udf/search?query=&limit=100&type=stock").json()}
 
 
 def test_bars_are_unique_if_a_candle_closes_after_the_forecast(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -22,8 +23,8 @@ from serve.servers import run_server, settings_in
 SAMPLE = "sample:simulated_btc_1h"
 CANDLE = ["timestamp", "open", "high", "low", "close", "volume", "amount"]
 RESULT = [
-    "success", "id", "prediction_type", "chart", "prediction_results", "actual_data", "has_comparison", "message",
-    "model", "state", "simulated", "lookback", "forecast", "paths", "scores",
+    "summary", "success", "id", "prediction_type", "chart", "prediction_results", "actual_data", "has_comparison",
+    "message", "model", "state", "simulated", "lookback", "forecast", "paths", "scores", "view",
 ]  # fmt: skip
 JOB = ["id", "kind", "state", "progress", "message", "created", "finished", "result", "error", "events"]
 SMALL = {"file_path": "btc_1h.csv", "lookback": 80, "pred_len": 6, "sample_count": 4, "seed": 7}
@@ -47,7 +48,8 @@ def server(tmp_path_factory):
     FRAME.to_parquet(data / "deeper" / "btc.parquet")
     FRAME.reset_index().to_feather(data / "btc.feather")
     FRAME[["open", "high", "low", "close"]].to_csv(data / "prices.csv")
-    FRAME.rename(columns={"close": "Last Price"}).to_csv(data / "odd.csv")
+    FRAME.rename(columns={"close": "Third number"}).to_csv(data / "odd.csv")
+    FRAME.to_csv(data / "german.csv", sep=";", decimal=",", date_format="%d.%m.%y %H:%M", header=False)
     (data / "broken.csv").write_text("this,is\nno,candle\n")
     (data / "notes.md").write_text("not listed")
     (data / ".hidden.csv").write_bytes(csv())
@@ -70,9 +72,10 @@ def predict(client, **body):
 
 def is_error(answer, status):
     assert answer.status_code == status, answer.text
-    assert sorted(answer.json()) == ["error", "message"]
-    assert all(isinstance(item, str) and item for item in answer.json().values())
-    return answer.json()["message"]
+    body = answer.json()
+    assert set(body) - {"options", "kind", "values", "preview"} == {"error", "message"}
+    assert all(isinstance(body[name], str) and body[name] for name in ("error", "message"))
+    return body["message"]
 
 
 def wait(client, job, *, until=("done", "failed", "cancelled"), seconds=120):
@@ -102,7 +105,7 @@ def follow(client, job, path=None):
 def test_data_files_lists_readable_files_by_path(client):
     files = client.get("/api/data-files").json()
     assert [item["path"] for item in files] == [
-        "broken.csv", "btc.feather", "btc_1h.csv", "deeper/btc.parquet", "odd.csv", "prices.csv",
+        "broken.csv", "btc.feather", "btc_1h.csv", "deeper/btc.parquet", "german.csv", "odd.csv", "prices.csv",
     ]  # fmt: skip
     for item in files:
         assert {name: type(value) for name, value in item.items()} == {
@@ -130,6 +133,8 @@ def test_load_data_describes_a_file(client, path):
         "prediction_columns": ["open", "high", "low", "close", "volume", "amount"],
         "timeframe": "1h",
         "timezone": "UTC",
+        "calendar": "24/7",
+        "calendar_inferred": True,
         "symbol": path.rpartition("/")[2].partition(".")[0],
         "simulated": False,
     }
@@ -146,7 +151,7 @@ def test_load_data_applies_the_options_of_the_request(client):
     assert "close" in is_error(client.post("/api/load-data", json={"file_path": "odd.csv"}), 400)
     document = {
         "file_path": "odd.csv",
-        "columns": {"close": "Last Price"},
+        "columns": {"close": "Third number"},
         "symbol": "XBT",
         "timezone": "Asia/Shanghai",
     }
@@ -154,6 +159,14 @@ def test_load_data_applies_the_options_of_the_request(client):
     assert info["symbol"] == "XBT"
     assert info["timezone"] == "Asia/Shanghai"
     assert pd.Timestamp(info["start_date"]) == FRAME.index[0]
+
+
+def test_load_data_takes_the_notation_of_a_file(client):
+    notation = {"decimal": ",", "thousands": "", "date_format": "%d.%m.%y %H:%M", "header": 0}
+    info = client.post("/api/load-data", json={"file_path": "german.csv", **notation}).json()["data_info"]
+    assert (info["rows"], pd.Timestamp(info["start_date"])) == (len(FRAME), FRAME.index[0].tz_localize(None))
+    wrong = {**notation, "date_format": "%Y/%m/%d"}
+    assert "date_format" in is_error(client.post("/api/load-data", json={"file_path": "german.csv", **wrong}), 400)
 
 
 def test_the_sample_is_labelled_as_simulated(client):
@@ -259,7 +272,7 @@ def test_a_forecast_has_the_published_fields_and_further_ones(client):
     assert body["has_comparison"] is False
     assert body["scores"] is None
     assert body["model"] == "kronos-nano"
-    assert (body["state"], body["simulated"], body["lookback"]) == ("raw", False, 80)
+    assert (body["state"], body["simulated"], body["lookback"]) == ("calibrated", False, 80)
     assert [list(candle) for candle in body["prediction_results"]] == [CANDLE] * 6
     times = [pd.Timestamp(candle["timestamp"]) for candle in body["prediction_results"]]
     assert times == [FRAME.index[-1] + pd.Timedelta(hours=n) for n in range(1, 7)]
@@ -294,13 +307,15 @@ def test_the_defaults_are_those_of_the_published_web_ui(client):
     [
         {"temperature": 0.1}, {"temperature": 2}, {"top_p": 0.1}, {"top_p": 1}, {"sample_count": 1},
         {"sample_count": 200, "pred_len": 1}, {"start_date": None}, {"seed": None}, {"seed": 2**31 - 1},
-        {"calibrate": True},
+        {"calibrate": False},
     ],
 )  # fmt: skip
 def test_parameters_at_their_limits_are_valid(client, document):
     body = predict(client, **document)
     assert body["success"] is True
-    assert body["state"] == ("calibrated" if document.get("calibrate") else "raw")
+    fitted_for = {"temperature": 1, "top_p": 1, "calibrate": True}
+    raw = any(document.get(name, value) != value for name, value in fitted_for.items())
+    assert body["state"] == ("raw" if raw else "calibrated")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +364,7 @@ def test_a_past_window_is_compared_with_actual_candles_and_scored(client):
     assert times == [candle["timestamp"] for candle in body["actual_data"]]
     assert "replay" in body["prediction_type"]
     assert body["scores"]["known_steps"] == 6
-    assert {"kronos-nano", "last-value"} < set(body["scores"]["scores"])
+    assert {"kronos-nano, calibrated", "last-value"} < set(body["scores"]["scores"])
 
 
 def test_candles_after_the_window_do_not_affect_the_forecast(server, client):
@@ -405,7 +420,9 @@ def test_a_result_is_saved_listed_reopened_exported_and_deleted(client, server):
     listed = client.get("/api/results").json()
     assert listed["count"] == len(listed["results"])
     first = listed["results"][0]
-    assert first == {"id": name, "created": first["created"], "size": path.stat().st_size}
+    size, summary = path.stat().st_size, body["summary"]
+    assert first == {"id": name, "created": first["created"], "size": size, "summary": summary}
+    assert (summary["symbol"], summary["interval"], summary["horizon"]) == ("btc_1h", "1h", 6)
     assert first["created"].replace("-", "").replace(":", "") == "{}T{}Z".format(*name.split("_")[1:3])
 
     reopened = client.get(f"/api/results/{name}")
@@ -416,7 +433,7 @@ def test_a_result_is_saved_listed_reopened_exported_and_deleted(client, server):
         answer = client.get(f"/api/results/{name}/export", params={"format": kind})
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == media
-        assert answer.headers["content-disposition"] == f'attachment; filename="{name}.{kind}"'
+        assert f'filename="btc_1h_2025-03-08_1100.{kind}"' in answer.headers["content-disposition"]
         return answer.content
 
     assert export("json", "application/json") == reopened.content
@@ -485,9 +502,9 @@ def test_an_unreadable_upload_is_rejected_and_not_stored(client, name, content):
     assert client.get("/api/uploads").json() == before
 
 
-def test_an_upload_without_a_file_is_400(client):
+def test_an_upload_without_a_file_is_rejected(client):
     assert is_error(client.post("/api/uploads", files={"other": ("btc.csv", csv())}), 400).startswith("file: ")
-    is_error(client.post("/api/uploads", json={"file": "btc"}), 400)
+    assert "multipart/form-data" in is_error(client.post("/api/uploads", json={"file": "btc"}), 415)
 
 
 # Jobs ---------------------------------------------------------------------
@@ -505,7 +522,12 @@ def test_a_predict_job_has_the_result_of_the_route(client):
     assert (done["state"], done["progress"], done["message"], done["error"]) == ("done", 1.0, "done", None)
     assert pd.Timestamp(done["finished"]) >= pd.Timestamp(done["created"])
     direct = predict(client)
-    assert done["result"] == {**direct, "id": done["result"]["id"]}
+    made = [body["forecast"]["made"]["details"] for body in (direct, done["result"])]
+    made[0]["created"] = made[1]["created"]  # in whole seconds
+    own = copy.deepcopy(done["result"])
+    for result in (own, direct):
+        del result["id"], result["forecast"]["made"]["details"]["created"]
+    assert own == direct
     assert client.get(f"/api/results/{done['result']['id']}").json() == done["result"]
     listed = client.get("/api/jobs").json()
     assert listed["count"] == len(listed["jobs"])
@@ -570,7 +592,8 @@ def test_a_failed_job_has_an_error_body(client):
     job = client.post("/api/jobs/predict", json={**SMALL, "start_date": "soon"}).json()
     failed = wait(client, job)
     assert failed["state"] == "failed"
-    assert failed["error"] == {"error": "Bad request", "message": failed["message"]}
+    nothing = {"options": [], "kind": None, "values": {}, "preview": None}
+    assert failed["error"] == {"error": "Bad request", "message": failed["message"], **nothing}
     assert "soon" in failed["message"]
     assert [kind for kind, _ in follow(client, job)] == ["failed"]
 
@@ -599,5 +622,6 @@ def test_a_ticket_opens_only_the_events_of_its_job(tmp_path):
             is_error(bare.get(path), 401)
         is_error(bare.request("DELETE", f"{its}?{ticket}"), 401)
         assert [kind for kind, _ in follow(keyed, item)] == ["done"]
-        bearer = httpx2.Headers({"Authorization": "Bearer other"})
-        assert bare.get(its, headers=bearer).status_code == 200
+        for key, status in (("secret", 200), ("other", 404)):
+            bearer = httpx2.Headers({"Authorization": f"Bearer {key}"})
+            assert bare.get(its, headers=bearer).status_code == status

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.errors import ParameterError
-from kronos.formatting import expand_user, truncate
+from kronos.formatting import expand_user, join_names, truncate
 from kronos.intervals import Interval
 from kronos.sandbox import FileLibrary, FileNotListed, FileOptions
 from kronos.settings import get_settings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MAX_LOADED = 2  # models in memory
 _DEFAULT_INTERVAL = Interval(1, "h")
 _MAX_CANDLES = 20_000  # of a symbol per call
-_MAX_COMPARED = 200  # file names to compare an unknown one with
+_MAX_COMPARED = 2_000  # file names to compare an unknown one with
 _MAX_CLOSURE = pd.Timedelta(days=10)  # longest time without trading after `as_of`
 
 
@@ -213,20 +213,29 @@ class SeriesArgs:
         file: Name in the data folder; None for a symbol.
         symbol: Symbol of the source; None for a file.
         interval: Interval of the candles; None for the file's, or an hour.
+        reading: What else the caller knows about the file; candles of a symbol need nothing of it.
     """
 
     file: str | None
     symbol: str | None
-    interval: str | None
+    interval: str | None = None
+    reading: FileOptions = field(default_factory=FileOptions)
 
     def check(self) -> None:
         """Check the arguments.
 
         Raises:
-            ParameterError: If not exactly one of file and symbol is given, or the interval is invalid.
+            ParameterError: If not exactly one of file and symbol is given, the interval is invalid, or an argument is
+                for files but a symbol is given.
         """
         if (self.file is None) == (self.symbol is None):
             raise ParameterError("Give either file (call list_candles for the available files) or symbol, not both.")
+        given = [name for name, value in asdict(self.reading).items() if value not in (None, ())]
+        if self.symbol is not None and given:
+            raise ParameterError(
+                f"{join_names(given)} can be given for files only: the candles of a symbol are described by their "
+                "source. Leave it out."
+            )
         if self.interval is not None:
             Interval.parse(self.interval)
 
@@ -243,7 +252,7 @@ def read_candles(context: ServerContext, series: SeriesArgs, records: int) -> Ca
         KronosError: If they cannot be read or fetched.
     """
     if series.file is not None:
-        return _read_file(context, series.file, series.interval)
+        return _read_file(context, series)
     interval = _resolve_interval(context, series)
     return context.source.candles(str(series.symbol), interval, records=min(records, _MAX_CANDLES))
 
@@ -265,16 +274,17 @@ def read_as_of(
         KronosError: If the candles cannot be read or fetched.
     """
     if series.file is not None:
-        return _split(_read_file(context, series.file, series.interval), as_of)
+        return _split(_read_file(context, series), as_of)
     interval, time = _resolve_interval(context, series), _parse_utc(as_of)
     ahead = 4 * horizon * interval.delta + _MAX_CLOSURE  # nights and weekends lie between the candles of a market
     records = min(records + math.ceil(ahead / interval.delta), _MAX_CANDLES)
     return _split(context.source.candles(str(series.symbol), interval, end=time + ahead, records=records), as_of)
 
 
-def _read_file(context: ServerContext, name: str, interval: str | None) -> Candles:
+def _read_file(context: ServerContext, series: SeriesArgs) -> Candles:
+    name = str(series.file)
     try:
-        return context.library.candles(name, FileOptions(interval=interval))
+        return context.library.candles(name, replace(series.reading, interval=series.interval))
     except FileNotListed:
         names = [file.path for file in context.library.files(_MAX_COMPARED)]
         closest = difflib.get_close_matches(name, names, n=1)
@@ -301,7 +311,21 @@ def _parse_utc(text: str) -> pd.Timestamp:
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
+def _has_timezone(text: str) -> bool:
+    """Whether a time has a timezone; False if it is invalid."""
+    try:
+        time = pd.Timestamp(text)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return not pd.isna(time) and time.tz is not None
+
+
 def _split(candles: Candles, as_of: str) -> tuple[Candles, Candles]:
+    if candles.index.tz is None and _has_timezone(as_of):
+        raise ParameterError(
+            f"as_of {as_of[:40]} has a timezone, but the candles of {candles.symbol} have none; write it without one, "
+            "as on the candles' clock, or also give the candles' timezone."
+        )
     history = candles.until(as_of)
     actual = candles.tail(len(candles) - len(history))
     span = f"{candles.symbol} has candles from {candles.start} to {candles.end}"

@@ -29,8 +29,8 @@ from kronos.forecasts import Forecast
 from kronos.inference.engine import check_horizon
 from kronos.inference.metadata import model_title
 from kronos.mcp.context import SeriesArgs, read_candles
-from kronos.mcp.forecast import has_calibration, warnings_of
-from kronos.mcp.responses import EvaluationResponse, SkillRow, VerdictRow, json_number
+from kronos.mcp.forecast import warnings_of
+from kronos.mcp.responses import EvaluationResponse, SkillRow, VerdictRow, json_number, protocol_words
 from kronos.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -88,7 +88,13 @@ class _ReportingForecaster(ModelForecaster):
         """Forecast as `ModelForecaster` does."""
         horizon = len(next(iter(times.values())))
         return self._reporting_predictor.forecast_many(
-            dict(histories), horizon, samples=samples, seed=seed, timestamps=dict(times), progress=self._progress
+            dict(histories),
+            horizon,
+            samples=samples,
+            seed=seed,
+            timestamps=dict(times),
+            calibration=False,
+            progress=self._progress,
         )
 
 
@@ -124,9 +130,8 @@ def _plan(candles: Candles, args: EvaluateToolArgs, predictor: KronosPredictor) 
 def _run(plan: Plan, predictor: KronosPredictor, folder: Path, progress: ProgressCallback) -> Evaluation:
     """Evaluate the model, also calibrated if it has a calibration, and the baselines without fitted parameters."""
     name, corrections = model_title(predictor.model), []
-    if has_calibration(predictor):
-        calibration = predictor.calibration_for(True)
-        assert calibration is not None
+    calibration = predictor.calibration_for(None)
+    if calibration is not None:
         corrections = [Correction(f"{name} calibrated", name, calibration)]
     baselines = [baseline for baseline, spec in BASELINES.items() if spec.available and spec.fit is None]
     return run_evaluation(
@@ -165,7 +170,7 @@ def _response(evaluation: Evaluation, candles: Candles, name: str, args: Evaluat
             if verdict.group == group and verdict.forecaster not in baselines
         ],
         table=[_skill_row(row, row.forecaster in baselines) for row in aggregates],
-        warnings=[*([_SIMULATED] if candles.simulated else []), *evaluation.warnings],
+        warnings=[*([_SIMULATED] if candles.simulated else []), *map(protocol_words, evaluation.warnings)],
         findings=warnings_of(candles),
         model_sha256=identity["model"].get("sha256"),
         versions=dict(evaluation.provenance["versions"]),

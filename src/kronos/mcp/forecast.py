@@ -27,6 +27,7 @@ from kronos.mcp.responses import (
     ProbabilityRow,
     ReplayResult,
     json_number,
+    protocol_words,
 )
 from kronos.progress import ProgressCallback
 from kronos.zoo import (
@@ -40,13 +41,13 @@ from kronos.zoo import (
 )
 
 if TYPE_CHECKING:
-    from kronos.inference import KronosPredictor
     from kronos.mcp.context import ServerContext
 
 ModelStatus = Literal["bundled", "here", "to download", "not published"]
 REPLAY_REMARK = "The result at a single origin is mostly luck; the evaluate tool compares forecasters at many."
 _EXTRA_HISTORY = 600  # candles of a symbol beyond the context, for baselines with longer windows
-_MAX_FILES = 200
+_PAGE = 200  # files in one answer
+_MAX_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +92,23 @@ def forecast(
     args.series.check()
     predictor = context.predictor(args.model)
     check_horizon(args.horizon, predictor.max_context, predictor.least_history)
-    calibration = predictor.calibration_for(has_calibration(predictor) if args.calibrated is None else args.calibrated)
+    calibration = predictor.calibration_for(args.calibrated)
     records, actual = predictor.max_context + _EXTRA_HISTORY, None
     if args.as_of is None:
         history = read_candles(context, args.series, records)
     else:
         history, actual = read_as_of(context, args.series, args.as_of, records, args.horizon)
-    raw = predictor.forecast(history, args.horizon, samples=args.samples, seed=args.seed, progress=progress)
+    choice = args.calibrated if calibration is None else False  # applied below: a replay scores both
+    raw = predictor.forecast(
+        history, args.horizon, samples=args.samples, seed=args.seed, calibration=choice, progress=progress
+    )
     result = raw if calibration is None else calibrate_forecast(raw, calibration)
     return _response(result, calibration, actual, raw), result
 
 
-def has_calibration(predictor: KronosPredictor) -> bool:
-    """Return whether a calibration ships with a model's weights."""
-    located = predictor.model.located
-    return located is not None and predictor.model.unchanged and located.calibration is not None
-
-
 def warnings_of(candles: Candles) -> list[str]:
     """Return the findings of severity ``warning``."""
-    return [finding.message for finding in candles.findings if finding.severity == "warning"]
+    return [protocol_words(finding.message) for finding in candles.findings if finding.severity == "warning"]
 
 
 def _response(
@@ -131,7 +129,8 @@ def _response(
         upside_probability=ProbabilityRow(value=float(upside), low=upside.low, high=upside.high, paths=upside.paths),
         value_at_risk_95=json_number(forecast.value_at_risk()),
         expected_shortfall_95=json_number(forecast.expected_shortfall()),
-        notes=list(forecast.notes),
+        notes=[protocol_words(note) for note in forecast.notes],
+        repaired=forecast.describe_repairs(),
         findings=warnings_of(history),
         replay=None if actual is None else _replay(forecast, actual, raw if metadata.calibrated else None),
         made=_provenance(forecast, calibration),
@@ -197,13 +196,23 @@ def list_models(context: ServerContext) -> ModelList:
     return ModelList(models=models, default=context.title)
 
 
-def list_candles(context: ServerContext) -> FileList:
-    """Return the files in the data folder, and the source of symbols."""
-    files = [CandleFile(file=file.path, bytes=file.size) for file in context.library.files(_MAX_FILES)]
+def list_candles(context: ServerContext, offset: int = 0) -> FileList:
+    """Return a page of the files in the data folder, and the source of symbols.
+
+    Args:
+        context: Files and source.
+        offset: Files to skip, in the order of their names.
+    """
+    found = context.library.files(_MAX_FILES)
+    files = [CandleFile(file=file.path, bytes=file.size) for file in found[offset : offset + _PAGE]]
+    left = max(0, len(found) - offset - len(files))
     configured = context.settings.source is not None
     return FileList(
         files=files,
-        complete=len(files) < _MAX_FILES,
+        offset=offset,
+        total=len(found),
+        left=left,
+        complete=left == 0,
         source=context.source.name if configured else None,
         source_simulated=configured and context.source.simulated,
     )

@@ -6,6 +6,7 @@ Numbers have eight significant digits: prices have no more, and each further one
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -21,9 +22,34 @@ _SIMULATED = "SIMULATED: these candles never traded, so this does not describe a
 _PRICE_DIGITS = 6
 
 
+# Arguments of the tools that messages of the package name in the words of Python, as in ``timezone=``.
+_NAMES = "interval|timezone|calendar|columns|decimal|thousands|date_format|header"
+_OPTION_AND_NAME = re.compile(rf"--[a-z-]+( \S+)? \(({_NAMES})=[^()]* in Python\)")
+_NAME = re.compile(rf"\b({_NAMES})=(?=(\S?))")
+
+
+def protocol_words(text: str) -> str:
+    """Return a message with the arguments of the tools instead of options and Python's arguments.
+
+    ``--timezone Asia/Tokyo (timezone= in Python)`` becomes ``timezone Asia/Tokyo``, ``pass interval=, or`` becomes
+    ``pass interval, or``, and ``interval=5m contradicts`` becomes ``interval 5m contradicts``.
+    """
+    text = _OPTION_AND_NAME.sub(lambda found: f"{found[2]}{found[1] or ''}", text)
+    text = text.replace("thousands=''", "thousands=none")  # empty arguments are absent
+    return _NAME.sub(lambda found: found[1] + (" " if found[2] and found[2] not in ",.;:)" else ""), text)
+
+
 def json_number(value: float) -> float | None:
     """Round a number to eight significant digits; None if it is not finite."""
     return float(f"{value:.8g}") if math.isfinite(value) else None
+
+
+class ToolResponse(BaseModel):
+    """What the answers of all tools have in common."""
+
+    ignored: list[str] = Field(
+        default_factory=list, description="Arguments of the call that the tool does not have; possibly misspelt."
+    )
 
 
 class ModelInfo(BaseModel):
@@ -40,7 +66,7 @@ class ModelInfo(BaseModel):
     calibration: bool = Field(description="Whether a calibration ships with it.")
 
 
-class ModelList(BaseModel):
+class ModelList(ToolResponse):
     """All models."""
 
     models: list[ModelInfo]
@@ -54,11 +80,14 @@ class CandleFile(BaseModel):
     bytes: int
 
 
-class FileList(BaseModel):
+class FileList(ToolResponse):
     """The available candles."""
 
     files: list[CandleFile]
-    complete: bool = Field(description="Whether all files are listed.")
+    offset: int = Field(description="Files before these.")
+    total: int = Field(description="Files in the data folder.")
+    left: int = Field(description="Files after these; call again with a larger offset.")
+    complete: bool = Field(description="Whether no files are left.")
     source: str | None = Field(description="Source of symbols' candles; null if symbols are not available.")
     source_simulated: bool = Field(description="Whether the source may have simulated candles.")
 
@@ -123,7 +152,7 @@ class ReplayResult(BaseModel):
     remark: str
 
 
-class ForecastResponse(BaseModel):
+class ForecastResponse(ToolResponse):
     """A forecast of the close."""
 
     simulated: bool = Field(description="Whether the candles are simulated: then this does not describe a market.")
@@ -141,6 +170,9 @@ class ForecastResponse(BaseModel):
     value_at_risk_95: float | None = Field(description="Loss at the last step not exceeded with 95 %; 0.03 is 3 %.")
     expected_shortfall_95: float | None = Field(description="Mean loss over the worst 5 % of the paths.")
     notes: list[str]
+    repaired: str = Field(
+        description="Share of the sampled candles that had to be made valid candles, and why; empty if none."
+    )
     findings: list[str] = Field(description="Problems in the candles, possibly repaired.")
     replay: ReplayResult | None
     made: ForecastProvenance
@@ -170,7 +202,7 @@ class VerdictRow(BaseModel):
     sentence: str
 
 
-class EvaluationResponse(BaseModel):
+class EvaluationResponse(ToolResponse):
     """A comparison of a model with baselines at past origins."""
 
     simulated: bool
@@ -209,9 +241,14 @@ def format_models(models: ModelList) -> str:
 def format_candles(listing: FileList) -> str:
     """Format a list of files, one per line, and the source."""
     lines = [f"- {file.file} ({max(1, file.bytes >> 10):,} KiB)" for file in listing.files]
-    lines = lines or ["There are no candle files in the data folder."]
-    if not listing.complete:
-        lines.append(f"These are the first {len(listing.files)} files; there may be more.")
+    if not listing.total:
+        lines = ["There are no candle files in the data folder."]
+    elif not listing.files:
+        lines = [f"There are no files after offset {listing.offset:,}; the data folder has {listing.total:,}."]
+    elif listing.left or listing.offset:
+        last = listing.offset + len(listing.files)
+        more = f"{listing.left:,} are left: call list_candles with offset {last}" if listing.left else "none are left"
+        lines.append(f"These are files {listing.offset + 1:,} to {last:,} of {listing.total:,}; {more}.")
     if listing.source is None:
         lines.append("No source of symbols is configured.")
     else:
@@ -236,6 +273,7 @@ def format_forecast(response: ForecastResponse, forecast: Forecast) -> str:
     if response.replay is not None:
         lines += _replay_lines(response, response.replay, forecast)
     lines += [f"Note: {note}" for note in response.notes]
+    lines += [f"Repaired: {response.repaired}."] if response.repaired else []
     lines += [f"Candles: {finding}" for finding in response.findings]
     sha = (response.made.model_sha256 or "none")[:12]
     lines.append(f"Model: {response.made.model} (sha256 {sha}), seed {response.made.seed}. {response.advice}")

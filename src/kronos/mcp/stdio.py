@@ -31,7 +31,10 @@ def run(options: ServerOptions) -> None:
 
     context = ServerContext(options)
     with closing(context), _exit_on_signals(context):
-        create_server(context).run("stdio")
+        try:
+            create_server(context).run("stdio")
+        except* BrokenPipeError:
+            pass  # the client has left without closing stdin first
 
 
 @contextmanager

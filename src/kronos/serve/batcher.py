@@ -2,7 +2,10 @@
 
 - Requests with the same model, horizon, sampling and lookback share one `forecast_many`. Sampling is keyed by seed and
   series name, so a forecast does not depend on its batch.
-- Interactive requests are computed before background jobs.
+- Clients get equal shares of the work: next is the client that has received the least since it began to wait
+  (start-time fair queueing). Of one client, interactive requests are computed before background jobs.
+- A long batch lets shorter requests of other clients, and interactive ones, run between two of its steps, for up to
+  half of the time. So a forecast of one path does not wait for one of 200 paths.
 - If a batch fails, its requests are computed one by one, so one bad series does not affect the others.
 - A cancelled request leaves the queue; a batch stops at its next step once all of its requests are cancelled.
 """
@@ -13,7 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from kronos.inference import KronosPredictor, SamplingParams
 
 _BATCH_WINDOW = 0.01  # seconds to wait for further requests
+_BATCH_WORK = 100_000  # path-steps that a batch takes together; beyond, batching gains little and others wait long
+_CLIENTS = 4  # clients that may fill their part of the queue at the same time
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +50,8 @@ class ForecastRequest:
         model: Model to use.
         lookback: Largest number of history candles to use; None for the model's context.
         calibrate: Whether to calibrate the samples if the model has a calibration for this sampling.
-        background: Whether interactive requests go first.
+        client: Client that the work is counted for.
+        background: Whether interactive requests of the same client go first.
     """
 
     name: str
@@ -55,6 +61,7 @@ class ForecastRequest:
     model: ModelKey
     lookback: int | None = None
     calibrate: bool = False
+    client: str = ""
     background: bool = False
 
     @property
@@ -130,7 +137,7 @@ class InferenceQueue:
 
         Args:
             models: Loads the models.
-            queue: Largest number of waiting requests.
+            queue: Largest number of waiting requests of one client; all clients together may have four times as many.
             batch: Largest number of requests in a batch.
             threads: CPU threads of torch; None for torch's default.
         """
@@ -139,6 +146,9 @@ class InferenceQueue:
         self._changed = threading.Condition()
         self._stopping = False
         self._current: Sequence[PendingForecast] = ()
+        self._received: dict[str, float] = {}  # virtual work per client
+        self._virtual_time = 0.0  # the least of those that wait: newcomers start there
+        self._interrupted = 0.0  # seconds that the current batch has given to shorter requests
         self._pace = 0.0  # seconds per path-step, exponentially smoothed
         self.computed = 0
         self.batches = 0
@@ -171,10 +181,12 @@ class InferenceQueue:
         with self._changed:
             if self._stopping:
                 raise ApiError(503, "The server is shutting down; retry shortly.", retry_after=5)
-            if len(self._queue) >= self._max_waiting:
+            if self._is_full(request.client):
                 self._drop_cancelled()
-            if len(self._queue) >= self._max_waiting:
+            if self._is_full(request.client):
                 raise ApiError(503, "The forecast queue is full; retry later.", retry_after=self._delay())
+            if not self._waiting_of(request.client):
+                self._received[request.client] = max(self._virtual_time, self._received.get(request.client, 0.0))
             self._queue.append(pending)
             self._changed.notify()
         return pending
@@ -189,6 +201,12 @@ class InferenceQueue:
         for pending in dropped:
             pending.finish(shutdown_error())  # before `cancel`, or the inference thread may finish it as `Cancelled`
             pending.cancel()
+
+    def _waiting_of(self, client: str) -> int:
+        return sum(pending.request.client == client for pending in self._queue)
+
+    def _is_full(self, client: str) -> bool:
+        return len(self._queue) >= _CLIENTS * self._max_waiting or self._waiting_of(client) >= self._max_waiting
 
     def _drop_cancelled(self) -> None:
         for pending in self._queue:
@@ -210,7 +228,7 @@ class InferenceQueue:
         except Exception:  # noqa: BLE001 (without this thread every request would wait forever)
             _log.exception("cannot set the number of torch threads")
         while (batch := self._next_batch()) is not None:
-            started = time.perf_counter()
+            started, self._interrupted = time.perf_counter(), 0.0
             try:
                 self._compute(batch)
             except BaseException as error:  # noqa: BLE001 (the thread must survive)
@@ -221,7 +239,7 @@ class InferenceQueue:
                 self._current = ()
             work = sum(pending.request.work for pending in batch if not pending.cancelled)
             if work:
-                pace = (time.perf_counter() - started) / work
+                pace = (time.perf_counter() - started - self._interrupted) / work
                 self._pace = pace if not self._pace else 0.8 * self._pace + 0.2 * pace
 
     def _next_batch(self) -> Sequence[PendingForecast] | None:
@@ -234,20 +252,65 @@ class InferenceQueue:
             if self._stopping:
                 return None
             self._drop_cancelled()
-            batch, names = list[PendingForecast](), set[str]()
-            for pending in sorted(self._queue, key=lambda pending: pending.request.background):  # a stable sort
-                request = pending.request
-                fits = not batch or (
-                    len(batch) < self._batch
-                    and request.name not in names
-                    and request.batch_key == batch[0].request.batch_key
-                )
-                if fits:
-                    batch.append(pending)
-                    names.add(request.name)
+            if self._queue:
+                self._virtual_time = min(self._received[pending.request.client] for pending in self._queue)
+            self._current = self._take_batch(self._queue)
+            return self._current
+
+    def _take_batch(self, candidates: Iterable[PendingForecast]) -> list[PendingForecast]:
+        """Take the fairest of some waiting requests, and those that can be computed with it; call it with the lock."""
+        received = self._received
+        batch, names, work = list[PendingForecast](), set[str](), 0
+        # A stable sort: otherwise in the order of arrival.
+        for pending in sorted(candidates, key=lambda p: (received[p.request.client], p.request.background)):
+            request = pending.request
+            fits = not batch or (
+                len(batch) < self._batch
+                and work + request.work <= _BATCH_WORK
+                and request.name not in names
+                and request.batch_key == batch[0].request.batch_key
+            )
+            if fits:
+                batch.append(pending)
+                names.add(request.name)
+                work += request.work
+        if batch:
+            for pending in batch:
+                received[pending.request.client] += pending.request.work
             self._queue = deque(pending for pending in self._queue if pending not in batch)
-            self._current = batch
-            return batch
+            waiting = {pending.request.client for pending in self._queue}
+            self._received = {
+                client: value for client, value in received.items() if client in waiting or value > self._virtual_time
+            }
+        return batch
+
+    def _interrupt(self, batch: Sequence[PendingForecast], remaining: float, started: float) -> None:
+        """Compute waiting requests that are much shorter than the rest of a batch, in the middle of it.
+
+        Args:
+            batch: The batch.
+            remaining: Its remaining path-steps.
+            started: When it began, by `time.perf_counter`.
+        """
+        now = time.perf_counter()
+        if self._current is not batch or 2 * self._interrupted > now - started:
+            return
+        clients = {pending.request.client for pending in batch}
+        with self._changed:
+            self._drop_cancelled()
+            shorter = self._take_batch(
+                pending
+                for pending in self._queue
+                if 2 * pending.request.work <= remaining
+                and (not pending.request.background or pending.request.client not in clients)
+                and self._models.loaded(pending.request.model) is not None  # loading takes too long here
+            )
+            if not shorter:
+                return
+            self._current = [*batch, *shorter]
+        self._compute(shorter)
+        self._current = batch
+        self._interrupted += time.perf_counter() - now
 
     def _compute(self, batch: Sequence[PendingForecast]) -> None:
         if not batch:
@@ -269,11 +332,15 @@ class InferenceQueue:
                 pending.finish(Cancelled())
 
     def _forecast(self, predictor: KronosPredictor, batch: Sequence[PendingForecast]) -> None:
+        started, work = time.perf_counter(), sum(pending.request.work for pending in batch)
+
         def progress(done: int, total: int) -> None:
             if all(pending.cancelled for pending in batch):
                 raise Cancelled
             for pending in batch:
                 pending.advance(done / total)
+            if self._queue:
+                self._interrupt(batch, (1 - done / total) * work, started)
 
         first = batch[0].request
         forecasts = predictor.forecast_many(
@@ -281,6 +348,7 @@ class InferenceQueue:
             first.horizon,
             sampling=first.sampling,
             lookback=first.lookback,
+            calibration=False,  # of each request below
             progress=progress,
         )
         self.batches += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -19,6 +20,18 @@ _MAX_ENTRIES = 4096
 _ERROR_SECONDS = 5.0  # so that many waiting clients do not repeat a failure one after another
 
 
+def clock() -> float:
+    """Return the seconds of a clock that is never set and, unlike Python's, also runs while the machine is suspended.
+
+    A prediction cached before a laptop was closed must not be the current one after it has been opened.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):  # Linux
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Expiring(Generic[V]):
     """A value and the seconds for which it is valid."""
@@ -31,8 +44,8 @@ class AsyncTTLCache(Generic[K, V]):
     """An LRU cache with a time to live per value, and single flight; it belongs to one event loop."""
 
     def __init__(self, maxsize: int = _MAX_ENTRIES) -> None:
-        self._values: TLRUCache[K, tuple[V, float]] = TLRUCache(maxsize, lambda _, entry, __: entry[1], time.monotonic)
-        self._errors: TTLCache[K, Exception] = TTLCache(maxsize, _ERROR_SECONDS, time.monotonic)
+        self._values: TLRUCache[K, tuple[V, float]] = TLRUCache(maxsize, lambda _, entry, __: entry[1], clock)
+        self._errors: TTLCache[K, Exception] = TTLCache(maxsize, _ERROR_SECONDS, clock)
         self._tasks: dict[K, asyncio.Task[V]] = {}
 
     def __len__(self) -> int:
@@ -44,7 +57,7 @@ class AsyncTTLCache(Generic[K, V]):
             value, until = self._values[key]
         except KeyError:
             return None
-        return value, until - time.monotonic()
+        return value, until - clock()
 
     def __contains__(self, key: K) -> bool:
         """Whether a value is cached or being computed."""
@@ -75,7 +88,7 @@ class AsyncTTLCache(Generic[K, V]):
 
     async def _compute(self, key: K, compute: Callable[[], Awaitable[Expiring[V]]]) -> V:
         computed = await compute()
-        self._values[key] = computed.value, time.monotonic() + computed.seconds
+        self._values[key] = computed.value, clock() + computed.seconds
         return computed.value
 
     def _finish(self, key: K, task: asyncio.Task[V]) -> None:

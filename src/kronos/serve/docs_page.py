@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
@@ -26,16 +26,12 @@ _CACHE_CONTROL = "private, max-age=31536000, immutable"
 
 
 def docs_routes(app: FastAPI) -> APIRouter:
-    """Build the routes ``/docs``, ``/docs/{asset}``, and ``/``, which redirects to the page.
+    """Build the routes ``/docs`` and ``/docs/{asset}``.
 
     Args:
         app: The application to document; its title becomes the page's.
     """
     router = APIRouter(include_in_schema=False)
-
-    @router.get("/")
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:

@@ -10,15 +10,14 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from kronos.provenance import now_utc
-from kronos.serve.errors import ApiError, to_api_error
+from kronos.serve.errors import ApiError, exhausted_error, to_api_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,12 +38,16 @@ class DaemonPool(Executor):
             name: Prefix of the threads' names.
         """
         self._max_threads, self._name = threads, name
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
         self._idle = self._started = 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function in one of the threads."""
+        """Run a function in one of the threads.
+
+        Raises:
+            ApiError: 503 if the pool has no thread yet and the system refuses to start one.
+        """
         future: Future[T] = Future()
 
         def task() -> None:
@@ -55,23 +58,37 @@ class DaemonPool(Executor):
             except BaseException as error:  # noqa: BLE001 (the caller receives it)
                 future.set_exception(wrap_exception(error))
 
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-            elif self._started < self._max_threads:
-                self._started += 1
-                threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
-        self._tasks.put(task)
+        with self._changed:
+            self._tasks.append(task)
+            if len(self._tasks) > self._idle and self._started < self._max_threads:
+                self._start_thread()
+            self._changed.notify()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the threads end with the process."""
 
+    def _start_thread(self) -> None:
+        """Start a thread; if the system refuses, the task waits for one of the others."""
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{self._started + 1}", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            if not self._started:
+                self._tasks.pop()
+                raise exhausted_error() from error
+        else:
+            self._started += 1
+
     def _run(self) -> None:
         while True:
-            self._tasks.get()()
-            with self._lock:
+            with self._changed:
                 self._idle += 1
+                self._changed.wait_for(lambda: self._tasks)
+                self._idle -= 1
+                task = self._tasks.popleft()
+            task()
+            del task  # or its result would stay in memory until the next one
 
 
 def wrap_exception(error: BaseException) -> Exception:
@@ -89,7 +106,7 @@ def wrap_exception(error: BaseException) -> Exception:
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 _FINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
-_MAX_JOBS, _MAX_RUNNING = 256, 64
+_MAX_JOBS, _MAX_RUNNING, _MAX_RUNNING_PER_CLIENT = 512, 256, 64
 _MAX_SIZE = 20_000_000  # values and characters of all results in memory
 _MAX_SECONDS = 3600.0
 _REPORT_SECONDS = 0.1  # shortest time between two progress reports
@@ -104,6 +121,7 @@ class Job:
     Attributes:
         id: Unguessable identifier.
         kind: What the job does.
+        owner: Client that may see and cancel it: the pseudonym of its API key; empty if the server has no keys.
         state: Current state.
         progress: Completed share, 0 to 1.
         message: Current activity, or the outcome.
@@ -116,6 +134,7 @@ class Job:
 
     id: str
     kind: str
+    owner: str = ""
     state: JobState = "queued"
     progress: float = 0.0
     message: str = "waiting"
@@ -187,49 +206,59 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._closed = False
 
-    def start(self, kind: str, work: Callable[[Job], Awaitable[dict[str, Any]]]) -> Job:
+    def start(self, kind: str, work: Callable[[Job], Awaitable[dict[str, Any]]], *, owner: str = "") -> Job:
         """Start a job.
 
         Args:
             kind: What the job does.
             work: Computes the result; may call `Job.report`.
+            owner: Client that may see and cancel it; see `Job`.
 
         Raises:
-            ApiError: 503 if too many jobs are running or the server is shutting down.
+            ApiError: 503 if too many jobs are running or the server is shutting down, 429 if they are the client's.
         """
-        running = sum(not job.ended for job in self._jobs.values())
-        if self._closed or running >= _MAX_RUNNING:
+        running = Counter(job.owner for job in self._jobs.values() if not job.ended)
+        if self._closed or running.total() >= _MAX_RUNNING:
             reason = "The server is shutting down" if self._closed else "Too many jobs are running"
             raise ApiError(503, f"{reason}; retry later.", retry_after=5)
-        job = Job(secrets.token_urlsafe(12), kind)
+        if running[owner] >= _MAX_RUNNING_PER_CLIENT:
+            raise ApiError(429, f"{_MAX_RUNNING_PER_CLIENT} jobs are running: wait until one has ended.", retry_after=5)
+        job = Job(secrets.token_urlsafe(12), kind, owner)
         self._jobs[job.id] = job
         job._task = asyncio.create_task(_run(job, work))
         self._drop_oldest()
         return job
 
     def _drop_oldest(self) -> None:
-        """Drop the oldest finished jobs until number and size are within the limits."""
-        size = sum(job.size for job in self._jobs.values())
-        for job in [job for job in self._jobs.values() if job.ended]:
-            if len(self._jobs) <= _MAX_JOBS and size <= _MAX_SIZE:
+        """Drop finished jobs until number and size are within the limits: the oldest of the client with the most."""
+        while len(self._jobs) > _MAX_JOBS or sum(job.size for job in self._jobs.values()) > _MAX_SIZE:
+            ended = [job for job in self._jobs.values() if job.ended]
+            if not ended:
                 return
-            size -= job.size
-            del self._jobs[job.id]
+            shares = Counter[str]()
+            for job in ended:
+                shares[job.owner] += 1 + job.size * _MAX_JOBS // _MAX_SIZE
+            heaviest = max(shares, key=shares.__getitem__)
+            del self._jobs[next(job.id for job in ended if job.owner == heaviest)]
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str, owner: str | None = None) -> Job:
         """Return a job.
 
+        Args:
+            job_id: Its id.
+            owner: Client that requests it; None if a ticket has proved the right to it.
+
         Raises:
-            ApiError: 404 if there is none with this id.
+            ApiError: 404 if there is none with this id, or it is another client's.
         """
         job = self._jobs.get(job_id)
-        if job is None:
+        if job is None or owner not in (None, job.owner):
             raise ApiError(404, "No job has this id; old jobs are dropped.")
         return job
 
-    def all(self) -> list[Job]:
-        """Return all jobs, the newest first."""
-        return list(reversed(self._jobs.values()))
+    def all(self, owner: str | None = None) -> list[Job]:
+        """Return the jobs of a client, or of all, the newest first."""
+        return [job for job in reversed(self._jobs.values()) if owner in (None, job.owner)]
 
     async def cancel(self, job: Job) -> None:
         """Cancel a job and wait until it has stopped; a finished job does not change."""

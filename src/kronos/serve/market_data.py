@@ -12,7 +12,6 @@ import logging
 import math
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -23,7 +22,7 @@ from kronos.candles import Candles
 from kronos.errors import ParameterError, SourceError
 from kronos.formatting import join_names
 from kronos.intervals import Interval
-from kronos.serve.cache import AsyncTTLCache, Expiring
+from kronos.serve.cache import AsyncTTLCache, Expiring, clock
 from kronos.serve.errors import ApiError
 from kronos.serve.jobs import DaemonPool
 from kronos.sources import CandleSource
@@ -101,7 +100,7 @@ class CandleSnapshot:
         candles: Closed candles.
         closed: When the last of them closed; UTC.
         expires: When the next one closes; UTC, by the source's clock.
-        valid_until: When to fetch again, by `time.monotonic`.
+        valid_until: When to fetch again, by `clock`.
     """
 
     candles: Candles
@@ -112,7 +111,7 @@ class CandleSnapshot:
     @property
     def seconds(self) -> float:
         """Remaining seconds of validity, also for what is computed from the candles."""
-        return max(0.0, self.valid_until - time.monotonic())
+        return max(0.0, self.valid_until - clock())
 
 
 class MarketData:
@@ -270,7 +269,7 @@ class MarketData:
         seconds = (expires + _PUBLISH_DELAY - now).total_seconds()
         if seconds <= 0:
             seconds = self._retry_delay(asset, closed)
-        return CandleSnapshot(candles, closed, expires, time.monotonic() + seconds)
+        return CandleSnapshot(candles, closed, expires, clock() + seconds)
 
     def _retry_delay(self, asset: Asset, closed: pd.Timestamp) -> float:
         """Return the seconds until the next request for a late candle; they double with each attempt."""

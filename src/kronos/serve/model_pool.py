@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kronos.errors import ParameterError
+from kronos.formatting import expand_user
 from kronos.settings import Settings
-from kronos.zoo import DEFAULT_MODEL, CatalogEntry, find_cached, find_entry, list_checkpoints
+from kronos.zoo import DEFAULT_MODEL, CatalogEntry, checkpoint_name, find_cached, find_entry, list_checkpoints
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor
@@ -163,7 +164,9 @@ def available_models(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def display_name(ref: str) -> str:
-    """Return the name of a model without the path of its folder."""
+    """Return the name of a model without the path of its folder; a folder's is the one that its training recorded."""
+    if find_entry(ref) is None and expand_user(ref).is_dir():
+        return checkpoint_name(expand_user(ref))
     return ref.replace("\\", "/").rstrip("/").rpartition("/")[2] or ref
 
 

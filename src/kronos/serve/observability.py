@@ -5,59 +5,15 @@ Importing this module does not configure logging; `configure_logging` does, and 
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-_STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
-    "message", "asctime", "taskName", "color_message",
-}  # fmt: skip
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per record: time, level, logger, message, and the record's extra fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record as one line."""
-        document = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_extra(record),
-        }
-        if record.exc_info:
-            document["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str)
-
-
-class TextFormatter(logging.Formatter):
-    """One readable line per record: time, message, and the record's extra fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record as one line, followed by the traceback if there is one."""
-        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        extra = " ".join(f"{name}={value}" for name, value in _extra(record).items())
-        line = _escape(f"{clock} {record.levelname.lower():7} {record.getMessage()} {extra}".rstrip())
-        if not record.exc_info:
-            return line
-        return "\n".join([line, *map(_escape, self.formatException(record.exc_info).split("\n"))])
-
-
-def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
-
-
-def _escape(text: str) -> str:
-    """Escape control characters: clients choose parts of the text, which must not control a terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+from kronos.logs import log_handler
 
 
 def configure_logging(*, json_lines: bool, access_log: bool, stream: TextIO | None = None) -> None:
@@ -66,12 +22,10 @@ def configure_logging(*, json_lines: bool, access_log: bool, stream: TextIO | No
     Args:
         json_lines: Log JSON objects instead of readable lines.
         access_log: Log every request.
-        stream: Where to log; None for stderr.
+        stream: Where to log; None for stderr, or nowhere if that is closed.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [log_handler(json_lines=json_lines, stream=stream)]
     root.setLevel(logging.INFO)
     logging.getLogger("kronos.access").setLevel(logging.INFO if access_log else logging.WARNING)
     for noisy in ("httpx2", "httpcore2", "uvicorn.access", "uvicorn.error"):

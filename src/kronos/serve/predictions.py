@@ -95,12 +95,13 @@ class PredictionService:
         key = (symbol, hours)
         return key not in self._forecasts and key not in self._responses
 
-    async def response(self, asset: Asset, hours: int, charge: Callable[[int], None]) -> bytes:
+    async def response(self, asset: Asset, hours: int, client: str, charge: Callable[[int], None]) -> bytes:
         """Return the JSON body for ``GET /api/predict``.
 
         Args:
             asset: The asset.
             hours: Horizon in hours.
+            client: Client whose request starts the computation.
             charge: Called with the path-steps if this call starts the computation.
 
         Raises:
@@ -110,14 +111,14 @@ class PredictionService:
 
         async def compute() -> Expiring[bytes]:
             prediction, quote = await asyncio.gather(
-                self.forecast(asset, hours, charge), self._market_data.quote(asset)
+                self.forecast(asset, hours, client, charge), self._market_data.quote(asset)
             )
             body = _prediction_response(asset, prediction, quote).model_dump_json().encode()
             return Expiring(body, prediction.seconds if quote is None else min(_QUOTE_SECONDS, prediction.seconds))
 
         return await self._responses.get((asset.symbol, hours), compute)
 
-    async def forecast(self, asset: Asset, hours: int, charge: Callable[[int], None]) -> CachedPrediction:
+    async def forecast(self, asset: Asset, hours: int, client: str, charge: Callable[[int], None]) -> CachedPrediction:
         """Return the forecast of `response`.
 
         Raises:
@@ -127,7 +128,7 @@ class PredictionService:
 
         async def compute() -> Expiring[CachedPrediction]:
             snapshot = await self._market_data.candles(asset, _HISTORY)
-            prediction = await self._predict(asset, hours, snapshot, charge)
+            prediction = await self._predict(asset, hours, snapshot, client, charge)
             return Expiring(prediction, prediction.seconds)
 
         return await self._forecasts.get((asset.symbol, hours), compute)
@@ -151,7 +152,7 @@ class PredictionService:
         return await self._histories.get((asset.symbol, days), compute)
 
     async def _predict(
-        self, asset: Asset, hours: int, snapshot: CandleSnapshot, charge: Callable[[int], None]
+        self, asset: Asset, hours: int, snapshot: CandleSnapshot, client: str, charge: Callable[[int], None]
     ) -> CachedPrediction:
         from kronos.inference import SamplingParams
 
@@ -159,7 +160,7 @@ class PredictionService:
         horizon = max(1, math.ceil(hours * 3600 / candles.interval.seconds))
         sampling = SamplingParams.resolve("default", settings.samples, settings.seed)
         request = ForecastRequest(
-            asset.symbol, candles, horizon, sampling, self._models.default, calibrate=settings.calibrate
+            asset.symbol, candles, horizon, sampling, self._models.default, calibrate=settings.calibrate, client=client
         )
         charge(request.work)
         loading = self._models.loading

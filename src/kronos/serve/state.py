@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ class AppState:
         read_pool: Threads that read files; the library reads two at a time, the others wait.
         loader: Thread that loads models.
         stopping: Set when the shutdown begins.
-        streams: Open event streams.
+        streams: Open event streams by client.
         freeze_gc: Whether to exempt what is loaded at startup from garbage collection; for a process of its own.
     """
 
@@ -72,13 +73,22 @@ class AppState:
     read_pool: DaemonPool = field(default_factory=lambda: DaemonPool(8, "readers"))
     loader: DaemonPool = field(default_factory=lambda: DaemonPool(1, "loader"))
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    streams: int = 0
+    streams: Counter[str] = field(default_factory=Counter)
     freeze_gc: bool = False
 
     @property
     def serve(self) -> ServeSettings:
         """The settings of the server."""
         return self.settings.serve
+
+    def prepare_storage(self) -> None:
+        """Create the state folder, and remove copies of files that killed servers left.
+
+        Raises:
+            StorageError: If the folder cannot be written to.
+        """
+        self.results.prepare()
+        self.library.clear_leftovers()
 
     def begin_shutdown(self) -> None:
         """End streams and reject waiting forecasts; call it in the event loop."""
@@ -128,8 +138,8 @@ def build_state(settings: Settings, *, source: CandleSource | None = None, freez
         inference=inference,
         market_data=market_data,
         predictions=PredictionService(market_data, inference, models, serve),
-        library=FileLibrary(serve.data_dir, serve.state_dir / "uploads", limits),
-        results=ResultStore(serve.state_dir / "prediction_results"),
+        library=FileLibrary(serve.data_dir, serve.state_dir / "uploads", limits, ahead=serve.warm_reader),
+        results=ResultStore(serve.state_dir / "prediction_results", serve.results_mb * 1_000_000),
         jobs=Jobs(),
         api_keys=api_keys,
         request_limit=TokenBucket(requests, "requests"),
@@ -180,7 +190,7 @@ def _register_metrics(state: AppState) -> None:
         lambda: state.predictions.fallbacks,
         counter=True,
     )
-    metrics.watch("kronos_streams", "Open event streams.", lambda: state.streams)
+    metrics.watch("kronos_streams", "Open event streams.", lambda: state.streams.total())
     metrics.watch(
         "kronos_model_loaded", "1 if the default model is in memory.", lambda: models.loaded(models.default) is not None
     )

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from kronos.errors import ParameterError
+from kronos.logs import JsonFormatter
 from kronos.serve.middleware import APIKeys
-from kronos.serve.observability import JsonFormatter
 from kronos.serve.server import check_exposure
 from kronos.serve.state import build_state
 from serve.attacks.checks import check_error
@@ -58,7 +58,7 @@ BAD_KEYS = [
 
 @pytest.mark.parametrize("header", BAD_KEYS, ids=lambda header: ascii(header[:40]))
 @pytest.mark.parametrize(
-    "target", ["/api/assets", "/metrics", "/docs", "/openapi.json", "/", "/nothing", "/api/jobs/x/events"]
+    "target", ["/api/assets", "/metrics", "/docs", "/openapi.json", "/nothing", "/statics/a.js", "/api/jobs/x/events"]
 )
 def test_requests_without_a_valid_key_are_401(keyed, target, header):
     running, _ = keyed

@@ -24,7 +24,8 @@ def process(tmp_path_factory):
         running.wait_ready()
         with running.client() as client:
             assert client.get("/api/predict?symbol=BTC").status_code == 200
-            assert client.post("/api/uploads", files={"file": ("warm.csv", FRAME.to_csv())}).status_code == 201
+            answer = client.post("/api/uploads", files={"file": ("warm.csv", FRAME.to_csv())})
+            assert answer.status_code == 201, answer.text
             yield running, client
 
 

@@ -130,5 +130,46 @@ def test_abandoned_streams_are_closed(tmp_path):
             assert refused.headers["retry-after"]
             for wire in wires:
                 wire.close()
-            wait(lambda: server.state.streams == 0)
+            wait(lambda: server.state.streams.total() == 0)
         client.delete(f"/api/jobs/{job['id']}")
+
+
+# Fairness -------------------------------------------------------------------
+
+KEYS = {name: {"X-API-Key": name * 20} for name in "ab"}
+
+
+def test_the_jobs_of_one_key_do_not_delay_the_forecasts_of_another(tmp_path):
+    with run_server(settings_in(tmp_path, api_keys=",".join(name * 20 for name in "ab"), work_per_minute=0)) as server:
+        server.wait_ready()
+        with server.client(headers=KEYS["a"]) as busy, server.client(headers=KEYS["b"]) as client:
+            jobs = [busy.post("/api/jobs/predict", json={**LONG, "seed": seed}).json() for seed in range(20)]
+            wait(lambda: server.state.inference.busy)
+            assert client.get("/api/predict?symbol=BTC").json()["prediction"]["model"] == "kronos"
+            assert client.post("/api/predict", json=SMALL).status_code == 200
+            assert not busy.get(f"/api/jobs/{jobs[0]['id']}").json()["finished"], "the first job is not even done"
+            for job in jobs:
+                busy.delete(f"/api/jobs/{job['id']}")
+
+
+def test_jobs_belong_to_the_key_that_started_them(tmp_path):
+    with faulty_server(tmp_path, api_keys=",".join(name * 20 for name in "ab"), streams_per_client=2) as server:
+        FaultyPredictor.gate = threading.Event()
+        with server.client(headers=KEYS["a"]) as owner, server.client(headers=KEYS["b"]) as other, \
+             server.client() as browser:  # fmt: skip
+            job = owner.post("/api/jobs/predict", json=SMALL).json()
+            path = f"/api/jobs/{job['id']}"
+            assert [item["id"] for item in owner.get("/api/jobs").json()["jobs"]] == [job["id"]]
+            assert other.get("/api/jobs").json() == {"jobs": [], "count": 0}
+            missing = other.get("/api/jobs/nothing").json()
+            for reply in (other.get(path), other.delete(path), other.get(f"{path}/events")):
+                assert (reply.status_code, reply.json()) == (404, missing)
+            with browser.stream("GET", job["events"]) as first, owner.stream("GET", f"{path}/events") as second:
+                assert (first.status_code, second.status_code) == (200, 200)
+                assert browser.get(job["events"]).status_code == 429, "streams with tickets count for the job's key"
+            own = other.post("/api/jobs/predict", json=SMALL).json()
+            with browser.stream("GET", own["events"]) as stream:
+                assert stream.status_code == 200
+            assert owner.get(path).json()["state"] in ("queued", "running")
+            FaultyPredictor.gate.set()
+            assert finished(owner, job)["state"] == "done"

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
@@ -130,3 +130,35 @@ def test_waiting_requests_get_503_at_shutdown(tmp_path):
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) >= 1
             assert "stop" in answer.json()["message"]
+
+
+@contextmanager
+def inherited(action):
+    """What a process started here does with SIGHUP at first: nohup, for example, lets it be ignored."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hangup_is_a_graceful_shutdown(tmp_path):
+    with inherited(signal.SIG_DFL), start_process(tmp_path) as server, server.client() as client:
+        server.wait_ready()
+        job = client.post("/api/jobs/predict", json=LONG).json()
+        events = []
+        thread = threading.Thread(target=listen, args=(server, job, events), daemon=True)
+        thread.start()
+        wait(lambda: events)
+        status, seconds = server.stop(signal.SIGHUP)
+        thread.join(10)
+        assert (status, events[-1]) == (-signal.SIGHUP, "closing")
+        assert seconds < SHUTDOWN_SECONDS
+        assert "shutting down" in server.log.read_text()
+
+
+def test_an_ignored_hangup_is_still_ignored(tmp_path):
+    with inherited(signal.SIG_IGN), start_process(tmp_path) as server, server.client() as client:
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert client.get("/health").status_code == 200

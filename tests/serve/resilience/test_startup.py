@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from kronos.errors import ParameterError
+from kronos.serve.server import bind
 from serve.processes import environment, run_command, start_process
 
 
@@ -21,6 +22,14 @@ def test_a_port_in_use_is_an_error(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(rf"Error: Cannot listen on 127\.0\.0\.1 port {port}: [^\n]*--port[^\n]*\n", done.stderr)
+
+
+def test_a_port_is_shared_on_no_system(monkeypatch):
+    """On Windows, the option that lets a restarted server have its port again lets two servers have it at once."""
+    for platform, reuse in (("win32", False), ("linux", True), ("darwin", True)):
+        monkeypatch.setattr(sys, "platform", platform)
+        with bind("127.0.0.1", 0) as listener:
+            assert bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) == reuse
 
 
 def test_a_public_host_without_a_key_is_an_error(tmp_path):

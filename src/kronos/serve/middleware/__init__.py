@@ -2,6 +2,7 @@
 
 | middleware | concern |
 |---|---|
+| `ProxyMiddleware` | client and path prefix behind a reverse proxy, if one is configured |
 | `AccessLogMiddleware` | request ids, access log, request metrics |
 | `SecurityHeadersMiddleware` | headers that restrict what browsers do with a response |
 | `UnreadBodyMiddleware` | close the connection when a request body was not read |
@@ -13,6 +14,7 @@
 | `BodyLimitMiddleware` | size and duration of request bodies |
 | `UploadLimitMiddleware` | uploads in progress per client |
 | `CachedPredictionMiddleware` | cached predictions, served without routing |
+| `HeadMiddleware` | HEAD requests |
 """
 
 from kronos.serve.middleware.access_log import AccessLogMiddleware
@@ -20,7 +22,8 @@ from kronos.serve.middleware.auth import APIKeyMiddleware, APIKeys, HostOriginMi
 from kronos.serve.middleware.base import ErrorMiddleware, HTTPMiddleware
 from kronos.serve.middleware.body import BodyLimitMiddleware, BodyLimits, UnreadBodyMiddleware
 from kronos.serve.middleware.cached_predictions import CachedPredictionMiddleware
-from kronos.serve.middleware.headers import SECURITY_HEADERS, CORSMiddleware, SecurityHeadersMiddleware
+from kronos.serve.middleware.headers import SECURITY_HEADERS, CORSMiddleware, HeadMiddleware, SecurityHeadersMiddleware
+from kronos.serve.middleware.proxies import ProxyMiddleware
 from kronos.serve.middleware.rate_limit import RateLimitMiddleware, TokenBucket, UploadLimitMiddleware
 
 __all__ = [
@@ -34,7 +37,9 @@ __all__ = [
     "CachedPredictionMiddleware",
     "ErrorMiddleware",
     "HTTPMiddleware",
+    "HeadMiddleware",
     "HostOriginMiddleware",
+    "ProxyMiddleware",
     "RateLimitMiddleware",
     "SecurityHeadersMiddleware",
     "TokenBucket",

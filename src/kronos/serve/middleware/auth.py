@@ -2,18 +2,22 @@
 
 - Requests for unknown hosts and from foreign origins are refused, which stops DNS rebinding and cross-site requests.
 - Keys are compared by their hashes in constant time, and are never logged.
+- Browsers send no headers of their own choice with pages and data feeds; they ask for a password and send that (Basic).
 - `EventSource` in browsers cannot send headers: a ticket in the URL opens the events of one job for a few minutes.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +26,11 @@ from kronos.serve.middleware.base import OPEN_PATHS, HTTPMiddleware, client_addr
 from kronos.serve.middleware.headers import DOCS_PATH, normalize_origins
 from kronos.serve.middleware.rate_limit import TokenBucket
 
+if TYPE_CHECKING:
+    from kronos.settings import PublicPart
+
 _TICKET_SECONDS = 300
+_PUBLIC_PATHS: dict[PublicPart, str] = {"docs": r"/|/docs(/.*)?|/openapi\.json", "udf": r"/udf/.*"}
 _EVENTS = re.compile(r"/api/jobs/([^/]+)/events")
 
 
@@ -49,12 +57,13 @@ class APIKeys:
         """
         key = headers.get(b"x-api-key")
         if key is None:
-            scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-            key = token if scheme.lower() == b"bearer" else b""
+            key = _authorization_key(headers.get(b"authorization", b""))
         digest = hashlib.sha256(key.strip()).digest()
         matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them: constant time
         if True not in matches:
-            raise ApiError(401, "A valid API key is required: send it as X-API-Key or Authorization: Bearer.")
+            raise ApiError(
+                401, "A valid API key is required: send it as X-API-Key, Authorization: Bearer, or password of Basic."
+            )
         return f"key-{hmac.new(self._secret, digest, 'sha256').hexdigest()[:12]}"
 
     def ticket(self, job: str) -> str:
@@ -73,6 +82,20 @@ class APIKeys:
         return hmac.new(self._secret, f"{job}.{expires}".encode(), "sha256").hexdigest()
 
 
+def _authorization_key(value: bytes) -> bytes:
+    """Return the key in an Authorization header: a bearer token, or the password of any user."""
+    scheme, _, token = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token
+    if scheme.lower() == b"basic":
+        with suppress(ValueError):
+            return base64.b64decode(token.strip(), validate=True).partition(b":")[2]
+    return b""
+
+
+_PAGE_FILES = "/static/"  # of the workbench, which asks for the key itself
+
+
 class APIKeyMiddleware(HTTPMiddleware):
     """Rejects requests without a valid key, and sets ``scope["state"]["client"]``: the key's pseudonym, or the address.
 
@@ -80,22 +103,37 @@ class APIKeyMiddleware(HTTPMiddleware):
         app: The next ASGI application.
         keys: The accepted keys.
         failures: Requests per minute and address; failed attempts count too, so that keys cannot be tried quickly.
+        public: Parts of the API that need no key.
     """
 
-    def __init__(self, app: ASGIApp, keys: APIKeys, failures: TokenBucket) -> None:
+    def __init__(self, app: ASGIApp, keys: APIKeys, failures: TokenBucket, public: Iterable[PublicPart] = ()) -> None:
         super().__init__(app)
         self._keys, self._failures = keys, failures
+        self._public = re.compile("|".join(_PUBLIC_PATHS[part] for part in public) or "(?!)")
 
     def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         client = client_address(scope)
-        if self._keys.required and scope["path"] not in OPEN_PATHS and not self._has_ticket(scope):
+        if self._keys.required and not self._is_open(scope):
+            headers: dict[bytes, bytes] = dict(scope["headers"])
             try:
-                client = self._keys.verify(dict(scope["headers"]))
-            except ApiError:
+                client = self._keys.verify(headers)
+            except ApiError as error:
                 self._failures.take(client)
+                if headers.get(b"sec-fetch-dest") == b"empty":  # a script of the page, which has a field for the key
+                    error.challenge = "Bearer"
                 raise
         scope.setdefault("state", {})["client"] = client
         return self.app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        path = scope["path"]
+        return (
+            path in OPEN_PATHS
+            or path.startswith(_PAGE_FILES)
+            or path == "/"
+            or self._public.fullmatch(path) is not None
+            or self._has_ticket(scope)
+        )
 
     def _has_ticket(self, scope: Scope) -> bool:
         events = _EVENTS.fullmatch(scope["path"])
@@ -129,7 +167,7 @@ class HostOriginMiddleware(HTTPMiddleware):
         try:
             self._check(scope)
         except ApiError as error:
-            return send_error(send, error)
+            return send_error(send, error, scope["path"])
         return self.app(scope, receive, send)
 
     def check_host(self, host: str | None) -> None:
@@ -179,7 +217,7 @@ class HostOriginMiddleware(HTTPMiddleware):
         path = scope["path"]
         if path in ("/", DOCS_PATH) or path.startswith(f"{DOCS_PATH}/"):
             # A link on another site may lead to the documentation, which is static and unreadable for that site.
-            site = None if scope["method"] == "GET" else site
+            site = None if scope["method"] in ("GET", "HEAD") else site
         self.check_origin(origin, site, host)
 
 

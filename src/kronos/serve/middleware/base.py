@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -60,12 +62,12 @@ class ErrorMiddleware(HTTPMiddleware):
         else:
             return
         if not started:
-            await send_error(send, error)
+            await send_error(send, error, scope["path"])
 
 
-async def send_error(send: Send, error: ApiError) -> None:
-    """Send an error response."""
-    body = json.dumps(error.document, ensure_ascii=False).encode()
+async def send_error(send: Send, error: ApiError, path: str) -> None:
+    """Send an error response to a request for a path."""
+    body = json.dumps(error.document_for(path), ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
@@ -73,5 +75,32 @@ async def send_error(send: Send, error: ApiError) -> None:
 
 
 def client_address(scope: Scope) -> str:
-    """Return the address of the client, for limits and logs."""
-    return str((scope.get("client") or ("unknown",))[0])[:64]
+    """Return the address of the client, for limits and logs; see `address_block`."""
+    return address_block(str((scope.get("client") or ("unknown",))[0])[:64])
+
+
+def plain_address(host: str) -> str:
+    """Return an address in the form of its own protocol: a socket of IPv6 also has ``::ffff:10.0.0.1`` for 10.0.0.1."""
+    if not host.startswith("::ffff:"):
+        return host
+    try:
+        mapped = IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return host if mapped is None else str(mapped)
+
+
+@lru_cache(4096)
+def address_block(host: str) -> str:
+    """Return the addresses that one client has: of IPv6 the network of 64 bits, as providers give every customer one.
+
+    Args:
+        host: An address; other texts are returned as they are.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(plain_address(host).partition("%")[0])
+    except ValueError:
+        return plain_address(host)
+    return host if address.is_loopback else str(IPv6Network((int(address) >> 64 << 64, 64)))

@@ -78,7 +78,10 @@ class BodyLimitMiddleware(HTTPMiddleware):
 
     async def _handle_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _LimitedBody(receive, self._limits, self._limits.max_bytes(scope["path"]))
-        length: bytes = dict(scope["headers"]).get(b"content-length", b"")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+            raise ApiError(400, "Invalid Transfer-Encoding: only chunked is supported.")
+        length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > body.max_bytes:
             raise body.too_long()
         started = False

@@ -1,7 +1,8 @@
-"""Response headers: what browsers may do with a response, and which origins may read it."""
+"""Response headers: what browsers may do with a response, which origins may read it, and HEAD requests."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,13 +17,19 @@ _DOCS_POLICY = (
     b"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; "
     + _NO_EMBEDDING
 )
+# The workbench draws on a canvas, exports pictures from it, and sets styles through the CSSOM only.
+_PAGE_POLICY = (
+    b"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    + _NO_EMBEDDING
+)
 _COMMON_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 SECURITY_HEADERS = (*_COMMON_HEADERS, (b"content-security-policy", _POLICY))
-_DOCS_HEADERS = (*_COMMON_HEADERS, (b"content-security-policy", _DOCS_POLICY))
+_POLICIES = {DOCS_PATH: _DOCS_POLICY, "/": _PAGE_POLICY}
+_PAGE_HEADERS = {path: (*_COMMON_HEADERS, (b"content-security-policy", policy)) for path, policy in _POLICIES.items()}
 
 
 def normalize_origins(origins: Iterable[str]) -> frozenset[str]:
@@ -31,10 +38,10 @@ def normalize_origins(origins: Iterable[str]) -> frozenset[str]:
 
 
 class SecurityHeadersMiddleware(HTTPMiddleware):
-    """Adds the security headers to every response; the documentation page may also run its own scripts."""
+    """Adds the security headers to every response; pages may also run their own scripts."""
 
     def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        headers = _DOCS_HEADERS if scope["path"] == DOCS_PATH else SECURITY_HEADERS
+        headers = _PAGE_HEADERS.get(scope["path"], SECURITY_HEADERS)
 
         def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -81,3 +88,29 @@ async def _answer_preflight(send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+class HeadMiddleware(HTTPMiddleware):
+    """Answers HEAD requests with the headers of GET, for monitors and caches; the server drops the body."""
+
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._handle_head(scope, send) if scope["method"] == "HEAD" else self.app(scope, receive, send)
+
+    async def _handle_head(self, scope: Scope, send: Send) -> None:
+        started = asyncio.Event()
+
+        async def receive_disconnect() -> Message:
+            await started.wait()  # then an event stream ends
+            return {"type": "http.disconnect"}
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                started.set()
+
+        inner = {**scope, "method": "GET"}
+        try:
+            await self.app(inner, receive_disconnect, send_head)
+        finally:
+            scope["route"] = inner.get("route")  # for the access log

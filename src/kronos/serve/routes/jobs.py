@@ -6,16 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from kronos.serve.errors import ApiError
 from kronos.serve.jobs import Job
-from kronos.serve.routes.common import ErrorResponse, errors
+from kronos.serve.routes.common import ErrorResponse, client_of, errors, owner_of, reject_unknown_parameters
 from kronos.serve.state import AppState
 
 JobId = Annotated[str, Path(max_length=40)]
+Ticket = Annotated[
+    str | SkipJsonSchema[None],  # a parameter of a query is absent, never null
+    Query(
+        min_length=1,
+        max_length=100,
+        description="Ticket of the job's events URL; replaces the API key, which browsers cannot send.",
+    ),
+]
 
 
 class JobResponse(BaseModel):
@@ -40,54 +49,62 @@ class JobsResponse(BaseModel):
     count: int
 
 
-def job_response(state: AppState, job: Job, *, result: bool = True) -> dict[str, Any]:
+def job_response(state: AppState, request: Request, job: Job, *, result: bool = True) -> dict[str, Any]:
     """Return a job as clients see it, with or without its result."""
     ticket = state.api_keys.ticket(job.id)
-    document = job.document() | {"events": f"/api/jobs/{job.id}/events?ticket={ticket}"}
+    prefix = getattr(request.state, "prefix", "")  # of a reverse proxy
+    document = job.document() | {"events": f"{prefix}/api/jobs/{job.id}/events?ticket={ticket}"}
     return document if result else document | {"result": None}
 
 
-async def event_stream(request: Request, job_id: JobId) -> AsyncIterator[Job]:
+async def event_stream(request: Request, job_id: JobId, ticket: Ticket = None) -> AsyncIterator[Job]:
     """Open a stream of a job's events; a dependency, so that its errors have a status.
 
     Raises:
-        ApiError: 404 if there is no such job, 503 if too many streams are open.
+        ApiError: 404 if there is no such job; 503 if too many streams are open, 429 if they are the client's.
     """
     state: AppState = request.app.state.kronos
-    job = state.jobs.get(job_id)
-    if state.streams >= state.serve.streams:
+    has_ticket = ticket is not None and state.api_keys.verify_ticket(job_id, ticket)
+    job = state.jobs.get(job_id, None if has_ticket else owner_of(state, request))
+    client, streams, serve = job.owner or client_of(request), state.streams, state.serve
+    if streams.total() >= serve.streams:
         raise ApiError(503, "Too many event streams are open; poll the job, or retry later.", retry_after=5)
-    state.streams += 1
+    if streams[client] >= serve.streams_per_client:
+        raise ApiError(429, "This client has too many event streams open; close one, or poll the job.", retry_after=5)
+    streams[client] += 1
     try:
         yield job
     finally:
-        state.streams -= 1
+        streams.subtract((client,))
+        if not streams[client]:
+            del streams[client]
 
 
 def job_routes(state: AppState) -> APIRouter:
     """Build the routes of one server."""
-    router = APIRouter(prefix="/api/jobs", tags=["Jobs"])
+    router = APIRouter(prefix="/api/jobs", tags=["Jobs"], dependencies=[Depends(reject_unknown_parameters)])
 
     @router.get("", response_model=JobsResponse, responses=errors())
-    async def jobs() -> dict[str, Any]:
-        """List jobs."""
-        documents = [job_response(state, job, result=False) for job in state.jobs.all()]
+    async def jobs(request: Request) -> dict[str, Any]:
+        """List the jobs of the API key."""
+        owned = state.jobs.all(owner_of(state, request))
+        documents = [job_response(state, request, job, result=False) for job in owned]
         return {"jobs": documents, "count": len(documents)}
 
     @router.get("/{job_id}", response_model=JobResponse, responses=errors(404))
-    async def job(job_id: JobId) -> dict[str, Any]:
+    async def job(request: Request, job_id: JobId) -> dict[str, Any]:
         """Show a job with its result."""
-        return job_response(state, state.jobs.get(job_id))
+        return job_response(state, request, state.jobs.get(job_id, owner_of(state, request)))
 
     @router.delete("/{job_id}", response_model=JobResponse, responses=errors(404))
-    async def cancel(job_id: JobId) -> dict[str, Any]:
+    async def cancel(request: Request, job_id: JobId) -> dict[str, Any]:
         """Cancel a job; a finished job does not change."""
-        job = state.jobs.get(job_id)
+        job = state.jobs.get(job_id, owner_of(state, request))
         await state.jobs.cancel(job)
-        return job_response(state, job, result=False)
+        return job_response(state, request, job, result=False)
 
     @router.get("/{job_id}/events", response_class=EventSourceResponse, responses=errors(404))
-    async def events(job: Annotated[Job, Depends(event_stream)]) -> AsyncIterator[ServerSentEvent]:
+    async def events(request: Request, job: Annotated[Job, Depends(event_stream)]) -> AsyncIterator[ServerSentEvent]:
         """Follow a job: ``progress`` events, then ``done``, ``failed`` or ``cancelled``.
 
         ``closing`` means that the server is shutting down. The other events carry the job as ``GET /api/jobs/{job_id}``
@@ -103,7 +120,7 @@ def job_routes(state: AppState) -> APIRouter:
                     return
                 if change.done() or job.ended:  # the shutdown may end the job before its change arrives
                     event = job.state if job.ended else "progress"
-                    yield ServerSentEvent(event=event, data=job_response(state, job, result=False))
+                    yield ServerSentEvent(event=event, data=job_response(state, request, job, result=False))
                 if stopping.done():
                     change.cancel()
                     yield ServerSentEvent(event="closing", data={"message": "The server is shutting down."})

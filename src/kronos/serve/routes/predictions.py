@@ -40,7 +40,7 @@ def prediction_routes(state: AppState) -> APIRouter:
             if predictions.needs_computation(asset.symbol, hours):
                 limit.check(client)
             async with asyncio.timeout(state.serve.timeout):
-                body = await predictions.response(asset, hours, lambda steps: limit.debit(client, steps))
+                body = await predictions.response(asset, hours, client, lambda steps: limit.debit(client, steps))
             cached = predictions.cached(name, hours) or (body, 0.0)
         return _json_response(*cached)
 

@@ -4,6 +4,8 @@
   candles of the forecast, ``BTC.FORECAST.LOW`` and ``.HIGH`` with the ends of its 80 % band.
 - Charts request times up to now. Forecast bars are later, so every response that reaches the last candle includes them.
 - By the protocol, times are seconds since 1970, prices are columns, and errors are ``{"s": "error", "errmsg": …}``.
+- Bars of a day or longer have the time of their trading day at 00:00 UTC, wherever the market is. Timezone, session and
+  type of a symbol follow from the calendar of its candles.
 """
 
 from __future__ import annotations
@@ -12,25 +14,36 @@ import asyncio
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
+import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from kronos.calendars import MarketClock, infer_calendar, market_clock
+from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, canonical_name
+from kronos.calendars.sessions import schedule as trading_schedule
+from kronos.calendars.timezones import SECOND
+from kronos.candles import Candles
 from kronos.errors import KronosError
 from kronos.intervals import Interval
+from kronos.serve.cache import AsyncTTLCache, Expiring
 from kronos.serve.errors import ApiError, to_api_error
 from kronos.serve.market_data import Asset
 from kronos.serve.predictions import BAND, to_milliseconds
-from kronos.serve.routes.common import client_of, errors
+from kronos.serve.routes.common import client_of, errors, run_in_pool
 from kronos.serve.state import AppState
 
 FORECAST_HOURS = 24
 _MAX_BARS = 1500
 _EXCHANGE = "KRONOS"
 _MINUTE = 60
+_HOURS_SECONDS = 3600.0  # how long the market of a symbol is cached
+_EVENING = 18 * 3600 * SECOND
+_YEAR = np.timedelta64(365, "D")
 SymbolSuffix = Literal["", ".FORECAST", ".FORECAST.LOW", ".FORECAST.HIGH"]
 _SUFFIXES: dict[SymbolSuffix, str] = {
     "": "candles",
@@ -42,7 +55,8 @@ _SUFFIXES: dict[SymbolSuffix, str] = {
 _ERRORS = (KronosError, ApiError, TimeoutError, MemoryError)
 
 Name = Annotated[str, Query(min_length=1, max_length=60, examples=["BTC.FORECAST"])]
-Seconds = Annotated[int, Query(ge=-(2**40), le=2**40)]
+Seconds = Annotated[float, Query(ge=-(2**40), le=2**40, allow_inf_nan=False)]
+SymbolType = Literal["crypto", "forex", "futures", "stock"]
 
 
 class ConfigResponse(BaseModel):
@@ -65,9 +79,9 @@ class SymbolResponse(BaseModel):
     ticker: str
     full_name: str
     description: str
-    type: str = "crypto"
-    session: str = "24x7"
-    timezone: str = "Etc/UTC"
+    type: SymbolType
+    session: str = Field(description="Trading hours in the timezone.", examples=["24x7", "0930-1130,1300-1500"])
+    timezone: str = Field(examples=["Etc/UTC", "Asia/Shanghai"])
     exchange: str = _EXCHANGE
     listed_exchange: str = _EXCHANGE
     minmov: int = 1
@@ -75,7 +89,7 @@ class SymbolResponse(BaseModel):
     pricescale: int = Field(description="Ten to the power of the displayed decimals.")
     has_intraday: bool = True
     has_daily: bool
-    has_weekly_and_monthly: bool = False
+    has_weekly_and_monthly: bool
     supported_resolutions: list[str]
     intraday_multipliers: list[str]
     volume_precision: int = 2
@@ -90,14 +104,16 @@ class SearchResult(BaseModel):
     description: str
     exchange: str = _EXCHANGE
     ticker: str
-    type: str = "crypto"
+    type: str = Field(description="Empty until the symbol's candles have been requested.")
 
 
 class Bars(BaseModel):
     """Bars in columns, ``no_data``, or an error."""
 
     s: Literal["ok", "no_data", "error"]
-    t: list[int] | None = Field(default=None, description="Open times in seconds since 1970.")
+    t: list[int] | None = Field(
+        default=None, description="Open times in seconds since 1970; of daily and longer bars the day at 00:00 UTC."
+    )
     o: list[float] | None = None
     h: list[float] | None = None
     l: list[float] | None = None  # noqa: E741 (name of the protocol)
@@ -136,9 +152,39 @@ class UdfSymbol:
         return f"{self.asset.name}, {_SUFFIXES[self.suffix]}{' (SIMULATED)' if simulated else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class TradingHours:
+    """The market of a symbol, inferred from its candles.
+
+    Attributes:
+        type: Type of the symbol.
+        session: Trading hours in the protocol's notation.
+        timezone: Timezone of the session.
+        clock: Conversion of candle times to the market's clock.
+    """
+
+    type: SymbolType
+    session: str
+    timezone: str
+    clock: MarketClock
+
+    def days(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """Return the trading days of daily and longer candles."""
+        local = self.clock.local(index)
+        return local.round("D") if self.type == "forex" else local.normalize()  # FX days begin on the evening before
+
+
 def udf_routes(state: AppState) -> APIRouter:
     """Build the routes of one server."""
     router = APIRouter(prefix="/udf", tags=["TradingView UDF"])
+    hours_cache: AsyncTTLCache[str, TradingHours] = AsyncTTLCache()
+
+    async def trading_hours(asset: Asset) -> TradingHours:
+        async def compute() -> Expiring[TradingHours]:
+            candles = (await state.market_data.candles(asset, _MAX_BARS)).candles
+            return Expiring(await run_in_pool(state, infer_trading_hours, candles), _HOURS_SECONDS)
+
+        return await hours_cache.get(asset.symbol, compute)
 
     @router.get("/config", responses=errors())
     async def config() -> ConfigResponse:
@@ -147,7 +193,7 @@ def udf_routes(state: AppState) -> APIRouter:
         return ConfigResponse(
             supported_resolutions=[resolution],
             exchanges=[{"value": _EXCHANGE, "name": "Kronos", "desc": f"Candles of {state.market_data.source.name}"}],
-            symbols_types=[{"name": "Crypto", "value": "crypto"}],
+            symbols_types=[{"name": kind.capitalize(), "value": kind} for kind in get_args(SymbolType)],
         )
 
     @router.get("/time", response_class=PlainTextResponse, responses=errors())
@@ -160,7 +206,8 @@ def udf_routes(state: AppState) -> APIRouter:
         """Describe a symbol."""
         try:
             udf_symbol = _parse_symbol(state, symbol)
-            candles = (await state.market_data.candles(udf_symbol.asset, 2)).candles
+            hours = await trading_hours(udf_symbol.asset)
+            candles = (await state.market_data.candles(udf_symbol.asset, _MAX_BARS)).candles
         except _ERRORS as error:
             return UdfError(s="error", errmsg=to_api_error(error).message)
         interval = candles.interval
@@ -171,8 +218,12 @@ def udf_routes(state: AppState) -> APIRouter:
             full_name=udf_symbol.full_name,
             description=udf_symbol.description(simulated=candles.simulated),
             pricescale=10 ** _decimals(float(candles.frame["close"].iloc[-1])),
+            type=hours.type,
+            session=hours.session,
+            timezone=hours.timezone,
             has_intraday=interval.intraday,
-            has_daily=not interval.intraday,
+            has_daily=interval.unit == "d",
+            has_weekly_and_monthly=interval.unit in ("w", "mo"),
             supported_resolutions=[resolution],
             intraday_multipliers=[resolution] if interval.intraday else [],
         )
@@ -185,14 +236,28 @@ def udf_routes(state: AppState) -> APIRouter:
         limit: Annotated[int, Query(ge=0, le=1000)] = 30,
     ) -> list[SearchResult]:
         """Find symbols by a part of their name."""
-        if type not in ("", "crypto") or exchange.upper() not in ("", _EXCHANGE):
+        if exchange.upper() not in ("", _EXCHANGE):
             return []
+
+        def known_type(symbol: UdfSymbol) -> str:
+            found = hours_cache.peek(symbol.asset.symbol)
+            return "" if found is None else found[0].type
+
         text = query.strip().upper().removeprefix(f"{_EXCHANGE}:")
         symbols = [UdfSymbol(asset, suffix) for asset in state.market_data.assets.values() for suffix in _SUFFIXES]
-        matches = [symbol for symbol in symbols if text in symbol.name or text in symbol.asset.name.upper()]
+        matches = [
+            symbol
+            for symbol in symbols
+            if (text in symbol.name or text in symbol.asset.name.upper())
+            and (not type or known_type(symbol) in ("", type))
+        ]
         return [
             SearchResult(
-                symbol=symbol.name, full_name=symbol.full_name, ticker=symbol.name, description=symbol.description()
+                symbol=symbol.name,
+                full_name=symbol.full_name,
+                ticker=symbol.name,
+                description=symbol.description(),
+                type=known_type(symbol),
             )
             for symbol in matches[:limit]
         ]
@@ -204,7 +269,9 @@ def udf_routes(state: AppState) -> APIRouter:
         resolution: Annotated[str, Query(max_length=10, examples=["60"])],
         to: Annotated[Seconds, Query(examples=[2_147_483_647])],
         since: Annotated[Seconds, Query(alias="from")] = 0,
-        countback: Annotated[int | None, Query(ge=0, le=10_000_000, examples=[100])] = None,
+        countback: Annotated[
+            float | SkipJsonSchema[None], Query(ge=0, le=10_000_000, allow_inf_nan=False, examples=[100])
+        ] = None,
     ) -> Bars:
         """Return the bars that open in [from, to), or the last ``countback`` before ``to``."""
         try:
@@ -214,9 +281,15 @@ def udf_routes(state: AppState) -> APIRouter:
                 if resolution.upper() not in _spellings(interval):
                     raise ApiError(400, f"Resolution not available; {udf_symbol.name} has {_resolution(interval)}.")
                 bars, known = await _bars(state, udf_symbol, client_of(request))
+                index = bars.index
+                assert isinstance(index, pd.DatetimeIndex)
+                if not interval.intraday:
+                    index = (await trading_hours(udf_symbol.asset)).days(index)
         except _ERRORS as error:
             return Bars(s="error", errmsg=to_api_error(error).message)
-        return _select(bars, since, to, countback, known if _is_now(to, interval) else len(bars))
+        count = None if countback is None else int(countback)
+        opens = [milliseconds // 1000 for milliseconds in to_milliseconds(index)]
+        return _select(bars, opens, since, to, count, known if _is_now(to, interval) else len(bars))
 
     return router
 
@@ -240,7 +313,7 @@ async def _common_interval(state: AppState) -> Interval:
         return state.market_data.preferred_interval
 
 
-def _is_now(to: int, interval: Interval) -> bool:
+def _is_now(to: float, interval: Interval) -> bool:
     """Return whether a chart requests the latest bars: it may round the time up to the end of the bar."""
     return -_MINUTE <= to - time.time() <= interval.seconds
 
@@ -253,7 +326,9 @@ async def _bars(state: AppState, symbol: UdfSymbol, client: str) -> tuple[pd.Dat
     limit, predictions = state.work_limit, state.predictions
     if predictions.needs_computation(symbol.asset.symbol, FORECAST_HOURS):
         limit.check(client)
-    prediction = await predictions.forecast(symbol.asset, FORECAST_HOURS, lambda steps: limit.debit(client, steps))
+    prediction = await predictions.forecast(
+        symbol.asset, FORECAST_HOURS, client, lambda steps: limit.debit(client, steps)
+    )
     forecast = prediction.forecast
     if symbol.suffix == ".FORECAST":
         future = forecast.quantile_candles(0.5)
@@ -263,14 +338,11 @@ async def _bars(state: AppState, symbol: UdfSymbol, client: str) -> tuple[pd.Dat
     return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), band)).assign(volume=0.0), 0
 
 
-def _select(bars: pd.DataFrame, since: int, to: int, countback: int | None, known: int) -> Bars:
-    """Select the requested bars; if they reach bar number ``known``, also all later ones.
+def _select(bars: pd.DataFrame, opens: list[int], since: float, to: float, countback: int | None, known: int) -> Bars:
+    """Select the requested bars, which open at ``opens``; if they reach bar number ``known``, also all later ones.
 
     A chart that scrolls back requests the bars before the first one that it has, so no response repeats a bar.
     """
-    index = bars.index
-    assert isinstance(index, pd.DatetimeIndex)
-    opens = [milliseconds // 1000 for milliseconds in to_milliseconds(index)]
     end = bisect_left(opens, to)
     first = max(0, end - countback) if countback is not None else bisect_left(opens, since, 0, end)
     end = len(opens) if end > known else end
@@ -287,6 +359,41 @@ def _select(bars: pd.DataFrame, since: int, to: int, countback: int | None, know
         c=selected["close"].tolist(),
         v=selected["volume"].tolist(),
     )
+
+
+def infer_trading_hours(candles: Candles) -> TradingHours:
+    """Infer the market of candles, which takes a second the first time: it loads the calendars of exchanges."""
+    index = candles.index
+    calendar = canonical_name(candles.calendar) if candles.calendar else infer_calendar(index, candles.interval)
+    clock = market_clock(index, candles.interval, calendar)
+    if calendar == ALWAYS:
+        return TradingHours("crypto", "24x7", "Etc/UTC", clock)
+    if calendar == FX:
+        return TradingHours("forex", "1700-1700", "America/New_York", clock)
+    kind: SymbolType = "futures" if calendar.startswith(FUTURES) else "stock"
+    hours = None if calendar == INFERRED else _usual_hours(calendar, candles.end)
+    if hours is None:  # of an unknown market: no session that could hide bars
+        zone = str(index.tz)
+        return TradingHours(kind, "24x7", zone if "/" in zone else "Etc/UTC", clock)
+    return TradingHours(kind, *hours, clock)
+
+
+def _usual_hours(calendar: str, end: pd.Timestamp) -> tuple[str, str] | None:
+    """Return the most frequent trading hours in the year before a time, and their timezone; None without any."""
+    last = np.datetime64(end.date(), "D")
+    days = trading_schedule(calendar, last - _YEAR, last)
+    kinds = days.kind[(days.dates > last - _YEAR) & (days.dates <= last)]
+    if not len(kinds):
+        return None
+    hours = days.hours[int(np.bincount(kinds).argmax())]
+    ordered = sorted(hours, key=lambda segment: segment[0] < _EVENING)  # an evening session is of the next day
+    return ",".join(f"{_hhmm(opens)}-{_hhmm(closes)}" for opens, closes in ordered), days.zone
+
+
+def _hhmm(nanoseconds: int) -> str:
+    """Return a time of day in the protocol's notation."""
+    minutes = nanoseconds // (_MINUTE * SECOND) % (24 * 60)
+    return f"{minutes // 60:02}{minutes % 60:02}"
 
 
 def _resolution(interval: Interval) -> str:
