@@ -17,21 +17,28 @@ FIRST = 520
 
 
 def make_market(law, origins):
-    return market(law(FIRST + origins * HORIZON))
-
-
-def forecasts(baseline, candles, horizon=HORIZON, samples=99):
-    """Cumulative log returns of paths `[N, S, H]` and outcomes `[N, H]`, at origins a day apart."""
+    """Histories, times and outcomes of the next day, at origins a day apart."""
+    candles = market(law(FIRST + origins * HORIZON))
     logs = np.log(candles.frame["close"].to_numpy())
+    return [
+        (
+            candles.head(origin).tail(513),
+            candles.index[origin : origin + HORIZON],
+            logs[origin : origin + HORIZON] - logs[origin - 1],
+        )
+        for origin in range(FIRST, len(logs) - HORIZON + 1, HORIZON)
+    ]
+
+
+def forecasts(baseline, days, horizon=HORIZON, samples=99):
+    """Cumulative log returns of paths `[N, S, H]` and outcomes `[N, H]`."""
     parameters, paths, outcomes = None, [], []
-    for number, origin in enumerate(range(FIRST, len(logs) - HORIZON + 1, HORIZON)):
-        past = candles.head(origin).tail(513)
+    for number, (past, times, outcome) in enumerate(days):
         if baseline.fit is not None and number % 10 == 0:
             parameters = baseline.fit(past)
-        times = candles.index[origin : origin + horizon]
-        forecast = baseline(past, horizon, samples=samples, seed=number, timestamps=times, parameters=parameters)
-        paths.append(forecast.returns(cumulative=True))
-        outcomes.append(logs[origin : origin + horizon] - logs[origin - 1])
+        options = {"samples": samples, "seed": number, "timestamps": times[:horizon], "parameters": parameters}
+        paths.append(baseline(past, horizon, **options).returns(cumulative=True))
+        outcomes.append(outcome[:horizon])
     return np.array(paths), np.array(outcomes)
 
 
@@ -54,18 +61,18 @@ def test_bands_of_a_gaussian_random_walk_have_nominal_coverage(walk, entry):
 @pytest.fixture(scope="module")
 def clustered():
     """A market of varying volatility, and the scores of constant volatility on it."""
-    candles = make_market(partial(garch_returns, alpha=0.2, beta=0.79), 600)
+    days = make_market(partial(garch_returns, alpha=0.2, beta=0.79), 600)
     constant = BaselineSpec("constant", "volatility of 512 returns", partial(historical_volatility, window=512))
-    return candles, scores(constant, candles)
+    return days, scores(constant, days)
 
 
-def scores(entry, candles):
-    paths, outcomes = forecasts(entry, candles, horizon=4)
+def scores(entry, days):
+    paths, outcomes = forecasts(entry, days, horizon=4)
     return crps(paths, outcomes, axis=1).mean(axis=1)
 
 
 @pytest.mark.parametrize("name", ["ewma-volatility", "filtered-historical-simulation", "garch-t", "har-volatility"])
 def test_volatility_models_beat_constant_volatility_on_garch(clustered, name):
-    candles, constant = clustered
-    gain = constant - scores(BASELINES[name], candles)
+    days, constant = clustered
+    gain = constant - scores(BASELINES[name], days)
     assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))

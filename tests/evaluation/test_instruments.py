@@ -49,8 +49,8 @@ def test_markets_come_from_sub_folders_and_names_are_unique(tmp_path):
 
 
 def test_a_manifest_lists_files_with_market_symbol_and_interval(tmp_path):
-    for name in ("one", "two", "unlisted"):
-        write(tmp_path / "folder" / f"{name}.csv")
+    for seed, name in enumerate(("one", "two", "unlisted")):
+        write(tmp_path / "folder" / f"{name}.csv", seed)
     lines = ["path,market,symbol,freq,note", "folder/one.csv,left,ONE,1h,x", "folder/two.csv,right,TWO,1h,"]
     (tmp_path / "MANIFEST.csv").write_text("\n".join(lines))
     loaded = load_instruments([tmp_path])

@@ -59,7 +59,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
         run(settings=RollingSettings(samples=6))
     with pytest.raises(ParameterError, match="another plan"):
         run(make_plan(instruments(8), RollingOrigins(horizon=24, stride=23)))
-    with pytest.raises(ParameterError, match="another gaussian"):
+    with pytest.raises(ParameterError, match="different gaussian"):
         run(forecaster=GaussianForecaster(width=2.0))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_bytes(b"x")

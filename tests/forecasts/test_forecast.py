@@ -88,7 +88,7 @@ def test_probabilities_count_paths_and_smooth_them(ladder):
     assert (above.count, above.paths) == (29, 99)
     assert float(above) == pytest.approx(29.5 / 100)
     assert ladder.probability_below(120.0).count == 69  # one path ends at 120 exactly
-    assert ladder.probability_above(120.0, step=0).count == 9
+    assert ladder.probability_above(120.0, step=1).count == 9
     assert ladder.upside_probability().count == 49
     assert 0 < ladder.probability_above(1e6) < 1e-2
     assert 0.99 < ladder.probability_below(1e6) < 1
@@ -97,7 +97,7 @@ def test_probabilities_count_paths_and_smooth_them(ladder):
 def test_touch_uses_highs_above_the_last_close_and_lows_below(ladder):
     assert ladder.probability_touch(121.0).count == 30  # closes 120 … 149, with highs one above
     assert ladder.probability_touch(79.0).count == 30  # closes 51 … 80, with lows one below
-    assert ladder.probability_touch(121.0, step=0).count == 10
+    assert ladder.probability_touch(121.0, step=1).count == 10
     # The last close itself: both first candles' ranges around (last + 100) / 2 must contain 100.
     assert ladder.probability_touch(100.0).count == 5
 
@@ -115,7 +115,7 @@ def test_value_at_risk_and_expected_shortfall(ladder):
     worst = (0.49 + 0.48 + 0.47 + 0.46 + 0.95 * 0.45) / 4.95
     assert ladder.expected_shortfall(0.95) == pytest.approx(worst)
     assert ladder.value_at_risk(0.95, kind="log") == pytest.approx(-math.log(0.55))
-    assert ladder.value_at_risk(0.95, step=0) == pytest.approx(0.225)
+    assert ladder.value_at_risk(0.95, step=1) == pytest.approx(0.225)
 
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=60), st.floats(0.01, 0.99))
@@ -202,7 +202,11 @@ def test_simulated_metadata_makes_the_forecast_simulated(ladder):
         (lambda f: f.sample(99), "path 99"),
         (lambda f: f.probability_above(-1), "price -1"),
         (lambda f: f.probability_touch(math.nan), "price"),
-        (lambda f: f.probability_above(100, step=2), "step 2"),
+        *(
+            (lambda f, step=step: f.probability_above(100, step=step), f"step {step}: choose 1")
+            for step in (0, 3, -3, 1.0)
+        ),
+        (lambda f: f.value_at_risk(0.95, step=0), "step 0: choose 1"),
         (lambda f: f.value_at_risk(95), "levels"),
         (lambda f: f.value_at_risk(0.95, kind="percent"), "percent"),
         (lambda f: f.to_frame("tall"), "tall"),

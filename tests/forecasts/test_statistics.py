@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.errors import ParameterError
-from kronos.forecasts import Probability
+from kronos.forecasts import Probability, log_returns
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -49,3 +49,8 @@ def test_probability_can_be_copied_and_converted():
 def test_probability_refuses_impossible_counts(count, paths):
     with pytest.raises(ParameterError):
         Probability(count, paths)
+
+
+def test_log_returns_along_the_last_axis():
+    prices = np.array([[1.0, np.e, np.e], [4.0, 2.0, 4.0]])
+    assert log_returns(prices) == pytest.approx(np.array([[1.0, 0.0], [-np.log(2), np.log(2)]]))

@@ -1,6 +1,8 @@
 """Forecasts: independent of the batch, of the number of paths, and of everything after the origin; errors."""
 
 import json
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -546,3 +548,99 @@ def test_networks_created_in_inference_mode_forecast() -> None:
         predictor = KronosPredictor(random_model(3), random_tokenizer(3), device="cpu", max_context=CONTEXT)
         forecast = predictor.forecast(candles(1, 40), 4, samples=2)
     assert np.isfinite(forecast.paths).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_forecasts_after_its_parent_has() -> None:
+    """OpenMP's threads are missing in the child; with one thread it needs none, and the paths are the same."""
+    model = random_model(5, layers=2, heads=16, s2_attention="causal")
+    predictor = KronosPredictor(model, random_tokenizer(5), device="cpu", max_context=CONTEXT)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def forecast() -> np.ndarray:
+        return predictor.forecast(candles(1, 40, "X"), 6, samples=64, seed=5).paths
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        expected = forecast()
+        child = context.Process(target=lambda: sender.send((torch.get_num_threads(), forecast())))
+        child.start()
+        try:
+            assert receiver.poll(60), "the child hangs"
+            count, paths = receiver.recv()
+        finally:
+            child.kill()
+            child.join()
+    finally:
+        torch.set_num_threads(threads)
+    assert count == 1
+    np.testing.assert_array_equal(paths, expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"samples": 1.5}, {"samples": True}, {"samples": "10"}, {"samples": 0},
+        {"seed": True}, {"seed": 1.5}, {"seed": "7"},
+        {"horizon": 2.0}, {"horizon": True}, {"horizon": "2"},
+        {"lookback": 20.5}, {"lookback": True}, {"lookback": "20"},
+    ],
+)  # fmt: skip
+def test_arguments_of_another_kind_are_one_sentence(predictor: KronosPredictor, arguments: dict) -> None:
+    [(name, value)] = arguments.items()
+    with pytest.raises(ParameterError, match=f"Invalid {name} {value!r}"):
+        predictor.forecast(candles(1, 40), **({"horizon": 2, "samples": 2} | arguments))
+
+
+def test_numbers_of_numpy_are_numbers(predictor: KronosPredictor) -> None:
+    plain = predictor.forecast(candles(1, 40), 2, samples=3, seed=1, lookback=20)
+    arrays = predictor.forecast(
+        candles(1, 40), np.int64(2), samples=np.int32(3), seed=np.int64(1), lookback=np.int8(20)
+    )
+    np.testing.assert_array_equal(arrays.paths, plain.paths)
+    json.dumps(arrays.to_dict())
+
+
+@pytest.mark.parametrize("values", [{"temperature": 1e-38}, {"temperature": True}, {"top_p": "1"}, {"top_k": 2.5}])
+def test_sampling_parameters_of_another_kind_are_one_sentence(values: dict) -> None:
+    [(name, value)] = values.items()
+    with pytest.raises(ParameterError, match=f"Invalid {name} {value!r}"):
+        SamplingParams(**values)
+
+
+def test_a_temperature_close_to_zero_gives_the_most_probable_tokens(predictor: KronosPredictor) -> None:
+    cold = predictor.forecast(candles(1, 40), 3, sampling=SamplingParams(temperature=1e-30, samples=2, seed=1))
+    greedy = predictor.forecast(candles(1, 40), 3, sampling=SamplingParams(top_k=1, samples=2, seed=1))
+    np.testing.assert_array_equal(cold.paths, greedy.paths)
+
+
+@pytest.mark.parametrize("factor", [1e-40, 1e-33, 1e35, 1e200])
+def test_prices_beyond_the_precision_are_refused(predictor: KronosPredictor, factor: float) -> None:
+    history = candles(1, 40)
+    scaled = Candles.from_frame(
+        history.frame.assign(**{c: history.frame[c] * factor for c in ("open", "high", "low", "close")})
+    )
+    with pytest.raises(DataError, match="power of ten"):
+        predictor.forecast(scaled, 2, samples=2)
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1e-8, 1e8, 1e20])
+def test_paths_are_in_the_unit_of_the_prices(predictor: KronosPredictor, factor: float) -> None:
+    history = candles(1, 40).frame.assign(volume=0.0, amount=0.0)
+    scaled = history.assign(**{c: history[c] * factor for c in ("open", "high", "low", "close")})
+    plain, other = (predictor.forecast(frame, 3, samples=3, seed=1).paths for frame in (history, scaled))
+    np.testing.assert_allclose(other / factor, plain, rtol=1e-2)
+
+
+@pytest.mark.parametrize("value", ["btc.csv", Path("btc.csv"), [1.0, 2.0], None])
+def test_what_is_no_candles_is_one_sentence(predictor: KronosPredictor, value: object) -> None:
+    hint = "read_candles" if isinstance(value, str | Path) else "DataFrame"
+    with pytest.raises(DataError, match=hint):
+        predictor.forecast(value, 2)
+    with pytest.raises(DataError, match=hint):
+        predictor.forecast_many({"btc": value}, 2)
+    if isinstance(value, str | Path):
+        with pytest.raises(DataError, match=hint):
+            predictor.forecast_many(value, 2)

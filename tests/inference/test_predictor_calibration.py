@@ -86,13 +86,32 @@ def same(a: Forecast, b: Forecast) -> bool:
     return bool((a.paths == b.paths).all()) and a.metadata.calibrated == b.metadata.calibrated and a.notes == b.notes
 
 
-def test_without_calibration_paths_are_raw(predictor, history, own, calibration):
+def test_a_shipped_calibration_is_the_default(predictor, history, own):
+    given = {history.symbol: history}
+    default = predictor.forecast(history, HORIZON, **OPTIONS)
+    assert default.metadata.state == "calibrated"
+    assert same(default, predictor.forecast(history, HORIZON, **OPTIONS, calibration=True))
+    assert same(default, predictor.forecast_many(given, HORIZON, **OPTIONS)[history.symbol])
+    cold = SamplingParams(temperature=0.5)
+    for forecast in (
+        predictor.forecast(history, HORIZON, **OPTIONS, sampling=cold),
+        predictor.forecast_many(given, HORIZON, **OPTIONS, sampling=cold)[history.symbol],
+    ):
+        assert forecast.metadata.state == "raw"
+        assert any(note.startswith("Raw: ") and "sampling differs" in note for note in forecast.notes)
+    asked = predictor.forecast(history, HORIZON, **OPTIONS, sampling=cold, calibration=False)
+    assert not any(note.startswith("Raw: ") for note in asked.notes)
+    assert predictor.calibration_for(None, cold) is None
+
+
+def test_without_calibration_paths_are_raw(predictor, history, calibration):
     raw = predictor.forecast(history, HORIZON, **OPTIONS)
-    for off in (None, False):
+    for off in (None, False):  # none ships with the model
         one = predictor.forecast(history, HORIZON, **OPTIONS, calibration=off, market="crypto")
         many = predictor.forecast_many({history.symbol: history}, HORIZON, **OPTIONS, calibration=off)
         assert same(one, raw)
         assert same(many[history.symbol], raw)
+    assert not any(note.startswith("Raw: ") for note in raw.notes)
     assert not raw.metadata.calibrated
     assert "calibration" not in raw.metadata.details
     other = predictor.forecast(history, HORIZON, **OPTIONS, calibration=replace(calibration, parts=(), curves={}))
@@ -100,7 +119,7 @@ def test_without_calibration_paths_are_raw(predictor, history, own, calibration)
 
 
 def test_forms_of_the_argument_give_the_same_forecast(predictor, history, own, calibration):
-    raw = predictor.forecast(history, HORIZON, **OPTIONS)
+    raw = predictor.forecast(history, HORIZON, **OPTIONS, calibration=False)
     found = [
         predictor.forecast(history, HORIZON, **OPTIONS, calibration=choice)
         for choice in (True, own, str(own), calibration)
@@ -110,7 +129,8 @@ def test_forms_of_the_argument_give_the_same_forecast(predictor, history, own, c
     assert (found[0].paths[..., 3] != raw.paths[..., 3]).any()
     assert repair_candles(found[0].paths)[1] == 0
     assert predictor.calibration_for(True) == calibration
-    assert predictor.calibration_for(None) is None
+    assert predictor.calibration_for(None) == calibration
+    assert predictor.calibration_for(False) is None
 
 
 def test_calibration_is_recorded_in_the_forecast(predictor, history, calibration, tmp_path):

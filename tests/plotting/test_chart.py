@@ -114,10 +114,25 @@ def test_actual_candles_replace_the_path():
     figure = plot_forecast(forecast, actual=truth)
     assert bodies(figure)[1] == 7
     assert "actual: up" in words(figure)
-    with pytest.raises(DataError, match="'open'"):
+    with pytest.raises(DataError, match="open"):
         plot_forecast(forecast, actual=truth.frame[["close"]])
     with pytest.raises(DataError, match="compare"):
         plot_forecast(forecast, actual=forecast.history)
+
+
+def test_actual_candles_may_be_any_frame_that_can_be_forecast():
+    forecast = make()
+    truth = make(rows=157).history.frame
+    expected = bodies(plot_forecast(forecast, actual=truth))
+    values = truth.to_numpy().copy()
+    values.setflags(write=False)
+    fixed = pd.DataFrame(values, index=truth.index, columns=truth.columns, copy=False)
+    exact = fixed.reindex(forecast.timestamps).iloc[:7]
+    vendor = truth.rename(columns=str.title).reset_index().rename(columns={"timestamps": "Date"})
+    for frame in (fixed, exact, vendor, vendor.astype(str)):
+        assert bodies(plot_forecast(forecast, actual=frame)) == expected
+    with pytest.raises(DataError, match="list"):
+        plot_forecast(forecast, actual=[1.0])
 
 
 def test_simulated_projected_and_repaired_are_labelled():
@@ -126,7 +141,7 @@ def test_simulated_projected_and_repaired_are_labelled():
     text = words(plot_forecast(replace(forecast, metadata=marked, mended=0.25)))
     assert "SIMULATED" in text
     assert "projected (XNYS)" in text
-    assert "25 %" in text
+    assert "25.0 %" in text
 
 
 def test_no_volume_pane_without_volume():

@@ -12,7 +12,17 @@ from markupsafe import Markup
 
 from kronos.errors import ParameterError
 from kronos.plotting import svg
-from kronos.reports import Table, TableCell, TableColumn, TableRow, Translator, css_variables, render
+from kronos.reports import (
+    Table,
+    TableCell,
+    TableColumn,
+    TableRow,
+    Translator,
+    css_variables,
+    linked_style,
+    render,
+    render_linked,
+)
 from kronos.reports.i18n import _read_messages
 
 TABLE = Table(
@@ -191,3 +201,34 @@ def test_unknown_options_raise(page, option, value):
 def test_missing_template_variable_raises():
     with pytest.raises(UndefinedError):
         render("evaluation.html", {}, title="t")
+
+
+# Sites ----------------------------------------------------------------------
+
+LINKED = {"root": "../", "languages": [], "series": []}
+
+
+def test_a_linked_page_allows_its_own_origin_and_nothing_inline():
+    page = render_linked("live_base.html", LINKED, title="t", palette="red-up")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1]
+    assert "default-src &#39;none&#39;" in policy
+    assert "script-src &#39;self&#39;" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert 'data-palette="red-up"' in page
+    assert '<link rel="stylesheet" href="../style.css">' in page
+    assert "<style" not in page
+
+
+def test_the_style_of_a_site_has_every_palette_in_both_themes():
+    sheet = linked_style(".own { color: red }")
+    for palette in ("green-up", "red-up", "colour-blind"):
+        for theme in ("light", "dark"):
+            assert f"--up: {css_variables(theme, palette)['up']}" in sheet
+        assert f':root[data-palette="{palette}"][data-theme="dark"]' in sheet
+    assert sheet.endswith(".own { color: red }")
+
+
+def test_a_linked_page_needs_a_known_palette():
+    with pytest.raises(ParameterError, match="palette"):
+        render_linked("live_base.html", LINKED, title="t", palette="pink")

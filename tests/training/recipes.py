@@ -47,6 +47,7 @@ def small(tmp_path: Path, **changes) -> TrainConfig:
         "model_name": "Small",
         "data": str(data),
         "start": str(start),
+        "stages": ["tokenizer", "model"],
         "windows": {"lookback": 16, "predict": 4},
         "quality": "none",
         "training": {"batch_size": 4, "epochs": 1, "steps_per_epoch": 2, "validation_batches": 2, "device": "cpu"},

@@ -211,3 +211,29 @@ def test_epoch_is_one_pass_up_to_a_maximum():
     settings = TrainingArguments.of("model")
     assert [settings.steps(n) for n in (10, 50, 149, 10**7)] == [1, 1, 2, 2000]
     assert TrainingArguments.of("model", {"steps_per_epoch": 7}).samples(10) == 350
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({}, ("model",)),
+        ({"start": "kronos-small"}, ("model",)),
+        ({"start": {"tokenizer": "kronos-tokenizer-nano"}, "architecture": {"model": TINY}}, ("model",)),
+        ({"architecture": "kronos-mini"}, ("tokenizer", "model")),
+        ({"start": "kronos-small", "stages": ["tokenizer", "model"]}, ("tokenizer", "model")),
+    ],
+)
+def test_tokenizers_with_weights_are_left_alone_unless_named(changes, stages, tmp_path):
+    values = {"model_name": "Mine", "data": "mine.csv"} | changes
+    found = TrainConfig.check(values, "mine.yaml")
+    assert found.stages == stages
+    found.save(tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == found
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_configs(training=True) if entry.shipped])
+def test_shipped_configurations_do_not_train_a_constructed_tokenizer(name):
+    found = load_config(name)
+    starts = found.starts
+    constructed = "kronos-nano" in str(starts.tokenizer or starts.model)
+    assert not (constructed and "tokenizer" in found.stages)

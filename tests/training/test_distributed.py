@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forks
 from kronos.errors import ParameterError
 from kronos.training import Process, process
 from kronos.training.distributed import average_over_processes
@@ -23,12 +25,28 @@ TESTS = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
 
 
-def launch(request: Mapping[str, Any], processes: int = 1) -> subprocess.CompletedProcess[str]:
-    """Run the trainings in a subprocess, or in several with torchrun."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(torchrun if processes > 1 else []), runs.__file__, json.dumps(request)]
-    environment = {**os.environ, **ENVIRONMENT}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+def launch(request: Mapping[str, Any], processes: int = 1) -> list[subprocess.CompletedProcess[str]]:
+    """Run the trainings in processes with the variables that torchrun sets; cli/test_train_command.py has torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
+    started = []
+    for rank in map(str, range(processes)):
+        member = {**together, "RANK": rank, "LOCAL_RANK": rank} if processes > 1 else {}
+        process = forks.Popen(
+            [sys.executable, runs.__file__, json.dumps(request)],
+            preload=(*forks.TRAINING, "training.runs"),
+            env={**os.environ, **ENVIRONMENT, **member},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+    done = []
+    for process in started:
+        out, errors = process.communicate(timeout=200)
+        done.append(subprocess.CompletedProcess(process.args, process.returncode, out, errors))
+    return done
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -50,8 +68,8 @@ TRAININGS = [
 def test_two_processes_end_with_the_weights_of_one(walk, tmp_path):
     """For both networks, with and without gradient accumulation; the validation samples do not divide by two."""
     requests = [{**options, "folder": str(tmp_path / "two" / options["kind"])} for options in TRAININGS]
-    done = launch({"candles": str(walk), "runs": requests}, processes=2)
-    assert done.returncode == 0, done.stderr[-2000:]
+    for done in launch({"candles": str(walk), "runs": requests}, processes=2):
+        assert done.returncode == 0, done.stderr[-2000:]
     for options in TRAININGS:
         first, second = (tmp_path / processes / options["kind"] for processes in ("one", "two"))
         result = train(walk, first, **options)
@@ -69,7 +87,7 @@ def test_killed_training_resumes_to_the_same_weights(walk, tmp_path):
     """Killed between two steps, or after writing a checkpoint, its pointer or the best weights, before moving it."""
     options = {"options": {"dropout": 0.3}, "log_steps": 1, "checkpoint_minutes": 1e-9}
     request = {"candles": str(walk), "runs": [{**options, "kind": "model", "folder": str(tmp_path / "killed")}]}
-    done = launch({**request, "deaths": [{"at_step": 3}, {"at_file": 3}, {"at_file": 9}]})
+    (done,) = launch({**request, "deaths": [{"at_step": 3}, {"at_file": 3}, {"at_file": 9}]})
     assert done.stdout.split("\n")[-2:] == [str([-signal.SIGKILL.value] * 3), ""], done.stderr[-2000:]
     train(walk, tmp_path / "killed", **options)
     train(walk, tmp_path / "whole", **options)

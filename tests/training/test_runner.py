@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from kronos.errors import ParameterError
+import forks
+from kronos.errors import ParameterError, StorageError
 from kronos.inference import KronosPredictor
 from kronos.training import runner
 from kronos.training.callbacks import TrainingCallback
@@ -183,6 +184,39 @@ def test_two_runs_in_one_folder_raise(tmp_path):
         run(plans, NO_COMPARISON)
 
 
+class Nested(TrainingCallback):
+    """Calls a function at the start of a training."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def on_start(self, plan):
+        self.call()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_second_run_in_a_folder_is_refused_before_it_replaces_anything(tmp_path, restart):
+    config = small(tmp_path, stages=["model"])
+    other = config.changed({"training": {"seed": 7}})
+    second = make_plan(other, restart=restart)  # before there is a folder: nothing but the lock can refuse it
+
+    def start_second():
+        (config.folder / ".0123abcd.tmp-log").touch()  # as the first one may be writing it
+        before = {path: path.stat().st_mtime_ns for path in config.folder.rglob("*")}
+        with pytest.raises(StorageError, match=r"small is being trained by process \d+ on .*--name or --output"):
+            run([second], RunOptions(restart=restart, compare=False))
+        assert {path: path.stat().st_mtime_ns for path in config.folder.rglob("*")} == before
+
+    (result,) = run([make_plan(config)], NO_COMPARISON, callbacks=lambda *_: [Nested(start_second)])
+    assert result.state == "done"
+    assert load_config(config.folder / "config.yaml") == config
+    if not restart:
+        with pytest.raises(ParameterError, match="different model settings"):
+            run([second], NO_COMPARISON)
+    assert run([make_plan(config)], NO_COMPARISON)[0].state == "kept"
+    assert not list(config.folder.rglob(".*")), "locks and temporary files of a killed process"
+
+
 @pytest.mark.slow
 def test_parallel_run_gives_the_same_weights_and_survives_a_failure(tmp_path):
     alone = small(tmp_path, model_name="Alone")
@@ -212,7 +246,8 @@ def test_sigterm_ends_a_run_at_a_checkpoint(tmp_path, mode):
     for config in configs:
         config.save(tmp_path / f"{config.model_name}.yaml")
     command = [sys.executable, "-m", "kronos", "train", "run", "One.yaml", "Two.yaml", "--mode", mode, "--no-compare"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = forks.Popen(command, preload=forks.TRAINING, cwd=tmp_path, stderr=subprocess.PIPE, env=environment)
     state = configs[0].folder / "training" / "model" / "resume" / "latest.json"
     until = time.monotonic() + 120
     while not state.is_file() and time.monotonic() < until:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from kronos.datasets.batching import collate
 from kronos.datasets.windows import WindowDataset
-from kronos.errors import CheckpointError, ParameterError
+from kronos.errors import CheckpointError, ParameterError, StorageError
 from kronos.nn import Kronos
 from kronos.training import Process, TrainingCallback, TrainResult, fit
 from kronos.training import trainer as trainer_module
@@ -212,8 +212,76 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(walk, tmp_path):
         train(walk, folder, callbacks=(Interrupter(8),), log_steps=1, resume=False)
     for path in (folder / "resume").glob("*.safetensors"):
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="start again without resuming"):
+    with pytest.raises(CheckpointError, match=r"changed or damaged.*--restart"):
         train(walk, folder)
+
+
+def zero_tensors(path):
+    """Zero every tensor of a safetensors file, whose header stays valid."""
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content[:header] + bytes(len(content) - header))
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def improve_the_best_loss(path):
+    """Change a number in JSON, be it a file or the metadata of tensors, without changing its length."""
+    content = path.read_bytes()
+    place = content.index(b"best") + content[content.index(b"best") :].index(b".") + 2
+    digit = b"1" if content[place : place + 1] != b"1" else b"2"
+    path.write_bytes(content[:place] + digit + content[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("files", "change"),
+    [
+        ("resume/*.safetensors", zero_tensors),
+        ("resume/*.safetensors", flip_a_bit),
+        ("resume/*.safetensors", improve_the_best_loss),
+        ("resume/latest.json", improve_the_best_loss),
+    ],
+)
+def test_changed_state_is_refused(walk, tmp_path, files, change):
+    with pytest.raises(Interrupted):
+        train(walk, tmp_path, callbacks=(Interrupter(8),), log_steps=1, checkpoint_minutes=1e-9)
+    for path in tmp_path.glob(files):
+        change(path)
+    with pytest.raises(CheckpointError, match=r"changed or damaged.*--restart"):
+        train(walk, tmp_path, log_steps=1)
+    assert train(walk, tmp_path, resume=False).stopped == "finished"
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("best/model.safetensors", zero_tensors),
+        ("best/model.safetensors", flip_a_bit),
+        ("resume/latest.json", improve_the_best_loss),
+    ],
+)
+def test_changed_result_of_a_finished_training_is_refused(walk, tmp_path, file, change):
+    expected = train(walk, tmp_path)
+    assert_same(train(walk, tmp_path), expected)
+    change(tmp_path / file)
+    with pytest.raises(CheckpointError, match=r"changed or damaged.*--restart"):
+        train(walk, tmp_path)
+
+
+def test_second_training_in_one_folder_is_refused(walk, tmp_path):
+    class Nested(TrainingCallback):
+        """Starts another training in the same folder."""
+
+        def on_step(self, step, logs):
+            with pytest.raises(StorageError, match=r"is being trained by process \d+ on "):
+                train(walk, tmp_path / "run", resume=False, learning_rate=1e-3)
+
+    result = train(walk, tmp_path / "run", callbacks=(Nested(),))
+    assert_same(result, train(walk, tmp_path / "alone"))
 
 
 def test_frozen_parameters_are_unchanged_and_not_in_checkpoints(walk, tmp_path):

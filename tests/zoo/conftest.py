@@ -20,6 +20,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from forks import Popen
+
+# What the hub's client imports, but not the client itself.
+PRELOAD = (
+    "kronos.zoo",
+    "asyncio",
+    "concurrent.futures",
+    "filelock",
+    "httpx2",
+    "numpy",
+    "safetensors",
+    "tqdm.auto",
+    "yaml",
+)
 MODEL_CONFIG = {
     **{"s1_bits": 4, "s2_bits": 4, "n_layers": 1, "d_model": 16, "n_heads": 2, "ff_dim": 32},
     **{"ffn_dropout_p": 0.0, "attn_dropout_p": 0.0, "resid_dropout_p": 0.0, "token_dropout_p": 0.0},
@@ -209,7 +223,7 @@ def hub() -> Iterator[Hub]:
 
 @dataclass(frozen=True)
 class Client:
-    """Runs Python in subprocesses, since the hub's client reads its environment at import."""
+    """Runs Python in processes of their own, since the hub's client reads its environment at import."""
 
     url: str
     home: Path
@@ -223,10 +237,14 @@ class Client:
         ours = {"HF_ENDPOINT": self.url, "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1"}
         return {**inherited, **ours, **extra}
 
-    def start(self, code: str, **extra: str) -> subprocess.Popen[str]:
-        program = "from kronos.errors import CheckpointError\nfrom kronos.zoo import *\n" + textwrap.dedent(code)
-        return subprocess.Popen(
+    def start(self, code: str, **extra: str) -> Popen:
+        program = (
+            "import sys\nassert 'huggingface_hub' not in sys.modules, 'it has read another environment'\n"
+            "from kronos.errors import CheckpointError\nfrom kronos.zoo import *\n" + textwrap.dedent(code)
+        )
+        return Popen(
             [sys.executable, "-c", program],
+            preload=PRELOAD,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -194,3 +194,31 @@ def test_imports_are_lazy(forecasting_folder):
         env=dict(os.environ),
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("part", ["", "model"])
+def test_forecasting_folders_give_their_name_to_both_parts(forecasting_folder, part):
+    assert resolve_checkpoint(forecasting_folder / part, kind="model").name == forecasting_folder.name
+    assert resolve_checkpoint(forecasting_folder / "tokenizer", kind="tokenizer").name == forecasting_folder.name
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"name": "Mine"}, "Mine"),
+        ({"name": "\x1b[31mred"}, None),
+        ({"name": 3}, None),
+        ({"name": "x" * 81}, None),
+        ({}, None),
+    ],
+)
+def test_recorded_names_are_used_if_they_can_be_shown(forecasting_folder, record, name):
+    (forecasting_folder / "model" / "kronos.json").write_text(json.dumps(record))
+    assert resolve_checkpoint(forecasting_folder / "model", kind="model").name == (name or forecasting_folder.name)
+
+
+def test_a_folder_that_only_happens_to_be_called_model_keeps_its_name(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "elsewhere" / "model")
+    assert resolve_checkpoint(folder, kind="model").name == "model"
+    (tmp_path / "elsewhere" / "config.yaml").touch()  # a run's folder, whose tokenizer is another's
+    assert resolve_checkpoint(folder, kind="model").name == "elsewhere"

@@ -13,7 +13,7 @@ from kronos.baselines.candle_shapes import SHAPES, CandleShapes, pick_positions,
 from kronos.baselines.volatility import RISKMETRICS, VarianceRecursion
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import Forecast
+from kronos.forecasts import Forecast, log_returns
 from kronos.typing import FloatArray
 
 _MIN_RETURNS = 50  # for five parameters
@@ -74,7 +74,7 @@ def fit_garch(candles: Candles, *, window: int = 512, asymmetric: bool = False) 
         ParameterError: If arch is not installed.
         DataError: If there are fewer than 51 candles, or the prices are constant.
     """
-    returns = np.diff(np.log(candles.frame["close"].iloc[-window - 1 :].to_numpy()))
+    returns = log_returns(candles.frame["close"].iloc[-window - 1 :].to_numpy())
     if len(returns) < _MIN_RETURNS:
         raise DataError(f"A GARCH fit needs at least {_MIN_RETURNS + 1} candles of history; got {len(returns) + 1}.")
     scale = float(np.sqrt(np.square(returns).mean()))
@@ -119,7 +119,7 @@ def garch_t(
     normals, uniforms = random_numbers(seed, samples, horizon)
     donors = pick_positions(uniforms, used)
     with ignore_overflow():
-        sigmas = fit.recursion.volatility(np.diff(np.log(values[:, 3])))
+        sigmas = fit.recursion.volatility(log_returns(values[:, 3]))
         returns, sigma = fit.recursion.simulate(sigmas, _student(normals, fit.nu))
         paths = recent.continue_by(returns, donors, safe_divide(sigma, sigmas[-used - 1 : -1][donors]))
     details = {"seed": seed, "window": window, "sigma": float(sigmas[-1]), "fit": asdict(fit)}

@@ -18,7 +18,7 @@ from kronos.baselines.base import (
 from kronos.baselines.candle_shapes import SHAPES, CandleShapes, pick_positions, random_numbers
 from kronos.candles import Candles
 from kronos.errors import ParameterError
-from kronos.forecasts import Forecast
+from kronos.forecasts import Forecast, log_returns
 from kronos.typing import FloatArray
 
 RISKMETRICS = 0.94  # the decay of J. P. Morgan & Reuters 1996 for daily returns
@@ -224,7 +224,7 @@ def ewma_volatility(
     check_decay(decay)
     values = candles.frame.iloc[-window - 1 :].to_numpy()
     recent = CandleShapes.of(values[-SHAPES - 1 :])
-    sigmas = VarianceRecursion.ewma(decay).volatility(np.diff(np.log(values[:, 3])))
+    sigmas = VarianceRecursion.ewma(decay).volatility(log_returns(values[:, 3]))
     sigma, used = float(sigmas[-1]), len(recent.returns)
     shocks, uniforms = random_numbers(seed, samples, horizon)
     donors = pick_positions(uniforms, used)

@@ -5,7 +5,7 @@
 - A `Calibration` corrects paths and forecasts and is saved as JSON with its provenance. `calibrate_forecast` applies
   one to a forecast.
 - `AdaptiveConformal` updates the bands with every outcome, for live use; `apply_online` does so over past forecasts.
-- Calibration is off by default: without one, forecasts are unchanged.
+- Forecasts of a model that ships with a calibration are calibrated by default; their metadata says so.
 """
 
 from kronos.calibration.apply import calibrate_forecast

@@ -292,7 +292,7 @@ class Calibration:
         if "anchor" in parts and np.isfinite(error):
             opening = error * float(self.curves["anchor"].at([1], self._known_group(group))[0])
         metadata = replace(
-            forecast.metadata.with_details(calibration=self._details(parts, group, forecast.horizon)),
+            forecast.metadata.with_details(calibration=self._details(parts, group, forecast)),
             calibrated=True,
             notes=(*forecast.metadata.notes, *self._notes(forecast, group, parts)),
         )
@@ -374,13 +374,15 @@ class Calibration:
         other = np.asarray(baseline, dtype=np.float64)
         other = other.reshape(-1, *other.shape[-2:]) if other.ndim in (2, 3) else other
         if other.ndim != 3 or (len(other), other.shape[2]) != (len(paths), paths.shape[2]):
-            raise ParameterError(f"The baseline's paths need the shape [{len(paths)}, paths, {paths.shape[2]}].")
+            raise ParameterError(
+                f"The baseline's paths need the shape [{len(paths)}, paths, {paths.shape[2]}]; got {list(other.shape)}."
+            )
         return other
 
-    def _details(self, parts: tuple[str, ...], group: str | None, horizon: int) -> dict[str, Any]:
+    def _details(self, parts: tuple[str, ...], group: str | None, forecast: Forecast) -> dict[str, Any]:
         """Return the details for the metadata of a corrected forecast, JSON values only."""
         known = self._known_group(group)
-        steps = np.arange(1, horizon + 1)
+        steps = np.arange(1, forecast.horizon + 1)
         factors = {
             name: [round(value, 6) for value in curve.at(steps, known).tolist()]
             for name, curve in self.curves.items()
@@ -392,6 +394,8 @@ class Calibration:
             "factors": factors,
             "baseline": self.baseline if "pooling" in parts else None,
             "model_adds_nothing": "pooling" in parts and self.adds_nothing(group),
+            "fitted_steps": max(curve.knots[-1] for curve in self.curves.values()),
+            "look_ahead": not _known_at_origin(self.known_until(group), forecast),
             "fitted_for": self.identity.to_dict(),
             "fitted_on": dict(self.fitted_on),
             "created": self.created,

@@ -20,7 +20,7 @@ from kronos.evaluation.evaluation import REFERENCE, Contender, Evaluation, basel
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster, ModelForecaster
 from kronos.evaluation.instruments import LoadedInstruments, load_instruments
 from kronos.evaluation.model_comparison import ModelComparison, compare_models
-from kronos.evaluation.origins import Dates, Instrument, Plan, RollingOrigins, make_plan
+from kronos.evaluation.origins import Dates, Instrument, LeftOut, Plan, RollingOrigins, make_plan
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import Verdict
@@ -40,6 +40,7 @@ __all__ = [
     "ForecastPaths",
     "Forecaster",
     "Instrument",
+    "LeftOut",
     "LoadedInstruments",
     "ModelComparison",
     "ModelForecaster",

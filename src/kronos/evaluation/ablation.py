@@ -18,6 +18,7 @@ from kronos.errors import ParameterError
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.scoring import equal_mean, equal_share, equal_skill, large_groups
 from kronos.forecasts import BANDS
+from kronos.forecasts.statistics import SAME_PRICE
 from kronos.metrics import Estimate, band_ends, crps, in_band
 from kronos.typing import BoolArray, FloatArray, IntArray
 
@@ -165,7 +166,7 @@ def _scores(forecasts: CalibrationSet, step: int) -> tuple[FloatArray, dict[str,
     sigma = np.asarray(forecasts.sigma, dtype=np.float64)
     unit = np.where(sigma > 0, sigma, np.nan) * math.sqrt(step)
     lower, upper = band_ends(samples, BANDS)
-    inside = {f"{band * 100:.0f}": in_band(lower[i], upper[i], actual) for i, band in enumerate(BANDS)}
+    inside = {f"{band * 100:.0f}": in_band(lower[i], upper[i], actual, SAME_PRICE) for i, band in enumerate(BANDS)}
     draws = None if forecasts.draws is None else np.asarray(forecasts.draws)[:, at]
     return crps(samples, actual, draws=draws) / unit, inside, (upper[1] - lower[1]) / unit
 

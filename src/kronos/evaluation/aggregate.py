@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from kronos.evaluation.origins import RollingOrigins
 from kronos.evaluation.rolling import ForecastPaths
 from kronos.evaluation.scoring import (
     Actuals,
+    comparable_origins,
     equal_mean,
     equal_share,
     equal_skill,
@@ -72,7 +73,7 @@ class Scores:
         rolling: RollingOrigins,
         steps: Sequence[int] | None = None,
     ) -> Scores:
-        """Score all forecasters.
+        """Score all forecasters at the origins where all of them can be compared, see `comparable_origins`.
 
         Args:
             actuals: The outcomes.
@@ -81,6 +82,8 @@ class Scores:
             steps: Steps ahead; None for those of `report_steps`.
         """
         at = report_steps(rolling.horizon) if steps is None else steps
+        shared = comparable_origins(actuals, paths)
+        actuals = replace(actuals, sigma=np.where(shared, actuals.sigma, np.nan))
         by_step = {name: score_paths(actuals, own, at) for name, own in paths.items()}
         trajectories = {name: score_trajectories(actuals, own) for name, own in paths.items()}
         return cls(_labelled(by_step, actuals), _labelled(trajectories, actuals))

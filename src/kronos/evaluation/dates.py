@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from kronos.candles import ReadOptions
+from kronos.datasets.readers import is_qlib
 from kronos.datasets.splits import SplitDates, find_split_dates, read_split_dates
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.instruments import LoadedInstruments, load_instruments
-from kronos.evaluation.origins import Dates, Instrument, Plan, RollingOrigins, make_plan, to_naive_utc
+from kronos.evaluation.origins import (
+    Dates,
+    Instrument,
+    Plan,
+    QualityFilter,
+    RollingOrigins,
+    make_plan,
+    to_naive_utc,
+)
 from kronos.progress import ProgressCallback
 from kronos.zoo import Cutoffs, trained_until
 from kronos.zoo.catalog import cutoff_for, latest_cutoffs
@@ -172,7 +182,7 @@ def default_dates(
     Raises:
         DataError: If no series is long enough.
     """
-    plan = make_plan(data.instruments, rolling)
+    plan = make_plan(data.instruments, rolling, quality="none")
     known = [found for predictor in predictors if (found := cutoffs(predictor, plan))]
     starts = {group: max(times[group] for times in known) for group in data.groups} if known else {}
     new = {
@@ -327,7 +337,9 @@ def prepare_evaluation(
     market: str | None = None,
     interval: str | None = None,
     timezone: str | None = None,
+    reading: ReadOptions | None = None,
     strict: bool = False,
+    quality: QualityFilter = "paper",
     progress: ProgressCallback | None = None,
 ) -> EvaluationSetup:
     """Load candles, select the dates to evaluate on, and plan the origins.
@@ -350,7 +362,9 @@ def prepare_evaluation(
         market: Market of all files, see `load_instruments`.
         interval: Interval of all files.
         timezone: Timezone of all files.
+        reading: How all files are written; None infers it.
         strict: Whether to raise an error for a file that cannot be read, instead of skipping it.
+        quality: Whether origins with price jumps or flat prices are left out, see `make_plan`.
         progress: Called with the number of files read and their total.
 
     Raises:
@@ -361,23 +375,26 @@ def prepare_evaluation(
         raise ParameterError("Select dates either by start and end or by a split, not by both.")
     paths = [item for item in data if not isinstance(item, Instrument)]
     if splits is None and start is None and end is None:
-        splits = find_splits(paths)
+        splits = find_splits(path for path in paths if not is_qlib(path))
     elif isinstance(splits, str | Path):
         splits = read_splits(splits)
     if paths:
-        loaded = load_instruments(paths, market=market, interval=interval, timezone=timezone, progress=progress)
+        loaded = load_instruments(
+            paths, market=market, interval=interval, timezone=timezone, reading=reading, progress=progress
+        )
         if strict and loaded.unreadable:
             raise DataError(loaded.unreadable[0].problem)
     else:
         loaded = LoadedInstruments(tuple(item for item in data if isinstance(item, Instrument)))
     selected = _given_dates(loaded, start, end, split, splits)
-    plan = None if selected is None else make_plan(loaded.instruments, rolling, selected.dates)
+    plan = None if selected is None else make_plan(loaded.instruments, rolling, selected.dates, quality=quality)
     models = predictors() if callable(predictors) else predictors
     if selected is None:
         selected = default_dates(loaded, rolling, models)
     needed = max([rolling.least_history, *(model.least_history for model in models)])
     if plan is None or needed > rolling.least_history:  # only origins at which every model can forecast
-        plan = make_plan(loaded.instruments, replace(rolling, least_history=needed), selected.dates)
+        longer = replace(rolling, least_history=needed)
+        plan = make_plan(loaded.instruments, longer, selected.dates, quality=quality)
     return EvaluationSetup(loaded, selected.dates, selected.description, plan)
 
 

@@ -19,15 +19,15 @@ import pandas as pd
 
 from kronos import provenance
 from kronos.baselines import BASELINES
-from kronos.errors import ParameterError
+from kronos.errors import DataError, ParameterError
 from kronos.evaluation.aggregate import Aggregates, Scores, aggregate_scores, aggregate_volatility
 from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, identity_of, late_fit_warnings
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.model_comparison import ModelComparison, compare_models
-from kronos.evaluation.origins import Plan
+from kronos.evaluation.origins import Plan, left_out_sentences
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
-from kronos.evaluation.verdicts import Verdict, derive_verdicts, evaluation_warnings
+from kronos.evaluation.verdicts import Verdict, derive_verdicts, evaluation_warnings, unscored_warnings
 from kronos.progress import ProgressCallback
 
 REFERENCE = "historical-volatility"
@@ -120,6 +120,7 @@ class Evaluation:
             "forecasters": [asdict(contender) for contender in self.contenders],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "warnings": list(self.warnings),
+            "left_out": [asdict(own) for own in self.plan.left_out],
             "figures": [asdict(figures) for figures in self.aggregates],
             "volatility": self.volatility.to_dict("records"),
             "comparison": [asdict(comparison) for comparison in self.comparison],
@@ -174,6 +175,7 @@ def evaluate(
 
     Raises:
         ParameterError: If names clash, or a correction belongs to no forecaster.
+        DataError: If no forecast can be scored.
         StorageError: If the folder cannot be written.
     """
     others = list(baseline_forecasters() if baselines is None else baselines)
@@ -194,6 +196,11 @@ def evaluate(
     rolling, actuals = plan.rolling, Actuals.of(plan)
     reported = None if steps is None else sorted({*steps, rolling.horizon})
     scores = Scores.of(actuals, {contender.name: paths[contender.name] for contender in contenders}, rolling, reported)
+    if scores.steps.empty:
+        raise DataError(
+            "No forecast can be scored: at every origin the close did not change in the 64 candles before, or a "
+            "contender has no forecast. Choose other dates or candles."
+        )
     aggregates = aggregate_scores(scores, reference, rolling)
     until = dict(trained_until or {})
     until |= {correction.name: until[correction.of] for correction in corrections if correction.of in until}
@@ -210,6 +217,8 @@ def evaluate(
         comparison=compare_models(scores, reference, rolling),
         verdicts=derive_verdicts(aggregates, scores, reference, rolling),
         warnings=[
+            *left_out_sentences(plan.left_out),
+            *unscored_warnings(actuals, paths, scores),
             *evaluation_warnings(aggregates, scores, rolling, until),
             *late_fit_warnings(corrections, actuals),
         ],

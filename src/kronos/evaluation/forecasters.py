@@ -82,7 +82,7 @@ class ModelForecaster:
     def description(self) -> str:
         """Number of parameters and context length."""
         count = sum(parameter.numel() for parameter in self._predictor.model.parameters())
-        return f"Kronos model of {count / 1e6:.1f} M parameters, context {self._predictor.max_context}"
+        return f"Kronos model of {count / 1e6:.1f} M parameters, context {self._predictor.max_context}, raw"
 
     def identity(self) -> Mapping[str, Any]:
         """Return hashes of the weights, the precision and the sampling parameters."""
@@ -102,7 +102,13 @@ class ModelForecaster:
         """See `Forecaster`."""
         horizon = len(next(iter(times.values())))
         return self._predictor.forecast_many(
-            dict(histories), horizon, samples=samples, seed=seed, sampling=self._sampling, timestamps=dict(times)
+            dict(histories),
+            horizon,
+            samples=samples,
+            seed=seed,
+            sampling=self._sampling,
+            timestamps=dict(times),
+            calibration=False,  # applied to the stored paths, see `Correction`
         )
 
 

@@ -1,7 +1,8 @@
-"""Load instruments from candle files, folders of them, and prepared datasets.
+"""Load instruments from candle files, folders of them, prepared datasets, and Qlib folders.
 
-A file that cannot be read is reported and does not stop the others. The market of an instrument is, in this order: the
-argument, the folder's ``MANIFEST.csv``, the name of the sub-folder, or what its calendar suggests.
+A file or instrument that cannot be read is reported and does not stop the others. Copies of a series count once. The
+market of an instrument is, in this order: the argument, the folder's ``MANIFEST.csv``, the name of the sub-folder, or
+what its calendar suggests.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from kronos.candles import Candles
-from kronos.candles.schema import NoCandlesError
-from kronos.candles.timestamps import check_timezone
+from kronos.candles import PRICES, Candles, ReadOptions
+from kronos.candles.columns import NoCandlesError
+from kronos.candles.timezone_names import check_timezone
 from kronos.datasets.discovery import FoundSource, PreparedDataset, infer_market, list_sources, read_source
 from kronos.datasets.inspection import UnreadableFile
+from kronos.datasets.readers import CandleReader, is_qlib, open_readers
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.origins import Dates, Instrument
 from kronos.formatting import unique_name
@@ -34,13 +37,20 @@ class LoadedInstruments:
         instruments: The instruments, with unique names, in the order of the files.
         unreadable: Candle files that could not be read.
         passed_over: Tables in folders that contain no candles.
+        copies: Files whose candles are also in another one, which counts alone.
         dates: For instruments of prepared datasets, the dates of their ``validation`` and ``test`` parts, by name.
     """
 
     instruments: tuple[Instrument, ...]
     unreadable: tuple[UnreadableFile, ...] = ()
     passed_over: tuple[Path, ...] = ()
+    copies: tuple[UnreadableFile, ...] = ()
     dates: Mapping[str, Mapping[str, Dates]] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Name and problem of the files and instruments that could not be read."""
+        return [(file.path.name, file.problem) for file in self.unreadable]
 
     @property
     def groups(self) -> list[str]:
@@ -68,6 +78,7 @@ def load_instruments(
     market: str | None = None,
     interval: str | None = None,
     timezone: str | None = None,
+    reading: ReadOptions | None = None,
     progress: ProgressCallback | None = None,
 ) -> LoadedInstruments:
     """Read all candles in files, folders and prepared datasets.
@@ -77,10 +88,11 @@ def load_instruments(
     `kronos data prepare` is one dataset: its instruments consist of all its parts, and their dates are known.
 
     Args:
-        paths: Files, folders, and names of prepared datasets.
+        paths: Files, folders, names of prepared datasets, and ``qlib:FOLDER`` or ``qlib:FOLDER:csi300``.
         market: Market of all instruments; None to take it from the manifest, the sub-folder's name or the calendar.
         interval: Interval of all files; None to take it from the manifest or infer it.
         timezone: Timezone of all files, as for `read_candles`.
+        reading: How all files are written; None infers it.
         progress: Called with the number of files read and their total.
 
     Raises:
@@ -91,8 +103,11 @@ def load_instruments(
         Interval.parse(interval)
     if timezone is not None:
         check_timezone(timezone)
-    sources = list_sources(paths)
-    reader = _InstrumentReader(market, interval, timezone)
+    given = list(paths)
+    files = [path for path in given if not is_qlib(path)]
+    sources: list[FoundSource | CandleReader] = [*list_sources(files)] if files else []
+    sources += [reader for path in given if is_qlib(path) for reader in open_readers(path)]
+    reader = _InstrumentReader(market, interval, timezone, reading)
     for done, source in enumerate(sources):
         if progress is not None:
             progress(done, len(sources))
@@ -105,21 +120,37 @@ def load_instruments(
 class _InstrumentReader:
     """Reads sources one by one and gives each instrument a unique name."""
 
-    def __init__(self, market: str | None, interval: str | None, timezone: str | None) -> None:
+    def __init__(
+        self, market: str | None, interval: str | None, timezone: str | None, reading: ReadOptions | None
+    ) -> None:
         self._market = market
         self._interval = interval
         self._timezone = timezone
+        self._reading = reading
         self._instruments: dict[str, Instrument] = {}
         self._unreadable: list[UnreadableFile] = []
         self._passed_over: list[Path] = []
+        self._copies: list[UnreadableFile] = []
+        self._given_markets: dict[str, str | None] = {}  # by the sources, not inferred
         self._dates: dict[str, dict[str, Dates]] = {}
 
-    def read(self, source: FoundSource) -> None:
+    def read(self, source: FoundSource | CandleReader) -> None:
         """Read a source, or record why it cannot be read."""
+        if isinstance(source, FoundSource):
+            self._read_files(source)
+            return
+        try:
+            for found in source.read():
+                if self._interval is None or found.candles.interval == Interval.parse(self._interval).normalized():
+                    self._add(found.name, found.candles, found.market, Path(source.name))
+        except (DataError, ParameterError) as error:
+            self._unreadable.append(UnreadableFile(Path(source.name), str(error)))
+
+    def _read_files(self, source: FoundSource) -> None:
         try:
             if source.dataset is None:
-                for name, candles in read_source(source, self._interval, self._timezone):
-                    self._add(name, candles, source)
+                for name, candles in read_source(source, self._interval, self._timezone, self._reading):
+                    self._add(name, candles, source.market, source.path)
             else:
                 self._read_dataset(source, source.dataset)
         except NoCandlesError as error:
@@ -142,9 +173,15 @@ class _InstrumentReader:
                 raise DataError(self._unreadable[0].problem)
             if count:
                 raise DataError(f"None of {count} files could be read. The first one: {self._unreadable[0].problem}")
-            raise DataError(f"{self._passed_over[0]} and the other files there contain no candles.")
+            if self._passed_over:
+                raise DataError(f"{self._passed_over[0]} and the other files there contain no candles.")
+            raise DataError(f"There are no candles of the interval {self._interval}: choose another one.")
         return LoadedInstruments(
-            tuple(self._instruments.values()), tuple(self._unreadable), tuple(self._passed_over), dict(self._dates)
+            instruments=tuple(self._instruments.values()),
+            unreadable=tuple(self._unreadable),
+            passed_over=tuple(self._passed_over),
+            copies=tuple(self._copies),
+            dates=dict(self._dates),
         )
 
     def _read_dataset(self, source: FoundSource, dataset: PreparedDataset) -> None:
@@ -161,17 +198,48 @@ class _InstrumentReader:
             )
             if dataset.simulated:
                 candles = replace(candles, simulated=True)
-            name = self._add(str(unique_id), candles, source)
+            name = self._add(str(unique_id), candles, source.market, source.path)
+            if name is None:
+                continue
             starts = {part: first[part].get(unique_id) for part in ("val", "test")}
             self._dates[name] = {
                 "validation": Dates(starts["val"], starts["test"]),
                 "test": Dates(starts["test"], None),
             }
 
-    def _add(self, name: str, candles: Candles, source: FoundSource) -> str:
-        """Add an instrument; if its name is taken, it is prefixed with the market, and numbered if necessary."""
-        market = self._market or source.market or infer_market(candles)
+    def _add(self, name: str, candles: Candles, market: str | None, path: Path) -> str | None:
+        """Add an instrument; if its name is taken, it is prefixed with the market, and numbered if necessary.
+
+        Returns:
+            Its unique name; None if it is a copy of another one.
+        """
+        group = self._market or market or infer_market(candles)
+        # One series that is listed in two markets belongs to both.
+        same_market = (own for own in self._instruments.values() if self._given_markets[own.name] == market)
+        original = next((own for own in same_market if _same_series(own.candles, candles)), None)
+        if original is not None and len(candles) <= len(original.candles):
+            self._copies.append(UnreadableFile(path, f"{name} has the candles of {original.name} and counts once."))
+            return None
+        if original is not None:
+            del self._instruments[original.name]
+            self._dates.pop(original.name, None)
+            problem = f"{original.name} has candles of {name}, which has more, and counts once."
+            self._copies.append(UnreadableFile(path, problem))
         if name in self._instruments:
-            name = unique_name(f"{market}/{name}", self._instruments)
-        self._instruments[name] = Instrument(name, market, candles)
+            name = unique_name(f"{group}/{name}", self._instruments)
+        self._instruments[name] = Instrument(name, group, candles)
+        self._given_markets[name] = market
         return name
+
+
+def _same_series(one: Candles, other: Candles) -> bool:
+    """Whether the candles of the shorter series are also in the longer one."""
+    if one.interval != other.interval:
+        return False
+    short, long = (one, other) if len(one) <= len(other) else (other, one)
+    times, all_times = (own.index.as_unit("ns").asi8 for own in (short, long))
+    at = int(all_times.searchsorted(times[len(times) // 2])) - len(times) // 2
+    if at < 0 or at + len(times) > len(all_times) or not np.array_equal(times, all_times[at : at + len(times)]):
+        return False
+    prices, all_prices = (own.frame[list(PRICES)].to_numpy() for own in (short, long))
+    return bool(np.array_equal(prices, all_prices[at : at + len(times)]) and np.ptp(prices) > 0)

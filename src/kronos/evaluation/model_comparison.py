@@ -20,10 +20,8 @@ import pandas as pd
 from kronos.errors import ParameterError
 from kronos.evaluation.aggregate import ALL, Scores, format_steps
 from kronos.evaluation.origins import RollingOrigins
-from kronos.evaluation.scoring import equal_weights, large_groups
+from kronos.evaluation.scoring import MIN_SHARE, equal_weights, large_groups
 from kronos.metrics import model_confidence_set, superior_predictive_ability
-
-MIN_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 An origin is a moment at which a forecast could have been made: all candles up to the last closed one are known, and the
 ``horizon`` candles after it are forecast. By default origins lie one horizon apart, so that no two forecasts of a
 series share a candle; overlapping forecasts carry less evidence than their number suggests.
+
+Origins whose history or horizon has a price jump, a wrong price, a repeated session or a flat stretch are left out, by
+the limits of `kronos.candles.anomalies`, and counted: one unadjusted split would decide the verdict.
 """
 
 from __future__ import annotations
@@ -13,16 +16,28 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from kronos.candles import Candles
+from kronos.candles.anomalies import Anomaly, AnomalyKind, describe_anomalies, find_anomalies, overlapping
 from kronos.errors import DataError, ParameterError
+from kronos.formatting import join_names, plural
 from kronos.provenance import frame_digest
 from kronos.typing import FloatArray, IntArray
 
 MIN_HISTORY = 65  # candles: the unit σ of the scores takes 64 returns
+CONTEXT = 512  # candles of history that a forecast depends on, without a lookback
+
+QualityFilter = Literal["paper", "none"]
+_REASONS: dict[AnomalyKind, str] = {
+    "jump": "a price jump",
+    "spike": "a wrong price",
+    "repeated": "a repeated session",
+    "flat": "flat prices",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,23 @@ class RollingOrigins:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Origins of one series that are left out for one reason.
+
+    Attributes:
+        series: Name of the instrument.
+        reason: ``jump``, ``spike``, ``repeated`` or ``flat``, see `kronos.candles.anomalies`; the first that applies.
+        origins: Number of origins.
+        details: The anomalies, as a sentence.
+    """
+
+    series: str
+    reason: AnomalyKind
+    origins: int
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The origins of an evaluation, before any forecast.
 
@@ -121,12 +153,14 @@ class Plan:
         instruments: The series to forecast.
         series: Position in ``instruments`` of each origin's instrument. [N]
         known: Number of candles known at each origin. [N]
+        left_out: Origins that were left out for the quality of their candles.
     """
 
     rolling: RollingOrigins
     instruments: tuple[Instrument, ...]
     series: IntArray = field(repr=False)
     known: IntArray = field(repr=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.series)
@@ -188,6 +222,8 @@ def make_plan(
     instruments: Sequence[Instrument],
     rolling: RollingOrigins,
     dates: Dates | Mapping[str, Dates] = Dates(),
+    *,
+    quality: QualityFilter = "paper",
 ) -> Plan:
     """Select the origins.
 
@@ -195,6 +231,9 @@ def make_plan(
         instruments: Series to forecast.
         rolling: How to select origins.
         dates: Times between which all forecast candles lie; a mapping gives them by instrument name or by market.
+        quality: ``paper`` leaves out origins whose candles exceed the paper's limits: a price jump, a wrong price or a
+            repeated session in the history (at most `CONTEXT` candles) or the horizon, or a flat stretch in the horizon
+            or the 64 candles before it. ``none`` keeps all origins.
 
     Raises:
         ParameterError: If there is no instrument, two share a name, or a market has no dates.
@@ -202,24 +241,83 @@ def make_plan(
     """
     if not instruments:
         raise ParameterError("There is no instrument to forecast: give at least one.")
+    if quality not in ("paper", "none"):
+        raise ParameterError(f"Invalid quality '{quality}': choose 'paper' or 'none'.")
     name, count = Counter(instrument.name for instrument in instruments).most_common(1)[0]
     if count > 1:
         raise ParameterError(f"Two instruments are named '{name}': give them different names.")
     series: list[IntArray] = []
     known: list[IntArray] = []
+    left_out: list[LeftOut] = []
     for position, instrument in enumerate(instruments):
         counts = _known_candles(instrument, rolling, _dates_of(instrument, dates))
+        if quality == "paper" and len(counts):
+            counts, own = _without_anomalies(instrument, rolling, counts)
+            left_out += own
         series.append(np.full(len(counts), position, dtype=np.int64))
         known.append(counts)
-    plan = Plan(rolling, tuple(instruments), np.concatenate(series), np.concatenate(known))
+    plan = Plan(rolling, tuple(instruments), np.concatenate(series), np.concatenate(known), tuple(left_out))
     if rolling.max_origins is not None:
         plan = _thin(plan, rolling.max_origins)
     if not len(plan):
-        raise DataError(
-            f"No origin has {rolling.least_history} candles before it and {rolling.horizon} candles after it within "
-            f"the selected dates: choose other dates, a shorter horizon or longer histories."
-        )
+        raise _no_origin(rolling, left_out)
     return plan
+
+
+def _without_anomalies(
+    instrument: Instrument, rolling: RollingOrigins, known: IntArray
+) -> tuple[IntArray, list[LeftOut]]:
+    """The origins of one instrument without those whose candles have anomalies, and the latter by reason."""
+    anomalies = find_anomalies(instrument.candles)
+    kept = np.ones(len(known), dtype=np.bool_)
+    left_out = []
+    for reason in _REASONS:
+        own = [anomaly for anomaly in anomalies if anomaly.kind == reason]
+        history = MIN_HISTORY if reason == "flat" else rolling.lookback or CONTEXT
+        first = np.maximum(known - max(history, MIN_HISTORY), 0)
+        affected = kept & overlapping(own, first, known + rolling.horizon)
+        if affected.any():
+            left_out.append(_left_out(instrument, reason, own, first[affected], known[affected] + rolling.horizon))
+            kept &= ~affected
+    return known[kept], left_out
+
+
+def _left_out(
+    instrument: Instrument, reason: AnomalyKind, anomalies: Sequence[Anomaly], first: IntArray, stop: IntArray
+) -> LeftOut:
+    responsible = [anomaly for anomaly in anomalies if overlapping([anomaly], first, stop).any()]
+    [details] = describe_anomalies(instrument.candles, responsible)
+    return LeftOut(instrument.name, reason, len(first), details)
+
+
+def left_out_sentences(left_out: Sequence[LeftOut], limit: int | None = 8) -> list[str]:
+    """Describe the origins that were left out, one sentence for each reason.
+
+    Args:
+        left_out: The origins by series and reason.
+        limit: Number of series to name; None for all.
+    """
+    sentences = []
+    for reason, words in _REASONS.items():
+        own = [item for item in left_out if item.reason == reason]
+        if own:
+            count = plural(sum(item.origins for item in own), "origin")
+            names = join_names([f"{item.series} ({item.origins:,})" for item in own], limit)
+            were = "was" if sum(item.origins for item in own) == 1 else "were"
+            sentences.append(f"{count} {were} left out for {words} in their candles: {names}. {own[0].details}")
+    return sentences
+
+
+def _no_origin(rolling: RollingOrigins, left_out: Sequence[LeftOut]) -> DataError:
+    if left_out:
+        return DataError(
+            f"No origin is left. {' '.join(left_out_sentences(left_out))} Correct the candles, choose other dates or a "
+            f"shorter lookback, or keep such origins with --quality none (quality='none' in Python)."
+        )
+    return DataError(
+        f"No origin has {rolling.least_history} candles before it and {rolling.horizon} candles after it within "
+        f"the selected dates: choose other dates, a shorter horizon or longer histories."
+    )
 
 
 def _dates_of(instrument: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -39,7 +40,9 @@ from kronos.typing import FloatArray
 
 RUN = "run.json"
 SHARD = 128  # origins per file: the most that an interruption costs one forecaster
+MEASURED = 16  # most forecasts from which `measure_forecasts` estimates
 _IDENTITY = "forecaster.json"
+_SLOW = 5.0  # seconds of a forecast after which a single one is measured
 _FORMAT = 1
 
 JobT = TypeVar("JobT")
@@ -178,6 +181,42 @@ def _cumulative_returns(forecast: Forecast, samples: int) -> FloatArray:
     raise DataError(f"{forecast.metadata.name} returned {len(logs)} paths instead of {samples}.")
 
 
+def stored_forecasts(plan: Plan, folder: Path, name: str) -> int:
+    """Number of forecasts of one forecaster that a run has stored."""
+    return sum(len(origins) for origins in shard_ranges(len(plan)) if _shard_path(folder, name, origins).is_file())
+
+
+def measure_forecasts(plan: Plan, forecaster: Forecaster, settings: RollingSettings) -> float:
+    """Measure the seconds per forecast at the first origins; nothing is stored.
+
+    Args:
+        plan: The origins.
+        forecaster: The forecaster; of a slow one, a single forecast is measured.
+        settings: Samples and seed.
+    """
+    first = _time_forecasts(plan, forecaster, range(1), settings)  # also sets up, so it is not counted
+    origins = range(1 if first > _SLOW else min(MEASURED, len(plan)))
+    return _time_forecasts(plan, forecaster, origins, settings) / len(origins)
+
+
+def _time_forecasts(plan: Plan, forecaster: Forecaster, origins: range, settings: RollingSettings) -> float:
+    started = time.perf_counter()
+    _forecast_shard(plan, forecaster, origins, settings)
+    return time.perf_counter() - started
+
+
+def check_run(plan: Plan, forecasters: Sequence[Forecaster], folder: Path, settings: RollingSettings) -> None:
+    """Check that a folder can hold a run, without writing to it.
+
+    Raises:
+        ParameterError: If it belongs to another run.
+        DataError: If a file of the run is damaged.
+    """
+    _check_run(plan, folder, settings, write=False)
+    for forecaster in forecasters:
+        _check_identity(forecaster, folder, write=False)
+
+
 def shard_ranges(count: int) -> list[range]:
     """Split the origins of a plan into the consecutive ranges that are stored together."""
     return [range(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
@@ -235,7 +274,7 @@ def _is_run_file(path: Path) -> bool:
     )
 
 
-def _check_run(plan: Plan, folder: Path, settings: RollingSettings) -> None:
+def _check_run(plan: Plan, folder: Path, settings: RollingSettings, *, write: bool = True) -> None:
     """Write ``run.json``, or check that the existing one has the same plan and settings."""
     expected = {
         "format": _FORMAT,
@@ -256,20 +295,29 @@ def _check_run(plan: Plan, folder: Path, settings: RollingSettings) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise ParameterError(f"{folder} is not empty and not the folder of a run: choose another folder.")
-    write_text(path, json.dumps({**expected, "begun": now_utc(), "versions": versions()}, indent=2) + "\n")
+    if write:
+        write_text(path, json.dumps({**expected, "begun": now_utc(), "versions": versions()}, indent=2) + "\n")
 
 
-def _check_identity(forecaster: Forecaster, folder: Path) -> None:
+def _check_identity(forecaster: Forecaster, folder: Path, *, write: bool = True) -> None:
     """Write the forecaster's identity, or check that the stored shards are of the same one."""
     path = folder / _folder_name(forecaster.name) / _IDENTITY
     identity = json.loads(json.dumps(dict(forecaster.identity())))
     if not path.is_file():
-        write_text(path, json.dumps(identity, indent=2) + "\n")
-    elif _read_json(path) != identity:
+        if write:
+            write_text(path, json.dumps(identity, indent=2) + "\n")
+    elif _comparable(_read_json(path)) != _comparable(identity):
         raise ParameterError(
-            f"{path.parent} has forecasts of another {forecaster.name} (other weights or parameters): choose another "
-            f"folder or remove it."
+            f"{path.parent} has forecasts of a different {forecaster.name} (other weights or parameters): choose "
+            f"another folder or remove it."
         )
+
+
+def _comparable(value: Any) -> Any:
+    """An identity without the names of weights that have a hash: the same weights may be called otherwise."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _comparable(part) for key, part in value.items() if key != "ref" or not value.get("sha256")}
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -323,6 +371,7 @@ def run_jobs(function: Callable[[JobT], None], jobs: Sequence[JobT], workers: in
         for future in as_completed(pending):
             future.result()
             yield pending[future]
+        pool.shutdown()  # here, so that workers are also killed if Ctrl-C interrupts the wait for their end
     except BrokenProcessPool as error:
         raise DeviceError(
             "A worker process was killed, possibly for lack of memory. Run again with fewer workers; finished "
@@ -343,11 +392,11 @@ def _start_worker(function: Callable[[Any], None], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     torch.set_num_threads(threads)
     _function = function
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _exit_with_parent() -> None:
-    """End this process as soon as its parent ends, even if that is killed."""
+def exit_with_parent() -> None:
+    """Wait for the parent of this process and end with it, even if it is killed; run it in a thread."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -3,11 +3,14 @@
 Scores are of cumulative log returns of the close, r_h = log(close_{t+h} / close_t). Spreads are in units of σ√h, where
 σ is the standard deviation (n − 1) of the last 64 one-step log returns before the origin, so that markets, intervals
 and steps are comparable.
+
+Every figure is over the same origins: those without σ, because the close did not change, have no scores at all. Prices
+count as equal up to rounding: an unchanged close lies within a band of no width, and neither rose nor fell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +21,7 @@ from kronos.errors import ParameterError
 from kronos.evaluation.origins import Plan
 from kronos.evaluation.rolling import ForecastPaths
 from kronos.forecasts import BANDS
+from kronos.forecasts.statistics import SAME_PRICE
 from kronos.metrics import (
     Estimate,
     band_ends,
@@ -30,10 +34,11 @@ from kronos.metrics import (
     pit,
     realised_volatility,
 )
-from kronos.typing import FloatArray, IntArray
+from kronos.typing import BoolArray, FloatArray, IntArray
 
 WINDOW = 64  # one-step returns in the unit σ
 MIN_ORIGINS = 100  # origins that a group needs to enter the mean over groups
+MIN_SHARE = 0.5  # share of a group's origins with a forecast that a contender needs to be compared with the others
 _CHUNK = 512  # origins scored at once, to bound memory
 
 
@@ -64,6 +69,28 @@ def _sigma(plan: Plan) -> FloatArray:
     return np.where(spread > 0, spread, np.nan)
 
 
+def comparable_origins(actuals: Actuals, paths: Mapping[str, ForecastPaths]) -> BoolArray:
+    """Whether each origin can be scored for all contenders, so that all figures are over the same origins. [N].
+
+    Contenders with forecasts at fewer than `MIN_SHARE` of a group's origins do not count there; those of the others at
+    these origins are kept.
+
+    Args:
+        actuals: The outcomes.
+        paths: Sample paths by contender.
+    """
+    groups = actuals.origins["group"].to_numpy().astype(np.str_)
+    scorable = np.isfinite(actuals.sigma)
+    known = [has_forecast(actuals, own) for own in paths.values()]
+    result = np.zeros(len(groups), dtype=np.bool_)
+    for group in np.unique(groups):
+        members = scorable & (groups == group)
+        least = MIN_SHARE * members.sum()
+        compared = [own[members] for own in known if own[members].sum() >= least]
+        result[members] = np.logical_and.reduce(compared) if compared else True
+    return result
+
+
 def report_steps(horizon: int) -> tuple[int, ...]:
     """Return the steps to report: 1, 4, 8 and 24 within the horizon, and the horizon itself."""
     return tuple(sorted({*(step for step in (1, 4, 8, 24) if step <= horizon), horizon}))
@@ -78,10 +105,10 @@ def score_paths(actuals: Actuals, paths: ForecastPaths, steps: Sequence[int]) ->
         steps: Steps ahead, from 1.
 
     Returns:
-        One row per origin and step (origins without a forecast are left out): ``origin``, ``step``, ``crps`` and
-        ``mae`` (of the median) in σ√h, ``inside_50`` … ``inside_95``, ``width_80`` and ``interval_80`` (interval score)
-        in σ√h, ``pit``, ``up`` (probability of a rise, smoothed to (k + 1) / (S + 2); unchanged counts half), ``rose``
-        (NaN if unchanged), ``brier``, ``predicted`` (mean return) and ``actual``.
+        One row per origin and step (origins without a forecast or without σ are left out): ``origin``, ``step``,
+        ``crps`` and ``mae`` (of the median) in σ√h, ``inside_50`` … ``inside_95``, ``width_80`` and ``interval_80``
+        (interval score) in σ√h, ``pit``, ``up`` (probability of a rise, smoothed to (k + 1) / (S + 2); unchanged counts
+        half), ``rose`` (NaN if unchanged), ``brier``, ``predicted`` (mean return) and ``actual``.
 
     Raises:
         ParameterError: If a step lies outside the horizon.
@@ -91,15 +118,20 @@ def score_paths(actuals: Actuals, paths: ForecastPaths, steps: Sequence[int]) ->
         raise ParameterError(f"Invalid steps {list(steps)}: choose steps from 1 to the horizon of {horizon}.")
     at = np.array(sorted(set(steps))) - 1
     ties = np.random.default_rng(0)
-    parts = [_score_chunk(actuals, paths, rows, at, ties) for rows in _chunks(paths)]
+    parts = [_score_chunk(actuals, paths, rows, at, ties) for rows in _chunks(actuals, paths)]
     if not parts:
         return _score_chunk(actuals, paths, np.empty(0, np.int64), at, ties)
     return pd.concat(parts, ignore_index=True)
 
 
-def _chunks(paths: ForecastPaths) -> Iterator[IntArray]:
-    """The origins that have a forecast, in chunks."""
-    rows = np.flatnonzero(np.isfinite(paths.returns[:, 0, 0]))
+def has_forecast(actuals: Actuals, paths: ForecastPaths) -> BoolArray:
+    """Whether each origin has a forecast and the unit σ, so that it can be scored. [N]."""
+    return np.asarray(np.isfinite(paths.returns[:, 0, 0]) & np.isfinite(actuals.sigma), dtype=np.bool_)
+
+
+def _chunks(actuals: Actuals, paths: ForecastPaths) -> Iterator[IntArray]:
+    """The origins to score, in chunks."""
+    rows = np.flatnonzero(has_forecast(actuals, paths))
     for first in range(0, len(rows), _CHUNK):
         yield rows[first : first + _CHUNK]
 
@@ -109,21 +141,24 @@ def _score_chunk(
 ) -> pd.DataFrame:
     samples = np.moveaxis(paths.returns[rows][:, :, at].astype(np.float64), 1, 0)  # [S, n, K]
     actual = actuals.returns[rows][:, at]  # [n, K]
+    actual = np.where(np.abs(actual) <= SAME_PRICE, 0.0, actual)
     unit = actuals.sigma[rows, None] * np.sqrt(at + 1)
     lower, upper = band_ends(samples, BANDS)  # [bands, n, K]
-    above = (samples > 0).sum(axis=0) + 0.5 * (samples == 0).sum(axis=0)
+    unchanged = np.abs(samples) <= SAME_PRICE
+    above = ((samples > 0) & ~unchanged).sum(axis=0) + 0.5 * unchanged.sum(axis=0)
     up = (above + 1) / (len(samples) + 2)
     rose = np.where(actual == 0, np.nan, (actual > 0).astype(np.float64))
+    ranked = np.where(np.abs(samples - actual) <= SAME_PRICE, actual, samples)  # equal prices are ties
     draws = None if paths.draws is None else paths.draws[rows][:, at]
     columns = {
         "origin": np.broadcast_to(rows[:, None], actual.shape),
         "step": np.broadcast_to(at + 1, actual.shape),
         "crps": crps(samples, actual, draws=draws) / unit,
         "mae": np.abs(np.median(samples, axis=0) - actual) / unit,
-        **{f"inside_{band * 100:.0f}": in_band(lower[i], upper[i], actual) for i, band in enumerate(BANDS)},
+        **{f"inside_{band * 100:.0f}": in_band(lower[i], upper[i], actual, SAME_PRICE) for i, band in enumerate(BANDS)},
         "width_80": (upper[1] - lower[1]) / unit,
         "interval_80": interval_score(lower[1], upper[1], actual, BANDS[1]) / unit,
-        "pit": pit(samples, actual, seed=ties),
+        "pit": pit(ranked, actual, seed=ties),
         "up": up,
         "rose": rose,
         "brier": brier(up, rose),
@@ -146,7 +181,7 @@ def score_trajectories(actuals: Actuals, paths: ForecastPaths) -> pd.DataFrame:
         actual one).
     """
     parts = []
-    for rows in _chunks(paths):
+    for rows in _chunks(actuals, paths):
         samples = paths.returns[rows].astype(np.float64)  # [n, S, H]
         actual = actuals.returns[rows]
         moves = np.diff(samples, axis=-1, prepend=0.0)

@@ -29,6 +29,9 @@ import pandas as pd
 from kronos.evaluation.aggregate import ALL, Aggregates, Scores, format_steps
 from kronos.evaluation.dates import seen_groups
 from kronos.evaluation.origins import RollingOrigins
+from kronos.evaluation.rolling import ForecastPaths
+from kronos.evaluation.scoring import Actuals, has_forecast
+from kronos.formatting import plural
 from kronos.metrics import Estimate, bootstrap_skill, qlike
 from kronos.typing import FloatArray
 
@@ -175,6 +178,29 @@ def _range(found: Estimate) -> str:
 
 
 # Warnings ----------------------------------------------------------------------
+
+
+def unscored_warnings(actuals: Actuals, paths: Mapping[str, ForecastPaths], scores: Scores) -> list[str]:
+    """Warn of origins that are in no figure, so that all contenders are compared at the same ones.
+
+    Args:
+        actuals: The outcomes.
+        paths: Sample paths by contender.
+        scores: The scores behind the figures.
+    """
+    scored = np.isin(np.arange(len(actuals.sigma)), scores.steps["origin"].unique())
+    count = int((~scored).sum())
+    if not count:
+        return []
+    reasons = []
+    if flat := int(np.isnan(actuals.sigma).sum()):
+        reasons.append(f"at {flat:,} the close did not change in the 64 candles before")
+    for name, own in paths.items():
+        without = int((~scored & np.isfinite(actuals.sigma) & ~has_forecast(actuals, own)).sum())
+        if without:
+            reasons.append(f"at {without:,} {name} has no forecast")
+    origins = plural(count, "origin")
+    return [f"{origins} of {len(scored):,} are left out of every figure: {'; '.join(reasons)}."]
 
 
 def evaluation_warnings(

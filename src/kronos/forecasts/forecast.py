@@ -3,7 +3,7 @@
 - Immutable: arrays are read-only copies, and corrections (calibration) return a new forecast.
 - Averages are not candles: `mean`, `median` and `quantiles` are computed per channel; `sample` returns the candles of
   one path, `representative` the index of the most central one.
-- A step is a Python index into the horizon: 0 is the first future candle, -1 the last.
+- Steps are counted from 1, as in tables: 1 is the first future candle. -1 is the last one, -2 the one before it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ import pandas as pd
 
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import DataError, ParameterError
+from kronos.forecasts.frames import LEVELS, FrameKind, to_frame
 from kronos.forecasts.metadata import ForecastMetadata
-from kronos.forecasts.repair import valid_candles
+from kronos.forecasts.repair import describe_repairs, valid_candles
 from kronos.forecasts.statistics import (
-    BANDS,
     Probability,
     band_levels,
     check_levels,
     expected_shortfall,
+    log_returns,
     medoid,
     sample_quantiles,
 )
-from kronos.formatting import plural
+from kronos.formatting import percent, plural
 from kronos.intervals import Interval
+from kronos.notebook import SummaryTable, format_column, format_times, html_summary
 from kronos.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ ReturnKind = Literal["simple", "log"]
 
 _CHANNEL = {name: i for i, name in enumerate(COLUMNS)}
 _FEW_PATHS = 20  # with fewer, charts show the paths themselves instead of bands
+_STEPS = 5  # of a long forecast shown in a notebook
 _ENOUGH_PATHS = 39  # needed by the widest band shown, 95 %; see `sample_quantiles`
 
 
@@ -131,6 +134,18 @@ class Forecast:
             *self.metadata.notes,
             f"Only {count}: the 95 % band is their full range and covers {covered:.0f} %.",
         )
+
+    @property
+    def repairs(self) -> dict[str, float]:
+        """Why sampled candles were repaired: their share by channel and reason; see `repair_reasons`.
+
+        Empty if none were, or the forecast was saved before reasons were recorded.
+        """
+        return dict(self.metadata.details.get("repairs") or {})
+
+    def describe_repairs(self) -> str:
+        """Return ``72.6 % of the sampled candles: volume below 0``; empty if none were repaired."""
+        return describe_repairs(self.mended, self.repairs)
 
     def channel(self, column: str) -> FloatArray:
         """Return all paths of one channel, `[S, H]`.
@@ -233,6 +248,18 @@ class Forecast:
         """
         return Probability.of(self._closes(step) < _check_price(price))
 
+    def probability_between(self, lower: float, upper: float, step: int = -1) -> Probability:
+        """Estimate the probability that the close at ``step`` is from ``lower`` to ``upper``, both inclusive.
+
+        Raises:
+            ParameterError: If a price is not positive, the range is empty, or there is no such step.
+        """
+        low, high = _check_price(lower), _check_price(upper)
+        if low > high:
+            raise ParameterError(f"Invalid range from {low:g} to {high:g}: give the lower price first.")
+        closes = self._closes(step)
+        return Probability.of((closes >= low) & (closes <= high))
+
     def probability_touch(self, price: float, step: int = -1) -> Probability:
         """Estimate the probability that the price reaches ``price`` at any step up to ``step``.
 
@@ -272,7 +299,7 @@ class Forecast:
                 f"A volatility window of {window} needs {window + 1} candles of history; got {len(self.history)}."
             )
         closes = self.history.frame["close"].to_numpy()[-window - 1 :]
-        recent = np.diff(np.log(closes)).std(ddof=1)
+        recent = log_returns(closes).std(ddof=1)
         return Probability.of(self.returns().std(axis=1, ddof=1) > recent)
 
     def value_at_risk(self, level: float = 0.95, step: int = -1, kind: ReturnKind = "simple") -> float:
@@ -282,7 +309,7 @@ class Forecast:
 
         Args:
             level: Between 0 and 1, usually 0.95 or 0.99.
-            step: Position in the horizon.
+            step: Counted from 1; -1 is the last.
             kind: ``simple`` returns (close / last close - 1) or ``log`` returns.
 
         Raises:
@@ -298,7 +325,7 @@ class Forecast:
 
         Args:
             level: Between 0 and 1, usually 0.95 or 0.99.
-            step: Position in the horizon.
+            step: Counted from 1; -1 is the last.
             kind: ``simple`` returns (close / last close - 1) or ``log`` returns.
 
         Raises:
@@ -309,30 +336,21 @@ class Forecast:
 
     # Conversion ------------------------------------------------------------
 
-    def to_frame(self, kind: Literal["wide", "long"] = "wide") -> pd.DataFrame:
+    def to_frame(self, kind: FrameKind = "wide", level: Sequence[float] = LEVELS) -> pd.DataFrame:
         """Convert the forecast to a table.
 
         Args:
             kind: ``wide``: indexed by time, with the mean, median and ends of the 50, 80, 90 and 95 % bands of each
                 channel, named ``close_mean``, ``close_median``, ``close_q05``, ``close_q025`` (the digits of the
                 level after the point). ``long``: every candle of every path, with ``sample_id``, ``timestamps`` and
-                the six columns.
+                the six columns. ``nixtla``: ``unique_id``, ``ds``, the median of the close under the model's name,
+                and the ends of its bands as ``kronos-nano-lo-80`` and ``kronos-nano-hi-80``.
+            level: Bands of a ``nixtla`` table, in percent.
 
         Raises:
-            ParameterError: If ``kind`` is neither.
+            ParameterError: If an argument is invalid.
         """
-        if kind == "long":
-            return self._long()
-        if kind != "wide":
-            raise ParameterError(f"Invalid kind '{kind}' of table: choose 'wide' or 'long'.")
-        levels = sorted(end for band in (*BANDS, 0.9) for end in band_levels(band))
-        values = sample_quantiles(self.paths, levels)  # [levels, H, 6]
-        mean, median = self.paths.mean(axis=0), np.median(self.paths, axis=0)
-        columns: dict[str, FloatArray] = {}
-        for name, c in _CHANNEL.items():
-            columns |= {f"{name}_mean": mean[:, c], f"{name}_median": median[:, c]}
-            columns |= {f"{name}_q{_digits(q)}": values[i, :, c] for i, q in enumerate(levels)}
-        return pd.DataFrame(columns, index=self.timestamps)
+        return to_frame(self, kind, level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready summary: times, averages, bands of the close, probabilities and metadata."""
@@ -341,7 +359,12 @@ class Forecast:
         return to_dict(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write paths, times, history and metadata to one ``.npz`` file atomically, and return its path."""
+        """Write paths, times, history and metadata to one ``.npz`` file atomically, and return its path.
+
+        Raises:
+            ParameterError: If the path does not end in ``.npz``.
+            StorageError: If the file cannot be written.
+        """
         from kronos.forecasts.io import save
 
         return save(self, Path(path))
@@ -377,21 +400,53 @@ class Forecast:
             f"paths after {self.start}, {self.metadata.describe()})"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the first and last steps, the probability of a rise and the notes in notebooks."""
+        steps = list(range(self.horizon)) if self.horizon <= _STEPS + 1 else [*range(_STEPS - 1), self.horizon - 1]
+        bands = pd.concat([self.median()["close"], self.range(0.8), self.range(0.95)], axis=1).iloc[steps]
+        prices = format_column([self.last_close, *bands.to_numpy().ravel()])
+        width = bands.shape[1]
+        cells = [prices[1 + width * i : 1 + width * (i + 1)] for i in range(len(steps))]
+        rows = [
+            (str(step + 1), time, median, f"{low} – {high}", f"{lowest} – {highest}")
+            for step, time, (median, low, high, lowest, highest) in zip(
+                steps, format_times(list(self.timestamps[steps])), cells, strict=True
+            )
+        ]
+        facts = [
+            ("last close", f"{prices[0]} at {format_times([self.start])[0]}"),
+            ("timezone", self.history.timezone or "none"),
+            ("model", self.metadata.describe()),
+            ("paths", f"{self.samples:,}"),
+            ("probability up", str(self.upside_probability())),
+            ("value at risk 95 %", percent(self.value_at_risk())),
+            ("repaired", self.describe_repairs() or "none of the sampled candles"),
+        ]
+        name = self.metadata.details.get("series") or self.symbol or "one instrument"
+        return html_summary(
+            f"Forecast of {name}: {plural(self.horizon, 'candle')} of {self.interval}",
+            facts,
+            SummaryTable(
+                ("step", "time", "median close", "80 % band", "95 % band"),
+                rows,
+                gap=None if len(steps) == self.horizon else len(steps) - 1,
+            ),
+            self.notes,
+            simulated=self.simulated,
+        )
+
     # Helpers ------------------------------------------------------------
 
     def _frame(self, values: FloatArray) -> pd.DataFrame:
         return pd.DataFrame(values, index=self.timestamps, columns=list(COLUMNS))
 
-    def _long(self) -> pd.DataFrame:
-        frame = pd.DataFrame(self.paths.reshape(-1, len(COLUMNS)), columns=list(COLUMNS))
-        frame.insert(0, "sample_id", np.repeat(np.arange(self.samples), self.horizon))
-        frame.insert(1, "timestamps", self.timestamps.take(np.tile(np.arange(self.horizon), self.samples)))
-        return frame
-
     def _position(self, step: int) -> int:
-        if not -self.horizon <= step < self.horizon:
-            raise ParameterError(f"There is no step {step}: choose from 0 to {self.horizon - 1}.")
-        return step % self.horizon
+        """Row of a step: steps are counted from 1, or from the end if they are negative."""
+        if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 1 <= abs(step) <= self.horizon:
+            raise ParameterError(
+                f"There is no step {step}: choose 1 (the first) to {self.horizon}, or -1 (the last) to {-self.horizon}."
+            )
+        return int(step) - 1 if step > 0 else self.horizon + int(step)
 
     def _closes(self, step: int) -> FloatArray:
         closes: FloatArray = self.channel("close")[:, self._position(step)]
@@ -408,8 +463,3 @@ def _check_price(price: float) -> float:
     if not (np.isfinite(price) and price > 0):
         raise ParameterError(f"Invalid price {price}: pass a positive, finite number.")
     return float(price)
-
-
-def _digits(level: float) -> str:
-    """Return a level's digits after the point, at least two: 025 for 0.025, 50 for 0.5."""
-    return f"{level:.12f}".split(".")[1].rstrip("0").ljust(2, "0")

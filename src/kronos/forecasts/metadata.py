@@ -17,7 +17,8 @@ class ForecastMetadata:
         model: Name of the model or baseline, for example ``kronos-small``.
         kind: ``kronos`` for a model's forecast, ``baseline`` for a statistical one.
         details: Everything else needed to reproduce it: sampling, seed, tokenizer, hashes, versions; for a model also
-            ``level_error``, the error of its tokenizer at the last known close, in logs. JSON values only.
+            ``level_error``, the error of its tokenizer at the last known close, in logs, and ``repairs``, the shares
+            of `repair_reasons`. JSON values only.
         calendar: Name of the calendar that the timestamps follow, for example ``XNYS``.
         calendar_basis: ``calendar``, ``projected``, ``inferred`` or ``given``.
         calibrated: Whether the paths were corrected by a calibration; raw otherwise.

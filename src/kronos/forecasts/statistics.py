@@ -106,6 +106,7 @@ def _rounded(value: float) -> str:
 
 
 BANDS = (0.5, 0.8, 0.95)  # the central bands that are shown, scored and exported
+SAME_PRICE = 1e-8  # log returns closer than this are of equal prices: rounding in float32 leaves as much
 
 
 def check_levels(levels: Sequence[float]) -> list[float]:
@@ -148,6 +149,12 @@ def sample_quantiles(samples: ArrayLike, levels: Sequence[float], axis: int = 0)
         np.asarray(samples, dtype=np.float64), check_levels(levels), axis=axis, method="weibull"
     )
     return quantiles
+
+
+def log_returns(prices: FloatArray) -> FloatArray:
+    """Return ln(price / previous price) along the last axis: one value fewer than there are prices."""
+    returns: FloatArray = np.diff(np.log(prices), axis=-1)
+    return returns
 
 
 def medoid(closes: FloatArray) -> int:

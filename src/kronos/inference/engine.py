@@ -35,6 +35,7 @@ from kronos.inference.fused_transformer import (
     rms_norm,
     rotate_interleaved,
 )
+from kronos.inference.sampling import is_whole
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.model import CALENDAR_SIZES, CROSS_HEADS
 from kronos.nn.quantizer import signs
@@ -380,8 +381,8 @@ def check_horizon(horizon: int, context: int, min_history: int = 1) -> None:
     Raises:
         ParameterError: If it is out of range.
     """
-    if horizon < 1:
-        raise ParameterError(f"Invalid horizon {horizon}: choose at least 1 candle.")
+    if not is_whole(horizon) or horizon < 1:
+        raise ParameterError(f"Invalid horizon {horizon!r}: choose at least 1 candle, as a whole number.")
     if horizon > context - min_history:
         raise ParameterError(
             f"Invalid horizon {horizon}: with a context of {context} candles, of which the model needs at least "

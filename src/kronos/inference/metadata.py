@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +12,10 @@ import torch
 from kronos import provenance
 from kronos.calendars import FutureTimes
 from kronos.candles import Candles
+from kronos.candles.anomalies import describe_anomalies, find_anomalies
 from kronos.forecasts import ForecastMetadata
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
-from kronos.zoo import CheckpointRef
 
 _SHORT_HISTORY = 32  # candles below which a forecast gets a note
 
@@ -106,11 +105,7 @@ def model_title(model: Kronos) -> str:
     located = model.located
     if located is None:
         return "kronos (unsaved)"
-    return _ref(located) if model.unchanged else f"{_ref(located)} (changed)"
-
-
-def _ref(located: CheckpointRef) -> str:
-    return located.entry.name if located.entry else Path(os.path.abspath(located.ref)).name  # noqa: PTH100 (no links)
+    return located.name if model.unchanged else f"{located.name} (changed)"
 
 
 def weights_info(network: Kronos | KronosTokenizer) -> dict[str, Any]:
@@ -118,7 +113,7 @@ def weights_info(network: Kronos | KronosTokenizer) -> dict[str, Any]:
     located = network.located
     if located is None:
         return {"ref": None}
-    ref = _ref(located)
+    ref = located.name
     if not network.unchanged:
         return {"ref": ref, "revision": located.revision, "changed": True, "sha256": None}
     file = located.folder / "model.safetensors"
@@ -146,6 +141,10 @@ def _notes(history: Candles, used: int, settings: ForecastSettings, future: Futu
         notes.append(f"Only {used} candles of history: the forecast is unreliable.")
     if future.basis in ("projected", "inferred"):
         notes.append(future.note)
-    if history.frame["close"].iloc[-used:].nunique() == 1:
+    notes.append(future.clock.note)
+    recent = history.tail(used)
+    if recent.frame["close"].nunique() == 1:
         notes.append("The close never changes in the history used: the forecast is unreliable.")
+    else:
+        notes += describe_anomalies(recent, find_anomalies(recent))
     return tuple(note for note in notes if note)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from kronos.calendars import FutureTimes
 from kronos.calibration import Calibration, ModelIdentity, calibrate_forecast
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, ParameterError
-from kronos.forecasts import Forecast, repair_candles
-from kronos.formatting import join_names
+from kronos.forecasts import Forecast, Forecasts, repair_candles, repair_reasons
+from kronos.formatting import join_names, short_count
 from kronos.inference.batching import SeriesInput, sample_paths
 from kronos.inference.compat import CompatMixin
 from kronos.inference.devices import Precision, compute_dtype, pick_device
@@ -36,17 +37,20 @@ from kronos.inference.metadata import (
     weights_info,
 )
 from kronos.inference.registry import register_model
-from kronos.inference.sampling import SamplingParams
+from kronos.inference.sampling import SamplingParams, is_whole
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.notebook import html_summary
 from kronos.preprocessing import (
     ModelInput,
     NamedCandles,
+    Skipped,
     Timestamps,
     as_candles,
     as_index,
     as_series,
     normalise,
     resolve_future,
+    skip_unusable,
     time_features,
 )
 from kronos.progress import ProgressCallback
@@ -63,7 +67,8 @@ def resolve_calibration(
     """Load a calibration and validate that it was fitted for this model, tokenizer and sampling.
 
     Args:
-        choice: None or False for no calibration, True for the one that ships with the model, a calibration, or a path.
+        choice: None for the one that ships with the model, if there is one for this sampling; True for that one, or an
+            error; False for none; a calibration, or a path.
         model: The model whose forecasts it corrects.
         tokenizer: The model's tokenizer.
         sampling: Sampling parameters.
@@ -72,8 +77,12 @@ def resolve_calibration(
         ParameterError: If the model ships without calibration, or it was fitted for other forecasts.
         DataError: If the file is missing or not a calibration.
     """
-    if choice is None or choice is False:
+    if choice is False:
         return None
+    if choice is None:
+        shipped = _default_calibration(model)
+        fits = shipped is not None and not _difference(shipped, calibration_identity(model, tokenizer, sampling))
+        return shipped if fits else None
     if choice is True:
         calibration = _shipped_calibration(model)
     elif isinstance(choice, Calibration):
@@ -98,6 +107,23 @@ def calibration_identity(model: Kronos, tokenizer: KronosTokenizer, sampling: Sa
     )
 
 
+def _default_calibration(model: Kronos) -> Calibration | None:
+    """The calibration that ships with the model; None if there is none, or the weights have changed."""
+    located = model.located
+    if located is None or not model.unchanged or located.calibration is None:
+        return None
+    return Calibration.load(located.calibration)
+
+
+def _raw_note(model: Kronos, tokenizer: KronosTokenizer, sampling: SamplingParams) -> str | None:
+    """Why a forecast is raw by default although a calibration ships with its model; None if none does."""
+    shipped = _default_calibration(model)
+    if shipped is None:
+        return None
+    difference = _difference(shipped, calibration_identity(model, tokenizer, sampling))
+    return f"Raw: the calibration of {model_title(model)} is for other forecasts ({difference})."
+
+
 def _shipped_calibration(model: Kronos) -> Calibration:
     if model.located is None or not model.unchanged:
         state = "was never saved" if model.located is None else "has changed since it was loaded"
@@ -110,10 +136,16 @@ def _shipped_calibration(model: Kronos) -> Calibration:
     return Calibration.load(model.located.calibration)
 
 
-def _check_identity(calibration: Calibration, identity: ModelIdentity) -> None:
+def _difference(calibration: Calibration, identity: ModelIdentity) -> str:
+    """Describe how the forecasts of a calibration's fit differ from others; empty if they do not."""
     difference = calibration.identity.difference_from(identity)
     if not difference and calibration.identity.tokenizer_sha256 and not identity.tokenizer_sha256:
-        difference = "tokenizers differ (this one was never saved, or has changed since it was loaded)"
+        return "tokenizers differ (this one was never saved, or has changed since it was loaded)"
+    return difference
+
+
+def _check_identity(calibration: Calibration, identity: ModelIdentity) -> None:
+    difference = _difference(calibration, identity)
     if difference:
         raise ParameterError(
             f"The calibration was fitted for other forecasts: {difference}. To correct these, {_FIT}; to apply it "
@@ -194,6 +226,14 @@ class KronosPredictor(CompatMixin):
         network = KronosTokenizer.from_pretrained(tokenizer, cache_dir=cache_dir, local_files_only=local_files_only)
         return cls(model, network, device, model.pairing.context, precision=precision)
 
+    def __repr__(self) -> str:
+        name = model_title(self.model)
+        return f"<KronosPredictor {name}: context {self.max_context}, {self.device}, {self.precision}>"
+
+    def _repr_html_(self) -> str:
+        """Show the model, its tokenizer and how it computes in notebooks."""
+        return html_summary(f"KronosPredictor of {model_title(self.model)}", self._facts())
+
     def packed_model(self) -> PackedModel:
         """The networks packed for decoding, with their current weights."""
         tensors = [t for net in (self.model, self.tokenizer) for t in (*net.parameters(), *net.buffers())]
@@ -238,9 +278,9 @@ class KronosPredictor(CompatMixin):
             sampling: A preset (``default``, ``conservative``, ``aggressive``, ``published``, …) or parameters.
             lookback: Maximum number of candles of history to use; all that fit by default.
             timestamps: Timestamps of the future candles; from the calendar by default.
-            calibration: None or False for raw paths, True for the calibration that ships with the model, a
-                `Calibration`, or the path of one. Each corrected path depends on all paths, so more paths change the
-                first ones slightly.
+            calibration: By default the calibration that ships with the model, if there is one for this sampling; False
+                for raw paths, True to require it, a `Calibration`, or the path of one. ``forecast.metadata.state`` says
+                which it was. Each corrected path depends on all paths, so more paths change the first ones slightly.
             market: Group of the calibration's factors, such as ``crypto`` or ``us_equity``; by default inferred from
                 the calendar. Only used with a calibration.
             progress: Called with the number of generated candles and their total.
@@ -257,7 +297,8 @@ class KronosPredictor(CompatMixin):
         times = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
         settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
         correction = self.calibration_for(calibration, settings.sampling)
-        raw = self._forecast([(name, history)], settings, times, progress)[0]
+        note = self._note(calibration, correction, settings)
+        raw = self._forecast([(name, history)], settings, times, progress, note)[name]
         return raw if correction is None else calibrate_forecast(raw, correction, market=market)
 
     def forecast_many(
@@ -272,8 +313,9 @@ class KronosPredictor(CompatMixin):
         timestamps: Mapping[str, Timestamps] | None = None,
         calibration: CalibrationChoice = None,
         market: str | Mapping[str, str] | None = None,
+        strict: bool = True,
         progress: ProgressCallback | None = None,
-    ) -> dict[str, Forecast]:
+    ) -> Forecasts:
         """Sample future candles of many series, which may differ in length, interval and calendar.
 
         Args:
@@ -287,27 +329,34 @@ class KronosPredictor(CompatMixin):
             timestamps: Timestamps of the future candles by name; from the calendar for series not listed.
             calibration: As for `forecast`.
             market: Group of the calibration's factors, for all series or by name; inferred for series not listed.
+            strict: Whether a series that cannot be forecast is an error; otherwise it is left out, and the result's
+                ``skipped`` has the reason.
             progress: Called with the number of generated candles and their total.
 
         Returns:
-            Forecasts by name, in the order given.
+            Forecasts by name, in the order given: a dictionary that also makes one table of them, with `to_frame`.
 
         Raises:
-            DataError: If candles (the message names the series) or the calibration's file cannot be used.
+            DataError: If candles (the message names the series) or the calibration's file cannot be used; without
+                ``strict`` only if none of the series can.
             ParameterError: If a parameter is out of range, or the calibration is missing or another model's.
         """
-        named = as_series(series)
-        names = [name for name, _ in named]
+        skipped: Skipped | None = None if strict else {}
+        named = as_series(series, skipped)
+        names = [*(name for name, _ in named), *(skipped or ())]
         times = {name: as_index(values, f"timestamps of {name}") for name, values in (timestamps or {}).items()}
         _check_names("timestamps", times, names)
         markets = market if isinstance(market, Mapping) else dict.fromkeys(names, market)
         _check_names("market", markets, names)
         settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
         correction = self.calibration_for(calibration, settings.sampling)
-        forecasts = dict(zip(names, self._forecast(named, settings, times, progress), strict=True))
-        if correction is None:
-            return forecasts
-        return {name: calibrate_forecast(raw, correction, market=markets.get(name)) for name, raw in forecasts.items()}
+        note = self._note(calibration, correction, settings)
+        forecasts = Forecasts(self._forecast(named, settings, times, progress, note, skipped))
+        if correction is not None:
+            for name, raw in forecasts.items():
+                forecasts[name] = calibrate_forecast(raw, correction, market=markets.get(name))
+        forecasts.skipped = {name: str(error) for name, error in (skipped or {}).items()}
+        return forecasts
 
     def calibration_for(
         self, calibration: CalibrationChoice = True, sampling: SamplingParams | str = "default"
@@ -324,49 +373,82 @@ class KronosPredictor(CompatMixin):
         """
         return resolve_calibration(calibration, self.model, self.tokenizer, SamplingParams.resolve(sampling))
 
+    def _note(
+        self, choice: CalibrationChoice, correction: Calibration | None, settings: ForecastSettings
+    ) -> str | None:
+        """Why the forecasts are raw, if that is not what a reader expects."""
+        if choice is not None or correction is not None:
+            return None
+        return _raw_note(self.model, self.tokenizer, settings.sampling)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Names and values that describe the predictor."""
+        located = self.model.located
+        calibrated = located is not None and self.model.unchanged and located.calibration is not None
+        return [
+            ("parameters", short_count(sum(parameter.numel() for parameter in self.model.parameters()))),
+            ("context", f"{self.max_context:,} candles"),
+            ("least history", f"{self.least_history:,}"),
+            ("device", str(self.device)),
+            ("precision", self.precision),
+            ("calibration", "shipped with the model" if calibrated else "none"),
+        ]
+
     def _forecast(
         self,
         named: Sequence[tuple[str, Candles]],
         settings: ForecastSettings,
         timestamps: Mapping[str, pd.DatetimeIndex],
         progress: ProgressCallback | None,
-    ) -> list[Forecast]:
+        note: str | None,
+        skipped: Skipped | None = None,
+    ) -> dict[str, Forecast]:
         check_horizon(settings.horizon, self.max_context, self.least_history)
+        settings = replace(settings, horizon=int(settings.horizon))
         seed = secrets.randbelow(2**31) if settings.sampling.seed is None else settings.sampling.seed
-        used = [self._truncate(name, candles, settings) for name, candles in named]
-        futures = [resolve_future(name, history, settings.horizon, timestamps.get(name)) for name, history in named]
-        series = [
-            SeriesInput(name, self._prepare(history, future))
-            for (name, _), history, future in zip(named, used, futures, strict=True)
-        ]
+        usable: list[tuple[str, Candles, int, FutureTimes]] = []
+        series: list[SeriesInput] = []
+        for name, history in named:
+            with skip_unusable(name, skipped):
+                used = self._truncate(name, history, settings)
+                future = resolve_future(name, history, settings.horizon, timestamps.get(name))
+                series.append(SeriesInput(name, self._prepare(used, future)))
+                usable.append((name, history, len(used), future))
+        if not series:
+            raise next(iter((skipped or {}).values()))
         packed = self.packed_model()
         info = PredictorInfo(
             self.model, self.tokenizer, self.max_context, self.precision, packed.model.dtype, self.device
         )
         sampled = sample_paths(packed, series, settings.sampling, seed, progress)
-        forecasts = []
-        for (name, history), rows, future, raw in zip(named, used, futures, sampled, strict=True):
-            if not rows.has_volume:
+        forecasts = {}
+        for (name, history, rows, future), raw in zip(usable, sampled, strict=True):
+            if not history.has_volume:
                 raw.paths[..., 4:] = 0.0
             paths, repaired = repair_candles(raw.paths)
-            metadata = build_metadata(info, settings, (name, history), len(rows), future, seed)
-            metadata = metadata.with_details(level_error=_level_error(raw.last, history))
-            forecasts.append(Forecast(paths, future.times, history, metadata, repaired))
+            metadata = build_metadata(info, settings, (name, history), rows, future, seed)
+            reasons = repair_reasons(raw.paths) if repaired else {}
+            metadata = metadata.with_details(level_error=_level_error(raw.last, history), repairs=reasons)
+            metadata = replace(metadata, notes=(*metadata.notes, note)) if note else metadata
+            forecasts[name] = Forecast(paths, future.times, history, metadata, repaired)
         return forecasts
 
     def _truncate(self, name: str, candles: Candles, settings: ForecastSettings) -> Candles:
         """The end of the history that fits the context together with the horizon."""
         self._check_history(len(candles), name)
         needed = max(2, self.least_history)
-        if settings.lookback is not None and settings.lookback < needed:
-            raise ParameterError(f"Invalid lookback {settings.lookback}: choose at least {needed} candles.")
+        if settings.lookback is not None and not (is_whole(settings.lookback) and settings.lookback >= needed):
+            raise ParameterError(
+                f"Invalid lookback {settings.lookback!r}: choose at least {needed} candles, as a whole number."
+            )
         room = self.max_context - settings.horizon
         return candles.tail(max(2, room if settings.lookback is None else min(room, settings.lookback)))
 
     def _prepare(self, history: Candles, future: FutureTimes) -> ModelInput:
         values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
         x, mean, scale = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
-        return ModelInput(x, time_features(history.index), time_features(future.times), mean, scale, future.times)
+        known, ahead = (time_features(future.clock.local(times)) for times in (history.index, future.times))
+        return ModelInput(x, known, ahead, mean, scale, future.times)
 
 
 def _check_names(argument: str, values: Mapping[str, object], names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -15,6 +16,16 @@ from kronos.errors import ParameterError
 
 _FIRST_NUCLEUS_WIDTH = 128
 MAX_SAMPLES = 100_000
+_LEAST_TEMPERATURE = 1e-30  # logits divided by less could exceed float32
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer, of Python or NumPy, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +50,22 @@ class SamplingParams:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
+        if not _is_number(self.temperature) or not _LEAST_TEMPERATURE <= self.temperature < float("inf"):
             raise ParameterError(
-                f"Invalid temperature {self.temperature}: choose a number above 0, or top_k=1 for the most probable "
-                "tokens."
+                f"Invalid temperature {self.temperature!r}: choose a number above 0 (at least {_LEAST_TEMPERATURE:g}), "
+                "or top_k=1 for the most probable tokens."
             )
-        if self.top_k < 0:
-            raise ParameterError(f"Invalid top_k {self.top_k}: choose 1 or more, or 0 for no limit.")
-        if not 0 < self.top_p <= 1:
-            raise ParameterError(f"Invalid top_p {self.top_p}: choose a number above 0 and at most 1 (1: no filter).")
-        if not 1 <= self.samples <= MAX_SAMPLES:
-            raise ParameterError(f"Invalid samples {self.samples}: choose 1–{MAX_SAMPLES}.")
+        if not is_whole(self.top_k) or self.top_k < 0:
+            raise ParameterError(f"Invalid top_k {self.top_k!r}: choose 1 or more, or 0 for no limit.")
+        if not _is_number(self.top_p) or not 0 < self.top_p <= 1:
+            raise ParameterError(f"Invalid top_p {self.top_p!r}: choose a number above 0 and at most 1 (1: no filter).")
+        if not is_whole(self.samples) or not 1 <= self.samples <= MAX_SAMPLES:
+            raise ParameterError(f"Invalid samples {self.samples!r}: choose a whole number, 1–{MAX_SAMPLES}.")
+        if self.seed is not None and not is_whole(self.seed):
+            raise ParameterError(f"Invalid seed {self.seed!r}: choose a whole number, or None for a random one.")
+        for name in ("top_k", "samples", "seed"):  # NumPy's integers have no JSON
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else int(value))
 
     @classmethod
     def resolve(

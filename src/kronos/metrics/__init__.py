@@ -14,6 +14,7 @@ Functions, by what they score:
 - **Ranking**: `information_coefficient` (IC) and `rank_ic`, across instruments or over time.
 - **Volatility**: `realised_volatility`, `volatility_scores` (MAE, R², QLIKE), `qlike`.
 - **Uncertainty**: `bootstrap_mean`, `bootstrap_skill` (date-block bootstrap), `proportion` (Wilson, Clopper–Pearson).
+- **Growing records**: `empirical_bernstein_sequence`, `betting_sequence` and `betting_test`, valid at every look.
 - **Two forecasts**: `diebold_mariano`, `bootstrap_skill`.
 - **Several forecasts**: `superior_predictive_ability` (SPA), `model_confidence_set` (MCS).
 
@@ -30,6 +31,14 @@ Conventions:
 """
 
 from kronos.metrics.bootstrap import block_length, bootstrap_mean, bootstrap_skill
+from kronos.metrics.confidence_sequences import (
+    BettingTest,
+    ConfidenceSequence,
+    betting_interval,
+    betting_sequence,
+    betting_test,
+    empirical_bernstein_sequence,
+)
 from kronos.metrics.estimates import Estimate, Significance
 from kronos.metrics.events import (
     Direction,
@@ -79,7 +88,9 @@ from kronos.metrics.significance import (
 
 __all__ = [
     "BandCoverage",
+    "BettingTest",
     "Coefficients",
+    "ConfidenceSequence",
     "ConfidenceSet",
     "Direction",
     "Estimate",
@@ -92,6 +103,9 @@ __all__ = [
     "attainable_coverage",
     "band_coverage",
     "band_ends",
+    "betting_interval",
+    "betting_sequence",
+    "betting_test",
     "block_length",
     "bootstrap_mean",
     "bootstrap_skill",
@@ -101,6 +115,7 @@ __all__ = [
     "crps",
     "diebold_mariano",
     "direction",
+    "empirical_bernstein_sequence",
     "energy_score",
     "in_band",
     "information_coefficient",

@@ -142,7 +142,7 @@ def _ratio(
     ratios = np.concatenate(
         [_quotients(weights @ above, weights @ below) for weights in date_weights(data.dates, block, repetitions, seed)]
     )
-    low, high = _percentile_interval(ratios, confidence, data.dates / block)
+    low, high = percentile_interval(ratios, confidence, data.dates / block)
     influence = (numerator - estimate * denominator) / denominator.mean()
     size = effective_size(data, influence, float(ratios.std()))
     return Estimate(estimate, low, high, confidence, "bootstrap", data.n, size, data.dates, block)
@@ -172,7 +172,7 @@ def critical_value(blocks: float, confidence: float) -> float:
     return float(stdtrit(independent - 1, (1 + confidence) / 2)) * math.sqrt(independent / (independent - 1))
 
 
-def _percentile_interval(ratios: FloatArray, confidence: float, blocks: float) -> tuple[float, float]:
+def percentile_interval(ratios: FloatArray, confidence: float, blocks: float) -> tuple[float, float]:
     """Return percentiles at the normal levels of the critical value."""
     from scipy.special import ndtr
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
-from kronos.forecasts import BANDS, Forecast, sample_quantiles
-from kronos.forecasts.statistics import band_levels
+from kronos.forecasts import BANDS, Forecast, log_returns, sample_quantiles
+from kronos.forecasts.statistics import SAME_PRICE, band_levels
 from kronos.metrics.probabilistic import coverage, crps
 from kronos.typing import FloatArray
 
@@ -69,7 +69,7 @@ def _row(samples: FloatArray, observed: float, unit: float) -> dict[str, float]:
     }
     for band in BANDS:
         low, high = np.log(sample_quantiles(np.exp(samples), band_levels(band)))  # the band of prices
-        row[f"coverage_{band * 100:.0f}"] = coverage(low, high, observed)
+        row[f"coverage_{band * 100:.0f}"] = coverage(low, high, observed, SAME_PRICE)
         if band == 0.8:
             row["width_80"] = float(high - low)
     return row
@@ -91,4 +91,4 @@ def _closes_at(forecast: Forecast, actual: Candles | pd.DataFrame) -> FloatArray
 def history_sigma(forecast: Forecast) -> float:
     """Return the standard deviation of the history's last one-step log returns; NaN with fewer than two."""
     closes = forecast.history.frame["close"].to_numpy()[-SIGMA_WINDOW - 1 :]
-    return float(np.diff(np.log(closes)).std(ddof=1)) if len(closes) > 2 else float("nan")
+    return float(log_returns(closes).std(ddof=1)) if len(closes) > 2 else float("nan")

@@ -15,7 +15,7 @@ from kronos.metrics.bootstrap import bootstrap_mean
 from kronos.metrics.estimates import Estimate
 from kronos.metrics.panel import Labels
 from kronos.metrics.proportions import proportion
-from kronos.typing import FloatArray
+from kronos.typing import BoolArray, FloatArray
 
 
 def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0, draws: ArrayLike | None = None) -> FloatArray:
@@ -54,14 +54,14 @@ def crps(samples: ArrayLike, observed: ArrayLike, axis: int = 0, draws: ArrayLik
     return distance - spread if draws is None else distance - spread * (1 - 1 / size + 1 / np.asarray(draws))
 
 
-def coverage(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike) -> float:
-    """Compute the share of outcomes within the interval, ends included.
+def coverage(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike, tolerance: float = 0.0) -> float:
+    """Compute the share of outcomes within the interval, ends included; see `in_band` for the tolerance.
 
     NaN outcomes are ignored; the result is NaN if all are. A calibrated central band of level p covers p on average if
     its quantiles are taken at k / (S + 1), as by `kronos.forecasts.sample_quantiles`.
     """
     low, high, value = (np.asarray(a, dtype=np.float64) for a in (lower, upper, observed))
-    inside = (low <= value) & (value <= high)
+    inside = _within(low, high, value, tolerance)
     known = np.broadcast_to(~np.isnan(value), inside.shape)
     return float(inside[known].mean()) if known.any() else float("nan")
 
@@ -148,11 +148,25 @@ def attainable_coverage(level: float, samples: int) -> float:
     return min(float(level), (samples - 1) / (samples + 1))
 
 
-def in_band(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike) -> FloatArray:
-    """Return 1 where the outcome lies within the interval, ends included, 0 where not, and NaN where unknown."""
+def in_band(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike, tolerance: float = 0.0) -> FloatArray:
+    """Return 1 where the outcome lies within the interval, ends included, 0 where not, and NaN where unknown.
+
+    Args:
+        lower: Lower ends.
+        upper: Upper ends.
+        observed: Outcomes.
+        tolerance: Distance from an end up to which an outcome counts as equal to it. Bands of flat prices have no
+            width, and rounding alone would put the equal outcome outside.
+    """
     low, high, value = (np.asarray(a, dtype=np.float64) for a in (lower, upper, observed))
-    within = ((low <= value) & (value <= high)).astype(np.float64)
+    within = _within(low, high, value, tolerance).astype(np.float64)
     return np.where(np.isnan(low) | np.isnan(high) | np.isnan(value), np.nan, within)
+
+
+def _within(low: FloatArray, high: FloatArray, value: FloatArray, tolerance: float) -> BoolArray:
+    if not tolerance >= 0:
+        raise ParameterError(f"Invalid tolerance {tolerance}: choose 0 or more.")
+    return np.asarray((low - tolerance <= value) & (value <= high + tolerance), dtype=np.bool_)
 
 
 def interval_score(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike, level: ArrayLike) -> FloatArray:

@@ -255,7 +255,7 @@ def _footnote(data: ChartData, style: Style) -> str:
     if data.bands:
         parts.append("Bands: central share of the paths' closes at each step, not of whole paths.")
     if forecast.mended:
-        parts.append(f"{max(1, round(100 * forecast.mended))} % of the sampled candles were repaired.")
+        parts.append(f"Repaired: {forecast.describe_repairs()}.")
     if not data.has_volume:
         parts.append("The data has no volume.")
     if "□" in legible(headline(forecast), style):

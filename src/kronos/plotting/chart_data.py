@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.candles import Candles
+from kronos.candles.columns import PRICES
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import BANDS, Forecast, sample_quantiles
 from kronos.forecasts.statistics import band_levels
@@ -125,15 +126,29 @@ def _band(closes: FloatArray, level: float) -> tuple[float, FloatArray, FloatArr
 
 def _at_times(actual: Candles | pd.DataFrame, forecast: Forecast) -> FloatArray:
     """Return the actual candles at the times of the forecast `[H, 6]`; missing volume and amount are 0."""
-    frame = actual.frame if isinstance(actual, Candles) else actual
-    missing = [name for name in ("open", "high", "low", "close") if name not in frame.columns]
-    if missing:
-        raise DataError(f"The actual candles have no column '{missing[0]}': they need open, high, low and close.")
+    frame = _actual_frame(actual, forecast)
     if not isinstance(frame.index, pd.DatetimeIndex) or (frame.index.tz is None) != (forecast.timestamps.tz is None):
         raise DataError("The actual candles need a DatetimeIndex, with a timezone if and only if the forecast has one.")
     aligned = frame.reindex(index=forecast.timestamps, columns=forecast.history.frame.columns)
-    candles: FloatArray = aligned.to_numpy(dtype=np.float64)
+    candles: FloatArray = aligned.to_numpy(dtype=np.float64, copy=True)  # may be read-only otherwise
     if np.isnan(candles[:, :4]).all():
         raise DataError("No actual candle has a time of the forecast; compare their first rows.")
     candles[:, 4:] = np.nan_to_num(candles[:, 4:])
     return candles
+
+
+def _actual_frame(actual: Candles | pd.DataFrame, forecast: Forecast) -> pd.DataFrame:
+    """Return the actual candles under the names of `COLUMNS`; other frames are read as `KronosPredictor.forecast` does.
+
+    A frame in that form is used as it is, since it may be a single candle or have missing ones.
+
+    Raises:
+        DataError: If a frame cannot be read as candles.
+    """
+    if isinstance(actual, Candles):
+        return actual.frame
+    if not isinstance(actual, pd.DataFrame):
+        raise DataError(f"The actual candles are of type {type(actual).__name__}: pass Candles or a DataFrame.")
+    if isinstance(actual.index, pd.DatetimeIndex) and set(PRICES) <= set(actual.columns):
+        return actual
+    return Candles.from_frame(actual, interval=forecast.interval, timezone=forecast.history.timezone).frame

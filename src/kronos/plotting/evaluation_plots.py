@@ -182,6 +182,7 @@ def plot_cumulative_ic(
     title: str,
     subtitle: str = "cumulative rank correlation across instruments",
     error: float | None = None,
+    chance: str = "grey: 95 % range of chance",
     theme: Theme = "light",
     palette: Palette = "green-up",
 ) -> Figure:
@@ -194,6 +195,7 @@ def plot_cumulative_ic(
         subtitle: Subtitle.
         error: Standard error of one coefficient (that of their mean times the square root of their number), for a cone
             of 95 % around zero; None draws no cone.
+        chance: Words that explain the cone.
         theme: ``light`` or ``dark``.
         palette: ``green-up``, ``red-up`` or ``colour-blind``.
 
@@ -225,7 +227,7 @@ def plot_cumulative_ic(
     _label_ends(canvas, [(float(known[entry.name].sum()), entry) for entry in shown])
     label_times(canvas, times)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    canvas.write(10, legend + 6, "grey: 95 % range of chance" if error else "", 10, canvas.style.muted)
+    canvas.write(10, legend + 6, chance if error else "", 10, canvas.style.muted)
     draw_legend(canvas, shown, legend - 6)
     return canvas.finish()
 

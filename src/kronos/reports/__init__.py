@@ -1,7 +1,8 @@
 """HTML reports: templates, style sheet, palettes, messages in two languages, tables and pages.
 
 - A page is one file without external resources and without scripts. Its inline style is allowed by a content-security
-  policy that forbids everything else. Figures are inline SVG in the colours of the page.
+  policy that forbids everything else. Figures are inline SVG in the colours of the page. Only pages of a site, such as
+  the live forecast's, link files, of their own origin.
 - Light or dark follows the reader's system unless a look is selected. Wide tables scroll on their own.
 - Palettes and messages are JSON files; text from users is escaped.
 """
@@ -15,7 +16,9 @@ from kronos.reports.html import (
     css_variables,
     format_versions,
     inline_figures,
+    linked_style,
     render,
+    render_linked,
     validate_look,
 )
 from kronos.reports.i18n import Language, Translator
@@ -49,8 +52,10 @@ __all__ = [
     "css_variables",
     "format_versions",
     "inline_figures",
+    "linked_style",
     "lowest_marked",
     "percent_cell",
     "render",
+    "render_linked",
     "validate_look",
 ]

@@ -25,6 +25,11 @@ Palette = Literal["green-up", "red-up", "colour-blind"]
 Theme = Literal["light", "dark"]
 Look = Literal["auto", "light", "dark"]
 
+_LINKED_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
 
 def css_variables(theme: Theme, palette: Palette = "green-up") -> dict[str, str]:
     """Colours by the name of their CSS variable, without the two hyphens.
@@ -73,25 +78,65 @@ def render(
         ParameterError: If language, look or palette is unknown.
     """
     validate_look(look)
-    translator = Translator(language)
     style = _style(look, palette)
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    html = (
-        _environment()
-        .get_template(template)
-        .render(
-            {
-                **content,
-                "title": title,
-                "t": translator,
-                "language": translator.tag,
-                "look": look,
-                "style": Markup(style),  # our own style sheet, without any text from users
-                "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-            }
-        )
-    )
-    return re.sub(r"\n[ \t]*(?=\n)", "", html) + "\n"  # without the empty lines of the templates
+    variables = {
+        "look": look,
+        "style": Markup(style),  # our own style sheet, without any text from users
+        "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    }
+    return _render(template, {**content, **variables}, title, language)
+
+
+def render_linked(
+    template: str, content: Mapping[str, Any], *, title: str, language: Language = "en", palette: Palette = "green-up"
+) -> str:
+    """Render a page of a site, whose style sheet, script and data are files of its own origin.
+
+    Nothing inline is allowed, nor anything from another origin. Light or dark follows the reader's system until the
+    script selects a theme.
+
+    Args:
+        template: Name of the template; it extends ``base.html`` and links `linked_style`.
+        content: Variables of the template. Text is escaped, except `markupsafe.Markup`.
+        title: Title of the page.
+        language: Language of the template's own texts.
+        palette: ``green-up``, ``red-up`` or ``colour-blind``.
+
+    Raises:
+        ParameterError: If language or palette is unknown.
+    """
+    css_variables("light", palette)
+    variables = {"look": "auto", "palette": palette, "policy": _LINKED_POLICY}
+    return _render(template, {**content, **variables}, title, language)
+
+
+def linked_style(extra: str) -> str:
+    """Return the style sheet of a site: every theme and palette, the style of reports, and the site's own rules.
+
+    Args:
+        extra: The site's own rules.
+    """
+    rules = []
+    for palette in get_args(Palette):
+        root = f':root[data-palette="{palette}"]'
+        light, dark = (_declarations(css_variables(theme, palette)) for theme in ("light", "dark"))
+        rules += [
+            f"{root} {{ color-scheme: light; {light} }}",
+            f'{root}[data-theme="dark"] {{ color-scheme: dark; {dark} }}',
+            f"@media (prefers-color-scheme: dark) {{ {root}:not([data-theme]) {{ color-scheme: dark; {dark} }} }}",
+            f"@media print {{ {root}:root {{ color-scheme: light; {light} }} }}",
+        ]
+    sheet = (resources.files("kronos.reports") / "style.css").read_text("utf-8")
+    return "\n".join([*rules, sheet, extra])
+
+
+def _render(template: str, content: Mapping[str, Any], title: str, language: Language) -> str:
+    """Render a template with the variables of every page, without the empty lines of the templates."""
+    translator = Translator(language)
+    variables = {**content, "title": title, "t": translator, "language": translator.tag}
+    html = _environment().get_template(template).render(variables)
+    return re.sub(r"\n[ \t]*(?=\n)", "", html) + "\n"
 
 
 def validate_look(look: Look) -> Look:

@@ -2,19 +2,22 @@
 
 A checkpoint is one safetensors file with all tensors that change (weights, optimizer state, averaged weights) and a
 `TrainState` in its metadata; nothing is pickled. Two files are written in turn, and ``latest.json`` is replaced once
-one of them is complete, so there is always a complete one. Neither random numbers nor the data need state: both are
-functions of the step (`kronos.training.runtime`).
+one of them is complete, so there is always a complete one. Every state has a checksum: what was changed or damaged on
+the disk is refused. Neither random numbers nor the data need state: both are functions of the step
+(`kronos.training.runtime`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
 
 _SLOTS = ("a", "b")
 _LATEST = "latest.json"
-_FORMAT = 1
+_FORMAT = 2
+RESTART = "start again with --restart (in Python resume=False)"
+
+log = logging.getLogger("kronos.training")
 
 Sections = Mapping[str, Mapping[str, Tensor]]
 
@@ -47,6 +53,7 @@ class TrainState:
         epoch: Epochs trained and validated; −1 before the initial weights were validated.
         best: Lowest validation loss so far.
         best_epoch: Epoch with the lowest validation loss; 0 for the initial weights.
+        best_digest: Hash of the weights with the lowest validation loss, see `weights_digest`.
         seconds: Training time.
         history: Figures of every validated epoch, as the callbacks receive them.
         pending: Running sums of the figures since the last report and since the start of the epoch, by kind and name.
@@ -58,6 +65,7 @@ class TrainState:
     epoch: int = -1
     best: float | None = None
     best_epoch: int = 0
+    best_digest: str | None = None
     seconds: float = 0.0
     history: tuple[Mapping[str, float], ...] = ()
     pending: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -91,9 +99,10 @@ class Checkpointer:
             for name, value in values.items()
         }
         document = asdict(state)
+        progress = json.dumps(document)
         with atomic_path(path) as temporary:
             try:
-                save_file(tensors, temporary, metadata={"progress": json.dumps(document)})
+                save_file(tensors, temporary, metadata={"progress": progress, "sha256": _checksum(progress, tensors)})
             except SafetensorError as error:  # contains the reason of the operating system
                 raise StorageError(
                     f"Cannot write {path}: {error}. Free some disk space or choose another folder."
@@ -118,13 +127,17 @@ class Checkpointer:
 
         Raises:
             ParameterError: If the checkpoints belong to another run.
-            CheckpointError: If none of the checkpoints can be read.
+            CheckpointError: If none of the checkpoints can be read, or all were changed since they were written.
         """
         latest = self._latest()
         if not latest:
             return None
+        if latest.get("format") != _FORMAT:
+            raise CheckpointError(f"{self.folder} was written by another version of kronos: {RESTART}.")
         state = _to_state(latest.get("progress"))
-        if state is not None and latest.get("slot") is None:
+        if state is None or latest.get("sha256") != _checksum(json.dumps(latest.get("progress")), {}):
+            raise CheckpointError(f"{self.folder / _LATEST} was changed or damaged since it was written: {RESTART}.")
+        if latest.get("slot") is None:
             self._validate_identity(state, identity)
             return {}, state
         newest = latest.get("slot")
@@ -133,7 +146,11 @@ class Checkpointer:
             if checkpoint is not None:
                 self._validate_identity(checkpoint[1], identity)
                 return checkpoint
-        raise CheckpointError(f"{self.folder} has no readable checkpoint: start again without resuming.")
+            if slot == newest:
+                log.warning("%s is damaged: resuming from the checkpoint before it.", self._path(slot))
+        raise CheckpointError(
+            f"The checkpoints in {self.folder} were changed or damaged since they were written: {RESTART}."
+        )
 
     def discard(self) -> None:
         """Remove all checkpoints."""
@@ -144,7 +161,11 @@ class Checkpointer:
         return self.folder / f"{slot}.safetensors"
 
     def _write_latest(self, slot: str | None, state: Mapping[str, Any]) -> None:
-        document = {"format": _FORMAT, "slot": slot, "written": now_utc(), "progress": state}
+        progress = json.dumps(state)
+        document = {
+            **{"format": _FORMAT, "slot": slot, "written": now_utc()},
+            **{"sha256": _checksum(progress, {}), "progress": state},
+        }
         write_text(self.folder / _LATEST, json.dumps(document, indent=2) + "\n")
 
     def _latest(self) -> Mapping[str, Any]:
@@ -153,7 +174,7 @@ class Checkpointer:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"Cannot read {self.folder / _LATEST}: start again without resuming.") from error
+            raise CheckpointError(f"Cannot read {self.folder / _LATEST}: {RESTART}.") from error
         return latest if isinstance(latest, dict) else {}
 
     def _validate_identity(self, state: TrainState, identity: Mapping[str, Any]) -> None:
@@ -165,17 +186,32 @@ class Checkpointer:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainState] | None:
-    """Tensors and state from a file; None if it is missing or damaged."""
-    sections: dict[str, dict[str, Tensor]] = {}
+    """Tensors and state from a file; None if it is missing, or is not what was written."""
     try:
         with safe_open(path, framework="pt") as file:
-            state = _to_state(json.loads((file.metadata() or {}).get("progress", "null")))
-            for key in file.keys():  # noqa: SIM118 (not a mapping)
-                section, _, name = key.partition("/")
-                sections.setdefault(section, {})[name] = file.get_tensor(key)
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        progress = metadata.get("progress", "null")
+        state = _to_state(json.loads(progress))
     except (SafetensorError, OSError, ValueError):
         return None
-    return None if state is None else (sections, state)
+    if state is None or metadata.get("sha256") != _checksum(progress, tensors):
+        return None
+    sections: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        section, _, name = key.partition("/")
+        sections.setdefault(section, {})[name] = value
+    return sections, state
+
+
+def _checksum(progress: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash a state: its progress as text, and names, types, shapes and bytes of its tensors."""
+    digest = hashlib.sha256(progress.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _to_state(document: Any) -> TrainState | None:

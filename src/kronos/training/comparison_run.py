@@ -388,7 +388,7 @@ def compare_stage(
 def _compare(plan: RunPlan, stage: StagePlan, settings: ComparisonSettings | None) -> TrainingComparison | None:
     data, start = open_data(plan.config), stage.start
     windows = window_settings(plan.config, plan.normalisation)
-    start_name, name = _display_name(start), plan.folder.name
+    start_name, name = _display_name(start), plan.name
     if settings is None:
         settings = ComparisonSettings(names=(start_name if start_name != name else f"{name} before", name))
     folder = result_folder(plan.folder, stage.stage)
@@ -413,4 +413,4 @@ def _initial_predictor(start: CheckpointRef, plan: RunPlan, device: str | None) 
 def _display_name(start: CheckpointRef | None) -> str:
     if start is None:
         return "start"
-    return start.entry.name if start.entry is not None else Path(start.ref).resolve().name
+    return start.name

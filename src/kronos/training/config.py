@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from kronos.atomic import write_text
-from kronos.datasets.config import STAGES, DatasetConfig, SharedConfig, Split, StageName, StageTraining, Start
+from kronos.datasets.config import (
+    STAGES,
+    DatasetConfig,
+    ReadingSection,
+    SharedConfig,
+    Split,
+    StageName,
+    StageTraining,
+    Start,
+)
 from kronos.datasets.config_errors import format_validation_error
 from kronos.datasets.config_loading import find_config_file, list_configs, read_yaml
 from kronos.errors import CheckpointError, ParameterError
@@ -53,7 +62,7 @@ class TrainingArguments(BaseModel):
         weight_decay: Weight decay of AdamW, applied to matrices and not to biases and norms.
         betas: Betas of AdamW. With ``onecycle`` the first one cycles between 0.05 more and 0.05 less, opposite to the
             learning rate, as in the published training.
-        gradient_clip: Maximum norm of a step's gradient; None for no limit.
+        gradient_clip: Gradient clipping: maximum norm of a step's gradient; None for no limit.
         schedule: ``onecycle``: from a tenth of the peak up during 3 % of the steps, then down to almost zero, as
             published. ``cosine``: linear warm-up from a tenth, then a half cosine. ``constant``: always the peak.
         warmup: Share of the steps in which ``cosine`` warms up.
@@ -166,10 +175,13 @@ class TrainConfig(SharedConfig):
         data: Candle file, folder of candle files, name or folder of a prepared dataset, or
             ``qlib:FOLDER:INSTRUMENTS``.
         split: Training, validation and test split; a prepared dataset has its own.
+        reading: How candle files are written; what is omitted is inferred.
     """
 
     data: Annotated[str, AfterValidator(_validate_data)]
     split: TrainSplit = TrainSplit()
+    reading: ReadingSection = ReadingSection()
+    _prepared_by: str | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _validate_combinations(self) -> TrainConfig:
@@ -204,6 +216,11 @@ class TrainConfig(SharedConfig):
             config.settings(stage, origin)
             config.architecture_of(stage, origin)
         return config
+
+    @property
+    def prepared_by(self) -> str | None:
+        """Name or path of the dataset configuration that ``data`` is prepared from; None for other data."""
+        return self._prepared_by
 
     @property
     def folder(self) -> Path:
@@ -293,7 +310,10 @@ class TrainConfig(SharedConfig):
         Raises:
             ParameterError: If a value is out of range or contradicts another.
         """
-        return type(self).check(_merge(self.model_dump(exclude_none=True), values), "the options given")
+        changed = type(self).check(_merge(self.model_dump(exclude_none=True), values), "the options given")
+        if changed.data == self.data:
+            changed._prepared_by = self._prepared_by
+        return changed
 
     def save(self, path: Path) -> None:
         """Write the configuration as YAML that `load_config` reads.
@@ -302,8 +322,16 @@ class TrainConfig(SharedConfig):
             StorageError: If the file system refuses.
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        values["stages"] = list(self.stages)  # their default depends on other keys
         text = yaml.safe_dump({"model_name": self.model_name} | values, sort_keys=False, allow_unicode=True)
         write_text(path, text)
+
+
+def config_differences(first: TrainConfig, second: TrainConfig) -> list[str]:
+    """Keys by which two trainings differ in what all of their stages share."""
+    shared = {"data", "reading", "windows", "split", "quality", "start", "architecture", "context"}
+    one, other = (config.model_dump(mode="json", include=shared) for config in (first, second))
+    return [name for name in one if one[name] != other[name]]
 
 
 def load_config(name: str | Path) -> TrainConfig:
@@ -327,7 +355,9 @@ def load_config_with_dataset(name: str | Path) -> tuple[TrainConfig, DatasetConf
     if "data" in values:
         raise ParameterError(f"{path.name} has both 'data' and 'target_symbols': remove one of them.")
     dataset = DatasetConfig.check(values, path.name)
-    return TrainConfig.check(_training_values(values, dataset), path.name), dataset
+    config = TrainConfig.check(_training_values(values, dataset), path.name)
+    config._prepared_by = str(name)
+    return config, dataset
 
 
 def _training_values(values: Mapping[str, Any], dataset: DatasetConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kronos.datasets.batching import Batch
 from kronos.errors import DataError
 from kronos.evaluation import Instrument, Plan, RollingOrigins
 from kronos.evaluation.origins import MIN_HISTORY
-from kronos.preprocessing import CLOSE, normalisation_statistics, time_features
+from kronos.preprocessing import CLOSE, market_time_features, normalisation_statistics
 from kronos.training.objectives import MIN_STEP_VOLATILITY, ModelObjective
 from kronos.typing import FloatArray
 
@@ -171,7 +171,7 @@ def window_batches(plan: Plan, window: EvalWindow, normalisation: Normalisation)
         normalisation: The networks' normalisation.
     """
     values = [item.candles.frame[list(COLUMNS)].to_numpy(dtype=np.float64) for item in plan.instruments]
-    stamps = [time_features(item.candles.index) for item in plan.instruments]
+    stamps = [market_time_features(item.candles) for item in plan.instruments]
     length = window.lookback + plan.rolling.horizon
     for start in range(0, len(plan), window.batch_size):
         rows = range(start, min(start + window.batch_size, len(plan)))

@@ -7,6 +7,7 @@ plan.check()   # raises before the first step, not after an hour
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from kronos.datasets.config import STAGES, Split, StageName
+from kronos.datasets.discovery import is_dataset
 from kronos.datasets.splits import SplitDates, read_split_dates
 from kronos.errors import KronosError, ParameterError
 from kronos.formatting import expand_user, megabytes
-from kronos.training.config import TrainConfig, TrainingArguments, load_config
+from kronos.locks import LOCK
+from kronos.training.config import TrainConfig, TrainingArguments, config_differences, load_config
 from kronos.training.run_folder import CONFIG, is_done, load_record, result_folder
 from kronos.training.torchrun import is_first, world_size
 from kronos.zoo import (
@@ -94,6 +97,7 @@ class RunPlan:
         tokenizer: Name or folder of the model's tokenizer, which may not be trained yet.
         needs: Networks of other runs that have to be trained first.
         problems: Problems, one sentence each.
+        skipped: Path of each file that cannot be read, and why.
     """
 
     config: TrainConfig
@@ -105,6 +109,7 @@ class RunPlan:
     tokenizer: str | None
     needs: tuple[Path, ...]
     problems: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -160,10 +165,13 @@ class RunPlan:
             ],
             "disk_bytes": self.disk,
             "problems": list(self.problems),
+            "skipped": [{"path": path, "problem": problem} for path, problem in self.skipped],
         }
 
 
 _DEFAULT_CONTEXT = 512  # of a model trained from scratch
+_SMALLER_WINDOWS = ((64, 24), (64, 8), (32, 8))  # to suggest if there are no samples: lookback and predict
+_FEW_CANDLES = 200_000  # in more, the search for other windows takes longer than it helps
 
 Value = TypeVar("Value")
 
@@ -174,6 +182,7 @@ def make_plan(
     stages: Sequence[StageName] | None = None,
     expected: Sequence[Path] = (),
     restart: bool = False,
+    cache: Path | None = None,
 ) -> RunPlan:
     """Plan a training and collect its problems.
 
@@ -182,8 +191,23 @@ def make_plan(
         stages: Stages to train; None for all of the configuration.
         expected: Folders of networks that other runs will have trained by then.
         restart: Whether the results of an earlier run in the folder will be deleted.
+        cache: Folder in which candles are cached; None for ``data/training_cache``.
     """
-    return _Planner(config, tuple(stages or config.stages), tuple(expected), restart).plan()
+    return _Planner(config, tuple(stages or config.stages), tuple(expected), restart, cache).plan()
+
+
+def check_run_folder(config: TrainConfig, stages: Sequence[StageName], *, restart: bool = False) -> None:
+    """Check that a folder does not hold another training by now, as `make_plan` did.
+
+    Raises:
+        ParameterError: If it does.
+    """
+    if not (config.folder / CONFIG).is_file():
+        return
+    planner = _Planner(config, tuple(stages), (), restart, None)
+    planner.check_folder()
+    if planner.problems:
+        raise ParameterError(f"{config.model_name}: {planner.problems[0]}")
 
 
 def window_settings(config: TrainConfig, normalisation: Normalisation) -> WindowSettings:
@@ -193,30 +217,77 @@ def window_settings(config: TrainConfig, normalisation: Normalisation) -> Window
     return WindowSettings(**(config.windows.model_dump() | {"normalisation": normalisation}))
 
 
-def open_data(config: TrainConfig) -> TrainingData:
+def open_data(config: TrainConfig, cache: Path | None = None) -> TrainingData:
     """Open the candles of a training, with their split.
+
+    Args:
+        config: The configuration.
+        cache: Folder in which the candles are cached; None for ``data/training_cache``.
 
     Raises:
         KronosError: If they cannot be used.
     """
-    from kronos.datasets.training_data import open_training_data
+    from kronos.datasets.training_data import CACHE, open_training_data
 
+    if config.prepared_by is not None and not is_dataset(expand_user(config.data)):
+        name = shlex.quote(config.prepared_by)
+        raise ParameterError(
+            f"The dataset {config.data} is not prepared: run 'kronos data prepare --config {name}' first, or 'kronos "
+            f"pipeline {name}', which prepares, trains and evaluates."
+        )
     split: Split | SplitDates = config.split
     if config.split.file is not None:
         split = replace(read_split_dates(expand_user(config.split.file)), embargo=config.split.embargo)
-    return open_training_data(config.data, split=split, windows=config.windows, quality=config.quality)
+    windows, reading = config.windows, config.reading.options()
+    return open_training_data(
+        config.data, split=split, windows=windows, cache=cache or CACHE, quality=config.quality, reading=reading
+    )
+
+
+def _smaller_windows(config: TrainConfig, normalisation: Normalisation, context: int, cache: Path | None) -> str | None:
+    """The largest windows for which each part has samples, as options; None if there are none."""
+    from kronos.datasets.windows import WindowDataset
+
+    own = (config.windows.lookback, config.windows.predict)
+    for quality in dict.fromkeys((config.quality, "none")):
+        for lookback, predict in (own, *(size for size in _SMALLER_WINDOWS if sum(size) < min(sum(own), context + 1))):
+            windows: dict[str, int | None] = {"lookback": lookback, "predict": predict}
+            if (lookback, predict) != own:
+                windows["shortest"] = None
+            changed = config.changed({"quality": quality, "windows": windows})
+            settings = window_settings(changed, normalisation)
+            try:
+                data = open_data(changed, cache)
+                counts = [f"{WindowDataset(data, part, settings).available:,}" for part in PARTS]
+            except KronosError:
+                continue
+            options = [f"--quality {quality}"] if quality != config.quality else []
+            options += [f"--lookback {lookback} --predict {predict}"] if (lookback, predict) != own else []
+            train, validation, test = counts
+            return (
+                f"{config.data} has too few unbroken candles for samples of {own[0]} + {own[1]}: choose "
+                f"{' '.join(options)} (quality and windows of a configuration), which gives {train} samples for "
+                f"training, {validation} for validation and {test} for the test."
+            )
+    return None
 
 
 class _Planner:
     """Collects all problems: none of them hides the others."""
 
     def __init__(
-        self, config: TrainConfig, stages: tuple[StageName, ...], expected: tuple[Path, ...], restart: bool
+        self,
+        config: TrainConfig,
+        stages: tuple[StageName, ...],
+        expected: tuple[Path, ...],
+        restart: bool,
+        cache: Path | None,
     ) -> None:
-        self.config, self.selected, self.restart = config, stages, restart
+        self.config, self.selected, self.restart, self.cache = config, stages, restart, cache
         self.folder = config.folder
         self.expected = {_absolute(path) for path in expected}
         self.problems: list[str] = []
+        self.skipped: tuple[tuple[str, str], ...] = ()
         self.needs: list[Path] = []
 
     def plan(self) -> RunPlan:
@@ -231,12 +302,12 @@ class _Planner:
         shapes = {stage: self._shape(stage, located[stage]) for stage in STAGES}
         normalisation = self._normalisation(located["tokenizer"])
         context = self.config.context or (pairing.context if pairing is not None else _DEFAULT_CONTEXT)
-        windows = self._windows(normalisation)
+        windows = self._windows(normalisation, context)
         stages = [
             self._stage(stage, located[stage], shapes[stage], windows) for stage in STAGES if stage in self.selected
         ]
         self._check_sizes(shapes, context)
-        self._check_folder()
+        self.check_folder()
         plan = RunPlan(
             self.config,
             self.folder,
@@ -247,6 +318,7 @@ class _Planner:
             self._tokenizer(located["tokenizer"], starts.tokenizer),
             tuple(dict.fromkeys(self.needs)),
             (),
+            self.skipped,
         )
         self._check_disk(plan)
         return replace(plan, problems=tuple(dict.fromkeys(self.problems)))
@@ -292,19 +364,23 @@ class _Planner:
             )
         return recorded or configured or "spread"
 
-    def _windows(self, normalisation: Normalisation) -> dict[str, int]:
+    def _windows(self, normalisation: Normalisation, context: int) -> dict[str, int]:
         """Available samples by part; a part without samples is a problem."""
-        data = self._try(partial(open_data, self.config))
+        data = self._try(partial(open_data, self.config, self.cache))
         if data is None:
             return {}
+        self.skipped = data.store.unreadable
         from kronos.datasets.windows import WindowDataset
 
         available: dict[str, int] = {}
-        settings = window_settings(self.config, normalisation)
+        settings, before = window_settings(self.config, normalisation), len(self.problems)
         for part in PARTS:
             dataset = self._try(partial(WindowDataset, data, part, settings))
             if dataset is not None:
                 available[part] = dataset.available
+        if len(available) < len(PARTS) and len(data.store) <= _FEW_CANDLES:
+            advice = _smaller_windows(self.config, normalisation, context, self.cache)
+            self.problems[before:before] = filter(None, [advice])
         return available
 
     def _stage(
@@ -375,7 +451,7 @@ class _Planner:
                 "windows.lookback, or increase the context."
             )
 
-    def _check_folder(self) -> None:
+    def check_folder(self) -> None:
         """Reject a folder that holds another training or something else.
 
         Only the first of several processes checks: it also writes there as soon as it has planned, and a slower
@@ -388,7 +464,7 @@ class _Planner:
             self.problems.append(f"{folder} is a file: choose another --name or --output.")
             return
         if not (folder / CONFIG).is_file():
-            if any(folder.iterdir()):
+            if any(path.name != LOCK for path in folder.iterdir()):
                 self.problems.append(
                     f"{folder} has files that are not a training's: choose another --name or --output."
                 )
@@ -416,13 +492,6 @@ class _Planner:
                 f"{folder} has {megabytes(free)} of free disk space, but this training needs {megabytes(needed)}: free "
                 "some space, or choose another --output."
             )
-
-
-def config_differences(first: TrainConfig, second: TrainConfig) -> list[str]:
-    """Keys by which two trainings differ in what all of their stages share."""
-    shared = {"data", "windows", "split", "quality", "start", "architecture", "context"}
-    one, other = (config.model_dump(mode="json", include=shared) for config in (first, second))
-    return [name for name in one if one[name] != other[name]]
 
 
 def _absolute(path: Path) -> Path:

@@ -6,6 +6,7 @@
 - A stage that fails skips the stages that need it; the others continue.
 - In parallel mode every stage has its own process with a share of the threads, and its output goes to a file.
 - Ctrl-C and SIGTERM end all stages at a checkpoint from which the same call resumes.
+- The folders are locked: a second training in one of them is refused before it replaces anything.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
@@ -24,9 +25,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kronos.atomic import remove_temporary_files
 from kronos.datasets.config import StageName
-from kronos.errors import KronosError, ParameterError
-from kronos.training.plan import RunPlan, StagePlan
+from kronos.errors import DataError, KronosError, ParameterError
+from kronos.locks import LOCK, exclusive_lock
+from kronos.training.plan import RunPlan, StagePlan, check_run_folder
 from kronos.training.run_folder import CONFIG, StageRecord, delete_stage, load_record, result_folder, stage_folder
 from kronos.training.torchrun import is_first
 
@@ -53,6 +56,7 @@ class RunOptions:
         skip_existing: Whether to skip stages that an earlier run has finished.
         restart: Whether to delete the results of earlier runs.
         compare: Whether to compare each model with its initial weights.
+        strict: Whether a candle file that cannot be read is an error, instead of being skipped.
     """
 
     mode: Mode = "sequential"
@@ -60,6 +64,7 @@ class RunOptions:
     skip_existing: bool = False
     restart: bool = False
     compare: bool = True
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,13 +150,34 @@ def run(
 
     Raises:
         ParameterError: If a plan has a problem, two plans share a folder, or stages depend on each other in a circle.
+        DataError: If a file cannot be read and ``options.strict`` is set.
+        StorageError: If another process is training in one of the folders, or one cannot be written.
     """
     options = options or RunOptions()
     for plan in plans:
         plan.check()
+        if options.strict and plan.skipped:
+            raise DataError(plan.skipped[0][1])
     tasks = _order_tasks(plans)
-    for plan in plans:
-        _save_config(plan)
+    with ExitStack() as locks:
+        for plan in plans if is_first() else ():
+            locks.enter_context(_lock_folder(plan.folder))
+            # Again, now that nobody else can write: another training may have ended since the plan was made.
+            check_run_folder(plan.config, [stage.stage for stage in plan.stages], restart=options.restart)
+            remove_temporary_files(plan.folder)
+        for plan in plans:
+            _save_config(plan)
+        return _run(plans, tasks, options, callbacks, on_result)
+
+
+def _run(
+    plans: Sequence[RunPlan],
+    tasks: Sequence[_Task],
+    options: RunOptions,
+    callbacks: CallbackFactory,
+    on_result: Callable[[StageResult], None],
+) -> list[StageResult]:
+    """Train the stages in folders that are locked."""
     results: dict[Path, StageResult] = {}
 
     def finish(task: _Task, result: StageResult) -> None:
@@ -212,6 +238,11 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _lock_folder(folder: Path) -> AbstractContextManager[None]:
+    busy, fix = f"{folder} is being trained", "choose another --name or --output"
+    return exclusive_lock(folder / LOCK, busy=busy, fix=fix)
 
 
 def _save_config(plan: RunPlan) -> None:
@@ -399,12 +430,15 @@ def _receive(task: _Task, receiver: Connection, process: SpawnProcess) -> StageR
 
 def _work(task: _Task, options: RunOptions, threads: int, sender: Connection) -> None:
     """Run a stage in a process of its own: output goes to a file, the result to the parent process."""
+    from kronos.evaluation.rolling import exit_with_parent
+
     log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(handle.fileno(), stream.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    threading.Thread(target=exit_with_parent, daemon=True).start()  # which holds the folder's lock
     import torch
 
     if task.stage.settings.threads is None:

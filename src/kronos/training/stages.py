@@ -168,6 +168,7 @@ def _save_network(plan: RunPlan, stage: StagePlan, network: Network, data: Train
     record = read_json(path) if path.is_file() else {}
     record = {
         **record,
+        "name": plan.name,
         "normalisation": plan.normalisation,
         **_least_history(plan, stage),
         **_cutoffs(plan, stage, data),

@@ -26,12 +26,14 @@ from safetensors.torch import load_file
 from kronos.datasets.batching import Batch, batches
 from kronos.datasets.windows import WindowDataset
 from kronos.errors import CheckpointError, ParameterError
+from kronos.locks import LOCK, exclusive_lock
 from kronos.training.callbacks import EarlyStopping, TrainingCallback
-from kronos.training.checkpoint import Checkpointer, TrainState, run_fingerprint
+from kronos.training.checkpoint import RESTART, Checkpointer, TrainState, run_fingerprint
 from kronos.training.config import TrainingArguments
 from kronos.training.distributed import Process, process
 from kronos.training.objectives import ModelObjective, Objective, check_causality, check_normalisation
 from kronos.training.optimization import OptimizerStep
+from kronos.training.run_folder import weights_digest
 from kronos.training.runtime import compiled_blocks, limit_threads, prefetch, preserve_rng, to_device
 from kronos.training.validation import RunningMean, first_samples, select_samples, validate
 
@@ -96,12 +98,15 @@ def fit(
             sees the future, or the loss is no longer finite.
         DataError: If there is no validation sample.
         DeviceError: If the device does not exist.
-        StorageError: If the file system refuses.
+        StorageError: If another process is training in the folder, or the file system refuses.
     """
     with ExitStack() as stack:
         member = stack.enter_context(process(settings.device))
         stack.enter_context(limit_threads(settings.threads))
         stack.enter_context(preserve_rng(member.device))
+        if member.is_first:
+            busy = f"{folder} is being trained"
+            stack.enter_context(exclusive_lock(Path(folder) / LOCK, busy=busy, fix="choose another folder"))
         trainer = Trainer(objective, train, validation, settings, Path(folder), member)
         return trainer.run(callbacks, resume=resume)
 
@@ -145,6 +150,7 @@ class Trainer:
         self.step = 0
         self.epoch = -1
         self.best, self.best_epoch = math.inf, 0
+        self.best_digest: str | None = None
         self.history: list[Mapping[str, float]] = []
         self.stopped: str | None = None
         self.since_report, self.since_epoch = RunningMean(), RunningMean()
@@ -226,6 +232,8 @@ class Trainer:
         self.since_report, self.since_epoch = RunningMean(), RunningMean()
         if figures["loss"] < self.best:
             self.best, self.best_epoch = figures["loss"], self.epoch
+            with self.stepper.averaged():
+                self.best_digest = weights_digest(self.objective.network)
         self.stopped = self._stop_reason()
         self._notify(lambda callback: callback.on_epoch_end(self.epoch, record))
         # The checkpoint first, then the best weights: after a kill in between, a resume restores them from it.
@@ -313,7 +321,9 @@ class Trainer:
         try:
             self.objective.network.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"Cannot read {path}: start again without resuming.") from error
+            raise CheckpointError(f"Cannot read {path}: {RESTART}.") from error
+        if self.process.is_first and weights_digest(self.objective.network) != self.best_digest:
+            raise CheckpointError(f"{path} was changed or damaged since it was written: {RESTART}.")
         self.objective.network.eval()
 
     def _discard_checkpoints(self) -> None:
@@ -330,7 +340,8 @@ class Trainer:
         sections, state = checkpoint
         self.step, self.epoch, self.stopped = state.step, state.epoch, state.stopped
         self.best = math.inf if state.best is None else state.best
-        self.best_epoch, self.history, self._earlier_seconds = state.best_epoch, list(state.history), state.seconds
+        self.best_epoch, self.best_digest = state.best_epoch, state.best_digest
+        self.history, self._earlier_seconds = list(state.history), state.seconds
         self._clock = state.seconds  # until the processes synchronise again
         self.since_report = RunningMean(state.pending.get("recent"))
         self.since_epoch = RunningMean(state.pending.get("whole"))
@@ -348,6 +359,7 @@ class Trainer:
             epoch=self.epoch,
             best=self.best if math.isfinite(self.best) else None,
             best_epoch=self.best_epoch,
+            best_digest=self.best_digest,
             seconds=self._seconds(),
             history=tuple(self.history),
             pending={"recent": self.since_report.state(), "whole": self.since_epoch.state()},

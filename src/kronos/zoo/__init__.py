@@ -11,7 +11,15 @@ from kronos.zoo.catalog import (
     find_entry,
     list_checkpoints,
 )
-from kronos.zoo.checkpoint import Config, Kind, check_folder, config_keys, count_parameters, read_config
+from kronos.zoo.checkpoint import (
+    Config,
+    Kind,
+    check_folder,
+    checkpoint_name,
+    config_keys,
+    count_parameters,
+    read_config,
+)
 from kronos.zoo.hub import cache_root, endpoint
 from kronos.zoo.resolve import (
     CachedCheckpoint,
@@ -40,6 +48,7 @@ __all__ = [
     "S2Attention",
     "cache_root",
     "check_folder",
+    "checkpoint_name",
     "closest_name",
     "config_keys",
     "count_parameters",

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,7 @@ Kind = Literal["model", "tokenizer"]
 Config = Mapping[str, int | float | bool]
 
 CONFIG, WEIGHTS, RECORD = "config.json", "model.safetensors", "kronos.json"
+_MAX_NAME = 80  # characters of a recorded name
 CALIBRATION = "calibration.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _MAX_JSON = 2**20
@@ -177,6 +180,30 @@ def subfolder_of(folder: Path, kind: Kind) -> Path:
     """The part of a forecasting folder for this kind; the folder itself if it is a checkpoint."""
     inner = folder / kind
     return inner if inner.is_dir() and not (folder / CONFIG).is_file() else folder
+
+
+def checkpoint_name(folder: Path) -> str:
+    """Name of a checkpoint in a folder: the recorded one, else the folder's, or its parent's if it is only a part.
+
+    ``outputs/models/mine/model`` is a part of ``mine``, by its sibling ``tokenizer`` or the run's ``config.yaml``.
+
+    Args:
+        folder: The folder, complete or not.
+    """
+    real = Path(os.path.abspath(folder))  # noqa: PTH100 (no links)
+    for part in (real, real / "model"):
+        with suppress(CheckpointError):
+            name = read_json(part / RECORD).get("name") if (part / RECORD).is_file() else None
+            if isinstance(name, str) and name.isprintable() and 0 < len(name.strip()) <= _MAX_NAME:
+                return name.strip()
+    others = [*(real.parent / kind / CONFIG for kind in ("model", "tokenizer") if kind != real.name), _run_config(real)]
+    is_part = real.name in ("model", "tokenizer") and any(path.is_file() for path in others)
+    return (real.parent.name if is_part else real.name) or str(folder)
+
+
+def _run_config(folder: Path) -> Path:
+    """The configuration that a training leaves above a network's folder."""
+    return folder.parent / "config.yaml"
 
 
 def check_folder(folder: Path, kind: Kind) -> Config:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kronos.errors import CheckpointError, StorageError
+from kronos.network import describe_failure, environment_problem, is_unresolved
 from kronos.progress import ProgressCallback
 from kronos.provenance import sha256_file
 from kronos.zoo.catalog import closest_name, find_entry
@@ -130,12 +132,17 @@ def _client_errors() -> tuple[type[Exception], ...]:
 
     own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {base for error in own for base in error.__mro__ if base.__name__ == "HTTPError"}
-    return (*own, *bases, OSError, ValueError, RuntimeError)
+    transports = {sys.modules[base.__module__.partition(".")[0]] for base in bases}
+    invalid = [transport.InvalidURL for transport in transports if hasattr(transport, "InvalidURL")]
+    return (*own, *bases, *invalid, OSError, ValueError, RuntimeError)
 
 
 def _download(request: HubRequest, progress: ProgressCallback | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
+    problem = environment_problem("httpx")
+    if problem is not None:
+        raise CheckpointError(f"{_name(request)} cannot be downloaded. {problem}")
     try:
         # The metadata first: this request fails at once, while a download would be retried for half a minute.
         info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=_TIMEOUT)
@@ -202,6 +209,11 @@ def _reason(error: Exception, status: int | None) -> str:
         return f"{endpoint()} returned status {status}"
     if "onsistency check" in text or "peer closed" in text:
         return f"the connection to {endpoint()} was closed before a file was complete"
+    explained = describe_failure(error, endpoint(), "httpx")
+    if explained is not None:
+        return f"{endpoint()} {explained[0]}; {explained[1]}"
+    if is_unresolved(error):
+        return f"{endpoint()} cannot be reached (its name cannot be resolved)"
     if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
         return f"{endpoint()} cannot be reached"
     return f"the download failed ({text.splitlines()[0][:120] if text else type(error).__name__})"

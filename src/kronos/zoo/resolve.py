@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from kronos.errors import CheckpointError
@@ -36,6 +36,7 @@ from kronos.zoo.checkpoint import (
     Config,
     Kind,
     check_folder,
+    checkpoint_name,
     is_checkpoint,
     kind_of,
     read_config,
@@ -65,6 +66,14 @@ class CheckpointRef:
     entry: CatalogEntry | None
     revision: str | None
     kind: Kind = "model"
+
+    @property
+    def name(self) -> str:
+        """Name in tables and files: that of the catalog, else that of its training, else that of its folder."""
+        if self.entry is not None:
+            return self.entry.name
+        path = expand_user(self.ref)
+        return checkpoint_name(path if path.is_dir() else self.folder) if path.exists() else PurePath(self.ref).name
 
     @property
     def calibration(self) -> Path | None:

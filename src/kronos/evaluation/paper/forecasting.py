@@ -15,7 +15,7 @@ from kronos.errors import DataError, KronosError
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
 from kronos.evaluation.origins import MIN_HISTORY, Dates, Instrument, Plan, RollingOrigins, make_plan
 from kronos.evaluation.paper.settings import PRICE_ONLY_MARKETS, PaperSettings, Windows
-from kronos.forecasts import Forecast
+from kronos.forecasts import Forecast, log_returns
 from kronos.metrics import realised_volatility
 from kronos.progress import ProgressCallback
 from kronos.typing import FloatArray, IntArray
@@ -84,7 +84,7 @@ def _origin_set(interval: str, instruments: Sequence[Instrument], settings: Pape
         max_origins=settings.origin_limit,
     )
     try:
-        return OriginSet(interval, windows, make_plan(instruments, rolling, dates))
+        return OriginSet(interval, windows, make_plan(instruments, rolling, dates, quality="none"))
     except DataError as error:
         start = "" if dates.start is None else f" from {dates.start:%Y-%m-%d} on"
         last = max(instrument.candles.end.tz_localize(None) for instrument in instruments)
@@ -256,7 +256,7 @@ def realised_variance(forecast: Forecast) -> FloatArray:
 
 def variance_of(closes: FloatArray) -> FloatArray:
     """Return the sum of the H − 1 squared log returns between successive closes along the last axis, as published."""
-    return realised_volatility(np.diff(np.log(closes), axis=-1))
+    return realised_volatility(log_returns(closes))
 
 
 def whole_paths(forecast: Forecast) -> FloatArray:

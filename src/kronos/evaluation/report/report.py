@@ -16,6 +16,7 @@ from typing import Any
 
 from kronos.evaluation.aggregate import ALL
 from kronos.evaluation.evaluation import Contender, Evaluation
+from kronos.evaluation.origins import left_out_sentences
 from kronos.evaluation.report.figures import ReportFigures
 from kronos.evaluation.report.tables import ABOUT, TONES, EvaluationTables
 from kronos.evaluation.scoring import MIN_ORIGINS
@@ -79,7 +80,7 @@ class EvaluationReport(ReportPage):
             "cards": [self._card(self._tables.contenders[name]) for name in self._figures.shown],
             "verdict_tables": [self._tables.verdict_table(name) for name in names],
             "overall_verdicts": self._sentences(ALL),
-            "warnings": list(evaluation.warnings),
+            "warnings": self._warnings(),
             "summary": self._tables.summary(),
             "by_step": self._tables.by_step(),
             "by_group": self._tables.by_group(),
@@ -96,6 +97,13 @@ class EvaluationReport(ReportPage):
             "horizon": horizon,
             "least": MIN_ORIGINS,
         }
+
+    def _warnings(self) -> list[str]:
+        """All warnings; those about origins that were left out name every series."""
+        left_out = self._evaluation.plan.left_out
+        short = left_out_sentences(left_out)
+        others = [warning for warning in self._evaluation.warnings if warning not in short]
+        return [*left_out_sentences(left_out, limit=None), *others]
 
     def _facts(self) -> list[tuple[str, str]]:
         evaluation, rolling = self._evaluation, self._evaluation.plan.rolling
