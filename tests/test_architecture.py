@@ -37,7 +37,7 @@ def test_import_rules():
 
 
 def test_modules_at_the_bottom_import_only_errors_and_formatting():
-    for name in ("errors", "intervals", "provenance", "settings", "atomic"):
+    for name in ("errors", "intervals", "provenance", "settings", "atomic", "locks"):
         tree = ast.parse((SOURCE / f"{name}.py").read_text("utf-8"))
         imported = {
             node.module
@@ -197,7 +197,7 @@ SHORT = {
     "serve/middleware/cached_predictions.py",
     "training/torchrun.py",
 }
-MODULES, LONGEST, SHORTEST = 240, 500, 60
+MODULES, LONGEST, SHORTEST = 345, 500, 60
 
 
 def test_modules_are_neither_crumbs_nor_heaps():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kronos.atomic import atomic_folder, atomic_path, write_bytes, write_text
+from kronos.atomic import atomic_folder, atomic_path, recover_folder, remove_temporary_files, write_bytes, write_text
 from kronos.errors import KronosError, StorageError
 
 
@@ -20,6 +20,20 @@ def test_written_bytes_are_read_back(tmp_path, data):
     write_bytes(tmp_path / "file", data)
     assert (tmp_path / "file").read_bytes() == data
     assert file_names(tmp_path) == ["file"]
+
+
+@pytest.mark.usefixtures("real_fsync")
+@pytest.mark.skipif(os.name != "posix", reason="folders are not flushed there")
+def test_the_file_and_then_its_folder_are_flushed_to_the_disk(tmp_path, monkeypatch):
+    flush, flushed = os.fsync, []
+
+    def record(fd):
+        flushed.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        flush(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_text(tmp_path / "a.txt", "text")
+    assert flushed == [False, True]
 
 
 def test_line_ends_are_unchanged(tmp_path):
@@ -167,3 +181,53 @@ def test_empty_folders_are_replaced(tmp_path):
     (tmp_path / "data").mkdir()
     fill(tmp_path / "data", "new")
     assert (tmp_path / "data" / "a.txt").read_text() == "new"
+
+
+def killed_replacement(folder, *, kept):
+    """The folders that a process leaves when it is killed between the two renames, or before the old one is removed."""
+    (folder / ".00aabb11.old-data").mkdir()
+    (folder / ".00aabb11.old-data" / "part").write_text("old")
+    (folder / ".99aabb11.tmp-data").mkdir()
+    (folder / ".99aabb11.tmp-data" / "part").write_text("half")
+    (folder / ".99aabb11.tmp-database").mkdir()
+    (folder / ".mine.tmp-data").mkdir()
+    if kept:
+        (folder / "data").mkdir()
+        (folder / "data" / "part").write_text("new")
+
+
+@pytest.mark.parametrize(("kept", "text"), [(False, "old"), (True, "new")])
+def test_killed_replacement_is_recovered_and_its_leftovers_removed(tmp_path, kept, text):
+    killed_replacement(tmp_path, kept=kept)
+    recover_folder(tmp_path / "data")
+    assert (tmp_path / "data" / "part").read_text() == text
+    others = [".99aabb11.tmp-database", ".mine.tmp-data"]
+    assert file_names(tmp_path) == [*others, "data"]
+    recover_folder(tmp_path / "data")
+    assert file_names(tmp_path) == [*others, "data"]
+
+
+def test_next_replacement_restores_the_folder_that_a_killed_one_renamed(tmp_path):
+    killed_replacement(tmp_path, kept=False)
+
+    def fail():
+        with atomic_folder(tmp_path / "data", replace=True) as building:
+            (building / "part").write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert (tmp_path / "data" / "part").read_text() == "old"
+    with pytest.raises(StorageError, match="exists already"), atomic_folder(tmp_path / "data"):
+        pass
+    with atomic_folder(tmp_path / "data", replace=True) as building:
+        (building / "part").write_text("new")
+    assert (tmp_path / "data" / "part").read_text() == "new"
+
+
+def test_temporary_files_are_removed_and_no_others(tmp_path):
+    for name in (".00aabb11.tmp-a.json", "sub/.00aabb11.tmp-b", ".tmp-a", "00aabb11.tmp-a", ".00aabb1x.tmp-a"):
+        write_text(tmp_path / name, "x")
+    remove_temporary_files(tmp_path)
+    assert file_names(tmp_path) == [".00aabb1x.tmp-a", ".tmp-a", "00aabb11.tmp-a", "sub"]
+    assert file_names(tmp_path / "sub") == []

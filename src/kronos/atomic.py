@@ -3,12 +3,16 @@
 Data is written to a temporary file in the target's folder, flushed to disk and renamed over the target, so a reader
 finds either the old or the new file, and a crash leaves the old one. The temporary name keeps the target's suffix,
 because writers choose their format by it. File system errors (no space, no permission) become a `StorageError`.
+
+A process that is killed may leave temporary files, and between the two renames that replace a folder it leaves the old
+folder under another name: `atomic_folder` and `recover_folder` give it its name back.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -30,6 +34,7 @@ _REASONS = {
 }
 # These concern the disk, whichever file the failing call named.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?P<kind>tmp|old)-(?P<name>.+)", re.DOTALL)
 
 
 @contextmanager
@@ -69,6 +74,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 def atomic_folder(target: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder and rename it to the target when the block succeeds.
 
+    A folder that an earlier call was replacing when it was killed is restored first.
+
     Args:
         target: The folder to create; it may exist if it is empty.
         replace: Whether to replace a folder that is not empty, once the new one is complete.
@@ -83,6 +90,7 @@ def atomic_folder(target: str | Path, *, replace: bool = False) -> Iterator[Path
     building = final.with_name(f".{secrets.token_hex(4)}.tmp-{final.name}")
     try:
         with _storage_errors(target, building, final):
+            restore_folder(final)
             building.mkdir(parents=True)
             yield building
             _publish_folder(building, final, target, replace=replace)
@@ -107,6 +115,56 @@ def _publish_folder(building: Path, final: Path, target: str | Path, *, replace:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def restore_folder(target: str | Path) -> bool:
+    """Restore a folder that was being replaced when the process was killed; whether there was one.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    final = Path(os.path.realpath(target))
+    if final.exists():
+        return False
+    replaced = [path for kind, path in _leftovers(final) if kind == "old" and path.is_dir()]
+    if not replaced:
+        return False
+    max(replaced, key=lambda path: path.stat().st_mtime).rename(final)
+    return True
+
+
+def recover_folder(target: str | Path) -> None:
+    """Restore a folder whose replacement was killed, and remove what killed writers left next to it.
+
+    Call it only while nobody else can be writing the folder, for example under a lock.
+
+    Raises:
+        StorageError: If the folder cannot be restored.
+    """
+    final = Path(os.path.realpath(target))
+    with _storage_errors(target, final, *(path for _, path in _leftovers(final))):
+        restore_folder(final)
+    for _, path in _leftovers(final):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove the temporary files in a folder and its sub-folders; call it only while nobody else can be writing."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                with suppress(OSError):
+                    Path(parent, name).unlink()
+
+
+def _leftovers(final: Path) -> list[tuple[str, Path]]:
+    """What killed writers of a folder left next to it: ``old`` or ``tmp``, and the path."""
+    try:
+        names = sorted(os.listdir(final.parent))  # noqa: PTH208 (names only)
+    except OSError:
+        return []
+    found = ((_TEMPORARY.fullmatch(name), final.parent / name) for name in names)
+    return [(match["kind"], path) for match, path in found if match and match["name"] == final.name]
+
+
 def write_bytes(target: str | Path, data: bytes) -> None:
     """Write a file atomically; an existing one is replaced.
 
@@ -120,10 +178,12 @@ def write_bytes(target: str | Path, data: bytes) -> None:
 def write_text(target: str | Path, text: str) -> None:
     """Write a UTF-8 text file atomically, with line ends unchanged; an existing file is replaced.
 
+    Lone surrogates, which names of files outside UTF-8 contain, become question marks.
+
     Raises:
         StorageError: If the file cannot be written.
     """
-    write_bytes(target, text.encode("utf-8"))
+    write_bytes(target, text.encode("utf-8", "replace"))
 
 
 @contextmanager

@@ -64,7 +64,8 @@ class Interval:
             raise ParameterError(f"Invalid interval '{text}': write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
         digits, name = match.groups()
         # Exchanges write a month as a capital M; every other unit may be in either case.
-        unit: Unit | None = "mo" if name == "M" else _UNITS.get(name.lower().removesuffix("s") or "s")
+        plural = len(name) > 2  # ms are milliseconds, not minutes
+        unit: Unit | None = "mo" if name == "M" else _UNITS.get(name.lower().removesuffix("s" if plural else ""))
         if unit is None:
             raise ParameterError(f"Invalid interval '{text}': write it like 5m, 1h, 4h, 1d, 1w or 1mo.")
         return cls(int(digits or 1), unit).normalized()

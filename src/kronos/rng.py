@@ -18,20 +18,25 @@ from kronos.typing import FloatArray
 _WINDOW_STREAM = 0x77696E646F7773  # "windows" in ASCII: separates this stream from others of the same seed
 
 
+def _encode(text: str) -> bytes:
+    """UTF-8; lone surrogates, which names of files outside UTF-8 contain, are encoded too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def derive_seed(seed: int, name: str) -> int:
     """A 48-bit seed for one series or origin, so that forecasts of different origins have independent errors."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=6).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(_encode(f"{seed}|{name}"), digest_size=6).digest(), "big")
 
 
 def named_seed(*names: object) -> int:
     """A seed in [0, 2^63) that depends only on the names; for torch's generators."""
-    digest = hashlib.blake2b("|".join(map(str, names)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(_encode("|".join(map(str, names))), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def named_generator(seed: int, purpose: str) -> np.random.Generator:
     """A generator for one purpose, for example ``"crypto market"``; purposes are independent of each other."""
-    digest = hashlib.sha256(purpose.encode()).digest()
+    digest = hashlib.sha256(_encode(purpose)).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], dtype="<u4").tolist()])
 
 
@@ -54,7 +59,7 @@ def keyed_uniforms(seed: int, series: str, paths: range, horizon: int) -> FloatA
     Returns:
         ``[len(paths), H, 2]``.
     """
-    digest = hashlib.blake2b(f"{seed}|{series}".encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(_encode(f"{seed}|{series}"), digest_size=16).digest()
     key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
     uniforms = np.empty((len(paths), horizon, 2))
     for row, path in enumerate(paths):

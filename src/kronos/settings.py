@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -32,6 +32,7 @@ def _blank_is_unset(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+PublicPart = Literal["docs", "udf"]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalCount = Annotated[int | None, Field(ge=1), BeforeValidator(_blank_is_unset)]
 OptionalPath = Annotated[
@@ -80,6 +81,10 @@ class ServeSettings(BaseModel):
         host: Address to listen on; addresses other than this machine's require ``api_keys``.
         port: Port to listen on; 0 picks a free one.
         api_keys: Accepted API keys; if empty, the API is open to this machine only.
+        public: Parts of the API that need no key, for browsers: ``docs``, ``udf``.
+        root_path: Path prefix under which a reverse proxy serves the API, such as ``/kronos``.
+        keep_alive: Seconds after which an idle connection is closed; choose more than the reverse proxy's.
+        connections_per_client: Maximum number of open connections of one address; beyond, idle ones are closed.
         allowed_hosts: Host names that clients may use, in addition to this machine's names and ``host``.
         origins: Origins of web pages that may call the API from a browser, such as ``https://charts.example``.
         data_dir: Folder of the candle files that the workbench lists and reads.
@@ -91,15 +96,18 @@ class ServeSettings(BaseModel):
         seed: Random seed of predictions; the same candles always give the same prediction.
         calibrate: Whether to apply the calibration that is bundled with the model, if there is one.
         timeout: Time limit of a request, in seconds.
-        queue: Maximum number of waiting forecasts; further requests get status 503.
+        queue: Maximum number of waiting forecasts of one client; further requests get status 503.
         batch: Maximum number of waiting forecasts to compute together.
         requests_per_minute: Requests per client and minute; 0 for no limit, None for 600 if API keys are set.
         work_per_minute: Path-steps (samples × horizon) per client and minute; 0 for no limit.
         streams: Maximum number of open event streams.
+        streams_per_client: Maximum number of open event streams of one client.
         upload_mb: Maximum size of an upload, in megabytes (10⁶ bytes).
         upload_rows: Maximum number of rows of a file.
+        results_mb: Maximum size of all saved results together, in megabytes.
         parse_memory_mb: Memory limit for reading one file, in megabytes.
         parse_seconds: Time limit for reading one file, in seconds.
+        warm_reader: Whether to keep a process ready for the next file, about 130 MB of memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,6 +115,10 @@ class ServeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 5000
     api_keys: SecretStr = SecretStr("")
+    public: Annotated[str, AfterValidator(lambda text: _check_public(text))] = ""
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    keep_alive: Annotated[float, Field(gt=0, le=86_400)] = 75.0
+    connections_per_client: Annotated[int, Field(ge=1)] = 1000
     allowed_hosts: str = ""
     origins: str = ""
     data_dir: Annotated[Path, AfterValidator(expand_user)] = Path("data")
@@ -123,15 +135,24 @@ class ServeSettings(BaseModel):
     requests_per_minute: Annotated[int | None, Field(ge=0), BeforeValidator(_blank_is_unset)] = None
     work_per_minute: Annotated[int, Field(ge=0)] = 600_000
     streams: Annotated[int, Field(ge=1)] = 64
+    streams_per_client: Annotated[int, Field(ge=1)] = 32
     upload_mb: Annotated[int, Field(ge=1, le=1000)] = 64
     upload_rows: Annotated[int, Field(ge=1, le=5_000_000)] = 1_000_000
+    results_mb: Annotated[int, Field(ge=1)] = 2000
     parse_memory_mb: Annotated[int, Field(ge=256)] = 2048
     parse_seconds: Annotated[float, Field(gt=0)] = 30.0
+    warm_reader: bool = True
 
     @staticmethod
     def split_list(text: str) -> tuple[str, ...]:
         """Split a comma-separated list."""
         return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    @property
+    def public_parts(self) -> tuple[PublicPart, ...]:
+        """The parts of the API that need no key."""
+        given = self.split_list(self.public.lower())
+        return tuple(part for part in get_args(PublicPart) if part in given)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -203,6 +224,13 @@ def get_settings(overrides: Mapping[str, object] | None = None) -> Settings:
             f"The setting KRONOS_{group} cannot be read: it has to be JSON; or set one variable for each value, such "
             f"as KRONOS_{group}__{example}."
         ) from error
+
+
+def _check_public(text: str) -> str:
+    unknown = set(ServeSettings.split_list(text.lower())) - set(get_args(PublicPart))
+    if unknown:
+        raise ValueError(f"choose docs or udf instead of {', '.join(sorted(unknown))}")
+    return text
 
 
 def _unknown_setting(name: str, fields: Iterable[str], shown: str) -> str:

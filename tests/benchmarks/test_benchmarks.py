@@ -1,8 +1,9 @@
 """The benchmarks run, and compare like with like. No time is asserted."""
 
 import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,30 @@ from benchmarks.plain import plain_forecast
 from benchmarks.plans import Case, full, quick
 from benchmarks.work import causal, engine_flops, plain_coding_flops, plain_rollout_flops
 
+import forks
+from benchmarks import __main__ as forecasting
+from benchmarks import contention, data, memory, startup
 from kronos.inference import KronosPredictor, SamplingParams
 from kronos.inference.sampling import TorchSampler
 from networks import random_model, random_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run a benchmark in this process; the processes that it starts are forked, so their figures mean nothing."""
+    forked = SimpleNamespace(**vars(subprocess) | {"run": forks.run, "Popen": forks.Popen})
+    for module in (contention, memory, startup):
+        monkeypatch.setattr(module, "subprocess", forked)
+
+    def call(main: Callable[[], None], *arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+        main()
+
+    threads = torch.get_num_threads()
+    yield call
+    torch.set_num_threads(threads)
 
 
 def rows_of(page: str, heading: str) -> list[list[str]]:
@@ -28,12 +48,10 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_quick_run_writes_the_whole_page(tmp_path: Path) -> None:
+def test_quick_run_writes_the_whole_page(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "docs" / "performance.md"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--output", str(output)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    run(forecasting.main, "--quick", "--output", str(output))
+    assert capsys.readouterr().out == ""
     page = output.read_text("utf-8")
     assert "its numbers mean nothing" in page
     plan = quick()
@@ -104,12 +122,19 @@ def test_slid_windows_cost_the_engine_nearly_what_one_plain_sample_costs() -> No
     assert 0.9 * plain < engine_flops(model, tokenizer, case, context) < plain
 
 
-def test_a_quick_run_of_the_data_benchmark_prints_its_page() -> None:
-    command = [sys.executable, "-m", "benchmarks.data", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(" | ")[0] for line in done.stdout.splitlines() if line.startswith("| ")][2:] == [
+def test_a_quick_run_of_the_data_benchmark_prints_its_page(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(data.main, "--quick")
+    page = capsys.readouterr().out
+    assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")][2:] == [
         "| the store",
         "| pandas",
         "| pandas, zstd",
     ]
+
+
+@pytest.mark.slow
+def test_quick_run_beside_busy_processes(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(contention.main, "--quick", "--busy", "1")
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(rows) == 4
+    assert rows[-1].split(" | ")[2] == "1.00"

@@ -1,6 +1,5 @@
 """The training benchmark runs, and both of its loops minimise the same. No time is asserted."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from benchmarks.plain_training import plain_loss, plain_training
 from benchmarks.plans import quick
 from benchmarks.training import full
 
+import forks
 from kronos import Kronos, KronosTokenizer
 from kronos.datasets import Batch
 from kronos.training import ModelObjective
@@ -76,7 +76,7 @@ def test_the_full_run_is_what_is_asked_for() -> None:
 @pytest.mark.slow
 def test_a_quick_run_prints_its_page() -> None:
     command = [sys.executable, "-m", "benchmarks", "training", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = forks.run(command, preload=forks.TRAINING, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines() if line.startswith("| ")]
     loops = ["plain, float32", "ours", "ours, float32"]

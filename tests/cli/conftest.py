@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import forks
 from kronos.cli import app
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.zoo import DEFAULT_MODEL
@@ -85,11 +87,26 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of evaluations without their figures, which take half of the time of a command."""
+    monkeypatch.setattr("kronos.evaluation.report.report.EvaluationReport._figure_sections", lambda _: [])
+
+
+@pytest.fixture
+def small_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons of trained models at 12 origins instead of 300, which cost less than their training."""
+    from kronos.training import comparison_run
+
+    few = partial(comparison_run.ComparisonSettings, origins=12, paths=4, windows=12)
+    monkeypatch.setattr(comparison_run, "ComparisonSettings", few)
+
+
+@pytest.fixture
 def invoke() -> Invoke:
     """Run a command in this process."""
 
-    def run(*arguments: str | Path) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="kronos")
+    def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, prog_name="kronos")
 
     return run
 
@@ -100,7 +117,7 @@ def spawn() -> Spawn:
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "kronos", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
+        return forks.run(command, capture_output=True, text=True, encoding="utf-8")
 
     return run
 

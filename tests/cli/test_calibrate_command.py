@@ -79,7 +79,7 @@ def test_unknown_training_dates_give_a_warning_and_invalid_options_discard_no_ru
     assert sorted((tmp_path / "run").rglob("*.npz")) == stored != []
     (tmp_path / "folder.json").mkdir()
     refused = invoke(*command[:-2], str(tmp_path / "folder.json"))
-    assert (refused.exit_code, "folder.json" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "folder.json" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

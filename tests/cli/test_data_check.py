@@ -133,7 +133,7 @@ def test_invalid_options(invoke, folder, options, status, words):
 def test_unwritable_report(invoke, folder, tmp_path):
     (tmp_path / "folder.md").mkdir()
     done = invoke("data", "check", folder, "--report", tmp_path / "folder.md")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "a folder of that name exists" in done.stderr
 
 

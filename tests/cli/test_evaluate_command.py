@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.cells import cell_len
 
+import forks
+from calibration.markets import trials
 from evaluation.random_walks import candles
 from kronos.calibration import Calibration, fit
 from kronos.cli.evaluation_setup import workers_for
@@ -36,6 +39,13 @@ def walks(tmp_path, monkeypatch):
     return Path("walks")
 
 
+@pytest.fixture(autouse=True)
+def figures_once(request):
+    """Draws the figures of a report in one test only."""
+    if request.function is not test_from_files_to_verdicts:
+        request.getfixturevalue("no_figures")
+
+
 @pytest.fixture
 def run(invoke, walks, checkpoint):
     """Evaluates the random checkpoint on the walks."""
@@ -44,6 +54,16 @@ def run(invoke, walks, checkpoint):
         return invoke("evaluate", walks, "--model", checkpoint, *FEW, *options)
 
     return evaluate_walks
+
+
+@pytest.fixture
+def calibrated_checkpoint(checkpoint, tmp_path):
+    """The random checkpoint with other weights' name and a calibration next to its weights."""
+    folder = shutil.copytree(checkpoint, tmp_path / "own")
+    forecaster = ModelForecaster(KronosPredictor.from_pretrained(folder, device="cpu"), "own")
+    past = replace(trials(origins=60, horizon=4, spread=0.5), identity=identity_of(forecaster))
+    fit(past, ["dispersion"]).save(folder / "model" / "calibration.json")
+    return folder
 
 
 def without_time(text):
@@ -62,14 +82,16 @@ def test_from_files_to_verdicts(run, walks, tmp_path):
     assert document["reference"] == "historical-volatility"
     assert document["data"]["dates"].startswith("the last 30 % of each series")
     assert any("training dates of random-tiny are unknown" in text for text in document["warnings"])
-    assert document["files"] == ["page.html", "out/evaluation/evaluation.json", "out/evaluation/scores.parquet"]
-    assert json.loads(Path("out/evaluation/evaluation.json").read_text()) == document
-    scores = pd.read_parquet("out/evaluation/scores.parquet")
+    (folder,) = Path("out/evaluation").iterdir()
+    assert re.fullmatch(r"walks-[0-9a-f]{8}", folder.name)
+    assert document["files"] == ["page.html", f"{folder}/evaluation.json", f"{folder}/scores.parquet"]
+    assert json.loads((folder / "evaluation.json").read_text()) == document
+    scores = pd.read_parquet(folder / "scores.parquet")
     assert len(scores) == 4 * 3 * 2  # origins, forecasters, steps
     assert "random-tiny" in Path("page.html").read_text()
     again = run("--json")
     assert without_time(again.stdout) == without_time(done.stdout)
-    assert "12 of 12 forecasts found in out/evaluation/run" in again.stderr
+    assert f"12 of 12 forecasts found in {folder}/run" in again.stderr
     assert "forecasts found" not in done.stderr
 
 
@@ -207,11 +229,11 @@ def test_invalid_options_give_one_line_and_write_nothing(run, options, words):
 
 def test_files_that_cannot_be_read_are_listed(run, walks):
     (walks / "bad.csv").write_text("timestamps,open,high,low,close\nyesterday,1,1,1,1\n")
-    done = run()
-    assert done.exit_code == 0
+    done = run("--output", "out")
+    assert done.exit_code == 3  # one was skipped
     assert "! not read: " in done.stdout
     assert "bad.csv" in done.stdout
-    assert "bad.csv" in json.loads(Path("out/evaluation/evaluation.json").read_text())["data"]["unreadable"][0]["path"]
+    assert "bad.csv" in json.loads(Path("out/evaluation.json").read_text())["data"]["unreadable"][0]["path"]
     strict = run("--strict")
     assert (strict.exit_code, "bad.csv" in strict.stderr) == (2, True)
 
@@ -222,6 +244,73 @@ def test_threads_bound_the_workers(monkeypatch):
     assert workers_for(2, []) == 2
 
 
+def test_each_plan_has_its_own_folder_and_the_same_one_resumes(run, invoke, walks, checkpoint):
+    """The chain of the README, with another temperature in between."""
+    folders = []
+    options = ((), ("--temperature", "0.5", "--max-origins", "1"))
+    for number, changed in enumerate(options):
+        done = run(*changed, "-q", "--no-calibrate")
+        assert done.exit_code == 0, done.output
+        folders = sorted(Path("out/evaluation").iterdir())
+        assert len(folders) == number + 1
+    few = ("--model", checkpoint, "--horizon", "2", "--samples", "4", "--workers", "1")
+    fitted = invoke("calibrate", walks, *few, "--stride", "4", "--to", "2024-01-09", "--no-pool", "--output", "my.json")
+    assert fitted.exit_code == 0, fitted.output
+    assert [path.name[:6] for path in Path("out/calibration").iterdir()] == ["walks-"]
+    assert not Path("my").exists()
+    again = run("--calibration", "my.json", "--json")
+    assert again.exit_code == 0, again.output
+    assert [own["name"] for own in json.loads(again.stdout)["forecasters"]][:2] == [
+        "random-tiny",
+        "random-tiny calibrated",
+    ]
+    assert "12 of 12 forecasts found" in again.stderr, "a calibration shares the forecasts of its model"
+    assert sorted(Path("out/evaluation").iterdir()) == folders
+
+
+def test_a_shipped_calibration_is_evaluated_by_default(run, walks, checkpoint, calibrated_checkpoint):
+    def names(*options):
+        done = run("--model", calibrated_checkpoint, *options, "--json")
+        assert done.exit_code == 0, done.output
+        return [own["name"] for own in json.loads(done.stdout)["forecasters"] if not own["baseline"]]
+
+    assert names() == ["random-tiny", "own", "own calibrated"]
+    assert names("--no-calibrate") == ["random-tiny", "own"]
+
+
+def test_dry_run_shows_the_plan_with_an_estimate_and_writes_nothing(run, walks):
+    before = sorted(Path().rglob("*"))
+    done = run("--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    assert (plan["dry_run"], plan["origins"], plan["horizon"]) == (True, 4, 2)
+    assert {one["name"]: one["origins"] for one in plan["series"]} == {"left_1h": 2, "right_1h": 2}
+    assert [one["name"] for one in plan["contenders"]] == ["random-tiny", "last-value", "historical-volatility"]
+    assert all((one["stored"], one["pending"]) == (0, 4) for one in plan["contenders"])
+    expected = sum(4 * one["seconds_per_forecast"] for one in plan["contenders"])
+    assert 0 < plan["estimated_seconds"] == pytest.approx(expected)
+    assert sorted(Path().rglob("*")) == before
+    shown = " ".join(run("--dry-run").stdout.split())
+    for words in (
+        "4 origins of 2 series",
+        "random-tiny",
+        "left_1h",
+        plan["folder"],
+        "Estimated time",
+        "nothing was written",
+    ):
+        assert words in shown
+    assert sorted(Path().rglob("*")) == before
+    assert run("-q").exit_code == 0
+    stored = json.loads(run("--dry-run", "--json").stdout)
+    assert (stored["folder"], stored["estimated_seconds"]) == (plan["folder"], 0)
+    assert all((one["stored"], one["seconds_per_forecast"]) == (4, None) for one in stored["contenders"])
+    assert "only scoring is left" in run("--dry-run").stdout
+    assert json.loads(run("--dry-run", "--restart", "--json").stdout)["contenders"][0]["pending"] == 4
+    clash = run("--dry-run", "--seed", "2", "--output", plan["folder"])
+    assert (clash.exit_code, "another seed" in clash.stderr) == (2, True)
+
+
 def test_simulated_candles_give_a_warning(invoke, walks, checkpoint):
     (walks / "left" / "left_1h.csv").rename("simulated_x.csv")
     shown = invoke("evaluate", "simulated_x.csv", "--model", checkpoint, *FEW).stdout
@@ -229,13 +318,14 @@ def test_simulated_candles_give_a_warning(invoke, walks, checkpoint):
 
 
 def test_a_folder_has_one_run_and_restart_discards_it(run):
-    assert run("-q").exit_code == 0
-    other = run("--seed", "2")
+    there = ("--output", "out")
+    assert run("-q", *there).exit_code == 0
+    other = run("--seed", "2", *there)
     assert (other.exit_code, "another seed" in other.stderr) == (2, True)
-    assert run("--seed", "2", "--restart", "-q").exit_code == 0
-    keep = Path("out/evaluation/run/notes.txt")
+    assert run("--seed", "2", "--restart", "-q", *there).exit_code == 0
+    keep = Path("out/run/notes.txt")
     keep.write_text("mine")
-    refused = run("--restart")
+    refused = run("--restart", *there)
     assert (refused.exit_code, "notes.txt" in refused.stderr) == (2, True)
     assert keep.is_file()
     Path("elsewhere/run").mkdir(parents=True)
@@ -243,7 +333,7 @@ def test_a_folder_has_one_run_and_restart_discards_it(run):
     assert run("--restart", "--output", "elsewhere").exit_code == 2
     assert Path("elsewhere/run/photo.npz").is_file()
     Path("file").write_text("x")
-    assert run("--output", "file").exit_code == 1
+    assert run("--output", "file").exit_code == 2
 
 
 LONG = (
@@ -252,7 +342,7 @@ LONG = (
 )
 
 
-def started(walks, checkpoint, output):
+def started(walks, checkpoint, output, *more):
     """A run in a process of its own, once its first forecasts are stored."""
     command = [
         sys.executable,
@@ -263,14 +353,11 @@ def started(walks, checkpoint, output):
         "--model",
         checkpoint,
         *LONG,
+        *more,
         "--output",
         output,
     ]
-    # Where the tests run in the background Ctrl-C is ignored, and what they start would ignore it too.
-    listen = None if sys.platform == "win32" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(
-        [*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen
-    )
+    process = forks.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while process.poll() is None and not list(Path(output).glob("run/*/*.npz")):
         time.sleep(0.02)
     return process
@@ -280,7 +367,7 @@ def started(walks, checkpoint, output):
 def test_a_killed_run_resumes(invoke, walks, checkpoint):
     command = ("evaluate", walks / "left", "--model", checkpoint, *LONG, "--workers", "1", "--output")
     undisturbed = invoke(*command, "whole")
-    with started(walks, checkpoint, "killed") as process:
+    with started(walks, checkpoint, "killed", "--workers", "1") as process:
         process.kill()
     stored = len(list(Path("killed").glob("run/*/*.npz")))
     assert 0 < stored <= 6

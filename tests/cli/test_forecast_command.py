@@ -16,6 +16,7 @@ import pytest
 from calibration.markets import trials
 from kronos.calibration import fit
 from kronos.cli import options
+from kronos.cli.completion import PRESET_NAMES
 from kronos.cli.forecast.view import steps_shown
 from kronos.evaluation import ModelForecaster, identity_of
 from kronos.forecasts import Forecast
@@ -241,7 +242,7 @@ def test_choices_match_the_library():
     from kronos.inference import PRESETS, Precision
     from kronos.plotting import Palette, Theme
 
-    assert tuple(PRESETS) == options.PRESET_NAMES
+    assert tuple(PRESETS) == PRESET_NAMES
     assert get_args(options.ThemeName) == get_args(Theme)
     assert set(get_args(options.PaletteName)) == set(get_args(Palette))
     assert get_args(options.PrecisionName) == get_args(Precision)
@@ -374,11 +375,16 @@ def test_calibrate_applies_the_models_own_calibration(invoke, checkpoint, candle
     asked = {
         "own": ("--model", folder, "--calibrate"),
         "other": ("--model", checkpoint, "--calibration", calibration_file),
-        "raw": ("--model", folder),
+        "default": ("--model", folder),
+        "raw": ("--model", folder, "--no-calibrate"),
+        "cold": ("--model", folder, "--temperature", "0.5"),
     }
     told = {name: json.loads(invoke(*options, *more).stdout)["forecasts"][0] for name, more in asked.items()}
     assert told["own"]["made"]["calibrated"]
     assert not told["raw"]["made"]["calibrated"]
+    assert told["default"]["median"] == told["own"]["median"]
+    assert not told["cold"]["made"]["calibrated"]
+    assert any(note.startswith("Raw: ") for note in told["cold"]["made"]["notes"])
     assert told["own"]["median"] == told["other"]["median"] != told["raw"]["median"]
     assert told["own"]["made"]["details"]["calibration"]["group"] == "crypto 1h"  # a weekend of hourly candles
 
@@ -411,7 +417,8 @@ def test_calibrated_replay_uses_only_the_history(invoke, checkpoint, candles_csv
     ("options", "words"),
     [
         (("--calibrate", "--calibration", "a.json"), "leave one out"),
-        (("--market", "crypto"), "add --calibrate"),
+        (("--market", "crypto"), "add --calibration FILE"),
+        (("--market", "crypto", "--no-calibrate"), "leave out --market"),
         (("--calibration", "nowhere.json"), "nowhere.json does not exist"),
         (("--preset", "published"), "sampling differs"),
     ],

@@ -94,7 +94,7 @@ def test_invalid_arguments_give_one_line(invoke, checkpoint, sample, tmp_path, c
         (("price", sample, "--from", "2025-02-01", "--to", "2025-01-01"), 2, "is not after the start"),
         (("price", tmp_path / "nothing.csv"), 2, "nothing.csv"),
         (("price", sample, "-q", "-v"), 2, "contradict each other"),
-        (("price", sample, "--output", tmp_path / "file"), 1, "it is a file"),
+        (("price", sample, "--output", tmp_path / "file"), 2, "it is a file"),
         (("price", sample, "--model", "kronos-smal"), 2, "did you mean kronos-small?"),
     ):
         model = () if "--model" in arguments else ("--model", checkpoint)

@@ -17,6 +17,7 @@ QUICK = ("--source", "simulated", "--max-origins", "6", "--samples", "4")
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KRONOS_THREADS", "1")  # and thus no processes for the evaluation
     write_checkpoint(tmp_path / "start")
     write_candles(tmp_path / "walk_1h.csv")
     return tmp_path
@@ -43,18 +44,22 @@ def steps(done):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures", "small_comparisons")
 def test_configurations_run_independently_and_finished_steps_are_skipped(invoke, place):
     good = write("Good")
     bad = write("Bad", records_per_timeframe=30)
     done = invoke("pipeline", bad, good, *QUICK, "--json")
     assert done.exit_code == 1, done.output
-    assert steps(done) == {"Bad": ["failed", "skipped", "skipped"], "Good": ["done", "done", "done"]}
+    assert steps(done) == {
+        "Bad": ["failed", "skipped", "skipped", "skipped"],
+        "Good": ["done", "done", "done", "done"],
+    }
     assert done.stderr.count("Error: Bad, prepare: ") == 1
-    for name in ("model/model.safetensors", "report.html", "evaluation/evaluation.json", "evaluation/report.html"):
+    for name in ("model/model.safetensors", "report.html", "evaluation/evaluation.json", "backtest/backtest.json"):
         assert (place / "outputs" / "models" / "good" / name).is_file()
     again = invoke("pipeline", good, *QUICK, "--skip-existing", "--json")
     assert again.exit_code == 0, again.output
-    assert steps(again) == {"Good": ["kept", "kept", "kept"]}
+    assert steps(again) == {"Good": ["kept", "kept", "kept", "kept"]}
 
 
 def test_dry_run(invoke, place):
@@ -62,6 +67,7 @@ def test_dry_run(invoke, place):
     assert done.exit_code == 0, done.output
     (plan,) = json.loads(done.stdout)["models"]
     assert (plan["prepare"], plan["train"]) == ("from simulated", "model")
+    assert plan["backtest"] == "days after the training"
     assert not (place / "outputs").exists()
     assert "nothing was fetched" in invoke("pipeline", "Plan.yaml", "--dry-run").stdout
 
@@ -93,7 +99,7 @@ def test_candle_file_is_evaluated_on_the_test_split_of_the_training(invoke, plac
     (trained,) = run([make_plan(config)], RunOptions(compare=False))
     done = invoke("pipeline", "plain.yaml", "--skip-existing", "--json")
     assert done.exit_code == 2, done.output
-    assert steps(done) == {"Small": ["kept", "kept", "failed"]}
+    assert steps(done) == {"Small": ["kept", "kept", "failed", "skipped"]}
     assert json.loads(done.stdout)["models"][0]["evaluation"] is None
     (cuts,) = trained.record.data["split"]["cuts"].values()
     assert starts == [cuts["test_from"]]

@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from rich.cells import cell_len
 from safetensors.torch import load_file
 
 from training.recipes import MODEL, TOKENIZER, small, write_candles
+
+pytestmark = pytest.mark.usefixtures("small_comparisons")
 
 FAST = ("--epochs", "1", "--steps", "2", "--batch-size", "4", "--lookback", "16", "--predict", "4", "--device", "cpu")
 
@@ -51,8 +55,9 @@ def test_help_has_examples_and_is_not_truncated(invoke, monkeypatch, command):
 
 
 def test_fine_tune_a_model_on_a_file(invoke, checkpoint, place):
-    write_candles(place / "coin_1h.csv")
-    done = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--json")
+    write_candles(place / "coin_1h.csv", rows=200)
+    command = ("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--quality", "none")
+    done = invoke(*command, "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["kind"] == "kronos training"
@@ -63,21 +68,55 @@ def test_fine_tune_a_model_on_a_file(invoke, checkpoint, place):
     assert Path(document["report"]).is_file()
     forecast = invoke("forecast", "coin_1h.csv", "--model", "outputs/models/coin_1h/model", "-n", "2", "--samples", "3")
     assert forecast.exit_code == 0, forecast.output
-    again = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST)
+    assert "coin_1h, raw" in forecast.stdout, "the name of the run, not of its folder 'model'"
+    again = invoke(*command)
     assert again.exit_code == 0, again.output
     assert "already trained" in again.stdout
-    other = invoke("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--epochs", "2")
+    other = invoke(*command, "--epochs", "2")
     assert other.exit_code == 2
     assert "different model settings" in other.stderr
 
 
-def test_text_output_has_the_comparison(invoke, recipe):
-    shown = invoke("train", "run", recipe("Shown", stages=["model"]))
+def test_text_output_has_the_comparison(invoke, recipe, place):
+    path = recipe("Shown", stages=["model"])
+    write_candles(place / "walk_1h.csv", rows=200)  # a comparison costs more than the training
+    shown = invoke("train", "run", path)
     assert shown.exit_code == 0, shown.output
     assert "model: trained, 1 epochs, 2 steps" in shown.stdout
     assert "CRPS" in shown.stdout
     assert "report.html" in shown.stdout
     assert invoke("train", "run", "Shown.yaml", "-q").output == ""
+
+
+def gappy_candles(path, every, rows=743):
+    """Hourly candles of which some are missing, one after every stretch."""
+    write_candles(path, rows)
+    table = pd.read_csv(path)
+    table.drop(index=range(every - 1, rows, every)).to_csv(path, index=False)
+
+
+def test_short_stretches_can_be_trained_on_with_the_options_that_the_message_names(invoke, checkpoint, place):
+    gappy_candles(place / "gaps_1h.csv", every=70)
+    command = ("train", "model", "--data", "gaps_1h.csv", "--start", checkpoint, "--batch-size", "4", "--no-compare")
+    refused = invoke(*command)
+    assert refused.exit_code == 2
+    options = re.search(r"choose (--[^(]*) \(", refused.stderr)[1].split()
+    assert options == ["--quality", "none", "--lookback", "32", "--predict", "8"]
+    trained = invoke(*command, *options, "--epochs", "1", "--steps", "1", "--json")
+    assert trained.exit_code == 0, trained.output
+    assert states(trained) == [("gaps_1h", "model", "done")]
+
+
+@pytest.mark.parametrize("command", [("run",), ("model", "--config")])
+def test_a_dataset_that_is_not_prepared_names_the_commands_that_do(invoke, place, command):
+    refused = invoke("train", *command, "model_a_4h")
+    assert refused.exit_code == 2
+    assert "kronos data prepare --config model_a_4h" in refused.stderr
+    assert "kronos pipeline model_a_4h" in refused.stderr
+    shown = invoke("train", *command, "model_a_4h", "--dry-run")
+    assert shown.exit_code == 2
+    assert "kronos data prepare --config model_a_4h" in " ".join(shown.stdout.split())
+    assert list(place.iterdir()) == []
 
 
 def test_tokenizer_and_then_its_model(invoke, checkpoint, place):
@@ -167,7 +206,7 @@ def test_missing_stages(invoke, recipe):
         (("model", "--data", "nowhere.csv"), "nowhere.csv"),
         (("model", "--data", "coin_1h.csv", "--start", "kronos-smll"), "did you mean kronos-small?"),
         (("model", "--data", "coin_1h.csv", "--from-scratch", "--lora", "4"), "--from-scratch"),
-        (("model", "--data", "coin_1h.csv", "--lookback", "600"), "has no window"),
+        (("model", "--data", "coin_1h.csv", "--lookback", "600"), "too few unbroken candles"),
         (("model", "--data", "coin_1h.csv", "--config", "finetune_cvs"), "did you mean finetune_csv"),
         (("run", "no_such"), "no_such"),
     ],
@@ -182,18 +221,18 @@ def test_invalid_arguments(invoke, place, arguments, message):
 
 
 @pytest.mark.slow
-def test_two_torchrun_processes_train_the_same_weights_as_one(recipe, place):
+def test_two_torchrun_processes_train_the_same_weights_as_one(invoke, recipe, place):
     settings = {
         **{"batch_size": 8, "epochs": 2, "steps_per_epoch": 4, "validation_batches": 2},
         **{"precision": "float32", "learning_rate": 0.003, "teacher_forcing": True},
     }
     for name in ("One", "Two"):
         recipe(name, stages=["model"], training=settings)
-    words = ("-m", "kronos", "train", "model", "--no-compare", "--device", "cpu", "--config")
+    words = ("train", "model", "--no-compare", "--device", "cpu", "--config")
+    alone = invoke(*words, "One.yaml")
+    assert alone.exit_code == 0, alone.output
+    runner = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kronos")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    runner = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    alone = subprocess.run([sys.executable, *words, "One.yaml"], capture_output=True, text=True, env=environment)
-    assert alone.returncode == 0, alone.stderr
     both = subprocess.run(
         [sys.executable, *runner, *words, "Two.yaml"], capture_output=True, text=True, env=environment
     )

@@ -1,15 +1,13 @@
 """The data preparation guide: its walk-through runs as it stands, and its table of filters is the code's."""
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import kronos
+from docs.running import run
 from kronos.candles import read_candles
 from kronos.candles.quality_filters import rules_for
 from kronos.datasets import open_dataset
@@ -23,31 +21,11 @@ def walk_through():
     return [line for block in blocks for line in block.strip().splitlines()]
 
 
-@pytest.fixture
-def shell(tmp_path):
-    """A shell in an empty folder, in which ``kronos`` and ``python`` are the ones under test, without a network."""
-    quiet = {name: value for name, value in os.environ.items() if not name.startswith("KRONOS_")}
-    environment = quiet | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "KRONOS_OFFLINE": "1",
-        "NO_COLOR": "1",
-    }
-
-    def run(line):
-        done = subprocess.run(
-            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
-        )  # fmt: skip
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-        return done
-
-    return run
-
-
 @pytest.mark.slow
-def test_the_walk_through(shell, tmp_path, monkeypatch):
+def test_the_walk_through(tmp_path, monkeypatch):
     lines = walk_through()
     assert len(lines) == 10
-    outputs = [shell(line).stdout for line in lines]
+    outputs = [run(line, tmp_path).stdout for line in lines]
     monkeypatch.chdir(tmp_path)
     assert "model_b_1d" in outputs[1]
     assert "nothing was fetched or written" in outputs[2]
@@ -68,7 +46,7 @@ def test_the_walk_through(shell, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_walk_through_on_real_candles(shell, tmp_path, monkeypatch, shared):
+def test_the_walk_through_on_real_candles(tmp_path, monkeypatch, shared):
     folder = shared / "data" / "candles" / "us_equity"
     (tmp_path / "shares.yaml").write_text(
         "model_name: Shares\n"
@@ -77,9 +55,9 @@ def test_the_walk_through_on_real_candles(shell, tmp_path, monkeypatch, shared):
         f"source: replay:{folder}\n"
         "windows: {lookback: 90, predict: 10}\n"
     )
-    shell("kronos data prepare --config shares.yaml --dry-run")
-    shell("kronos data prepare --config shares.yaml")
-    shell("kronos data prepare --config shares.yaml --force --records-per-timeframe 1000")
+    run("kronos data prepare --config shares.yaml --dry-run", tmp_path)
+    run("kronos data prepare --config shares.yaml", tmp_path)
+    run("kronos data prepare --config shares.yaml --force --records-per-timeframe 1000", tmp_path)
     monkeypatch.chdir(tmp_path)
     dataset = open_dataset("shares")
     assert not dataset.simulated

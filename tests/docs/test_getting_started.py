@@ -3,7 +3,9 @@
 import re
 import shlex
 import shutil
+import sys
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import typer
@@ -18,6 +20,10 @@ GUIDES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in
 def walk_through():
     text = GUIDES["getting-started"]
     return text.split("<!-- walk-through:")[1].split("<!-- end of walk-through -->")[0]
+
+
+def test_the_installed_command_runs(tmp_path):
+    assert "Usage: kronos" in run([str(Path(sys.executable).with_name("kronos")), "--help"], tmp_path).stdout
 
 
 @pytest.mark.slow
@@ -46,7 +52,7 @@ def test_the_programs_of_a_guide_run_one_after_the_other(guide, tmp_path):
     (tmp_path / "candles").mkdir()
     shutil.copy(str(sample), tmp_path / "candles" / "btc_1h.csv")
     programs = [block for block in blocks(GUIDES[guide], "python") if "NeoQuasar" not in block]
-    assert len(programs) == {"forecasting": 3, "evaluation": 2}[guide]
+    assert len(programs) == {"forecasting": 5, "evaluation": 2}[guide]
     run(["python", "-c", "\n".join(programs)], tmp_path)
 
 
@@ -64,7 +70,7 @@ def test_commands_and_their_options_exist(guide):
         command, words = typer.main.get_command(app), shlex.split(line)[1:]
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
-        known = {option for param in command.params for option in param.opts} | {"--help"}
+        known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
         unknown = [word for word in words if word.startswith("-") and word not in known]
         assert not unknown, f"{line}: {unknown}"
 
@@ -79,7 +85,8 @@ def test_commands_and_their_options_exist(guide):
 )
 def test_options_in_the_text_exist(guide, commands):
     found = typer.main.get_command(app).commands
-    known = {option for name in commands for param in found[name].params for option in param.opts}
+    params = [param for name in commands for param in found[name].params]
+    known = {option for param in params for option in (*param.opts, *param.secondary_opts)}
     shown = set(re.findall(r"`(--[a-z][a-z-]*)", GUIDES[guide]))
     assert shown
     assert shown <= known

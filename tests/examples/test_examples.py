@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forks
 from kronos.zoo import DEFAULT_MODEL, find_entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,14 +26,9 @@ def test_examples_are_short(name):
 def test_examples_draw_their_pictures(name):
     picture = ROOT / "examples" / "output" / f"{name}.png"
     picture.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, f"examples/{name}.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"KRONOS_OFFLINE": "1"},
-    )
+    environment = os.environ | {"KRONOS_OFFLINE": "1"}
+    command = [sys.executable, f"examples/{name}.py"]
+    done = forks.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000

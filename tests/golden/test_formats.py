@@ -19,6 +19,15 @@ from kronos.sources.cache import CandleCache, SeriesKey
 FORMATS = Path(__file__).parent / "formats"
 
 
+def rounded(value):
+    """JSON values whose numbers have ten digits: sums may differ in the last ones between processors."""
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.10g}") if isinstance(value, float) else value
+
+
 @pytest.fixture
 def sample(tmp_path):
     path = tmp_path / "sample.csv"
@@ -29,7 +38,9 @@ def sample(tmp_path):
 def test_a_saved_forecast_is_what_the_same_call_returns(sample):
     saved = kronos.Forecast.load(FORMATS / "forecast.npz")
     candles = kronos.read_candles(sample, symbol="SIM", timezone="UTC")
-    again = kronos.KronosPredictor.from_pretrained(device="cpu").forecast(candles, 4, samples=12, seed=7, lookback=64)
+    again = kronos.KronosPredictor.from_pretrained(device="cpu").forecast(
+        candles, 4, samples=12, seed=7, lookback=64, calibration=False
+    )
     assert saved.symbol == again.symbol == "SIM"
     assert saved.timestamps.equals(again.timestamps)
     np.testing.assert_allclose(saved.paths, again.paths, rtol=1e-4)
@@ -54,15 +65,17 @@ def test_an_evaluation_continues_from_saved_forecasts_with_the_same_figures(samp
     shutil.copytree(FORMATS / "evaluation", output)
     shards = {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")}
     options = ["--timezone", "UTC", "--horizon", "4", "--from", "2025-01-29", "--to", "2025-01-30", "--samples", "8"]
-    options += ["--seed", "3", "--baseline", "last-value", "--baseline", "historical-volatility"]
+    options += ["--seed", "3", "--baseline", "last-value", "--baseline", "historical-volatility", "--no-calibrate"]
     done = CliRunner().invoke(app, ["evaluate", str(sample), *options, "--output", str(output), "-q"])
     assert done.exit_code == 0, done.output
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*.npz")} == shards  # nothing was forecast again
     old, new = (
         json.loads((folder / "evaluation.json").read_text("utf-8")) for folder in (FORMATS / "evaluation", output)
     )
-    assert set(old) == set(new)
-    assert old["figures"] == new["figures"]
+    assert set(old) <= set(new)  # a later version may add keys
+    assert len(old["figures"]) == len(new["figures"])
+    for before, after in zip(old["figures"], new["figures"], strict=True):
+        assert rounded(before) == rounded(after)
     pd.testing.assert_frame_equal(
         pd.read_parquet(FORMATS / "evaluation" / "scores.parquet"), pd.read_parquet(output / "scores.parquet")
     )

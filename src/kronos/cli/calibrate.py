@@ -12,9 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kronos.cli import options
+from kronos.cli.completion import complete_baseline
 from kronos.cli.console import ConsoleColumn, page, page_width, print_json, table
+from kronos.cli.errors import report_skipped
 from kronos.cli.evaluation_setup import EvaluationRunArgs, evaluation_progress, prepare, workers_for
-from kronos.errors import ParameterError, StorageError
+from kronos.cli.files import check_no_folder
+from kronos.cli.reading_options import ReadingArgs
+from kronos.errors import ParameterError
 
 if TYPE_CHECKING:
     from kronos.evaluation import AblationRow, EvaluationSetup
@@ -27,7 +31,7 @@ EPILOG = (
     "kronos calibrate btc_1h.csv eth_1h.csv --market crypto --to 2024-06-01 --stride 7\n\n"
     "kronos calibrate candles/ --model kronos-small --from 2024-07-01 --to 2025-01-01 --no-pool\n\n"
     "kronos calibrate candles/ --ablation   [dim](every part alone, and together)[/dim]\n\n"
-    "kronos forecast btc_1h.csv --calibration out/calibration/calibration.json   [dim](then use it)[/dim]"
+    "kronos forecast btc_1h.csv --calibration nano.json   [dim](then use it)[/dim]"
 )
 _PANEL = "Calibration"
 _FILE = "calibration.json"
@@ -39,14 +43,15 @@ class CalibrateArgs(EvaluationRunArgs):
     """Arguments of `kronos calibrate`.
 
     Attributes:
-        file: The calibration file to write.
+        file: The calibration file to write; None for one in the output folder.
         parts: Parts to fit.
         pool_with: Baseline to pool with.
         symmetric: Whether bands move symmetrically around the median.
         ablation: Whether to compare each part alone and together.
     """
 
-    file: Path
+    parent: Path = Path("out") / "calibration"
+    file: Path | None
     parts: tuple[str, ...]
     pool_with: str
     symmetric: bool
@@ -87,7 +92,7 @@ def calibrate(
         typer.Option(
             metavar="BASELINE",
             help="Baseline to pool with.",
-            autocompletion=options.complete_baseline,
+            autocompletion=complete_baseline,
             rich_help_panel=_PANEL,
         ),
     ] = "filtered-historical-simulation",
@@ -108,7 +113,13 @@ def calibrate(
     market: options.Market = None,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     strict: options.Strict = False,
+    quality: options.Quality = "paper",
     start: options.From = None,
     end: options.To = None,
     split: options.Split = None,
@@ -135,12 +146,13 @@ def calibrate(
     precision: options.Precision = None,
     workers: options.Workers = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Folder for the run and its calibration.json, or a .json file for the calibration.",
+            show_default="out/calibration/NAME-DIGEST of candles, origins and model",
             rich_help_panel=options.OUTPUT_PANEL,
         ),
-    ] = Path("out/calibration"),
+    ] = None,
     restart: options.Restart = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -153,14 +165,16 @@ def calibrate(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other: leave one out.")
-    is_file = output.suffix == ".json"
+    file = output if output is not None and output.suffix == ".json" else None
     result = run(
         CalibrateArgs(
             paths=tuple(paths),
             market=market,
             interval=interval,
             timezone=timezone,
+            reading=ReadingArgs(column or (), decimal, thousands, date_format, header),
             strict=strict,
+            quality=quality,
             start=start,
             end=end,
             split=split or (None if start or end else "validation"),
@@ -180,8 +194,8 @@ def calibrate(
             top_p=top_p,
             top_k=top_k,
             workers=workers,
-            output=output.parent / output.stem if is_file else output,
-            file=output if is_file else output / _FILE,
+            output=output if file is None else None,
+            file=file,
             restart=restart,
             quiet=quiet or json,
             parts=_parts(part, no_pool),
@@ -194,6 +208,7 @@ def calibrate(
         print_json(_to_document(result))
     elif not quiet:
         show(result, verbose=verbose)
+    report_skipped(result.setup.data.skipped)
 
 
 def _parts(given: Sequence[str] | None, no_pool: bool) -> tuple[str, ...]:
@@ -215,17 +230,21 @@ def run(args: CalibrateArgs) -> CalibrateResult:
         typer.Exit: With status 130 at Ctrl-C.
     """
     args.check()
-    if args.file.is_dir():
-        raise StorageError(f"Cannot write {args.file}: it is a folder. Choose another name.")
+    if args.file is not None:
+        check_no_folder("--output", args.file)
     from kronos.evaluation.calibration import check_pooling_baseline
 
     if "pooling" in args.parts:
         check_pooling_baseline(args.pool_with)  # before anything is read or discarded
     setup, [model] = prepare(args)
+    args = args.with_run_folder(setup.plan, [model])
+    file = args.file or args.folder / _FILE
+    args.check_outputs("--output", [file], setup.data)
     args.prepare_output()
     from kronos.evaluation import cutoffs, default_ablations
     from kronos.evaluation.calibration import calibrate as fit_calibration
     from kronos.evaluation.dates import training_overlap_warnings
+    from kronos.evaluation.origins import left_out_sentences
 
     settings = default_ablations("pooling" in args.parts) if args.ablation else {}
     title = f"Forecasting at {len(setup.plan):,} origins"
@@ -242,9 +261,10 @@ def run(args: CalibrateArgs) -> CalibrateResult:
             workers=workers_for(args.workers, [model]),
             progress=progress,
         )
-    warnings = training_overlap_warnings(model.name, setup.plan, cutoffs(model.predictor, setup.plan))
-    fitted.calibration.save(args.file)
-    return CalibrateResult(setup, fitted, warnings, args.file)
+    warnings = left_out_sentences(setup.plan.left_out)
+    warnings += training_overlap_warnings(model.name, setup.plan, cutoffs(model.predictor, setup.plan))
+    fitted.calibration.save(file)
+    return CalibrateResult(setup, fitted, warnings, file)
 
 
 def _to_document(result: CalibrateResult) -> dict[str, Any]:
@@ -252,6 +272,7 @@ def _to_document(result: CalibrateResult) -> dict[str, Any]:
         "origins": len(result.setup.plan),
         "dates": result.setup.description,
         "warnings": list(result.warnings),
+        "skipped": [{"name": name, "problem": problem} for name, problem in result.setup.data.skipped],
         "calibration": result.fitted.calibration.to_dict(),
         "effects": [asdict(row) for row in result.fitted.ablation],
         "file": str(result.file),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kronos.errors import ParameterError
-from kronos.formatting import to_json
+from kronos.formatting import printable, to_json
 from kronos.progress import is_interactive
 
 if TYPE_CHECKING:
@@ -19,23 +20,50 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPED_WIDTH = 120  # columns where neither a terminal nor COLUMNS limits the width
+_LEAST_HEIGHT = 10
+_LEAST_WIDTH, _LARGEST_WIDTH = 20, 1000  # narrower, nothing can be shown; wider, padding would only cost memory
 _GAP = 2  # columns between two cells
 _NAME_WIDTH = 20  # width to which the first column shrinks before other columns are dropped: its cells can wrap
 
 
 def stdout() -> Console:
-    """Return the console for results; wide if stdout is not a terminal."""
-    from rich.console import Console
-
-    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, soft_wrap=False, width=None if narrow else _PIPED_WIDTH)
+    """Return the console for results; wide if neither a terminal nor ``COLUMNS`` limits it."""
+    return _console(width=_width())
 
 
 def stderr() -> Console:
     """Return the console for progress and notes."""
-    from rich.console import Console
+    return _console(width=_width(), stderr=True, soft_wrap=True)
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+def _console(*, width: int, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """A console that replaces control characters, such as the escape sequences that the name of a file may contain."""
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    # With both sizes given, rich reads neither COLUMNS nor LINES.
+    height = max(shutil.get_terminal_size().lines, _LEAST_HEIGHT)
+    return SafeConsole(width=width, height=height, stderr=stderr, highlight=False, soft_wrap=soft_wrap)
+
+
+def _width() -> int:
+    """``COLUMNS``, else the terminal's width, else a wide one; zero and what is no number count as unknown."""
+    columns = valid_width(os.environ.get("COLUMNS", ""))
+    if columns is None and sys.stdout is not None and sys.stdout.isatty():
+        columns = valid_width(str(shutil.get_terminal_size((0, 0)).columns))
+    return columns or _PIPED_WIDTH
+
+
+def valid_width(text: str) -> int | None:
+    """Return a width in columns as a number within sensible limits; None if it is zero or no number."""
+    if not (text.isascii() and text.isdigit()) or not text.strip("0"):
+        return None
+    return min(max(int(text[:10]), _LEAST_WIDTH), _LARGEST_WIDTH)
 
 
 def emit(console: Console, renderable: RenderableType) -> None:
@@ -64,8 +92,14 @@ def page_width() -> int:
 
 def print_json(document: Mapping[str, Any] | list[Any]) -> None:
     """Print one JSON document on stdout; numbers that are not finite become null."""
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(to_json(document, ascii_only=not unicode) + "\n")
+    encoding = "" if sys.stdout is None else sys.stdout.encoding or ""
+    print_text(to_json(document, ascii_only=encoding.lower().replace("-", "") != "utf8") + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print a text for programs on stdout, as it is."""
+    if sys.stdout is not None:
+        sys.stdout.write(text)
 
 
 def spinner(title: str, *, enabled: bool = True) -> AbstractContextManager[object]:
@@ -120,7 +154,8 @@ class _MessageHandler(logging.Handler):
     """Writes messages to the current ``sys.stderr``: rich replaces it to print them above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(record.getMessage() + "\n")
+        if sys.stderr is not None:
+            sys.stderr.write(printable(record.getMessage()) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib import metadata
@@ -21,6 +22,8 @@ from rich.text import Text
 from kronos.cli import options
 from kronos.cli.errors import FAILED
 from kronos.errors import KronosError
+from kronos.formatting import os_error_reason, truncate
+from kronos.network import describe_failure, environment_problem, is_unresolved, redact
 
 if TYPE_CHECKING:
     from kronos.settings import Settings
@@ -32,10 +35,14 @@ _PACKAGES = (
     "exchange-calendars",
 )  # fmt: skip
 _STEPS, _PATHS = 8, 10  # of the self-test
+_PROBE_SECONDS = 3.0  # for an answer of the hub
 
 
 def doctor(json: options.Json = False) -> None:
-    """Check versions, devices, caches and extras, and try a small forecast. Status 0 if forecasting works."""
+    """Check versions, devices, caches and extras, and try a small forecast.
+
+    Status 0 if forecasting with the chosen model works; the hub is only needed for models that are not cached yet.
+    """
     from kronos.cli.console import emit, print_json, spinner, stdout
 
     with spinner("Checking"):
@@ -62,7 +69,8 @@ def _make_report() -> dict[str, Any]:
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": sys.executable},
         "devices": _devices(),
         "cache": _cache(settings),
-        "settings": settings.model_dump(mode="json"),
+        "network": _network(settings),
+        "settings": _settings(settings),
         "extras": _extras(),
         "chinese_font": _has_chinese_font(),
         "self_test": _self_test(settings),
@@ -108,14 +116,62 @@ def _cache(settings: Settings) -> dict[str, Any]:
     from kronos.zoo import cache_root, endpoint, find_cached, list_checkpoints
 
     checkpoints = [(entry, find_cached(entry) is not None) for entry in list_checkpoints()]
+    folder = cache_root(settings.cache_dir)
     return {
-        "folder": str(cache_root(settings.cache_dir)),
+        "folder": str(folder),
+        "problem": _write_problem(folder),
         "hub": endpoint(),
         "offline": settings.offline or bool(constants.HF_HUB_OFFLINE),
         "bundled": [entry.name for entry, _ in checkpoints if entry.bundled],
         "cached": [entry.name for entry, is_cached in checkpoints if not entry.bundled and is_cached],
         "to_download": [entry.name for entry, is_cached in checkpoints if entry.published and not is_cached],
     }
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings without passwords; a report may be shown to others."""
+    values = settings.model_dump(mode="json")
+    for source in values["sources"].values():
+        for name in ("proxy", "base_url"):
+            source[name] = None if source[name] is None else redact(source[name])
+    return values
+
+
+def _write_problem(folder: Path) -> str | None:
+    """Say why no file can be written in a folder, or in the one that it would be created in; None if one can."""
+    place = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"no file can be written in {place} ({os_error_reason(error)})"
+
+
+def _network(settings: Settings) -> dict[str, Any]:
+    """Return whether the hub answers, and what is wrong with the proxies and certificates of the environment."""
+    import httpx2
+    from huggingface_hub import constants
+
+    from kronos.zoo import endpoint
+
+    if settings.offline or constants.HF_HUB_OFFLINE:
+        return {"reachable": None, "problem": None}
+    problem = environment_problem("httpx")
+    if problem is None:
+        try:
+            httpx2.head(endpoint(), timeout=_PROBE_SECONDS)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            problem = _request_problem(error, endpoint())
+    return {"reachable": problem is None, "problem": problem}
+
+
+def _request_problem(error: Exception, url: str) -> str:
+    explained = describe_failure(error, url, "httpx")
+    if explained is not None:
+        reason, fix = explained
+        return f"{url} {reason}; {fix}"
+    cause = "its name cannot be resolved" if is_unresolved(error) else str(error) or type(error).__name__
+    return f"{url} could not be reached within {_PROBE_SECONDS:g} s ({truncate(cause, 120)})"
 
 
 def _extras() -> dict[str, dict[str, Any]]:
@@ -218,13 +274,25 @@ def _device_lines(report: Mapping[str, Any]) -> _Lines:
 
 
 def _cache_lines(report: Mapping[str, Any]) -> _Lines:
-    cache = report["cache"]
+    cache, network = report["cache"], report["network"]
+    if cache["offline"]:
+        hub = (_GOOD, "hub", "offline: no downloads")
+    elif network["reachable"]:
+        hub = (_GOOD, "hub", f"{cache['hub']} answers")
+    else:
+        hub = (_BAD, "hub", f"{network['problem']}")
+    place = cache["folder"]
+    if cache["problem"] is None:
+        folder = (_GOOD, "cache", place)
+    else:
+        mark = _MISSING if cache["offline"] else _BAD
+        folder = (mark, "cache", f"{place}: {cache['problem']}; set KRONOS_CACHE_DIR to a folder of yours")
     bundled = ", ".join(cache["bundled"])
     return [
         (_GOOD if bundled else _BAD, "bundled", bundled or "kronos-nano is missing; reinstall kronos"),
         (_GOOD if cache["cached"] else _MISSING, "cached", ", ".join(cache["cached"]) or "none"),
-        (_GOOD, "cache", cache["folder"]),
-        (_GOOD, "hub", "offline: no downloads" if cache["offline"] else cache["hub"]),
+        folder,
+        hub,
     ]
 
 

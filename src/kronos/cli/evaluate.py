@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kronos.cli import options
+from kronos.cli.completion import complete_baseline
+from kronos.cli.errors import report_skipped
 from kronos.cli.evaluation_setup import (
     EvaluationResult,
     EvaluationRunArgs,
@@ -18,7 +20,9 @@ from kronos.cli.evaluation_setup import (
     prepare,
     workers_for,
 )
-from kronos.errors import ParameterError, StorageError
+from kronos.cli.files import check_no_folder, check_not_read, check_suffix
+from kronos.cli.reading_options import ReadingArgs
+from kronos.errors import ParameterError
 from kronos.formatting import join_names, to_json
 
 if TYPE_CHECKING:
@@ -43,14 +47,15 @@ class EvaluateArgs(EvaluationRunArgs):
     Attributes:
         baselines: Names of the baselines to show; empty for all.
         reference: The baseline that skill is measured against.
-        calibrate: Whether to add each model with the calibration that ships with it.
+        calibrate: Whether to add each model with the calibration that ships with it; None for those that have one for
+            this sampling.
         calibrations: Files of further calibrations.
         report: HTML file; None for one in the output folder.
     """
 
     baselines: tuple[str, ...] = ()
     reference: str = "historical-volatility"
-    calibrate: bool = False
+    calibrate: bool | None = None
     calibrations: tuple[Path, ...] = ()
     report: Path | None = None
 
@@ -58,18 +63,14 @@ class EvaluateArgs(EvaluationRunArgs):
         """Check the options that can be checked without reading a file.
 
         Raises:
-            ParameterError: If options contradict each other, or the report is not an HTML file.
-            StorageError: If the report is a folder.
+            ParameterError: If options contradict each other, or the report is a folder or not an HTML file.
         """
         super().check()
         if self.calibrate and self.calibrations:
             raise ParameterError("--calibrate uses the models' own calibrations, --calibration another: leave one out.")
-        if self.report is None:
-            return
-        if self.report.suffix.lower() not in (".html", ".htm"):
-            raise ParameterError(f"Invalid report {self.report.name}: the file name must end in .html.")
-        if self.report.is_dir():
-            raise StorageError(f"Cannot write {self.report}: it is a folder. Choose another name.")
+        if self.report is not None:
+            check_suffix("--report", self.report, (".html", ".htm"))
+            check_no_folder("--report", self.report)
 
 
 def evaluate(
@@ -95,7 +96,7 @@ def evaluate(
             "--baseline",
             help="Baseline to include; repeatable.",
             show_default="all",
-            autocompletion=options.complete_baseline,
+            autocompletion=complete_baseline,
             rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
@@ -103,18 +104,19 @@ def evaluate(
         str,
         typer.Option(
             help="Baseline that skill is measured against.",
-            autocompletion=options.complete_baseline,
+            autocompletion=complete_baseline,
             rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = "historical-volatility",
     calibrate: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--calibrate",
+            "--calibrate/--no-calibrate",
             help="Also evaluate each model with the calibration that ships with it.",
+            show_default="where there is one for this sampling",
             rich_help_panel=options.FORECAST_PANEL,
         ),
-    ] = False,
+    ] = None,
     calibration: Annotated[
         list[Path] | None,
         typer.Option(
@@ -127,18 +129,25 @@ def evaluate(
     market: options.Market = None,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     from_: options.From = None,
     to: options.To = None,
     split: options.Split = None,
     splits: options.Splits = None,
     strict: options.Strict = False,
+    quality: options.Quality = "paper",
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Folder for results and forecasts; an interrupted run resumes there.",
+            show_default="out/evaluation/NAME-DIGEST of candles, origins and models",
             rich_help_panel=options.OUTPUT_PANEL,
         ),
-    ] = Path("out/evaluation"),
+    ] = None,
     restart: options.Restart = False,
     report: Annotated[
         Path | None,
@@ -149,13 +158,14 @@ def evaluate(
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Evaluate models at many past origins (rolling-origin evaluation), with scores and verdicts.
 
-    This is a backtest of forecasts; portfolio backtests are not part of this package.
+    This is a backtest of forecasts; 'kronos backtest' trades them.
 
     All baselines are contenders in the same table. Skill is measured against one of them, with intervals.
 
@@ -165,42 +175,48 @@ def evaluate(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other: leave one out.")
-    result = run(
-        EvaluateArgs(
-            paths=tuple(paths),
-            market=market,
-            interval=interval,
-            timezone=timezone,
-            strict=strict,
-            start=from_,
-            end=to,
-            split=split,
-            splits=splits,
-            horizon=horizon,
-            stride=stride,
-            lookback=lookback,
-            max_origins=max_origins,
-            models=tuple(model or ()),
-            tokenizer=tokenizer,
-            device=device,
-            precision=precision,
-            samples=samples,
-            seed=seed,
-            preset=preset,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            baselines=tuple(baseline or ()),
-            reference=reference,
-            calibrate=calibrate,
-            calibrations=tuple(calibration or ()),
-            workers=workers,
-            output=output,
-            restart=restart,
-            report=report,
-            quiet=quiet,
-        )
+    args = EvaluateArgs(
+        paths=tuple(paths),
+        market=market,
+        interval=interval,
+        timezone=timezone,
+        reading=ReadingArgs(column or (), decimal, thousands, date_format, header),
+        strict=strict,
+        quality=quality,
+        start=from_,
+        end=to,
+        split=split,
+        splits=splits,
+        horizon=horizon,
+        stride=stride,
+        lookback=lookback,
+        max_origins=max_origins,
+        models=tuple(model or ()),
+        tokenizer=tokenizer,
+        device=device,
+        precision=precision,
+        samples=samples,
+        seed=seed,
+        preset=preset,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        baselines=tuple(baseline or ()),
+        reference=reference,
+        calibrate=calibrate,
+        calibrations=tuple(calibration or ()),
+        workers=workers,
+        output=output,
+        restart=restart,
+        report=report,
+        quiet=quiet,
     )
+    if dry_run:
+        from kronos.cli.evaluation_plan import show_plan
+
+        show_plan(args, json=json)
+        return
+    result = run(args)
     if json:
         from kronos.cli.console import print_json
 
@@ -209,6 +225,7 @@ def evaluate(
         from kronos.cli.evaluate_view import show
 
         show(result, verbose=verbose)
+    report_skipped(result.setup.data.skipped, listed=not json and not quiet)
 
 
 def run(args: EvaluateArgs) -> EvaluationResult:
@@ -226,7 +243,11 @@ def run(args: EvaluateArgs) -> EvaluationResult:
     baselines = baseline_forecasters(args.baselines or None)
     baseline_forecasters([args.reference])  # check the name before reading anything
     setup, models = prepare(args)
-    corrections = _corrections(args, models)
+    args = args.with_run_folder(setup.plan, models)
+    files = (args.report or args.folder / _REPORT, args.folder / _DOCUMENT, args.folder / _SCORES)
+    args.check_outputs("--output", files, setup.data)
+    check_not_read("--output", files, args.calibrations)
+    corrections = load_corrections(args, models)
     workers = workers_for(args.workers, models)
     args.prepare_output()
     title = f"Forecasting at {len(setup.plan):,} origins"
@@ -244,13 +265,12 @@ def run(args: EvaluateArgs) -> EvaluationResult:
             progress=progress,
         )
         evaluation = replace(evaluation, warnings=[*_simulated_warning(setup.data), *evaluation.warnings])
-        files = (args.report or args.output / _REPORT, args.output / _DOCUMENT, args.output / _SCORES)
         result = EvaluationResult(evaluation, setup, files)
         _write(result)
     return result
 
 
-def _corrections(args: EvaluateArgs, models: Sequence[LoadedModel]) -> list[Correction]:
+def load_corrections(args: EvaluateArgs, models: Sequence[LoadedModel]) -> list[Correction]:
     """The calibrated contenders.
 
     Raises:
@@ -261,10 +281,6 @@ def _corrections(args: EvaluateArgs, models: Sequence[LoadedModel]) -> list[Corr
     from kronos.evaluation import Correction, identity_of
 
     corrections: dict[str, Correction] = {}
-    for model in models if args.calibrate else ():
-        calibration = model.predictor.calibration_for(True, model.sampling)
-        assert calibration is not None
-        corrections[model.name] = Correction(f"{model.name} calibrated", model.name, calibration)
     for path in args.calibrations:
         calibration = Calibration.load(path)
         differences = {
@@ -280,6 +296,9 @@ def _corrections(args: EvaluateArgs, models: Sequence[LoadedModel]) -> list[Corr
         if name in corrections:
             raise ParameterError(f"{path} is a second calibration of {name}: evaluate one at a time.")
         corrections[name] = Correction(f"{name} calibrated", name, calibration)
+    for model in models:
+        if model.name not in corrections and (own := model.predictor.calibration_for(args.calibrate, model.sampling)):
+            corrections[model.name] = Correction(f"{model.name} calibrated", model.name, own)
     return list(corrections.values())
 
 
@@ -313,6 +332,7 @@ def to_document(result: EvaluationResult) -> dict[str, Any]:
         ],
         "unreadable": [{"path": str(file.path), "problem": file.problem} for file in loaded.unreadable],
         "passed_over": [str(path) for path in loaded.passed_over],
+        "copies": [{"path": str(file.path), "problem": file.problem} for file in loaded.copies],
     }
     return {**result.evaluation.to_dict(), "data": data, "files": [str(path) for path in result.files]}
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from kronos.cli.console import ConsoleColumn, page, page_width, table
 from kronos.cli.evaluation_setup import EvaluationResult
+from kronos.cli.reading_options import name_options
 from kronos.evaluation import ALL
 from kronos.evaluation.aggregate import format_steps
 from kronos.formatting import MISSING, join_names, plural
@@ -220,15 +221,18 @@ def _data_notes(result: EvaluationResult, *, verbose: bool) -> Iterator[Renderab
     """Files that could not be read, and warnings of cleaning."""
     data = result.setup.data
     files = data.unreadable if verbose else data.unreadable[:_UNREADABLE_SHOWN]
-    notes = [f"not read: {file.problem}" for file in files]
+    notes = [f"not read: {name_options(file.problem)}" for file in files]
     if len(data.unreadable) > len(files):
         notes.append(f"… and {len(data.unreadable) - len(files)} more; -v lists them.")
+    notes += [file.problem for file in data.copies]
     if notes:
         yield _warnings(notes)
     if verbose:
         for instrument in data.warned:
             findings = (finding for finding in instrument.candles.findings if finding.severity == "warning")
-            yield from (Text(f"{instrument.name}: {finding.message}", style="dim") for finding in findings)
+            yield from (
+                Text(f"{instrument.name}: {name_options(finding.message)}", style="dim") for finding in findings
+            )
     elif data.warned:
         count = f"{len(data.warned)} of {len(data.instruments)}"
         yield Text(f"Cleaning has warnings about the candles of {count} series; -v lists them.", style="dim")

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Self
 
 import typer
 
 from kronos.cli.console import spinner, stderr
-from kronos.cli.model_loading import ModelArgs, SamplingArgs
-from kronos.cli.options import PrecisionName, SplitName
-from kronos.errors import ParameterError, StorageError
-from kronos.formatting import unique_name
+from kronos.cli.files import check_folder, check_not_read
+from kronos.cli.model_loading import ModelArgs, SamplingArgs, model_files
+from kronos.cli.options import PrecisionName, QualityName, SplitName
+from kronos.cli.reading_options import ReadingArgs
+from kronos.errors import ParameterError
+from kronos.formatting import to_json, unique_name
 from kronos.progress import ProgressCallback, progress_bar
 
 if TYPE_CHECKING:
-    from kronos.evaluation import Evaluation, EvaluationSetup, ModelForecaster, RollingOrigins, RollingSettings
+    from kronos.evaluation import (
+        Evaluation,
+        EvaluationSetup,
+        LoadedInstruments,
+        ModelForecaster,
+        Plan,
+        RollingOrigins,
+        RollingSettings,
+    )
     from kronos.inference import KronosPredictor, SamplingParams
 
 INTERRUPTED = 130
+DIGEST = 8  # hexadecimal characters of a digest in a folder's name
+_NAME = 60  # characters of the candles' name in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +48,9 @@ class EvaluationRunArgs:
         market: Market of all series; None to infer it.
         interval: Candle interval of all files; None to infer it.
         timezone: Time zone of all files.
+        reading: How all files are written.
         strict: Whether a file that cannot be read is an error.
+        quality: Whether origins with price jumps or flat stretches are left out.
         start: First time to forecast.
         end: End of the times to forecast, exclusive.
         split: Split to use; None for the test split, if there is one.
@@ -54,8 +70,13 @@ class EvaluationRunArgs:
         top_p: Total probability of the tokens to sample from.
         top_k: Number of tokens to sample from.
         workers: Number of worker processes; None for one per core.
-        output: Folder for results and for the forecasts of the run.
+        output: Folder for results and for the forecasts of the run; None for one in ``parent`` that is named by the
+            candles and a digest of the plan.
+        parent: Folder of the output folders that are named by their plans.
+        run_name: Name of the run's folder in the output folder; None for ``run-`` and a digest of the plan, so that
+            every plan has its own.
         restart: Whether to discard the forecasts of an earlier run.
+        local: Whether to refuse models that would have to be downloaded.
         quiet: Whether to show no progress.
     """
 
@@ -63,7 +84,9 @@ class EvaluationRunArgs:
     market: str | None = None
     interval: str | None = None
     timezone: str | None = None
+    reading: ReadingArgs = field(default_factory=ReadingArgs)
     strict: bool = False
+    quality: QualityName = "paper"
     start: str | None = None
     end: str | None = None
     split: SplitName | None = None
@@ -83,14 +106,36 @@ class EvaluationRunArgs:
     top_p: float | None = None
     top_k: int | None = None
     workers: int | None = None
-    output: Path
+    output: Path | None = None
+    parent: Path = Path("out") / "evaluation"
+    run_name: str | None = "run"
     restart: bool = False
+    local: bool = False
     quiet: bool = False
 
     @property
+    def folder(self) -> Path:
+        """Folder for results; known once `with_run_folder` has named it."""
+        assert self.output is not None
+        return self.output
+
+    @property
     def run_folder(self) -> Path:
-        """Folder for the forecasts of the run."""
-        return self.output / "run"
+        """Folder for the forecasts of the run; known once `with_run_folder` has named it."""
+        assert self.run_name is not None
+        return self.folder / self.run_name
+
+    def with_run_folder(self, plan: Plan, models: Sequence[LoadedModel]) -> Self:
+        """Return the arguments with all folders named: equal plans have equal names, others have others.
+
+        Args:
+            plan: The origins.
+            models: The models; calibrations share the forecasts of their model.
+        """
+        key = [plan.digest(), self.samples, self.seed, *sorted(to_json(one.forecaster.identity()) for one in models)]
+        digest = hashlib.sha256(to_json(key).encode()).hexdigest()[:DIGEST]
+        output = self.output or self.parent / f"{source_name(self.paths)}-{digest}"
+        return replace(self, output=output, run_name=self.run_name or f"run-{digest}")
 
     def rolling(self) -> RollingOrigins:
         """Return how to select origins."""
@@ -117,19 +162,51 @@ class EvaluationRunArgs:
         parse_time(self.start, "--from")
         parse_time(self.end, "--to")
 
+    def check_outputs(self, option: str, outputs: Sequence[Path], data: LoadedInstruments) -> None:
+        """Check that no output replaces a file that the command reads.
+
+        Args:
+            option: The option that names the outputs.
+            outputs: The files to write.
+            data: The candles read.
+
+        Raises:
+            ParameterError: If one does.
+        """
+        from kronos.datasets.discovery import list_sources
+        from kronos.datasets.readers import is_qlib
+        from kronos.datasets.splits import PARTS
+
+        ignored = {*data.passed_over, *(file.path for file in data.unreadable)}
+        read = [*filter(None, [self.splits])]
+        files = [path for path in self.paths if not is_qlib(path)]
+        for source in list_sources(files) if files else ():
+            if source.dataset is not None:
+                read += [source.dataset.path(part) for part in PARTS]
+            elif source.path not in ignored:
+                read.append(source.path)
+        for ref in (*self.models, self.tokenizer):
+            read += model_files(ref)
+        check_not_read(option, outputs, read)
+
     def prepare_output(self) -> None:
         """Check that the output can be a folder, and discard an earlier run with ``--restart``.
 
         Raises:
-            StorageError: If the output is a file, or the earlier run cannot be removed.
-            ParameterError: If the folder contains something else than a run.
+            StorageError: If the earlier run cannot be removed.
+            ParameterError: If the output is a file, or the folder contains something else than a run.
         """
-        if self.output.exists() and not self.output.is_dir():
-            raise StorageError(f"Cannot write to {self.output}: it is a file. Choose another folder.")
+        check_folder("--output", self.folder)
         if self.restart:
             from kronos.evaluation.rolling import discard_run
 
             discard_run(self.run_folder)
+
+
+def source_name(paths: Sequence[str]) -> str:
+    """A short folder name for candles: ``btc_1h``, or ``btc_1h-and-2-more``."""
+    name = re.sub(r"[^\w.+-]+", "-", PurePath(os.path.abspath(paths[0])).stem).strip("-.")[:_NAME]  # noqa: PTH100 (no links)
+    return f"{name or 'candles'}-and-{len(paths) - 1}-more" if len(paths) > 1 else name or "candles"
 
 
 @dataclass(frozen=True)
@@ -191,7 +268,9 @@ def prepare(args: EvaluationRunArgs) -> tuple[EvaluationSetup, list[LoadedModel]
             market=args.market,
             interval=args.interval,
             timezone=args.timezone,
+            reading=args.reading.options(),
             strict=args.strict,
+            quality=args.quality,
             progress=reading.enter_context(progress_bar("Reading", enabled=not args.quiet)),
         )
     return setup, models
@@ -210,6 +289,8 @@ def load_models(args: EvaluationRunArgs) -> list[LoadedModel]:
     choices = [
         choose(ModelArgs(ref, args.tokenizer, args.device, args.precision, None)) for ref in args.models or (None,)
     ]
+    if args.local:
+        choices = [replace(choice, settings=choice.settings.model_copy(update={"offline": True})) for choice in choices]
     with spinner("Loading", enabled=shown):
         sampling = sampling_params(
             SamplingArgs(

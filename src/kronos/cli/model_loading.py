@@ -13,7 +13,8 @@ from kronos.cli.options import PrecisionName
 from kronos.errors import ParameterError
 from kronos.formatting import expand_user, short_count
 from kronos.progress import is_interactive, progress_bar
-from kronos.zoo import DEFAULT_MODEL, CatalogEntry, closest_name, download, find_cached, find_entry
+from kronos.zoo import DEFAULT_MODEL, CatalogEntry, checkpoint_name, closest_name, download, find_cached, find_entry
+from kronos.zoo.checkpoint import CONFIG, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor, SamplingParams
@@ -82,8 +83,8 @@ class ModelChoice:
 
     @property
     def title(self) -> str:
-        """Name to show: of a folder only its last part."""
-        return Path(self.ref).name if Path(self.ref).is_dir() else self.ref
+        """Name to show: of a folder the name that its training recorded, else its last part."""
+        return checkpoint_name(Path(self.ref)) if Path(self.ref).is_dir() else self.ref
 
     @property
     def entry(self) -> CatalogEntry | None:
@@ -131,6 +132,14 @@ def check_name(ref: str) -> None:
     if ref.lower() == DEFAULT_MODEL:
         return  # its files are missing; loading it raises the better error
     raise unknown_checkpoint(ref)
+
+
+def model_files(ref: str | None) -> list[Path]:
+    """Return the files that loading a model from a folder reads; none for other references."""
+    folder = expand_user(ref or "")
+    if not ref or not folder.is_dir():
+        return []
+    return [folder / part / name for part in ("", "model", "tokenizer") for name in (CONFIG, WEIGHTS, RECORD)]
 
 
 def unknown_checkpoint(name: str) -> ParameterError:

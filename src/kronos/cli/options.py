@@ -1,7 +1,6 @@
 """The options of all commands, each defined once as a type for a command's parameter.
 
-An alias without explicit flags is named by the parameter that uses it: ``top_p`` becomes ``--top-p``. Names that the
-shell completes are looked up only when it asks for them, so that ``--help`` loads nothing heavy.
+An alias without explicit flags is named by the parameter that uses it: ``top_p`` becomes ``--top-p``.
 """
 
 from __future__ import annotations
@@ -12,18 +11,25 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from kronos.cli.completion import (
+    PRESET_NAMES,
+    complete_calendar,
+    complete_checkpoint,
+    complete_config,
+    complete_model,
+    complete_preset,
+    complete_simulated_market,
+    complete_training_config,
+)
+
 PrecisionName = Literal["exact", "fast"]
 ThemeName = Literal["light", "dark"]
 PaletteName = Literal["green-up", "red-up", "colour-blind"]
 FormatName = Literal["wide", "long"]
 SplitName = Literal["validation", "test"]
+QualityName = Literal["paper", "none"]
 ModeName = Literal["sequential", "parallel"]
 StageChoice = Literal["tokenizer", "model", "all"]
-
-PRESET_NAMES = (
-    "default", "conservative", "aggressive", "published", "paper-price", "paper-volatility", "paper-synthetic",
-)  # fmt: skip
-_CALENDARS = ("24/7", "FX", "XNYS", "XSHG", "XHKG", "XTKS", "XLON", "CN-FUTURES", "inferred")
 
 DATA_PANEL = "Candles and dates"
 ORIGINS_PANEL = "Forecast origins"
@@ -31,60 +37,6 @@ FORECAST_PANEL = "Forecasts"
 MODEL_PANEL = "Model and device"
 TRAINING_PANEL = "Training"
 OUTPUT_PANEL = "Output"
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """Complete the name of a model."""
-    from kronos.zoo import list_checkpoints
-
-    names = [entry.name for entry in list_checkpoints() if entry.kind == "model"]
-    return _starting_with(incomplete.lower(), names)
-
-
-def complete_checkpoint(incomplete: str) -> list[str]:
-    """Complete the name of a model or tokenizer."""
-    from kronos.zoo import list_checkpoints
-
-    return _starting_with(incomplete.lower(), [entry.name for entry in list_checkpoints()])
-
-
-def complete_baseline(incomplete: str) -> list[str]:
-    """Complete the name of a baseline."""
-    from kronos.baselines import BASELINES
-
-    return _starting_with(incomplete, BASELINES)
-
-
-def complete_preset(incomplete: str) -> list[str]:
-    """Complete the name of a sampling preset."""
-    return _starting_with(incomplete, PRESET_NAMES)
-
-
-def _complete_calendar(incomplete: str) -> list[str]:
-    """Complete the name of a common trading calendar; the code of every exchange is valid too."""
-    return [name for name in _CALENDARS if name.lower().startswith(incomplete.lower())]
-
-
-def _complete_config(incomplete: str) -> list[str]:
-    from kronos.datasets import list_configs
-
-    return _starting_with(incomplete.lower(), [entry.name for entry in list_configs()])
-
-
-def _complete_training_config(incomplete: str) -> list[str]:
-    from kronos.datasets import list_configs
-
-    return _starting_with(incomplete.lower(), [entry.name for entry in list_configs(training=True)])
-
-
-def _complete_simulated_market(incomplete: str) -> list[str]:
-    from kronos.sources.simulation import MARKETS
-
-    return _starting_with(incomplete.lower(), MARKETS)
-
-
-def _starting_with(prefix: str, names: Any) -> list[str]:
-    return [name for name in names if name.startswith(prefix)]
 
 
 def _argument(
@@ -126,7 +78,7 @@ _SOURCES = (
 )
 
 # Candles and dates
-Files = Annotated[list[Path] | None, _argument("FILE", "Candle files: CSV, Feather or Parquet.")]
+Files = Annotated[list[Path] | None, _argument("FILE", "Candle files: CSV, JSON, Feather or Parquet; - is stdin.")]
 Paths = Annotated[list[str], _argument("PATH", "Candle files, folders of candle files, or prepared datasets.")]
 CandlePaths = Annotated[list[Path], _argument("PATH", "Candle files and folders of candle files.")]
 Demo = Annotated[bool, _option("Forecast the bundled sample of simulated candles.", "--demo", panel=DATA_PANEL)]
@@ -135,12 +87,50 @@ Interval = Annotated[
     str | None, _option("Candle interval, such as 5m, 1h or 1d.", default="inferred", panel=DATA_PANEL)
 ]
 Timezone = Annotated[str | None, _option("Time zone of the timestamps, such as Asia/Shanghai.", panel=DATA_PANEL)]
+Columns = Annotated[
+    list[str] | None,
+    _option(
+        "Name of a column, or its position from 1: close=Schlusskurs, close=5; repeatable.",
+        "--column",
+        metavar="COLUMN=NAME",
+        default="inferred",
+        panel=DATA_PANEL,
+    ),
+]
+Decimal = Annotated[
+    str | None, _option("Decimal sign of the numbers: . or ,", "--decimal", default="inferred", panel=DATA_PANEL)
+]
+Thousands = Annotated[
+    str | None,
+    _option("Thousands sign of the numbers; '' for none.", "--thousands", default="inferred", panel=DATA_PANEL),
+]
+DateFormat = Annotated[
+    str | None,
+    _option(
+        "Notation of the timestamps for strptime, such as %d.%m.%Y.",
+        "--date-format",
+        metavar="FORMAT",
+        default="inferred",
+        panel=DATA_PANEL,
+    ),
+]
+Header = Annotated[
+    int | None,
+    _option(
+        "Number of the line with the column names; 0 for none.",
+        "--header",
+        minimum=0,
+        metavar="LINE",
+        default="inferred",
+        panel=DATA_PANEL,
+    ),
+]
 Calendar = Annotated[
     str | None,
     _option(
         "Trading calendar: 24/7, FX, XNYS, XSHG, XHKG, CN-FUTURES or another exchange code.",
         default="inferred",
-        complete=_complete_calendar,
+        complete=complete_calendar,
         panel=DATA_PANEL,
     ),
 ]
@@ -148,7 +138,17 @@ Market = Annotated[
     str | None,
     _option("Market of all series.", default="MANIFEST.csv, the sub-folder's name, or inferred", panel=DATA_PANEL),
 ]
-Strict = Annotated[bool, _option("Stop if a file cannot be read.", "--strict", panel=DATA_PANEL)]
+Strict = Annotated[
+    bool, _option("Stop at a series that cannot be used, instead of skipping it.", "--strict", panel=DATA_PANEL)
+]
+Quality = Annotated[
+    QualityName,
+    _option(
+        "paper: leave out origins with price jumps, wrong prices or flat stretches, and count them; none: keep them.",
+        "--quality",
+        panel=DATA_PANEL,
+    ),
+]
 From = Annotated[str | None, _option("First time to forecast.", "--from", metavar="TIME", panel=DATA_PANEL)]
 To = Annotated[
     str | None, _option("End of the times to forecast, exclusive.", "--to", metavar="TIME", panel=DATA_PANEL)
@@ -223,7 +223,13 @@ AsOf = Annotated[
     ),
 ]
 Calibrate = Annotated[
-    bool, _option("Apply the calibration that ships with the model.", "--calibrate", panel=FORECAST_PANEL)
+    bool | None,
+    _option(
+        "Apply the calibration that ships with the model.",
+        "--calibrate/--no-calibrate",
+        default="if there is one for this sampling",
+        panel=FORECAST_PANEL,
+    ),
 ]
 Calibration = Annotated[
     Path | None, _option("Apply a calibration saved by 'kronos calibrate'.", metavar="FILE", panel=FORECAST_PANEL)
@@ -283,7 +289,7 @@ Workers = Annotated[
 
 # Training
 Configs = Annotated[
-    list[str], _argument("CONFIG", "Names or paths of configurations.", complete=_complete_training_config)
+    list[str], _argument("CONFIG", "Names or paths of configurations.", complete=complete_training_config)
 ]
 TrainingConfig = Annotated[
     str | None,
@@ -292,7 +298,7 @@ TrainingConfig = Annotated[
         "--config",
         "-c",
         default="finetune_csv",
-        complete=_complete_training_config,
+        complete=complete_training_config,
         panel=DATA_PANEL,
     ),
 ]
@@ -413,7 +419,7 @@ FetchOutput = Annotated[
 ]
 SimulatedOutput = Annotated[Path, _option("A folder, or a file whose name begins with simulated.", "--output", "-o")]
 SimulatedMarket = Annotated[
-    str, _option("Simulated market: crypto, ashare, us or fx.", "--market", complete=_complete_simulated_market)
+    str, _option("Simulated market: crypto, ashare, us or fx.", "--market", complete=complete_simulated_market)
 ]
 SimulationSeed = Annotated[int, _option("Random seed.", "--seed", minimum=0)]
 StoreFolder = Annotated[
@@ -421,7 +427,7 @@ StoreFolder = Annotated[
 ]
 DatasetConfigs = Annotated[
     list[str] | None,
-    _option("Names or paths of configurations.", "--config", "-c", default=False, complete=_complete_config),
+    _option("Names or paths of configurations.", "--config", "-c", default=False, complete=complete_config),
 ]
 ListConfigs = Annotated[bool, _option("List the bundled configurations and exit.", "--list-configs")]
 Timeframes = Annotated[
@@ -480,7 +486,7 @@ Theme = Annotated[ThemeName, _option("Theme of the figure.", panel=OUTPUT_PANEL)
 Palette = Annotated[PaletteName, _option("Colours of rising and falling candles.", panel=OUTPUT_PANEL)]
 ForecastOutput = Annotated[
     Path | None,
-    _option("Table to save (.parquet, .csv, .json), or all sample paths (.npz).", "--output", panel=OUTPUT_PANEL),
+    _option("Table to save (.parquet, .csv, .json; -: CSV on stdout), or all sample paths (.npz).", panel=OUTPUT_PANEL),
 ]
 Format = Annotated[
     FormatName, _option("wide: mean and quantiles by step; long: every sample path.", "--format", panel=OUTPUT_PANEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from rich.text import Text
 
 from kronos.cli import options
 from kronos.cli.console import ConsoleColumn, page, page_width, spinner, table
-from kronos.cli.model_loading import ModelArgs
-from kronos.errors import ParameterError, StorageError
+from kronos.cli.files import check_folder, check_not_read
+from kronos.cli.model_loading import ModelArgs, model_files
+from kronos.cli.reading_options import ReadingArgs
+from kronos.errors import ParameterError
 from kronos.formatting import MISSING, plural
 
 if TYPE_CHECKING:
@@ -116,6 +119,11 @@ def paper(
     market: options.Market = None,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     from_: Annotated[
         str | None,
         typer.Option(
@@ -142,8 +150,11 @@ def paper(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other: leave one out.")
-    if output is not None and output.exists() and not output.is_dir():
-        raise StorageError(f"Cannot write to {output}: it is a file. Choose another folder.")
+    file = None
+    if output is not None:
+        check_folder("--output", output)
+        file = output / f"paper-{task}.json"
+        check_not_read("--output", [file], [*filter(os.path.isfile, paths), *model_files(model)])
     from kronos.cli.data.fetch import parse_time
 
     parse_time(from_, "--from")
@@ -156,10 +167,13 @@ def paper(
 
     settings = PaperSettings(task, temperature, top_p, samples, lookback, horizon, stride, max_origins, sequences, seed)
     dates = dates_between(from_ or TEST_FROM, to)
+    reading = ReadingArgs(column or (), decimal, thousands, date_format, header)
     with progress_bar("Reading", enabled=not quiet) as bar:
-        data = load_instruments(paths, market=market, interval=interval, timezone=timezone, progress=bar)
+        data = load_instruments(
+            paths, market=market, interval=interval, timezone=timezone, reading=reading.options(), progress=bar
+        )
     result = _run(data, dates, settings, ModelArgs(model, tokenizer, device, precision, None), quiet=quiet)
-    done = PaperOutput(result, data, None if output is None else output / f"paper-{task}.json")
+    done = PaperOutput(result, data, file)
     if done.file is not None:
         from kronos.atomic import write_text
         from kronos.formatting import to_json

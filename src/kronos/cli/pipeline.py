@@ -1,21 +1,23 @@
-"""``kronos pipeline``: prepare a dataset, train on it, and evaluate the trained model."""
+"""``kronos pipeline``: prepare a dataset, train on it, evaluate the trained model, and backtest its signals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kronos.cli import options
 from kronos.cli.console import print_json
-from kronos.cli.errors import FAILED, status_of
+from kronos.cli.errors import FAILED, print_error, report_skipped, status_of
+from kronos.cli.reading_options import ReadingArgs
 from kronos.cli.train.arguments import TrainOutputArgs
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
+    from kronos.candles import ReadOptions
     from kronos.datasets import DatasetConfig
     from kronos.training.config import TrainConfig
     from kronos.training.runner import StageResult
@@ -28,7 +30,7 @@ EPILOG = (
     "kronos pipeline model_a_4h --source files:data/candles --output-dir /data/models\n\n"
     "kronos pipeline model_a_4h --dry-run"
 )
-_STEPS = ("prepare", "train", "evaluate")
+_STEPS = ("prepare", "train", "evaluate", "backtest")
 
 
 @dataclass
@@ -42,6 +44,7 @@ class PipelineRun:
         steps: State of each finished step: ``done``, ``kept``, ``skipped`` or ``failed``.
         error: Error of the failed step.
         stages: Results of the training.
+        skipped: Path of each candle file that cannot be read, and why.
     """
 
     name: str
@@ -50,11 +53,17 @@ class PipelineRun:
     steps: dict[str, str] = field(default_factory=dict)
     error: KronosError | None = None
     stages: tuple[StageResult, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def evaluation_file(self) -> Path:
         """JSON file of the evaluation."""
         return self.config.folder / "evaluation" / "evaluation.json"
+
+    @property
+    def backtest_file(self) -> Path:
+        """JSON file of the backtest."""
+        return self.config.folder / "backtest" / "backtest.json"
 
     @property
     def is_prepared(self) -> bool:
@@ -72,7 +81,9 @@ class PipelineRun:
             "steps": {step: self.steps.get(step, "skipped") for step in _STEPS},
             "error": None if self.error is None else str(self.error),
             "stages": [stage.to_dict() for stage in self.stages],
+            "skipped": [{"path": path, "problem": problem} for path, problem in self.skipped],
             "evaluation": str(self.evaluation_file) if evaluated else None,
+            "backtest": str(self.backtest_file) if self.steps.get("backtest") in ("done", "kept") else None,
         }
 
 
@@ -85,36 +96,59 @@ class PipelineArgs:
         source: Candle source; None for the configuration's.
         max_origins: Maximum number of evaluation origins.
         samples: Number of sample paths per evaluation forecast.
+        backtest: Whether to backtest the trained model.
         output: What to print.
+        strict: Whether a candle file that cannot be read is an error.
+        reading: How candle files are written; None to infer it.
     """
 
     skip_existing: bool
     source: str | None
     max_origins: int
     samples: int
+    backtest: bool
     output: TrainOutputArgs
+    strict: bool = False
+    reading: ReadOptions | None = None
 
 
 def pipeline(
     configs: options.Configs,
     source: options.ConfiguredSource = None,
+    timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     max_origins: options.PipelineOrigins = 300,
     samples: options.PipelineSamples = 50,
+    backtest: Annotated[
+        bool,
+        typer.Option(
+            "--backtest/--no-backtest",
+            help="Backtest the trained model's signals.",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
+    ] = True,
     device: options.Device = None,
     output_dir: options.ModelsFolder = None,
     skip_existing: options.SkipExisting = False,
+    strict: options.Strict = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """For each configuration, prepare the dataset, train on it, and evaluate the model on the test split.
+    """For each configuration, prepare the dataset, train on it, evaluate the model on the test split, and trade it.
 
     A configuration that fails does not stop the others.
 
     The same command continues an interrupted one; with [bold]--skip-existing[/bold] it skips finished steps.
     """
-    runs = _load_runs(configs, device, output_dir)
-    args = PipelineArgs(skip_existing, source, max_origins, samples, TrainOutputArgs(json, quiet))
+    reading = ReadingArgs(column or (), decimal, thousands, date_format, header, timezone)
+    runs = _load_runs(configs, device, output_dir, reading)
+    output = TrainOutputArgs(json, quiet)
+    args = PipelineArgs(skip_existing, source, max_origins, samples, backtest, output, strict, reading.given())
     if dry_run:
         _show_plan(runs, args)
         return
@@ -123,9 +157,12 @@ def pipeline(
     if json:
         print_json({"kind": "kronos pipeline", "models": [run.document() for run in runs]})
     _exit_on_failure(runs)
+    report_skipped(tuple(dict.fromkeys(file for run in runs for file in run.skipped)))
 
 
-def _load_runs(configs: Sequence[str], device: str | None, output: Path | None) -> list[PipelineRun]:
+def _load_runs(
+    configs: Sequence[str], device: str | None, output: Path | None, reading: ReadingArgs
+) -> list[PipelineRun]:
     """Load the configurations.
 
     Raises:
@@ -138,7 +175,9 @@ def _load_runs(configs: Sequence[str], device: str | None, output: Path | None) 
     runs = []
     for name in dict.fromkeys(configs):
         loaded, dataset = load_config_with_dataset(name)
-        config = loaded.changed(overrides)
+        # A dataset is read by its source, other data by the training.
+        own = {"reading": reading.section()} if dataset is None and reading.section() else {}
+        config = loaded.changed(overrides | own)
         if config.data.startswith("qlib:") and "model" in config.stages:
             raise ParameterError(
                 f"{config.model_name}: the pipeline cannot evaluate on a Qlib folder; 'kronos train run {name}' trains "
@@ -154,7 +193,7 @@ def _load_runs(configs: Sequence[str], device: str | None, output: Path | None) 
 
 def _execute(run: PipelineRun, args: PipelineArgs) -> None:
     """Run the steps until one fails."""
-    for step, function in zip(_STEPS, (_prepare, _train, _evaluate), strict=True):
+    for step, function in zip(_STEPS, (_prepare, _train, _evaluate, _backtest), strict=True):
         try:
             run.steps[step] = function(run, args)
         except KronosError as error:
@@ -180,7 +219,7 @@ def _prepare(run: PipelineRun, args: PipelineArgs) -> str:
     config = run.dataset.changed(source=settings.source, records=settings.records_per_tf)
     show_progress = args.output.prints_text
     with log_to_stderr(verbose=False), progress_bar(f"{run.name}: candles", enabled=show_progress) as progress:
-        source = open_source(config.source, settings=settings, progress=progress)
+        source = open_source(config.source, settings=settings, progress=progress, reading=args.reading)
         dataset = prepare(config, source, folder=Path(run.config.data))
     if args.output.prints_text:
         show_dataset(dataset, verbose=False)
@@ -197,8 +236,9 @@ def _train(run: PipelineRun, args: PipelineArgs) -> str:
     from kronos.cli.train.runner import train
     from kronos.training.runner import RunOptions
 
-    run_options = RunOptions(skip_existing=args.skip_existing)
-    run.stages = train([run.config], run.config.stages, run_options, args.output).stages
+    run_options = RunOptions(skip_existing=args.skip_existing, strict=args.strict)
+    outcome = train([run.config], run.config.stages, run_options, args.output)
+    run.stages, run.skipped = outcome.stages, outcome.skipped
     bad = next((stage for stage in run.stages if not stage.succeeded), None)
     if bad is not None:
         run.error = bad.error or ParameterError(f"{bad.stage}: {bad.reason}")
@@ -228,11 +268,51 @@ def _evaluate(run: PipelineRun, args: PipelineArgs) -> str:
             device=run.config.settings("model").device,
             samples=args.samples,
             output=file.parent,
+            run_name=None,  # another run after another training, whose forecasts differ
             quiet=not args.output.prints_text,
+            timezone=run.config.reading.timezone,
+            interval=run.config.reading.interval,
+            reading=ReadingArgs.of(run.config.reading.options()),
+            strict=args.strict,
         )
     )
     if args.output.prints_text:
         show(result, verbose=False)
+    return "done"
+
+
+def _backtest(run: PipelineRun, args: PipelineArgs) -> str:
+    """Trade the model's signals on the days after its training, with the strategy for the number of instruments."""
+    from kronos.backtest.config import load_backtest_config
+    from kronos.cli import backtest
+    from kronos.intervals import Interval
+
+    if not args.backtest or "model" not in run.config.stages:
+        return "skipped"
+    file, model = run.backtest_file, run.config.folder / "model"
+    if args.skip_existing and file.is_file() and file.stat().st_mtime >= (model / "model.safetensors").stat().st_mtime:
+        return "kept"
+    timeframes = () if run.dataset is None else run.dataset.timeframes
+    # A backtest has one interval: the longest, whose trades cost least.
+    longest = max(map(Interval.from_timeframe, timeframes), key=lambda one: one.seconds, default=None)
+    windows = run.config.windows
+    config = load_backtest_config(
+        overrides={
+            ("data", "paths"): [run.config.data],
+            ("data", "interval"): run.config.reading.interval if longest is None else str(longest),
+            ("data", "timezone"): run.config.reading.timezone,
+            ("model", "name"): str(model),
+            ("model", "device"): run.config.settings("model").device,
+            ("signals", "names"): ["return"],
+            ("signals", "lookback"): windows.lookback,
+            ("signals", "horizon"): windows.predict,
+            ("", "output"): str(file.parent),
+        }
+    )
+    quiet = not args.output.prints_text
+    outcome = backtest.run(config, run.name, reading=run.config.reading.options(), quiet=quiet)
+    if not quiet:
+        backtest.show(outcome, verbose=False)
     return "done"
 
 
@@ -248,15 +328,24 @@ def _test_start(config: TrainConfig) -> str | None:
 
 
 def _show_plan(runs: Sequence[PipelineRun], args: PipelineArgs) -> None:
-    """Print what each step would do."""
+    """Print what each step would do.
+
+    Raises:
+        ParameterError: If there is no such source of candles as a step would use.
+    """
     from kronos.cli.console import ConsoleColumn, page, page_width, table
+    from kronos.settings import get_settings
+    from kronos.sources import check_source
     from kronos.training.run_folder import is_done
 
+    settings = get_settings({"source": args.source})
     rows = []
     for run in runs:
-        source = args.source or (run.dataset.source if run.dataset is not None else "")
+        source = settings.source or (run.dataset.source if run.dataset is not None else "")
+        if run.dataset is not None and not run.is_prepared:
+            check_source(source, settings)
         trained = all(is_done(run.config.folder, stage) for stage in run.config.stages)
-        evaluated = args.skip_existing and run.evaluation_file.is_file()
+        evaluated, traded = (args.skip_existing and path.is_file() for path in (run.evaluation_file, run.backtest_file))
         rows.append(
             {
                 "model_name": run.name,
@@ -264,6 +353,7 @@ def _show_plan(runs: Sequence[PipelineRun], args: PipelineArgs) -> None:
                 "prepare": "done" if run.is_prepared else f"from {source}",
                 "train": "done" if trained else " and ".join(run.config.stages),
                 "evaluate": "done" if evaluated else f"at most {args.max_origins:,} origins",
+                "backtest": "done" if traded else "days after the training" if args.backtest else "left out",
                 "folder": str(run.config.folder),
             }
         )
@@ -288,6 +378,6 @@ def _exit_on_failure(runs: Sequence[PipelineRun]) -> None:
     failed = [(run, run.error) for run in runs if run.error is not None]
     for run, error in failed:
         step = next(step for step in reversed(_STEPS) if step in run.steps)
-        typer.echo(f"Error: {run.name}, {step}: {' '.join(str(error).split())}", err=True)
+        print_error(f"{run.name}, {step}: {error}")
     if failed:
         raise typer.Exit(FAILED if len(runs) > 1 else max(status_of(error) for _, error in failed))

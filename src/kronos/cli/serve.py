@@ -61,7 +61,8 @@ def serve(
     settings = settings_for({"model": model, "device": device, "source": source}, overrides)
     from kronos.serve.observability import configure_logging
 
-    configure_logging(json_lines=json or not sys.stderr.isatty(), access_log=verbose)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    configure_logging(json_lines=json or not is_terminal, access_log=verbose)
     from kronos.serve.server import run, run_with_reload
 
     if reload:

@@ -24,8 +24,9 @@ from kronos.cli.data.check_report import (
     total_lines,
     write_report,
 )
-from kronos.cli.errors import FAILED, MISUSED
-from kronos.errors import ParameterError, StorageError
+from kronos.cli.errors import FAILED, MISUSED, print_error
+from kronos.cli.files import check_no_folder, check_not_read, check_suffix, files_from_stdin
+from kronos.cli.reading_options import ReadingArgs, name_options
 from kronos.formatting import plural
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def check(
     paths: options.CandlePaths,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     strict: options.StrictCheck = False,
     findings: options.MaxFindings = None,
     report: options.CheckReport = None,
@@ -60,14 +66,18 @@ def check(
     Status 0 even with findings; 1 with [bold]--strict[/bold] if there are warnings; 2 if a file could not be read.
     """
     if report is not None:
-        _check_report_path(report)
+        check_suffix("--report", report, _REPORTS)
+        check_no_folder("--report", report)
     from kronos.cli.console import emit, print_json, stdout
     from kronos.datasets.inspection import check_paths
     from kronos.progress import progress_bar
 
-    with progress_bar("Checking", enabled=not json) as progress:
-        result = check_paths(paths, interval=interval, timezone=timezone, progress=progress)
+    reading = ReadingArgs(column or (), decimal, thousands, date_format, header)
+    with progress_bar("Checking", enabled=not json) as progress, files_from_stdin(paths) as files:
+        result = check_paths(files, interval=interval, timezone=timezone, reading=reading.options(), progress=progress)
     if report is not None:
+        read = [*(series.path for series in result.series), *(file.path for file in result.unreadable)]
+        check_not_read("--report", [report], read)
         write_report(result, report)
     if json:
         print_json(document(result))
@@ -76,17 +86,10 @@ def check(
         console = stdout()
         emit(console, _view(result, console.width, limit=limit, verbose=verbose, report=report))
     if result.unreadable:
-        typer.echo(f"Error: {plural(len(result.unreadable), 'path')} could not be read; see the list.", err=True)
+        print_error(f"{plural(len(result.unreadable), 'path')} could not be read; see the list.")
         raise typer.Exit(MISUSED)
     if strict and not result.flawless:
         raise typer.Exit(FAILED)
-
-
-def _check_report_path(path: Path) -> None:
-    if path.suffix.lower() not in _REPORTS:
-        raise ParameterError(f"Invalid --report {path.name}: use a name that ends in {' or '.join(_REPORTS)}.")
-    if path.is_dir():
-        raise StorageError(f"Cannot write {path}: a folder of that name exists; choose another name.")
 
 
 _DIM, _WARN, _BAD, _GOOD = "dim", "#f2b134", "bold #ef5350", "#26a69a"
@@ -229,7 +232,7 @@ def _finding_lines(result: InspectionReport, verbose: bool) -> Iterator[Text]:
     """Yield unreadable files, then warnings, then excluded candles; if verbose, everything series by series."""
     for file in result.unreadable:
         where = "" if file.path.parent == Path() else f", in {file.path.parent}"
-        yield Text.assemble((f"not read{where}: ", _BAD), file.problem)
+        yield Text.assemble((f"not read{where}: ", _BAD), name_options(file.problem))
     names = [series.name for series in result.series]
     labels = [
         name if names.count(name) == 1 else f"{name} {series.interval}"
@@ -258,5 +261,5 @@ def _series_lines(series: InspectedSeries) -> Iterator[Text]:
 
 def _finding_line(finding: Finding) -> Text:
     if finding.severity == "warning":
-        return Text.assemble(("warning: ", _WARN), finding.message, (more_rows(finding.rows), _DIM))
-    return Text(f"note: {finding.message}{more_rows(finding.rows)}", style=_DIM)
+        return Text.assemble(("warning: ", _WARN), name_options(finding.message), (more_rows(finding.rows), _DIM))
+    return Text(f"note: {name_options(finding.message)}{more_rows(finding.rows)}", style=_DIM)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kronos.atomic import write_text
+from kronos.cli.reading_options import name_options
 from kronos.formatting import join_names, plural, to_json
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def document(report: InspectionReport) -> dict[str, Any]:
             "unreadable": len(report.unreadable),
         },
         "series": [_entry(series) for series in report.series],
-        "unreadable": [{"path": str(file.path), "problem": file.problem} for file in report.unreadable],
+        "unreadable": [{"path": str(file.path), "problem": name_options(file.problem)} for file in report.unreadable],
         "passed_over": [str(path) for path in report.passed_over],
     }
 
@@ -112,7 +113,10 @@ def markdown(report: InspectionReport) -> str:
     for series in report.series:
         lines += [*_section(series), ""]
     for title, rows in (
-        ("Unreadable files", [f"- {_code(file.path)}: {_escape(file.problem)}" for file in report.unreadable]),
+        (
+            "Unreadable files",
+            [f"- {_code(file.path)}: {_escape(name_options(file.problem))}" for file in report.unreadable],
+        ),
         ("Skipped: no candles", [f"- {_code(path)}" for path in report.passed_over]),
     ):
         lines += [f"## {title}", "", *rows, ""] if rows else []
@@ -193,7 +197,9 @@ def _section(series: InspectedSeries) -> Iterator[str]:
         f"without movement. Kept: {quality.kept:,} ({kept_percent(quality.kept_share)})."
         + (f" {summary[0].upper()}{summary[1:]}." if summary else "")
     )
-    yield from _list("Findings", [f"{f.severity}: {f.message}{more_rows(f.rows)}" for f in series.findings])
+    yield from _list(
+        "Findings", [f"{f.severity}: {name_options(f.message)}{more_rows(f.rows)}" for f in series.findings]
+    )
     yield from _list("Notes", quality.notes)
     spans = zip(quality.segments, series.spans, strict=True)
     yield from _list("Segments", [f"{len(segment):,} candles, {start} to {end}" for segment, (start, end) in spans])

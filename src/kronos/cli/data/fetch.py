@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kronos.cli import options
 from kronos.cli.console import ConsoleColumn, log_to_stderr, page, page_width, print_json, spinner, table
 from kronos.cli.errors import report_failures
+from kronos.cli.files import check_not_read
 from kronos.errors import DataError, KronosError, ParameterError, SourceError
+from kronos.formatting import expand_user
 from kronos.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def fetch(
     with log_to_stderr(verbose=verbose), progress_bar("Fetching", enabled=not json) as progress:
         opened = open_source(settings.source or "binance", settings=settings, progress=progress)
         files = _output_files(names, span, output, simulated=opened.simulated)
+        check_not_read("--output", filter(None, files), _folder_of(settings.source))
         fetched, failed = _fetch_all(opened, names, span, files)
     _show(fetched, opened, failed, json=json, verbose=verbose)
     report_failures(failed)
@@ -100,6 +103,13 @@ def simulate(
     with spinner("Simulating", enabled=not json):
         fetched = [_fetch_one(source, name, span, file) for name, file in zip(names, files, strict=True)]
     _show(fetched, source, json=json, verbose=False)
+
+
+def _folder_of(source: str | None) -> list[Path]:
+    """The folder that a source such as ``files:FOLDER`` reads, if it is one."""
+    _, _, folder = (source or "").partition(":")
+    path = expand_user(folder)
+    return [path] if folder and path.is_dir() else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from typer.core import TyperCommand
 
 from kronos.cli import options
 from kronos.cli.data.prepare_view import PrepareJob
+from kronos.cli.reading_options import ReadingArgs
 from kronos.errors import KronosError, ParameterError
 
 if TYPE_CHECKING:
+    from kronos.candles import ReadOptions
     from kronos.datasets import PreparedDataset
     from kronos.settings import Settings
 
@@ -61,12 +63,14 @@ class PrepareArgs:
         formats: File formats to write besides the dataset itself.
         json: Whether stdout gets one JSON document.
         verbose: Whether to list all findings.
+        reading: How the files of the source ``files:FOLDER`` are written; None to infer it.
     """
 
     force: bool
     formats: tuple[str, ...]
     json: bool
     verbose: bool
+    reading: ReadOptions | None = None
 
 
 def prepare(
@@ -76,6 +80,12 @@ def prepare(
     timeframes: options.Timeframes = None,
     records_per_timeframe: options.RecordsPerTimeframe = None,
     source: options.ConfiguredSource = None,
+    timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
     output_dir: options.DatasetsFolder = None,
     store: options.StoreFolder = None,
     force: options.ReplaceDataset = False,
@@ -89,6 +99,8 @@ def prepare(
 
     Options override environment variables, which override the configuration.
 
+    The options of reading say how the files of the source files:FOLDER are written.
+
     Public market data needs no keys; OKX_API_KEY and the like are used when set.
     """
     from kronos.cli.data import prepare_view as view
@@ -99,16 +111,19 @@ def prepare(
     if not config:
         raise ParameterError("Missing --config NAME; --list-configs lists the configurations.")
     from kronos.settings import get_settings
+    from kronos.sources import check_source
 
+    reading = ReadingArgs(column or (), decimal, thousands, date_format, header, timezone).given()
     settings = get_settings(
         {"source": source, "output_dir": output_dir, "store_dir": store, "records_per_tf": records_per_timeframe}
     )
     jobs = _load_jobs(config, timeframes, settings)
     if dry_run:
-        _check_local_sources(jobs, settings)
+        for job in jobs:
+            check_source(job.config.source, settings)
         view.show_plan(jobs, settings, force=force, json=json)
         return
-    _run(jobs, settings, PrepareArgs(force, tuple(format_ or ("parquet",)), json, verbose))
+    _run(jobs, settings, PrepareArgs(force, tuple(format_ or ("parquet",)), json, verbose, reading))
 
 
 def _load_jobs(names: list[str], timeframes: list[str] | None, settings: Settings) -> list[PrepareJob]:
@@ -131,20 +146,6 @@ def _load_jobs(names: list[str], timeframes: list[str] | None, settings: Setting
         jobs.append(PrepareJob(config, config.folder(settings.output_dir)))
     check_distinct_folders([(job.config.model_name, job.folder) for job in jobs])
     return jobs
-
-
-def _check_local_sources(jobs: list[PrepareJob], settings: Settings) -> None:
-    """Open the sources on this machine; others would need the network.
-
-    Raises:
-        ParameterError: If the text after a source's name is invalid.
-        DataError: If the file or folder does not exist.
-    """
-    from kronos.sources import is_local, open_source
-
-    for job in jobs:
-        if is_local(job.config.source):
-            open_source(job.config.source, settings=settings)
 
 
 def _run(jobs: list[PrepareJob], settings: Settings, args: PrepareArgs) -> None:
@@ -181,5 +182,5 @@ def _prepare(job: PrepareJob, settings: Settings, args: PrepareArgs) -> Prepared
     from kronos.sources import open_source
 
     with progress_bar(job.config.model_name, enabled=not args.json) as progress:
-        source = open_source(job.config.source, settings=settings, progress=progress)
+        source = open_source(job.config.source, settings=settings, progress=progress, reading=args.reading)
         return prepare_dataset(job.config, source, folder=job.folder, force=args.force, formats=args.formats)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from kronos.atomic import atomic_path, write_text
+from kronos.cli.console import print_text
 from kronos.cli.forecast.command import ForecastArgs
 from kronos.cli.options import FormatName
 from kronos.forecasts import Forecast
-from kronos.formatting import to_json
+from kronos.formatting import escape_formulas, to_json
 from kronos.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class ForecastRun:
     Attributes:
         results: One per series.
         seconds: Time that forecasting took, without loading and writing.
+        skipped: Name and problem of the series that cannot be used.
     """
 
     results: tuple[SeriesResult, ...]
     seconds: float
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def write_files(run: ForecastRun, args: ForecastArgs) -> dict[str, list[Path]]:
@@ -61,14 +64,18 @@ def write_files(run: ForecastRun, args: ForecastArgs) -> dict[str, list[Path]]:
     Raises:
         StorageError: If a file cannot be written.
     """
-    files: dict[str, list[Path]] = {result.name: [] for result in run.results}
-    if args.output is not None:
-        for name, path in _write_tables(run, args.output, args.format).items():
-            files[name].append(path)
+    names = [result.name for result in run.results]
+    files: dict[str, list[Path]] = {name: [] for name in names}
+    if args.prints_table:
+        print_text(escape_formulas(to_frame(run, args.format)).to_csv(index=False, lineterminator="\n"))
+    elif args.output is not None:
+        for result, path in zip(run.results, table_paths(names, args.output), strict=True):
+            files[result.name].append(path)
+        _write_tables(run, args.output, args.format)
     if args.plot is not None:
         from kronos.plotting import plot_forecast
 
-        for result, path in zip(run.results, _paths(run, args.plot, folder=args.plots_into_folder), strict=True):
+        for result, path in zip(run.results, figure_paths(names, args), strict=True):
             plot_forecast(result.forecast, path=path, actual=result.actual, theme=args.theme, palette=args.palette)
             files[result.name].append(path)
     return files
@@ -82,6 +89,7 @@ def document(run: ForecastRun, files: Mapping[str, list[Path]], format_: FormatN
         "kronos": __version__,
         "seconds": round(run.seconds, 3),
         "forecasts": [_entry(result, files.get(result.name, []), format_) for result in run.results],
+        "skipped": [{"name": name, "problem": problem} for name, problem in run.skipped],
     }
 
 
@@ -130,35 +138,45 @@ def _entry(result: SeriesResult, files: list[Path], format_: FormatName) -> dict
     return entry
 
 
-def _write_tables(run: ForecastRun, path: Path, format_: FormatName) -> dict[str, Path]:
+def _write_tables(run: ForecastRun, path: Path, format_: FormatName) -> None:
     """Write one table of all series, or one ``.npz`` file per series."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        paths = _paths(run, path, folder=False)
-        return {result.name: result.forecast.save(own) for result, own in zip(run.results, paths, strict=True)}
-    if suffix == ".json":
+        for result, own in zip(run.results, table_paths([result.name for result in run.results], path), strict=True):
+            result.forecast.save(own)
+    elif suffix == ".json":
         write_text(path, to_json(document(run, {}, format_)) + "\n")
     else:
         frame = to_frame(run, format_)
         with atomic_path(path) as temporary:
             if suffix == ".csv":
-                frame.to_csv(temporary, index=False)
+                escape_formulas(frame).to_csv(temporary, index=False)
             else:
                 frame.to_parquet(temporary, index=False)
-    return {result.name: path for result in run.results}
 
 
-def _paths(run: ForecastRun, path: Path, *, folder: bool) -> list[Path]:
-    """Return one file per series: in the folder, or next to the path with the series' name appended."""
-    slugs = _slugs([result.name for result in run.results])
-    if folder:
-        return [path / f"{slug}.png" for slug in slugs]
-    if len(slugs) == 1:
+def table_paths(names: Sequence[str], path: Path) -> list[Path]:
+    """Return the file of each series: the table of all, or its own ``.npz`` file."""
+    return _own_paths(names, path) if path.suffix.lower() == ".npz" else [path] * len(names)
+
+
+def figure_paths(names: Sequence[str], args: ForecastArgs) -> list[Path]:
+    """Return the figure of each series, if ``--plot`` is given."""
+    if args.plot is None:
+        return []
+    if args.plots_into_folder:
+        return [args.plot / f"{slug}.png" for slug in _slugs(names)]
+    return _own_paths(names, args.plot)
+
+
+def _own_paths(names: Sequence[str], path: Path) -> list[Path]:
+    """Return one file per series: the path itself, or next to it with the series' name appended."""
+    if len(names) == 1:
         return [path]
-    return [path.with_name(f"{path.stem}-{slug}{path.suffix}") for slug in slugs]
+    return [path.with_name(f"{path.stem}-{slug}{path.suffix}") for slug in _slugs(names)]
 
 
-def _slugs(names: list[str]) -> list[str]:
+def _slugs(names: Sequence[str]) -> list[str]:
     """Return file names that every file system accepts, distinct without regard to case."""
     slugs: list[str] = []
     taken: set[str] = set()

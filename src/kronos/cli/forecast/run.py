@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from kronos.candles import Candles, read_candles, read_many
+from kronos.candles import Candles, ReadOptions, read_candles
+from kronos.candles.io import load_candles, load_many
 from kronos.candles.readers import read_table
 from kronos.cli.console import spinner, stderr
+from kronos.cli.errors import report_skipped
+from kronos.cli.files import check_not_read, files_from_stdin
 from kronos.cli.forecast.command import ForecastArgs
-from kronos.cli.forecast.output import ForecastRun, SeriesResult, write_files
+from kronos.cli.forecast.output import ForecastRun, SeriesResult, figure_paths, table_paths, write_files
 from kronos.cli.forecast.view import show
-from kronos.cli.model_loading import ModelChoice, choose, load, sampling_params, threads
+from kronos.cli.model_loading import ModelChoice, choose, load, model_files, sampling_params, threads
 from kronos.errors import DataError, ParameterError
 from kronos.formatting import file_stem, unique_names
 from kronos.progress import progress_bar
@@ -43,18 +48,40 @@ def run(args: ForecastArgs) -> None:
     Raises:
         KronosError: If candles, model, calibration or options are invalid, or a file cannot be written.
     """
-    tasks = read_series(args)
+    skipped: list[tuple[str, str]] = []
+    tasks = read_series(args, skipped)
     choice = choose(args.model)
+    _check_outputs([task.name for task in tasks], choice, args)
     with threads(choice.settings.threads):
         result = _forecast(tasks, choice, args)
+    result = replace(result, skipped=(*skipped, *result.skipped))
     files = write_files(result, args)
     if choice.announcement and not args.quiet:
         stderr().print(choice.announcement, style="dim", markup=False)
-    show(result, args, files)
+    if not args.prints_table:
+        show(result, args, files)
+    report_skipped(result.skipped)
 
 
-def read_series(args: ForecastArgs) -> list[SeriesTask]:
-    """Read the candles of every series.
+def _check_outputs(names: list[str], choice: ModelChoice, args: ForecastArgs) -> None:
+    """Check that no output replaces candles, the calibration or the model.
+
+    Raises:
+        ParameterError: If one does.
+    """
+    read = [*args.files, *filter(None, [args.calibration])]
+    read += [*model_files(choice.ref), *model_files(choice.tokenizer)]
+    if args.output is not None:
+        check_not_read("--output", table_paths(names, args.output), read)
+    check_not_read("--plot", figure_paths(names, args), read)
+
+
+def read_series(args: ForecastArgs, skipped: list[tuple[str, str]]) -> list[SeriesTask]:
+    """Read the candles of every series; of several, those that cannot be used are skipped unless --strict is given.
+
+    Args:
+        args: The arguments.
+        skipped: Gets name and problem of what is skipped.
 
     Raises:
         DataError: If a file has no usable candles.
@@ -64,16 +91,38 @@ def read_series(args: ForecastArgs) -> list[SeriesTask]:
         series = [_demo_candles(args)]
     else:
         symbols = args.symbols or (None,) * len(args.files)
-        series = [
-            candles
-            for file, symbol in zip(args.files, symbols, strict=True)
-            for candles in _read_file(file, symbol, args)
-        ]
+        with files_from_stdin(args.files) as files:
+            series = []
+            for file, symbol in zip(files, symbols, strict=True):
+                with _skipping(file.name, len(files) > 1 and not args.strict, skipped):
+                    series += _read_file(file, symbol, args)
+    _check_any(series, skipped)
     names = unique_names(str(candles.symbol) for candles in series)
     named = [replace(candles, symbol=name) for name, candles in zip(names, series, strict=True)]
     if args.as_of is None:
         return [SeriesTask(name, candles) for name, candles in zip(names, named, strict=True)]
-    return [_replay_task(candles, args.as_of) for candles in named]
+    tasks = []
+    for candles in named:
+        with _skipping(str(candles.symbol), len(named) > 1 and not args.strict, skipped):
+            tasks.append(_replay_task(candles, args.as_of))
+    _check_any(tasks, skipped)
+    return tasks
+
+
+@contextmanager
+def _skipping(name: str, skip: bool, skipped: list[tuple[str, str]]) -> Iterator[None]:
+    """Record the error of a series instead of raising it, if ``skip`` is set."""
+    try:
+        yield
+    except (DataError, ParameterError) as error:
+        if not skip:
+            raise
+        skipped.append((name, str(error)))
+
+
+def _check_any(found: Sequence[object], skipped: Sequence[tuple[str, str]]) -> None:
+    if not found:
+        raise DataError(f"None of {len(skipped)} series can be used. The first one: {skipped[0][1]}")
 
 
 def read_sample() -> Candles:
@@ -91,20 +140,22 @@ def _demo_candles(args: ForecastArgs) -> Candles:
 
 def _read_file(file: Path, symbol: str | None, args: ForecastArgs) -> list[Candles]:
     """Read a file of one instrument, or of several."""
-    interval, timezone, calendar = args.interval, args.timezone, args.calendar
+    options = replace(
+        args.reading.options(), symbol=symbol, interval=args.interval, timezone=args.timezone, calendar=args.calendar
+    )
     try:
-        series = [read_candles(file, symbol=symbol, interval=interval, timezone=timezone, calendar=calendar)]
+        series = [load_candles(file, options)]
     except DataError:
-        if not _has_several_symbols(file):
+        if not _has_several_symbols(file, options):
             raise
         if symbol is not None:
             raise ParameterError(f"{file.name} has several instruments; leave out --symbol.") from None
-        series = list(read_many(file, interval=interval, timezone=timezone, calendar=calendar).values())
+        series = list(load_many(file, options).values())
     return [replace(candles, symbol=candles.symbol or file_stem(file, _SUFFIXES)) for candles in series]
 
 
-def _has_several_symbols(file: Path) -> bool:
-    table = read_table(file, None)
+def _has_several_symbols(file: Path, options: ReadOptions) -> bool:
+    table = read_table(file, options)
     label = table.layout.symbol
     return label is not None and table.frame[label].dropna().nunique() > 1
 
@@ -132,6 +183,11 @@ def _forecast(tasks: list[SeriesTask], choice: ModelChoice, args: ForecastArgs) 
         setting = args.calibrate if args.calibration is None else Calibration.load(args.calibration)
     predictor = load(choice, show_progress=show_progress)
     calibration = predictor.calibration_for(setting, sampling)
+    if args.market is not None and calibration is None:
+        raise ParameterError(
+            f"--market selects the factors of a calibration, and {choice.title} has none for these forecasts: leave it "
+            "out, or add --calibration FILE."
+        )
     started = time.perf_counter()
     several = f" {len(tasks)} series" if len(tasks) > 1 else ""
     with progress_bar(f"Forecasting{several}", enabled=show_progress) as progress:
@@ -140,13 +196,17 @@ def _forecast(tasks: list[SeriesTask], choice: ModelChoice, args: ForecastArgs) 
             args.sampling.horizon,
             sampling=sampling,
             lookback=args.sampling.lookback,
+            calibration=setting if calibration is None else False,  # applied below: a replay shows both
+            strict=args.strict or len(tasks) == 1,
             progress=progress,
         )
     results = []
     for task in tasks:
+        if task.name not in raw:
+            continue
         forecast = raw[task.name]
         if calibration is not None:
             forecast = calibrate_forecast(forecast, calibration, market=args.market)
         before = raw[task.name] if forecast.metadata.calibrated else None
         results.append(SeriesResult(task.name, forecast, task.actual, before))
-    return ForecastRun(tuple(results), time.perf_counter() - started)
+    return ForecastRun(tuple(results), time.perf_counter() - started, tuple(raw.skipped.items()))

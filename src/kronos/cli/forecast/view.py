@@ -35,6 +35,7 @@ _BANDS = (0.5, 0.8, 0.95)
 _HUE, _LABEL, _WARN = "#8b7cf6", "dim", "bold #f2b134"
 _UP, _DOWN = "#26a69a", "#ef5350"
 _STRIDES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
+_WARNINGS_SHOWN = 3  # without --verbose
 _MIN_STRIP, _MAX_STRIP = 13, 41  # width of the drawn bands
 
 
@@ -110,19 +111,19 @@ def _header(forecast: Forecast) -> RenderableType:
 
 
 def _findings(forecast: Forecast, verbose: bool) -> list[RenderableType]:
-    """Findings of the data check: their number, or each of them if verbose."""
+    """Findings of the data check: warnings in words, and the number of the others; each of them if verbose."""
     findings = forecast.history.findings
-    if not findings:
-        return []
-    if verbose:
-        return [
-            Text.assemble((f"{f.severity}: ", _WARN if f.severity == "warning" else _LABEL), f.message)
-            for f in findings
-        ]
-    warnings = sum(f.severity == "warning" for f in findings)
-    notes = len(findings) - warnings
-    counts = [plural(count, noun) for count, noun in ((warnings, "warning"), (notes, "note")) if count]
-    return [Text(f"{' and '.join(counts)} on the data; -v lists them", style=_WARN if warnings else _LABEL)]
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    shown = findings if verbose else warnings[:_WARNINGS_SHOWN]
+    lines: list[RenderableType] = [
+        Text.assemble((f"{f.severity}: ", _WARN if f.severity == "warning" else _LABEL), f.message) for f in shown
+    ]
+    if verbose or len(shown) == len(findings):
+        return lines
+    hidden = len(warnings) - len(shown)
+    notes = len(findings) - len(warnings)
+    counts = [plural(count, noun) for count, noun in ((hidden, "more warning"), (notes, "note")) if count]
+    return [*lines, Text(f"{' and '.join(counts)} on the data; -v lists them", style=_WARN if hidden else _LABEL)]
 
 
 def _table(forecast: Forecast, width: int) -> Table:
@@ -222,8 +223,8 @@ def _facts(forecast: Forecast) -> list[tuple[str, Text]]:
     if forecast.samples > 1 and forecast.horizon > 1 and window > 1:
         amplified = str(forecast.volatility_amplification(window))
         facts.append(("more volatile", _fact(amplified, f"than the last {window} candles")))
-    repaired = f"{100 * forecast.mended:.1f} %" if forecast.mended else "none"
-    facts.append(("repaired", _fact(repaired, "of the sampled candles")))
+    share, _, remark = (forecast.describe_repairs() or "none of the sampled candles").partition(" of ")
+    facts.append(("repaired", _fact(share, f"of {remark}")))
     return facts
 
 
@@ -284,12 +285,12 @@ def _replay(forecast: Forecast, actual: Candles, raw: Forecast | None) -> list[R
 def _actual_close(forecast: Forecast, actual: Candles) -> Text:
     """The last actual close within the horizon, and its rank among the paths."""
     closes = actual.frame["close"].reindex(forecast.timestamps).to_numpy()
-    step = int(np.flatnonzero(~np.isnan(closes))[-1])
-    time, close = forecast.timestamps[step], float(closes[step])
+    step = int(np.flatnonzero(~np.isnan(closes))[-1]) + 1
+    time, close = forecast.timestamps[step - 1], float(closes[step - 1])
     below = forecast.probability_below(close, step).count
     text = Text("close ")
     text.append(format_price(close, _price_decimals(forecast)), style="bold")
-    text.append(f" at {_time_text(time, forecast.interval.intraday)}, step {step + 1} of {forecast.horizon}, ")
+    text.append(f" at {_time_text(time, forecast.interval.intraday)}, step {step} of {forecast.horizon}, ")
     text.append(_change(close / forecast.last_close - 1))
     return text.append(f"; {below} of {forecast.samples} paths closed below it")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kronos.cli.reading_options import ReadingArgs
 from kronos.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class TrainArgs:
         config: Name or path of the configuration.
         data: Candle file or folder, prepared dataset or Qlib folder.
         splits: File of split dates by market.
+        quality: ``paper`` for candles that pass the paper's filters, ``none`` for all.
         lookback: Candles of history per training window.
         predict: Candles to predict per training window.
         start: Initial weights of the model, or the network whose architecture to use.
@@ -40,11 +42,14 @@ class TrainArgs:
         device: Device to train on.
         output: Folder for trained models.
         name: Name of the trained model.
+        reading: How candle files are written.
+        interval: Length of a candle.
     """
 
     config: str | None = None
     data: str | None = None
     splits: Path | None = None
+    quality: str | None = None
     lookback: int | None = None
     predict: int | None = None
     start: str | None = None
@@ -62,6 +67,8 @@ class TrainArgs:
     device: str | None = None
     output: Path | None = None
     name: str | None = None
+    reading: ReadingArgs = field(default_factory=ReadingArgs)
+    interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,15 @@ def _data_overrides(args: TrainArgs) -> dict[str, Any]:
     windows = _without_none(lookback=args.lookback, predict=args.predict)
     if args.lookback is not None:
         windows["shortest"] = None
-    return _without_none(data=args.data, windows=windows or None, split=_without_none(file=args.splits) or None)
+    split = _without_none(file=args.splits)
+    reading = args.reading.section(args.interval)
+    return _without_none(
+        data=args.data,
+        windows=windows or None,
+        split=split or None,
+        quality=args.quality,
+        reading=reading or None,
+    )
 
 
 def _stage_overrides(args: TrainArgs) -> dict[str, Any]:

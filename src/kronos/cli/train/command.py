@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from kronos.cli import options
+from kronos.cli.reading_options import ReadingArgs
 from kronos.cli.train.arguments import TrainArgs, TrainOutputArgs, resolve_config, shared_overrides
 from kronos.cli.train.runner import run_training
 from kronos.errors import ParameterError
@@ -12,6 +15,14 @@ from kronos.errors import ParameterError
 if TYPE_CHECKING:
     from kronos.datasets.config import StageName
 
+Quality = Annotated[
+    Literal["paper", "none"] | None,
+    typer.Option(
+        help="Candles to train on: those that pass the paper's filters, or all, in stretches of any length.",
+        show_default="paper",
+        rich_help_panel=options.DATA_PANEL,
+    ),
+]
 MODEL_EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "kronos train model --data btc_1h.csv   [dim](fine-tunes kronos-nano in minutes)[/dim]\n\n"
@@ -47,6 +58,15 @@ def tokenizer(
     start: options.Start = None,
     from_scratch: options.FromScratch = False,
     splits: options.TrainingSplits = None,
+    quality: Quality = None,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
+    strict: options.Strict = False,
     lookback: options.TrainingLookback = None,
     predict: options.Predict = None,
     epochs: options.Epochs = None,
@@ -79,6 +99,7 @@ def tokenizer(
         config=config,
         data=data,
         splits=splits,
+        quality=quality,
         lookback=lookback,
         predict=predict,
         start=start if from_scratch else None,
@@ -95,9 +116,11 @@ def tokenizer(
         device=device,
         output=output,
         name=name,
+        reading=ReadingArgs(column or (), decimal, thousands, date_format, header, timezone),
+        interval=interval,
     )
     output_args = TrainOutputArgs(json, quiet, dry_run, tensorboard)
-    _train("tokenizer", args, output_args, restart=not resume, compare=compare)
+    _train("tokenizer", args, output_args, restart=not resume, compare=compare, strict=strict)
 
 
 def model(
@@ -107,6 +130,15 @@ def model(
     tokenizer: options.TrainingTokenizer = None,
     from_scratch: options.FromScratch = False,
     splits: options.TrainingSplits = None,
+    quality: Quality = None,
+    interval: options.Interval = None,
+    timezone: options.Timezone = None,
+    column: options.Columns = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    date_format: options.DateFormat = None,
+    header: options.Header = None,
+    strict: options.Strict = False,
     lookback: options.TrainingLookback = None,
     predict: options.Predict = None,
     lora: options.Lora = None,
@@ -138,6 +170,7 @@ def model(
         config=config,
         data=data,
         splits=splits,
+        quality=quality,
         lookback=lookback,
         predict=predict,
         start=start,
@@ -155,15 +188,20 @@ def model(
         device=device,
         output=output,
         name=name,
+        reading=ReadingArgs(column or (), decimal, thousands, date_format, header, timezone),
+        interval=interval,
     )
     output_args = TrainOutputArgs(json, quiet, dry_run, tensorboard)
-    _train("model", args, output_args, restart=not resume, compare=compare)
+    _train("model", args, output_args, restart=not resume, compare=compare, strict=strict)
 
 
-def _train(stage: StageName, args: TrainArgs, output: TrainOutputArgs, *, restart: bool, compare: bool) -> None:
+def _train(
+    stage: StageName, args: TrainArgs, output: TrainOutputArgs, *, restart: bool, compare: bool, strict: bool
+) -> None:
     from kronos.training.runner import RunOptions
 
-    run_training([resolve_config(stage, args)], [stage], RunOptions(restart=restart, compare=compare), output)
+    run_options = RunOptions(restart=restart, compare=compare, strict=strict)
+    run_training([resolve_config(stage, args)], [stage], run_options, output)
 
 
 def run(
@@ -176,6 +214,7 @@ def run(
     skip_existing: options.SkipExisting = False,
     resume: options.Resume = True,
     compare: options.Compare = True,
+    strict: options.Strict = False,
     dry_run: options.DryRun = False,
     tensorboard: options.TensorBoard = False,
     json: options.Json = False,
@@ -195,5 +234,7 @@ def run(
     overrides = shared_overrides(output_dir, device)
     loaded = [load_config(name).changed(overrides) for name in dict.fromkeys(configs)]
     stages: list[StageName] = ["tokenizer", "model"] if stage == "all" else [stage]
-    run_options = RunOptions(mode, max_workers, skip_existing=skip_existing, restart=not resume, compare=compare)
+    run_options = RunOptions(
+        mode, max_workers, skip_existing=skip_existing, restart=not resume, compare=compare, strict=strict
+    )
     run_training(loaded, stages, run_options, TrainOutputArgs(json, quiet, dry_run, tensorboard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from kronos.cli.console import ConsoleColumn, page, page_width, print_json, spinner, stderr, table
-from kronos.cli.errors import FAILED, INTERRUPTED, MISUSED
+from kronos.cli.errors import FAILED, INTERRUPTED, MISUSED, print_error, report_failures, report_skipped
+from kronos.cli.reading_options import name_options
 from kronos.cli.train.arguments import TrainOutputArgs
 from kronos.errors import ParameterError
 from kronos.formatting import duration, relative_path, short_count
 from kronos.progress import is_interactive
-from kronos.training.torchrun import is_first
+from kronos.training.torchrun import is_first, world_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,10 +36,12 @@ class TrainingOutcome:
     Attributes:
         stages: Result of each stage of each configuration.
         report: The HTML report; None if there is none.
+        skipped: Path of each candle file that cannot be read, and why.
     """
 
     stages: tuple[StageResult, ...]
     report: Path | None
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def run_training(
@@ -53,19 +57,33 @@ def run_training(
 
     Raises:
         KronosError: If a plan is invalid, or the only stage failed.
-        typer.Exit: If one of several stages failed, or the training was interrupted.
+        typer.Exit: If one of several stages failed, the training was interrupted, or files were skipped.
     """
     if output.dry_run:
-        plans = _make_plans(configs, stages, options, output)
+        with tempfile.TemporaryDirectory(prefix="kronos-plan-") as cache:
+            plans = _make_plans(configs, stages, options, output, cache=Path(cache))
         if is_first():
             _show_plans(plans, json=output.json)
         if any(plan.problems for plan in plans):
             raise typer.Exit(MISUSED)
+        _report_skipped(_skipped(plans))
         return
     outcome = train(configs, stages, options, output)
     if output.json and is_first():
         _print_outcome(outcome)
-    _exit_on_failure(outcome.stages)
+    _exit_on_failure(outcome.stages, as_json=output.json)
+    _report_skipped(outcome.skipped)
+
+
+def _skipped(plans: Sequence[RunPlan]) -> tuple[tuple[str, str], ...]:
+    """Path and problem of each candle file that cannot be read."""
+    return tuple(dict.fromkeys(file for plan in plans for file in plan.skipped))
+
+
+def _report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Print the files that were skipped and exit with the status that says so; torchrun would take it for a failure."""
+    if world_size() == 1:
+        report_skipped(skipped)
 
 
 def train(
@@ -89,13 +107,25 @@ def train(
         _show_results(results, report)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-    return TrainingOutcome(tuple(results), report)
+    return TrainingOutcome(tuple(results), report, _skipped(plans))
 
 
 def _make_plans(
-    configs: Sequence[TrainConfig], stages: Sequence[StageName], options: RunOptions, output: TrainOutputArgs
+    configs: Sequence[TrainConfig],
+    stages: Sequence[StageName],
+    options: RunOptions,
+    output: TrainOutputArgs,
+    *,
+    cache: Path | None = None,
 ) -> list[RunPlan]:
     """Plan every configuration before anything is trained.
+
+    Args:
+        configs: The configurations.
+        stages: Stages to train.
+        options: How to run several trainings.
+        output: What to print.
+        cache: Folder in which candles are cached; None for the one that training uses.
 
     Raises:
         ParameterError: If no configuration has any of the stages.
@@ -112,7 +142,10 @@ def _make_plans(
         )
     results = [result_folder(config.folder, stage) for config, own in selected for stage in own]
     with spinner("Reading candles and weights", enabled=output.prints_text):
-        return [make_plan(config, stages=own, expected=results, restart=options.restart) for config, own in selected]
+        return [
+            make_plan(config, stages=own, expected=results, restart=options.restart, cache=cache)
+            for config, own in selected
+        ]
 
 
 def _run(plans: Sequence[RunPlan], options: RunOptions, output: TrainOutputArgs) -> list[StageResult]:
@@ -144,8 +177,8 @@ def _callbacks(plan: RunPlan, stage: StagePlan, output: TrainOutputArgs) -> list
     return callbacks
 
 
-def _exit_on_failure(results: Sequence[StageResult]) -> None:
-    """Raise the error of the only stage, or print the errors of several and exit.
+def _exit_on_failure(results: Sequence[StageResult], *, as_json: bool) -> None:
+    """Raise the error of the only stage, or print the errors of several and exit; a JSON document has them already.
 
     Raises:
         KronosError: The error of the only stage.
@@ -156,9 +189,11 @@ def _exit_on_failure(results: Sequence[StageResult]) -> None:
         return
     error = failed[0].error
     if len(results) == 1 and error is not None:
+        if as_json:
+            report_failures([(failed[0].name, error)])
         raise error
     for result in failed:
-        typer.echo(f"Error: {result.name}, {result.stage}: {' '.join((result.reason or '').split())}", err=True)
+        print_error(f"{result.name}, {result.stage}: {result.reason or ''}")
     raise typer.Exit(FAILED)
 
 
@@ -183,7 +218,7 @@ def _show_plans(plans: Sequence[RunPlan], *, json: bool) -> None:
         lines += [Text.assemble((plan.name, "bold"), "  ", plan.config.description), *_plan_facts(plan), Text()]
         if plan.stages:
             lines += [_stage_table(plan), Text()]
-        lines += [Text(f"! {problem}", style="yellow") for problem in plan.problems]
+        lines += [Text(f"! {name_options(problem)}", style="yellow") for problem in plan.problems]
         lines += [Text()] if plan.problems else []
     lines.append(Text("Dry run: nothing was trained or written.", style="dim"))
     page(*lines)
@@ -275,5 +310,6 @@ def _print_outcome(outcome: TrainingOutcome) -> None:
             "kind": "kronos training",
             "stages": [result.to_dict() for result in outcome.stages],
             "report": None if outcome.report is None else str(outcome.report),
+            "skipped": [{"path": path, "problem": problem} for path, problem in outcome.skipped],
         }
     )
