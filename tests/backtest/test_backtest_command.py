@@ -160,7 +160,7 @@ def test_the_configurations_that_ship_are_valid():
     )  # fmt: skip
     periods = published.qlib_periods()
     assert (periods.train, periods.backtest) == (("2011-01-01", "2022-12-31"), ("2024-07-01", "2025-06-05"))
-    costs = published.trading.trading_costs("ashare")
+    costs = published.trading.trading_costs(["cn_ashare"])
     assert (costs.open_rate, costs.close_rate, costs.minimum, published.trading.cash) == (0.001, 0.0015, 5, 1e8)
 
 
@@ -198,4 +198,4 @@ def test_a_price_limit_of_0_is_refused_rather_than_replaced(monkeypatch):
     monkeypatch.setenv("KRONOS_BACKTEST__TRADING__PRICE_LIMIT", "0")
     config = load_backtest_config(overrides={("data", "paths"): "daily"})
     with pytest.raises(ParameterError, match="Invalid price_limit 0"):
-        config.trading.trading_rules("ashare", crypto=False, short_sales=False)
+        config.trading.trading_rules(["cn_ashare"], short_sales=False)

@@ -164,7 +164,7 @@ def test_the_same_signals_in_both_modes(folder, tmp_path):
         environment={},
     )
     market = load_market(config)
-    assert market.rules == "ashare"
+    assert market.markets == ("cn_ashare",)
     assert any("too few complete rows" in warning for warning in market.warnings)
     model = predictor()
     plan = plan_market(config, market, model)

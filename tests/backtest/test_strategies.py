@@ -18,13 +18,14 @@ from kronos.backtest import (
 from kronos.errors import ParameterError
 
 
-def day(scores, shares=None, days_held=None, listed=None, number=0) -> MarketDay:
+def day(scores, shares=None, days_held=None, listed=None, number=0, has_bar=None) -> MarketDay:
     count = len(scores)
     held = np.zeros(count, np.int64) if shares is None else np.array(shares)
     return MarketDay(
         number=number,
         scores=np.array(scores, float),
         listed=np.ones(count, bool) if listed is None else np.array(listed),
+        has_bar=np.ones(count, bool) if has_bar is None else np.array(has_bar),
         shares=held,
         days_held=np.where(held != 0, 99, 0) if days_held is None else np.array(days_held),
         weights=held / max(1, held.sum()),

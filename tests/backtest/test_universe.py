@@ -83,3 +83,11 @@ def test_what_is_unknown_is_said():
     assert "M8" in survivors
     assert "no members from" in universe.warnings(DATES + pd.DateOffset(years=20), have)[0]
     assert "membership by date of these 3 instruments is unknown" in unknown_membership(["A", "B", "C"])
+
+
+def test_days_that_the_file_does_not_cover_are_named():
+    covered = Universe("index", {"A": (("2024-01-03", "2024-01-31"), ("2024-02-05", "2024-02-09"))})
+    [warning] = covered.warnings(pd.bdate_range("2024-01-01", "2024-02-15"), ["A"])
+    assert warning.startswith("index has no members on 8 of 34 days, from")
+    for span in ("2024-01-01 to 2024-01-02", "2024-02-01 to 2024-02-02", "2024-02-12 to 2024-02-15"):
+        assert span in warning

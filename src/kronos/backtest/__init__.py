@@ -24,7 +24,7 @@ from kronos.backtest.comparison import (
     run_study,
 )
 from kronos.backtest.config import BacktestConfig, load_backtest_config
-from kronos.backtest.costs import DealPrice, TradingCosts, TradingRules
+from kronos.backtest.costs import DealPrice, MarketRules, TradingCosts, TradingRules
 from kronos.backtest.engine import run_backtest
 from kronos.backtest.experiment import Experiment, ExperimentRun, run_experiment
 from kronos.backtest.factors import SignalQuality, SignalQuestion, signal_quality
@@ -68,6 +68,7 @@ __all__ = [
     "LongShortDeciles",
     "MarketDay",
     "MarketPanel",
+    "MarketRules",
     "Performance",
     "PerformanceSettings",
     "PublishedFigures",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,18 +82,39 @@ class Account:
 
     Args:
         cash: Cash to start with.
-        instruments: Number N of instruments.
-        costs: Costs of orders.
-        lot_size: Shares of a lot.
+        costs: Costs of orders, by instrument [N].
+        lots: Shares of a lot [N].
+        slippage: Slippage in basis points.
         ledger: Where trades and refusals are noted.
     """
 
-    def __init__(self, cash: float, instruments: int, costs: TradingCosts, lot_size: int, ledger: Ledger) -> None:
+    def __init__(
+        self, cash: float, costs: Sequence[TradingCosts], lots: IntArray, slippage: float, ledger: Ledger
+    ) -> None:
+        instruments = len(costs)
         self.cash = cash
         self.shares = np.zeros(instruments, np.int64)
         self.bought_today = np.zeros(instruments, np.int64)
         self.days_held = np.zeros(instruments, np.int64)
-        self._costs, self._lot_size, self._ledger = costs, lot_size, ledger
+        self._costs, self._lots, self._ledger = costs, lots, ledger
+        self._slippage = slippage * BASIS_POINT
+        self._rates = {
+            buy: np.array([one.open_rate if buy else one.close_rate for one in costs]) for buy in (True, False)
+        }
+        self._minimum = np.array([one.minimum for one in costs])
+
+    def fees(self, columns: IntArray, values: FloatArray, *, buy: bool) -> FloatArray:
+        """Fee of each order of these values, as `TradingCosts.fees`."""
+        charged = np.maximum(values * self._rates[buy][columns], self._minimum[columns])
+        return np.where(values > 0, charged, 0.0)
+
+    def filled_price(self, prices: FloatArray, *, buy: bool) -> FloatArray:
+        """Price paid or received: the deal price moved against the trader by the slippage."""
+        return prices * (1 + self._slippage if buy else 1 - self._slippage)
+
+    def affordable(self, column: int, cash: float, price: float) -> float:
+        """Number of shares that cash pays for, fee included; not rounded."""
+        return self._costs[column].affordable(cash, price)
 
     def convert(self, ratios: FloatArray, prices: FloatArray) -> None:
         """Convert shares on a change of the adjustment factor, such as a split; fractions of a share become cash.
@@ -128,9 +150,9 @@ class Account:
 
     def sell(self, row: int, orders: Orders) -> None:
         """Sell; an order whose minimum fee exceeds its value and the cash is refused."""
-        prices = self._costs.filled_price(orders.prices, buy=False)
+        prices = self.filled_price(orders.prices, buy=False)
         values = prices * orders.shares
-        fees = self._costs.fees(values, buy=False)
+        fees = self.fees(orders.columns, values, buy=False)
         proceeds = values - fees
         if self.cash + np.minimum.accumulate(np.cumsum(proceeds)).min(initial=0.0) < 0:
             kept = self._payable(proceeds)
@@ -144,13 +166,13 @@ class Account:
 
     def buy(self, row: int, orders: Orders) -> None:
         """Buy in order; what the cash does not pay for is cut to whole lots, and the rest refused."""
-        prices = self._costs.filled_price(orders.prices, buy=True)
-        fees = self._costs.fees(prices * orders.shares, buy=True)
+        prices = self.filled_price(orders.prices, buy=True)
+        fees = self.fees(orders.columns, prices * orders.shares, buy=True)
         total = float((prices * orders.shares + fees).sum())
         if total > self.cash:
             orders = self._cut(row, orders, prices)
-            prices = self._costs.filled_price(orders.prices, buy=True)
-            fees = self._costs.fees(prices * orders.shares, buy=True)
+            prices = self.filled_price(orders.prices, buy=True)
+            fees = self.fees(orders.columns, prices * orders.shares, buy=True)
             total = float((prices * orders.shares + fees).sum())
         # Orders that were cut to the cash one by one may exceed it together, by the rounding of floats.
         self.cash = max(self.cash - total, min(self.cash, 0.0))
@@ -172,19 +194,20 @@ class Account:
 
     def _cut(self, row: int, orders: Orders, prices: FloatArray) -> Orders:
         shares, cash = orders.shares.copy(), self.cash
-        for number, price in enumerate(prices.tolist()):
-            most = int(self._costs.affordable(cash, price) * (1 + 1e-12))
+        for number, (column, price) in enumerate(zip(orders.columns.tolist(), prices.tolist(), strict=True)):
+            most = int(self.affordable(column, cash, price) * (1 + 1e-12))
             if shares[number] > most:
-                shares[number] = most // self._lot_size * self._lot_size
+                lot = int(self._lots[column])
+                shares[number] = most // lot * lot
             value = price * int(shares[number])
-            cash -= value + float(self._costs.fees(np.array([value]), buy=True)[0])
+            cash -= value + float(self._costs[column].fees(np.array([value]), buy=True)[0])
         self._ledger.refuse(row, orders.columns[shares < orders.shares], "not enough cash", buy=True)
         kept = shares > 0
         return Orders(orders.columns[kept], shares[kept], orders.prices[kept])
 
     def _note(self, row: int, orders: Orders, prices: FloatArray, fees: FloatArray, *, buy: bool) -> None:
         if len(orders.columns):
-            slippage = orders.prices * orders.shares * (self._costs.slippage * BASIS_POINT)
+            slippage = orders.prices * orders.shares * self._slippage
             self._ledger.trade(row, buy=buy, orders=orders, prices=prices, fees=fees, slippage=slippage)
 
 

@@ -302,11 +302,36 @@ def run_study(
         verdicts=tuple(derive_backtest_verdicts(figures)),
         warnings=(
             *signal.warnings,
+            *(sentence for sentence in limits_off(setup) if sentence not in signal.warnings),
+            *free_borrowing(setup.costs, study.own),
             *doubtful_holdings(setup.panel, study.own),
             *study.problems,
         ),
         provenance={"created": now_utc(), "versions": versions()},
     )
+
+
+def limits_off(setup: BacktestSetup) -> list[str]:
+    """Warn of price limits that are not applied, as bars are longer than the day whose change they limit."""
+    panel = setup.panel
+    limits = [setup.rules.of(market).price_limit for market in set(panel.markets or ("",))]
+    if not panel.is_longer_than_daily or not any(limits):
+        return []
+    length = f"candles of {panel.interval}" if panel.interval is not None else "candles longer than a day"
+    return [
+        f"Price limits are off: they limit the change of a day, which {length} do not show. Trades count that may have "
+        f"been impossible at a limit; use daily candles to judge them."
+    ]
+
+
+def free_borrowing(costs: TradingCosts, result: BacktestResult) -> list[str]:
+    """Warn of short positions that borrow shares for nothing."""
+    if costs.borrow_rate or not (result.positions < 0).any():
+        return []
+    return [
+        "Short positions borrow shares for free here, and any share can be borrowed: set borrow_rate (section trading) "
+        "to the fee a year."
+    ]
 
 
 def doubtful_holdings(panel: MarketPanel, result: BacktestResult) -> list[str]:
@@ -326,7 +351,8 @@ def doubtful_holdings(panel: MarketPanel, result: BacktestResult) -> list[str]:
     return [
         f"On {np.count_nonzero(held):,} of {plural(len(result), 'day')} the account held instruments without a bar for "
         f"more than {STALE_BARS} bars, up to {held.max()} at once ({join_names(_names(panel, stale))}). They cannot be "
-        f"sold and count at their latest close: check whether they left the market, and end the backtest before."
+        f"sold and count at their latest close: check whether they left the market, and end the backtest before or set "
+        f"delisting_days (section trading)."
     ]
 
 
@@ -440,5 +466,7 @@ __all__ = [
     "ScoredSignal",
     "StudySettings",
     "doubtful_holdings",
+    "free_borrowing",
+    "limits_off",
     "run_study",
 ]

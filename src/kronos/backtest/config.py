@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from kronos.backtest.costs import TradingCosts, TradingRules
+from kronos.backtest.costs import MarketRules, TradingCosts, TradingRules
 from kronos.backtest.qlib_dataset import History, QlibPeriods, Span
 from kronos.backtest.signals import SIGNALS, SeenDays, SignalSettings
 from kronos.backtest.strategies import LongShortDeciles, Strategy, ThresholdLongFlat, TopkDropout
@@ -27,6 +28,7 @@ RulesName = Literal["ashare", "unrestricted"]
 
 _PREFIX = "KRONOS_BACKTEST__"
 _ENDINGS = (".yaml", ".yml")
+ASHARE, CRYPTO = "cn_ashare", "crypto"  # markets with rules of their own
 _CRYPTO_SHARE = 1e-6  # coins trade in fractions
 _OTHER_RATE = 0.0005  # of each side where a market's own costs are not known
 Values = Mapping[tuple[str, str], Any]
@@ -181,7 +183,7 @@ class TradingSection(Section):
 
     Attributes:
         mode: ``corrected``, ``published`` (as Qlib executes it) or ``both``; None for both with a Qlib folder.
-        rules: ``ashare`` or ``unrestricted``; None for what the instruments are.
+        rules: ``ashare`` or ``unrestricted`` for all instruments; None for those of each one's market.
         fill: Price of trades: the ``open`` or the ``close`` of the next bar.
         lag: Bars from a signal to its trades.
         cash: Cash to start with.
@@ -192,6 +194,9 @@ class TradingSection(Section):
         lot_size: Shares of a lot.
         share_size: What one share is of the quoted unit.
         price_limit: Daily price limit as a share of the previous close.
+        borrow_rate: Fee a year of borrowing shares for short positions, as a share of their value.
+        delisting_days: Bars without one of an instrument after which a position is settled as delisted; None for never.
+        delisting_value: Price of that settlement as a share of the latest close.
     """
 
     mode: Mode | None = None
@@ -206,28 +211,58 @@ class TradingSection(Section):
     lot_size: int | None = None
     share_size: float | None = None
     price_limit: float | None = None
+    borrow_rate: float = 0.0
+    delisting_days: int | None = None
+    delisting_value: float = 1.0
 
-    def trading_costs(self, rules: RulesName) -> TradingCosts:
-        """The costs: those of the published backtest for A-shares, else 0.05 % a side; given values override them."""
-        default = TradingCosts() if rules == "ashare" else TradingCosts(_OTHER_RATE, _OTHER_RATE, 0.0)
+    def trading_costs(self, markets: Collection[str]) -> TradingCosts:
+        """The costs: those of the published backtest for A-shares, else 0.05 % a side; given values override them.
+
+        Args:
+            markets: Markets of the instruments; those of the first are the costs of all but the other markets.
+        """
+        first, *others = sorted(set(markets))
+        base = self._costs(first)
+        return replace(base, markets={other: own for other in others if (own := self._costs(other)) != base})
+
+    def _costs(self, market: str) -> TradingCosts:
+        default = TradingCosts() if self._is_ashare(market) else TradingCosts(_OTHER_RATE, _OTHER_RATE, 0.0)
         given = {name: getattr(self, name) for name in ("open_rate", "close_rate", "minimum")}
         values = {name: getattr(default, name) if value is None else value for name, value in given.items()}
-        return TradingCosts(**values, slippage=self.slippage)
+        return TradingCosts(**values, slippage=self.slippage, borrow_rate=self.borrow_rate)
 
-    def trading_rules(self, rules: RulesName, *, crypto: bool, short_sales: bool) -> TradingRules:
-        """The rules of the market; given values override them."""
-        ashare = rules == "ashare"
-        share = _CRYPTO_SHARE if crypto and not ashare else 1.0
+    def trading_rules(self, markets: Collection[str], *, short_sales: bool) -> TradingRules:
+        """The rules of the markets; given values override them.
+
+        Args:
+            markets: Markets of the instruments; those of the first are the rules of all but the other markets.
+            short_sales: Whether the strategy sells short.
+        """
+        first, *others = sorted(set(markets))
+        base = self._market_rules(first)
         return TradingRules(
+            **asdict(base),
+            markets={other: own for other in others if (own := self._market_rules(other)) != base},
+            deal_price=self.fill,
+            lag=self.lag,
+            short_sales=short_sales,
+            delisting_days=self.delisting_days,
+            delisting_value=self.delisting_value,
+        )
+
+    def _market_rules(self, market: str) -> MarketRules:
+        ashare = self._is_ashare(market)
+        share = _CRYPTO_SHARE if market == CRYPTO and not ashare else 1.0
+        return MarketRules(
             # A value of 0 is given, and refused by the rules.
             lot_size=(100 if ashare else 1) if self.lot_size is None else self.lot_size,
             share_size=share if self.share_size is None else self.share_size,
             price_limit=(0.095 if ashare else None) if self.price_limit is None else self.price_limit,
             t_plus=1 if ashare else 0,
-            deal_price=self.fill,
-            lag=self.lag,
-            short_sales=short_sales,
         )
+
+    def _is_ashare(self, market: str) -> bool:
+        return market == ASHARE if self.rules is None else self.rules == "ashare"
 
 
 class StudySection(Section):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.account import Account, Ledger, Orders
-from kronos.backtest.costs import TradingCosts, TradingRules
+from kronos.backtest.costs import MarketRules, TradingCosts, TradingRules
 from kronos.backtest.market import MarketPanel
 from kronos.backtest.results import BacktestResult
 from kronos.backtest.strategies import Decision, MarketDay, Strategy
@@ -18,6 +18,7 @@ from kronos.typing import BoolArray, FloatArray, IntArray
 
 _FREE = ""
 _REASONS = (_FREE, "no bar", "no volume", "no price", "price limit")
+_YEAR = 365  # days, of the rate of borrowing
 _WHOLE = 1e-9  # relative: 2.9999999999 lots are 3
 
 
@@ -36,8 +37,8 @@ def run_backtest(
 
     The strategy decides after the close of day t, from the scores of day t and the holdings at its close; the decision
     is traded on day t + lag at the open or the close. Every trading day runs in this order: shares are converted by a
-    change of the adjustment factor; positions in delisted instruments are settled; sales; purchases; valuation at the
-    close; the next decision.
+    change of the adjustment factor; borrowed shares are paid for; positions in delisted instruments are settled; sales;
+    purchases; valuation at the close; the next decision.
 
     Args:
         panel: The bars.
@@ -98,7 +99,7 @@ class _Quotes:
     @classmethod
     def of(cls, panel: MarketPanel, rules: TradingRules) -> _Quotes:
         price = panel.open if rules.deal_price == "open" else panel.close
-        factor, size = panel.last_factor, rules.share_size
+        factor, size = panel.last_factor, np.array([own.share_size for own in _market_rules(panel, rules)])
         # Later conditions replace earlier ones, so the most fundamental reason comes last.
         up, down = _at_limit(panel, rules, price)
         obstacles = ((np.isnan(price), "no price"), (panel.volume == 0, "no volume"), (np.isnan(panel.close), "no bar"))
@@ -120,14 +121,21 @@ class _Quotes:
 
 def _at_limit(panel: MarketPanel, rules: TradingRules, price: FloatArray) -> tuple[BoolArray, BoolArray]:
     """Whether the upper and the lower price limit is reached [T, N]."""
-    if rules.price_limit is None:
+    limits = [own.price_limit for own in _market_rules(panel, rules)]
+    if panel.is_longer_than_daily or not any(limits):
         nowhere = np.zeros(price.shape, dtype=np.bool_)
         return nowhere, nowhere
+    limit = np.array([np.inf if own is None else own for own in limits])
     judged = price if rules.limit_price == "deal" else panel.close
     # Both prices are adjusted, so that an ex-dividend day is compared with the adjusted close, as exchanges do.
     # The limits of a day are those of all its bars.
     change = judged / panel.previous_session_close - 1
-    return change >= rules.price_limit, change <= -rules.price_limit
+    return change >= limit, change <= -limit
+
+
+def _market_rules(panel: MarketPanel, rules: TradingRules) -> list[MarketRules]:
+    """The rules of each instrument's market [N]."""
+    return [rules.of(market) for market in panel.markets or ("",) * len(panel.instruments)]
 
 
 class _DayLoop:
@@ -145,7 +153,11 @@ class _DayLoop:
         self._panel, self._strategy, self._costs, self._rules = panel, strategy, costs, rules
         self._start_cash = cash
         self._ledger = Ledger()
-        self._account = Account(cash, len(panel.instruments), costs, rules.lot_size, self._ledger)
+        own = _market_rules(panel, rules)
+        self._lots = np.array([one.lot_size for one in own], dtype=np.int64)
+        self._t_plus = np.array([one.t_plus for one in own], dtype=np.int64)
+        charged = [costs.of(market) for market in panel.markets or ("",) * len(own)]
+        self._account = Account(cash, charged, self._lots, costs.slippage, self._ledger)
         self._quotes = _Quotes.of(panel, rules)
         self._listed = ~np.isnan(panel.close)
         if panel.membership is not None:
@@ -158,6 +170,7 @@ class _DayLoop:
     def run(self, span: slice) -> BacktestResult:
         days = span.stop - span.start
         values, cash = np.empty(days), np.empty(days)
+        borrowing = np.zeros(days)
         positions = np.empty((days, len(self._panel.instruments)), np.int64)
         # Decisions wait here until their bar; those of the days before the first trading day are made without holdings.
         pending: deque[Decision | None] = deque([None] * self._rules.lag, maxlen=self._rules.lag)
@@ -165,8 +178,8 @@ class _DayLoop:
         value = self._start_cash
         for row in range(first, span.stop):
             if row >= span.start:
-                value = self._trade(row, pending[0])
                 day = row - span.start
+                value, borrowing[day] = self._trade(row, pending[0])
                 values[day], cash[day], positions[day] = value, self._account.cash, self._account.shares
             pending.append(self._decide(row, row - first, value))
         dates, names = self._panel.dates, self._panel.instruments
@@ -177,6 +190,7 @@ class _DayLoop:
             net_asset_value=values,
             cash=cash,
             positions=positions,
+            borrowing=borrowing,
             trades=self._ledger.trades(dates, names),
             refused=self._ledger.refused(dates, names),
         )
@@ -190,6 +204,7 @@ class _DayLoop:
                 number=number,
                 scores=self._scores[row].copy(),
                 listed=self._listed[row].copy(),
+                has_bar=~np.isnan(self._panel.close[row]),
                 shares=held.copy(),
                 days_held=self._account.days_held.copy(),
                 weights=held * self._quotes.close[row] / value,
@@ -206,12 +221,17 @@ class _DayLoop:
         if not self._rules.short_sales and (targets < 0).any():
             raise ParameterError("The strategy sells short; allow it with TradingRules(short_sales=True).")
 
-    def _trade(self, row: int, decision: Decision | None) -> float:
-        """Trade a day and value the account at its close."""
+    def _trade(self, row: int, decision: Decision | None) -> tuple[float, float]:
+        """Trade a day.
+
+        Returns:
+            The value of the account at its close, and what borrowed shares have cost since the close before.
+        """
         account, quotes = self._account, self._quotes
         if row and self._sessions[row] != self._sessions[row - 1]:
             account.bought_today[:] = 0
         account.convert(quotes.ratios[row], quotes.before[row])
+        borrowing = self._borrow(row)
         if self._rules.delisting_days is not None:
             gone = np.flatnonzero((account.shares != 0) & (self._missing[row] >= self._rules.delisting_days))
             if len(gone):
@@ -222,13 +242,24 @@ class _DayLoop:
             self._buy(row, columns, wanted, change, decision.targets[columns])
             self._purchase(row, decision)
         account.close_day()
-        return account.cash + float(account.shares @ quotes.close[row])
+        return account.cash + float(account.shares @ quotes.close[row]), borrowing
+
+    def _borrow(self, row: int) -> float:
+        """Pay for the shares that were borrowed since the bar before, by calendar days."""
+        account, dates = self._account, self._panel.dates
+        if not self._costs.borrow_rate or not (account.shares < 0).any():
+            return 0.0
+        value = -float(np.minimum(account.shares, 0) @ self._quotes.before[row])
+        years = (dates[row] - dates[row - 1]) / pd.Timedelta(days=_YEAR)
+        fee = value * self._costs.borrow_rate * years
+        account.cash -= fee
+        return fee
 
     def _changes(self, row: int, targets: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
         """Columns with a target, shares to hold of each, and the change to them in whole lots or to nothing."""
-        account, quotes, lot = self._account, self._quotes, self._rules.lot_size
+        account, quotes = self._account, self._quotes
         columns = np.flatnonzero(~np.isnan(targets) & ((targets != 0) | (account.shares != 0)))
-        weights, held = targets[columns], account.shares[columns]
+        weights, held, lot = targets[columns], account.shares[columns], self._lots[columns]
         wanted = np.zeros(len(columns), np.int64)
         if weights.any():
             # What cannot be traded is worth its close before: the close of the day is not known at its open.
@@ -248,8 +279,8 @@ class _DayLoop:
             return
         if len(free) < len(columns):
             shares = shares[np.isin(columns, free)]
-        bought = self._account.bought_today[free]
-        if self._rules.t_plus and bought.any():
+        bought = self._account.bought_today[free] * self._t_plus[free]
+        if bought.any():
             most = np.maximum(self._account.shares[free] - bought, 0)
             locked = (bought > 0) & (shares > most)
             self._ledger.refuse(row, free[locked], "bought today", buy=False)
@@ -281,10 +312,13 @@ class _DayLoop:
         if not len(columns):
             return
         budget = account.cash * decision.cash_share / len(columns)
-        deal, lot = self._quotes.deal[row, columns], self._rules.lot_size
-        paid = self._costs.filled_price(deal, buy=True)
+        deal, lots = self._quotes.deal[row, columns], self._lots[columns]
+        paid = account.filled_price(deal, buy=True)
         shares = np.array(
-            [int(self._costs.affordable(budget, price) / lot * (1 + _WHOLE)) * lot for price in paid.tolist()]
+            [
+                int(account.affordable(column, budget, price) / lot * (1 + _WHOLE)) * lot
+                for column, price, lot in zip(columns.tolist(), paid.tolist(), lots.tolist(), strict=True)
+            ]
         )
         self._ledger.refuse(row, columns[shares == 0], "less than a lot", buy=True)
         bought = shares > 0

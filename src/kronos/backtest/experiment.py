@@ -18,7 +18,14 @@ import numpy as np
 import pandas as pd
 
 from kronos.atomic import atomic_path, write_text
-from kronos.backtest.comparison import BacktestSetup, BacktestStudy, ScoredSignal, StudySettings, run_study
+from kronos.backtest.comparison import (
+    BacktestSetup,
+    BacktestStudy,
+    ScoredSignal,
+    StudySettings,
+    limits_off,
+    run_study,
+)
 from kronos.backtest.config import BacktestConfig
 from kronos.backtest.costs import TradingCosts
 from kronos.backtest.performance import Annualization, PerformanceSettings
@@ -30,7 +37,7 @@ from kronos.backtest.strategies import LongShortDeciles, TopkDropout
 from kronos.backtest.tradable import TradableMarket
 from kronos.backtest.trials import Trial, TrialsLog
 from kronos.errors import DataError, ParameterError
-from kronos.formatting import plural, to_json
+from kronos.formatting import join_names, plural, to_json
 from kronos.progress import ProgressCallback
 from kronos.typing import FloatArray
 
@@ -181,7 +188,7 @@ def run_experiment(
         horizon=config.signals.horizon,
         random_signals=config.study.random_signals,
     )
-    warnings = _warnings(market, signals)
+    warnings = (*_warnings(market, signals), *limits_off(setup))
     names = config.signals.names if "corrected" in modes else ()
     if not names:
         warnings += (_NO_STUDY,)
@@ -211,10 +218,7 @@ def make_setup(config: BacktestConfig, market: TradableMarket, signals: Signals)
         DataError: If no bar follows the first signal.
     """
     strategy = config.strategy.strategy(len(market.instruments))
-    rules_name = config.trading.rules or market.rules
-    rules = config.trading.trading_rules(
-        rules_name, crypto=market.crypto, short_sales=isinstance(strategy, LongShortDeciles)
-    )
+    rules = config.trading.trading_rules(market.markets, short_sales=isinstance(strategy, LongShortDeciles))
     dates = market.panel.dates
     first = int(dates.get_indexer(signals.dates[:1])[0]) + rules.lag
     if first >= len(dates):
@@ -226,7 +230,7 @@ def make_setup(config: BacktestConfig, market: TradableMarket, signals: Signals)
     return BacktestSetup(
         panel=market.panel,
         strategy=strategy,
-        costs=config.trading.trading_costs(rules_name),
+        costs=config.trading.trading_costs(market.markets),
         rules=rules,
         cash=config.trading.cash,
         start=start,
@@ -238,6 +242,11 @@ def _modes(config: BacktestConfig, market: TradableMarket, setup: BacktestSetup)
     mode = config.trading.mode or ("both" if market.dataset is not None else "corrected")
     if mode != "corrected" and not isinstance(setup.strategy, TopkDropout):
         raise ParameterError("The published mode has the strategy topk only: choose mode corrected.")
+    if mode != "corrected" and (setup.rules.markets or setup.costs.markets):
+        raise ParameterError(
+            f"The published mode has the rules of one market but the instruments are of "
+            f"{join_names(market.markets, None)}: choose mode corrected, or set rules in the section trading."
+        )
     if mode != "corrected" and setup.rules.lag != 1:
         raise ParameterError(f"The published mode trades on the next bar, not {setup.rules.lag} later: choose lag 1.")
     return ("corrected", "published") if mode == "both" else (mode,)
@@ -294,7 +303,7 @@ def _published_settings(setup: BacktestSetup) -> PublishedSettings:
         drop=strategy.drop,
         hold_days=strategy.hold_days,
         costs=TradingCosts(costs.open_rate, costs.close_rate, costs.minimum),
-        price_limit=rules.price_limit,
+        price_limit=None if setup.panel.is_longer_than_daily else rules.price_limit,
         lot_size=rules.lot_size,
         deal_price=rules.deal_price,
         cash_share=strategy.cash_share,

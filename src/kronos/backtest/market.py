@@ -12,8 +12,11 @@ import pandas as pd
 
 from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
+from kronos.intervals import Interval
 from kronos.typing import BoolArray, FloatArray, IntArray
 
+_DAY = 86_400  # seconds
+_WEEKEND = 3  # days from a Friday to a Monday: the least between bars of a week or longer is more
 FIELDS = ("open", "high", "low", "close", "volume", "factor")
 
 
@@ -34,6 +37,8 @@ class MarketPanel:
         volume: Volumes [T, N]; NaN where the volume is unknown, which is no suspension.
         factor: Adjustment factors [T, N]; 1 for prices that are not adjusted.
         membership: Whether an instrument belonged to the index on a day [T, N]; None if all always do.
+        markets: Market of each instrument [N], by which costs and rules may differ; None if they do not.
+        interval: Interval of the bars; None to tell from the times whether they are longer than a day.
     """
 
     dates: pd.DatetimeIndex
@@ -45,6 +50,8 @@ class MarketPanel:
     volume: FloatArray
     factor: FloatArray
     membership: BoolArray | None = None
+    markets: tuple[str, ...] | None = None
+    interval: Interval | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.dates), len(self.instruments))
@@ -59,6 +66,8 @@ class MarketPanel:
             self._check(name, getattr(self, name), shape)
         if self.membership is not None and (self.membership.shape != shape or self.membership.dtype != np.bool_):
             raise DataError(f"membership must be a bool array of {shape[0]} times × {shape[1]} instruments.")
+        if self.markets is not None and len(self.markets) != shape[1]:
+            raise DataError(f"There are {len(self.markets)} markets for {shape[1]} instruments: give one for each.")
 
     def _check(self, name: str, values: FloatArray, shape: tuple[int, int]) -> None:
         if values.shape != shape:
@@ -83,6 +92,7 @@ class MarketPanel:
         *,
         factors: Mapping[str, pd.Series] | None = None,
         membership: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+        markets: Mapping[str, str] | None = None,
     ) -> MarketPanel:
         """Put candles on the union of their times. No price is invented: a missing candle stays NaN.
 
@@ -91,6 +101,7 @@ class MarketPanel:
             factors: Adjustment factors by instrument, indexed by time; missing ones are carried forward, else 1.
             membership: Spans of membership in the index by instrument, as pairs of first and last date, both
                 inclusive, as in Qlib's ``instruments/csi300.txt``; None if all always belong to it.
+            markets: Market by instrument; None if costs and rules are the same for all.
 
         Raises:
             DataError: If there are no candles, or intervals or timezones differ.
@@ -126,10 +137,26 @@ class MarketPanel:
                 given = factors[name].reindex(dates).ffill().fillna(1.0)
                 arrays["factor"][:, column] = given.to_numpy(np.float64)
         members = None if membership is None else member_array(dates, tuple(candles), membership)
-        return cls(dates=dates, instruments=tuple(candles), membership=members, **arrays)
+        places = None if markets is None else tuple(markets[name] for name in candles)
+        return cls(
+            dates=dates,
+            instruments=tuple(candles),
+            membership=members,
+            markets=places,
+            interval=interval,
+            **arrays,
+        )
 
     def __len__(self) -> int:
         return len(self.dates)
+
+    @cached_property
+    def is_longer_than_daily(self) -> bool:
+        """Whether bars are longer than a day, so that limits of daily changes do not apply to theirs."""
+        if self.interval is not None:
+            return self.interval.seconds > _DAY
+        distances = np.diff(self.dates.normalize().as_unit("s").asi8)
+        return bool(len(distances) and distances.min() > _WEEKEND * _DAY)
 
     @cached_property
     def suspended(self) -> BoolArray:
@@ -203,8 +230,10 @@ class MarketPanel:
             for field in fields(self)
             if field.name in FIELDS or (field.name == "membership" and self.membership is not None)
         }
-        names = tuple(np.array(self.instruments, dtype=object)[columns].tolist())
-        return replace(self, dates=self.dates[rows], instruments=names, **arrays)
+        chosen = range(len(self.instruments))[columns] if isinstance(columns, slice) else columns.tolist()
+        names = tuple(self.instruments[column] for column in chosen)
+        markets = None if self.markets is None else tuple(self.markets[column] for column in chosen)
+        return replace(self, dates=self.dates[rows], instruments=names, markets=markets, **arrays)
 
 
 def carried_forward(values: FloatArray) -> FloatArray:

@@ -21,7 +21,8 @@ same scores. Equality with Qlib 0.9.7 is tested. The rules, and what the correct
 9. T+1: not checked; ``hold_days`` of 1 or more implies it. Corrected: checked by the account.
 10. Missing scores: where more than ``drop`` holdings have no score and there is nothing to buy, Qlib sells the ones
     that a set of names happens to end with, so that its result differs from run to run; here they go by name, as they
-    do in Qlib on every other day. Corrected: by the order of the panel.
+    do in Qlib on every other day. Corrected: by the order of the panel, and a holding without a bar on the day of the
+    signal stays.
 11. Few instruments: the worst ``drop`` holdings are sold even if there is nothing else to buy, and bought again a day
     later. Corrected: a holding is sold for a better one, to get down to k, or because it has no score.
 12. Figures: daily excess returns are averaged and multiplied by 238, not compounded; see `published_figures`.

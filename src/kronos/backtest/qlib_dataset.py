@@ -233,7 +233,8 @@ def read_qlib_dataset(
     arrays = {name: values[rows] for name, values in arrays.items()}
     universe = Universe(market, {code: _span_texts(spans) for code, spans in members.items()})
     change = arrays.pop("change")
-    panel = MarketPanel(dates, tuple(members), **arrays, membership=universe.members(dates, tuple(members)))
+    membership = universe.members(dates, tuple(members))
+    panel = MarketPanel(dates, tuple(members), **arrays, membership=membership, markets=None, interval=_DAY)
     prepared, left_out = {}, {}
     least = lookback + predict + 1
     for column, code in enumerate(panel.instruments):

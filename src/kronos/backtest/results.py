@@ -36,7 +36,7 @@ class BacktestResult:
         returns: Change of the net asset value as a share of that of the day before, after costs [T].
         returns_before_costs: The same with the day's fees and slippage added back [T].
         turnover: Value of the day's purchases and sales as a share of the net asset value of the day before [T].
-        fees: Fees of the day [T].
+        fees: Fees of the day, those of borrowed shares included [T].
         slippage: Slippage of the day [T].
         trades: One row per trade: date, instrument, side (``buy`` or ``sell``), shares (above 0), price (paid or
             received), value, fee, slippage.
@@ -81,13 +81,19 @@ class BacktestResult:
         positions: IntArray,
         trades: pd.DataFrame,
         refused: pd.DataFrame,
+        borrowing: FloatArray | None = None,
     ) -> BacktestResult:
-        """Derive returns, turnover and costs of every day from the values of the account and its trades."""
+        """Derive returns, turnover and costs of every day from the values of the account and its trades.
+
+        ``borrowing`` is what borrowed shares cost each day [T]; None for nothing.
+        """
         days = dates.get_indexer(pd.DatetimeIndex(trades["date"]))
         fees, slippage, traded = (
             np.bincount(days, weights=trades[column].to_numpy(np.float64), minlength=len(dates)).astype(np.float64)
             for column in ("fee", "slippage", "value")
         )
+        if borrowing is not None:
+            fees = fees + borrowing
         before = np.concatenate([[start_cash], net_asset_value[:-1]])
         # A lost account has no returns any more: its net asset value of 0 or less is no base of a share.
         base = np.where(before > 0, before, np.nan)

@@ -20,6 +20,8 @@ class MarketDay:
         number: Trading days before this one.
         scores: Scores of the day [N]; NaN where there is none, or where the instrument is no member of the index.
         listed: Whether an instrument has a bar on the day and is a member of the index [N].
+        has_bar: Whether an instrument has a bar on the day [N]. Where it has neither bar nor score, as in a suspension
+            or a closed market, there is nothing to decide: a holding stays.
         shares: Shares held [N].
         days_held: Closes since a holding was opened [N]; 1 on the day of the purchase, 0 where nothing is held.
         weights: Values of the holdings at the latest close as shares of the net asset value [N].
@@ -28,9 +30,16 @@ class MarketDay:
     number: int
     scores: FloatArray
     listed: BoolArray
+    has_bar: BoolArray
     shares: IntArray
     days_held: IntArray
     weights: FloatArray
+
+    @property
+    def undecided(self) -> BoolArray:
+        """Whether an instrument has neither a bar nor a score [N]."""
+        undecided: BoolArray = ~self.has_bar & np.isnan(self.scores)
+        return undecided
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,7 +75,8 @@ class TopkDropout:
 
     The holdings and the best ``k + drop − holdings`` others are ranked together. Holdings among the last ``drop`` of
     this ranking are sold, and as many others bought, so that nothing is sold for a worse score. A holding without a
-    score ranks last. It differs from Qlib's in what `kronos.backtest.published` lists.
+    score ranks last; one without a bar either is not ranked and stays. It differs from Qlib's in what
+    `kronos.backtest.published` lists.
 
     Attributes:
         k: Instruments to hold.
@@ -94,7 +104,7 @@ class TopkDropout:
         held = np.flatnonzero(day.shares)
         others = ranked(day.scores, np.flatnonzero((day.shares == 0) & ~np.isnan(day.scores)))
         candidates = others[: max(0, self.drop + self.k - len(held))]
-        worst = ranked(day.scores, np.concatenate([held, candidates]))
+        worst = ranked(day.scores, np.concatenate([held[~day.undecided[held]], candidates]))
         worst = worst[len(worst) - min(self.drop, len(worst)) :]
         room = self.k - len(held)
         # Qlib counts a holding that is too young to be sold among those that make room, and so drifts above k.
@@ -138,9 +148,11 @@ class LongShortDeciles:
         side = int(len(order) * self.fraction)
         if side == 0:
             return None
-        targets = np.zeros(len(day.scores))
-        targets[order[:side]] = self.gross / 2 / side
-        targets[order[-side:]] = -self.gross / 2 / side
+        kept = day.weights[day.undecided]
+        long, short = (max(0.0, self.gross / 2 - part) for part in (kept[kept > 0].sum(), -kept[kept < 0].sum()))
+        targets = np.where(day.undecided, np.nan, 0.0)
+        targets[order[:side]] = long / side
+        targets[order[-side:]] = -short / side
         return Decision(targets)
 
 
@@ -193,7 +205,8 @@ class EqualWeight:
         """Equal weights of what is listed, on the days of rebalancing."""
         if day.number % self.interval or not day.listed.any():
             return None
-        return Decision(np.where(day.listed, self.weight / day.listed.sum(), 0.0))
+        weight = max(0.0, self.weight - float(day.weights[~day.has_bar].sum())) / day.listed.sum()
+        return Decision(np.where(day.has_bar, np.where(day.listed, weight, 0.0), np.nan))
 
 
 @dataclass(frozen=True, slots=True)

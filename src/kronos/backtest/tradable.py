@@ -7,7 +7,7 @@ with membership and factors; the model gets the instruments whose days are forec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.backtest.comparison import Benchmark
-from kronos.backtest.config import BacktestConfig, RulesName
+from kronos.backtest.config import ASHARE, BacktestConfig
 from kronos.backtest.market import MarketPanel
 from kronos.backtest.qlib_dataset import QlibDataset, read_qlib_dataset
 from kronos.backtest.signals import SignalPlan, plan_signals
@@ -33,9 +33,10 @@ from kronos.typing import FloatArray
 if TYPE_CHECKING:
     from kronos.inference import KronosPredictor
 
-_ASHARE = "cn_ashare"
 _SAME_PRICE = 1e-6  # relative: prices are rounded differently
-_CRYPTO = "crypto"
+_ABSENT_SHARE = 0.1  # of the bars between an instrument's first and last, from which on its calendar is another one
+_SPLITS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)  # usual ratios of splits, either way
+_SPLIT_GAP, _SPLIT_DAY = 0.05, 0.2  # log distance of the gap from the ratio, and of the closes after from the open
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +69,9 @@ class TradableMarket:
         return any(instrument.candles.simulated for instrument in self.instruments)
 
     @property
-    def rules(self) -> RulesName:
-        """The rules that fit the instruments."""
-        return "ashare" if all(one.market == _ASHARE for one in self.instruments) else "unrestricted"
-
-    @property
-    def crypto(self) -> bool:
-        """Whether all instruments are coins."""
-        return all(instrument.market == _CRYPTO for instrument in self.instruments)
+    def markets(self) -> tuple[str, ...]:
+        """The markets of the instruments, sorted."""
+        return tuple(sorted({instrument.market for instrument in self.instruments}))
 
 
 def load_market(
@@ -99,18 +95,23 @@ def load_market(
         data.paths,
         market=data.market,
         interval=data.interval,
+        select_interval=True,
         timezone=data.timezone,
         reading=reading,
         progress=progress,
     )
     universe = None if data.universe is None else Universe.read(data.universe)
     market = market_of_instruments(loaded.instruments, universe, benchmark=data.benchmark)
+    others = loaded.other_intervals
+    left_out = (
+        f"{plural(len(others), 'series')} of other intervals than {data.interval} left out: {join_names(others)}."
+    )
     return TradableMarket(
         panel=market.panel,
         instruments=market.instruments,
         universe=universe,
         benchmark=market.benchmark,
-        warnings=market.warnings,
+        warnings=(*market.warnings, *([left_out] if others else [])),
         skipped=tuple(loaded.skipped),
     )
 
@@ -140,11 +141,17 @@ def market_of_instruments(
     if not traded:
         raise DataError("There is no instrument to trade besides the benchmark: give at least one.")
     spans = None if universe is None else universe.spans
-    panel = MarketPanel.from_candles({one.name: one.candles for one in traded}, membership=spans)
+    places = {one.name: one.market for one in traded}
+    panel = MarketPanel.from_candles({one.name: one.candles for one in traded}, membership=spans, markets=places)
     names = [instrument.name for instrument in traded]
     several = [unknown_membership(names)] if len(names) > 1 else []
     warnings = several if universe is None else universe.warnings(panel.dates, names)
-    warnings += impossible_prices(panel)
+    warnings += [
+        *_several_markets(places),
+        *other_calendars(panel),
+        *split_like_steps(panel),
+        *impossible_prices(panel),
+    ]
     simulated = [one.name for one in traded if one.candles.simulated]
     if simulated:
         warnings = [_simulated(simulated, names), *warnings]
@@ -165,6 +172,59 @@ def impossible_prices(panel: MarketPanel) -> list[str]:
     return [
         f"{plural(int(outside.sum()), 'bar')} open or close outside of low to high, the first of "
         f"{panel.instruments[column]} at {panel.dates[row]}: trades at such prices are wrong; clean the candles first."
+    ]
+
+
+def split_like_steps(panel: MarketPanel) -> list[str]:
+    """Warn of prices that open at a usual ratio of a split to the close before, and stay there: unadjusted splits."""
+    before, after = panel.previous_close, np.vstack([panel.close[1:], panel.close[-1:]])
+    earlier = np.vstack([before[:1], before[:-1]])
+    gap = np.abs(np.log(panel.open / before))
+    moves = (np.log(panel.close / panel.open), np.log(after / panel.open), np.log(before / earlier))
+    stays = np.fmax.reduce(np.abs(moves)) < _SPLIT_DAY
+    steps = np.zeros(gap.shape, dtype=np.bool_)
+    for ratio in _SPLITS:
+        steps |= np.abs(gap - np.log(ratio)) < _SPLIT_GAP
+    found = np.argwhere((steps & stays).T)
+    if not len(found):
+        return []
+    named = [
+        f"{panel.instruments[column]} on {panel.dates[row]:%Y-%m-%d} "
+        f"({panel.previous_close[row, column]:g} to {panel.open[row, column]:g})"
+        for column, row in found.tolist()
+    ]
+    return [
+        f"{plural(len(named), 'step')} in prices {'looks' if len(named) == 1 else 'look'} like a split that is not "
+        f"adjusted for: {join_names(named, 5)}. A split is then traded as a gain or loss: adjust the candles."
+    ]
+
+
+def other_calendars(panel: MarketPanel) -> list[str]:
+    """Warn of instruments without bars at many times at which others trade, such as shares beside coins on weekends."""
+    missing = np.isnan(panel.close)
+    rows = np.arange(len(panel))[:, None]
+    first, last = np.argmin(missing, axis=0), len(panel) - 1 - np.argmin(missing[::-1], axis=0)
+    missing &= (rows > first) & (rows < last)
+    share = missing.sum(axis=0) / (last - first + 1)
+    columns = np.flatnonzero(share > _ABSENT_SHARE)
+    if not len(columns):
+        return []
+    first_day = panel.dates[int(np.argmax(missing[:, columns].any(axis=1)))]
+    return [
+        f"No candle of {join_names([panel.instruments[column] for column in columns])} at up to "
+        f"{100 * share.max():.0f} % of the times at which others trade, the first on {first_day:%Y-%m-%d}: there, "
+        f"holdings of them stay, nothing of them is bought, and orders for them are refused. Backtest instruments of "
+        f"one calendar to trade every signal."
+    ]
+
+
+def _several_markets(places: Mapping[str, str]) -> list[str]:
+    markets = sorted(set(places.values()))
+    if len(markets) == 1:
+        return []
+    return [
+        f"The instruments are of the markets {join_names(markets, None)}: each is traded by the rules and costs of its "
+        f"own, and prices are added as if they were in one currency."
     ]
 
 
@@ -203,10 +263,11 @@ def _qlib_market(config: BacktestConfig) -> TradableMarket:
         predict=signals.horizon,
         benchmark=data.benchmark,
     )
-    market = data.market or _ASHARE
+    market = data.market or ASHARE
     instruments = tuple(Instrument(name, market, own) for name, own in dataset.candles(data.history).items())
     names = list(dataset.panel.instruments)
-    warnings = dataset.universe.warnings(dataset.panel.dates, names)
+    panel = replace(dataset.panel, markets=(market,) * len(names))
+    warnings = [*dataset.universe.warnings(panel.dates, names), *split_like_steps(panel)]
     if index == "all":
         warnings.append(unknown_membership(names))
     if dataset.simulated:
@@ -220,7 +281,7 @@ def _qlib_market(config: BacktestConfig) -> TradableMarket:
         count = plural(len(dataset.left_out), "instrument")
         warnings.append(f"{count} of {index} have too few complete rows and no signals: {_named(dataset.left_out)}.")
     return TradableMarket(
-        panel=dataset.panel,
+        panel=panel,
         instruments=instruments,
         universe=dataset.universe,
         benchmark=benchmark,

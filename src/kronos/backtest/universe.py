@@ -111,9 +111,24 @@ class Universe:
                 f"{len(missing):,} of {len(members):,} members of {self.name} have no candles, among them "
                 f"{join_names(missing)}: if they are those that were delisted, results are too good (survivorship)."
             )
-        if not members:
-            found.append(f"{self.name} has no members from {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}.")
-        return found
+        return [*found, *self._without_members(dates)]
+
+    def _without_members(self, dates: pd.DatetimeIndex) -> list[str]:
+        """The spans of these days on which the index has no members, as of a file that covers a part of them."""
+        empty = ~self.members(dates, self.instruments).any(axis=1)
+        if not empty.any():
+            return []
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]])))
+        spans = [
+            f"{dates[first]:%Y-%m-%d} to {dates[end - 1]:%Y-%m-%d}" for first, end in edges.reshape(-1, 2).tolist()
+        ]
+        if empty.all():
+            return [f"{self.name} has no members from {spans[0]}."]
+        return [
+            f"{self.name} has no members on {np.count_nonzero(empty):,} of {plural(len(dates), 'day')}, from "
+            f"{join_names(spans)}: nothing is bought there. If its file covers a part of the dates only, choose dates "
+            f"within."
+        ]
 
 
 def unknown_membership(instruments: Sequence[str]) -> str:

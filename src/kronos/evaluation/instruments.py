@@ -38,6 +38,7 @@ class LoadedInstruments:
         unreadable: Candle files that could not be read.
         passed_over: Tables in folders that contain no candles.
         copies: Files whose candles are also in another one, which counts alone.
+        other_intervals: Names of series that were left out, as their interval is not the one that was selected.
         dates: For instruments of prepared datasets, the dates of their ``validation`` and ``test`` parts, by name.
     """
 
@@ -45,6 +46,7 @@ class LoadedInstruments:
     unreadable: tuple[UnreadableFile, ...] = ()
     passed_over: tuple[Path, ...] = ()
     copies: tuple[UnreadableFile, ...] = ()
+    other_intervals: tuple[str, ...] = ()
     dates: Mapping[str, Mapping[str, Dates]] = field(default_factory=dict)
 
     @property
@@ -77,6 +79,7 @@ def load_instruments(
     *,
     market: str | None = None,
     interval: str | None = None,
+    select_interval: bool = False,
     timezone: str | None = None,
     reading: ReadOptions | None = None,
     progress: ProgressCallback | None = None,
@@ -91,6 +94,7 @@ def load_instruments(
         paths: Files, folders, names of prepared datasets, and ``qlib:FOLDER`` or ``qlib:FOLDER:csi300``.
         market: Market of all instruments; None to take it from the manifest, the sub-folder's name or the calendar.
         interval: Interval of all files; None to take it from the manifest or infer it.
+        select_interval: Whether series of other intervals are left out; else their files are unreadable.
         timezone: Timezone of all files, as for `read_candles`.
         reading: How all files are written; None infers it.
         progress: Called with the number of files read and their total.
@@ -107,7 +111,7 @@ def load_instruments(
     files = [path for path in given if not is_qlib(path)]
     sources: list[FoundSource | CandleReader] = [*list_sources(files)] if files else []
     sources += [reader for path in given if is_qlib(path) for reader in open_readers(path)]
-    reader = _InstrumentReader(market, interval, timezone, reading)
+    reader = _InstrumentReader(market, interval, timezone, reading, select_interval=select_interval)
     for done, source in enumerate(sources):
         if progress is not None:
             progress(done, len(sources))
@@ -121,16 +125,24 @@ class _InstrumentReader:
     """Reads sources one by one and gives each instrument a unique name."""
 
     def __init__(
-        self, market: str | None, interval: str | None, timezone: str | None, reading: ReadOptions | None
+        self,
+        market: str | None,
+        interval: str | None,
+        timezone: str | None,
+        reading: ReadOptions | None,
+        *,
+        select_interval: bool,
     ) -> None:
         self._market = market
         self._interval = interval
+        self._selected = Interval.parse(interval) if select_interval and interval is not None else None
         self._timezone = timezone
         self._reading = reading
         self._instruments: dict[str, Instrument] = {}
         self._unreadable: list[UnreadableFile] = []
         self._passed_over: list[Path] = []
         self._copies: list[UnreadableFile] = []
+        self._other_intervals: list[str] = []
         self._given_markets: dict[str, str | None] = {}  # by the sources, not inferred
         self._dates: dict[str, dict[str, Dates]] = {}
 
@@ -149,7 +161,7 @@ class _InstrumentReader:
     def _read_files(self, source: FoundSource) -> None:
         try:
             if source.dataset is None:
-                for name, candles in read_source(source, self._interval, self._timezone, self._reading):
+                for name, candles in self._read_series(source):
                     self._add(name, candles, source.market, source.path)
             else:
                 self._read_dataset(source, source.dataset)
@@ -160,6 +172,18 @@ class _InstrumentReader:
                 self._passed_over.append(source.path)
         except (DataError, ParameterError) as error:
             self._unreadable.append(UnreadableFile(source.path, str(error)))
+
+    def _read_series(self, source: FoundSource) -> list[tuple[str, Candles]]:
+        """Read the series of a file; those of another interval than a selected one are noted instead."""
+        try:
+            return read_source(source, self._interval, self._timezone, self._reading)
+        except (DataError, ParameterError):
+            if self._selected is None:
+                raise
+            series = read_source(source, None, self._timezone, self._reading)
+            others = [name for name, candles in series if candles.interval.normalized() != self._selected]
+            self._other_intervals += others
+            return [(name, candles) for name, candles in series if name not in others]
 
     def result(self) -> LoadedInstruments:
         """Return everything that was read.
@@ -181,6 +205,7 @@ class _InstrumentReader:
             unreadable=tuple(self._unreadable),
             passed_over=tuple(self._passed_over),
             copies=tuple(self._copies),
+            other_intervals=tuple(self._other_intervals),
             dates=dict(self._dates),
         )
 
@@ -196,6 +221,9 @@ class _InstrumentReader:
             candles = Candles.from_frame(
                 frame, symbol=str(rows["symbol"].iloc[0]), interval=str(rows["timeframe"].iloc[0]), timezone="UTC"
             )
+            if self._selected is not None and candles.interval.normalized() != self._selected:
+                self._other_intervals.append(str(unique_id))
+                continue
             if dataset.simulated:
                 candles = replace(candles, simulated=True)
             name = self._add(str(unique_id), candles, source.market, source.path)

@@ -205,14 +205,11 @@ class BacktestReport(ReportPage):
     def _provenance(self) -> list[tuple[str, str]]:
         study = self._study
         rules, settings = study.setup.rules, study.settings
-        limit = MISSING if rules.price_limit is None else f"{100 * rules.price_limit:g} % ({rules.limit_price})"
         values = {
             "created": str(study.provenance["created"]),
             "signal": study.signal.name,
             "strategy": self._strategy(),
-            "rules": self.text(
-                "rules_value", lot=rules.lot_size, limit=limit, t_plus=rules.t_plus, bars=self._tables.bars(rules.lag)
-            ),
+            "rules": "; ".join(self._rules(market) for market in ("", *rules.markets)),
             "seeds": self.text("seeds_value", random=settings.seed, bootstrap=settings.performance.seed),
             "bootstrap": self.text(
                 "bootstrap_value",
@@ -222,6 +219,16 @@ class BacktestReport(ReportPage):
             "versions": format_versions(study.provenance["versions"]),
         }
         return self.labelled("provenance", values)
+
+    def _rules(self, market: str) -> str:
+        """The rules of a market among several, or of all others."""
+        rules = self._study.setup.rules
+        own = rules.of(market)
+        is_off = own.price_limit is None or self._study.setup.panel.is_longer_than_daily
+        limit = MISSING if is_off else f"{100 * (own.price_limit or 0):g} % ({rules.limit_price})"
+        bars = self._tables.bars(rules.lag)
+        words = self.text("rules_value", lot=own.lot_size, limit=limit, t_plus=own.t_plus, bars=bars)
+        return f"{market}: {words}" if market else words
 
     def _folded(self) -> list[tuple[str, str]]:
         """The signal's own metadata, as it was stored."""
