@@ -18,9 +18,10 @@ from kronos.backtest.performance import PerformanceSettings
 from kronos.backtest.published import PublishedSettings, run_published
 from kronos.backtest.report import BacktestReport, BacktestTables, study_document, study_lines
 from kronos.backtest.report.tables import TONES
-from kronos.formatting import percent, to_json
+from kronos.formatting import format_number, percent, to_json
 from kronos.reports import PageOptions, Translator
 
+NUMBER = re.compile(r"−?\d+\.?\d*")
 SCRIPT = "<script>alert('x')</script>"
 
 
@@ -102,7 +103,8 @@ def test_names_are_escaped(page, parsed):
 def test_verdicts_warnings_and_metadata_are_on_the_page(study, parsed):
     text = "\n".join(parsed.words)
     for own in study.verdicts:
-        assert own.sentence in text
+        assert set(NUMBER.findall(own.sentence)) <= set(NUMBER.findall(text)), own.sentence
+    assert "Information ratio " + format_number(study.performance.information_ratio.estimate, 2) in text
     for warning in study.warnings:
         assert warning in text
     assert "abc123" in text
@@ -125,7 +127,7 @@ def test_figures_are_those_of_the_study(study, parsed):
         assert percent(value) in text
     for other in study.portfolios[1:]:
         assert percent(other.performance.annual_return) in text
-    assert parsed.values.count(("class", "picture")) == 9
+    assert parsed.values.count(("class", "picture")) == 10
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -138,6 +140,7 @@ def test_all_languages_and_looks_render(study, single, language, look):
         words = "".join(word for word in Parsed(html).words if not word.isascii())
         assert "夏普比率" in words
         assert "periods a year" not in html
+        assert not own.verdicts or "折减后的概率" in words
 
 
 def test_an_unknown_figure_is_a_dash(single):

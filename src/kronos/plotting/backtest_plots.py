@@ -131,7 +131,11 @@ def plot_drawdowns(
     axes.set_ylim(top=0)
     mark_percent(axes.yaxis)
     label_times(canvas, times)
-    draw_legend(canvas, list(reversed(series)), legend - 6)
+    named = [
+        PlotSeries(f"{entry.name}  {percent(float(depths[entry.name].min()))}", entry.hue, entry.filled)
+        for entry in reversed(series)
+    ]
+    draw_legend(canvas, named, legend - 6)
     return canvas.finish()
 
 
@@ -296,12 +300,24 @@ def plot_return_parts(
         color = (canvas.style.up if value >= 0 else canvas.style.down) if is_total else canvas.style.muted
         axes.bar(place, end - start, bottom=start, width=0.6, color=color, linewidth=0, zorder=2)
         text = percent(value) if is_total else f"−{percent(abs(value))}"
-        upper = max(start, end)
-        canvas.note(place, upper, text, 10, canvas.style.text, ha="center", va="bottom", zorder=4)
+        # Beyond the end of a bar that points down, so that no label crosses the axis.
+        below = min(start, end) < 0 and max(start, end) <= 0
+        edge, offset = (min(start, end), -3) if below else (max(start, end), 3)
+        canvas.axes.annotate(
+            text,
+            (place, edge),
+            (0, offset),
+            textcoords="offset points",
+            ha="center",
+            va="top" if below else "bottom",
+            zorder=4,
+            parse_math=False,
+            **canvas.style.font(10, canvas.style.text),
+        )
     axes.axhline(0, color=canvas.style.muted, linewidth=1.2, zorder=3)
     low, high = min(ends), max(ends)
     margin = 0.14 * (high - low or 1.0)
-    axes.set_ylim(low - margin / 2, high + margin)
+    axes.set_ylim(low - (margin if low < 0 else margin / 2), high + (margin if high > 0 else margin / 3))
     axes.set_xlim(-0.5, len(parts) - 0.5)
     axes.set_xticks(range(len(parts)), [label for label, _ in parts])
     mark_percent(axes.yaxis)

@@ -12,6 +12,7 @@ import pandas as pd
 from kronos.backtest.comparison import BacktestStudy
 from kronos.backtest.performance import drawdowns, wealth_of
 from kronos.backtest.report.tables import BacktestTables
+from kronos.formatting import percent
 from kronos.plotting.backtest_plots import (
     plot_coefficient_bars,
     plot_drawdowns,
@@ -47,30 +48,52 @@ class BacktestFigures:
         self._theme, self._palette = theme, palette
 
     def wealth(self) -> list[str]:
-        """Draw wealth: the signal with benchmarks, and the signal with naive signals."""
-        found = []
-        for kind in ("benchmark", "naive"):
-            others = [own for own in self._study.portfolios if own.kind == kind]
-            shown = [*reversed(others), self._study.portfolio]
-            published = self._study.published
-            if published is not None and kind == "benchmark":
-                shown.insert(len(shown) - 1, published)
-            curves = {self._tables.name(own): self._curve(wealth_of(own.returns)) for own in shown}
-            hues = {name: len(shown) - 1 - place for place, name in enumerate(curves)}
-            reference = self._tables.name(self._study.named(self._study.benchmark))
-            series = [PlotSeries(name, GREY if name == reference else hue) for name, hue in hues.items()]
-            figure = plot_wealth(
-                curves,
-                series,
-                title=self._text(f"plots.wealth_{kind}"),
-                subtitle=self._text("plots.wealth_subtitle"),
-                empty=self._text("plots.empty"),
-                theme=self._theme,
-                palette=self._palette,
-            )
-            ends = "; ".join(f"{name}: {float(own.iloc[-1]) - 1:.1%}" for name, own in curves.items())
-            found.append(self._svg(figure, f"wealth-{kind}", f"plots.wealth_{kind}", ends))
+        """Draw wealth: the signal with benchmarks, its excess over the benchmark, and the signal with naive signals."""
+        study, name = self._study, self._tables.name
+        named = {
+            kind: {name(own): own.returns for own in reversed(study.portfolios) if own.kind == kind}
+            for kind in ("benchmark", "naive")
+        }
+        own = study.result
+        before, after = self._text("plots.before_costs", name=name(study.portfolio)), name(study.portfolio)
+        published = {} if study.published is None else {name(study.published): study.published.returns}
+        benchmarks = {**named["benchmark"], **published, before: own.returns_before_costs, after: own.returns}
+        found = [
+            self._wealth("wealth_benchmark", {label: wealth_of(returns) for label, returns in benchmarks.items()}),
+            self._excess(),
+        ]
+        naive = {**named["naive"], after: own.returns}
+        found.append(self._wealth("wealth_naive", {label: wealth_of(returns) for label, returns in naive.items()}))
         return found
+
+    def _excess(self) -> str:
+        """Wealth relative to that of the benchmark, before and after costs."""
+        study = self._study
+        reference = wealth_of(study.benchmark_returns)
+        name = self._tables.name(study.portfolio)
+        curves = {
+            self._text("plots.before_costs", name=name): wealth_of(study.result.returns_before_costs) / reference,
+            self._text("plots.after_costs", name=name): wealth_of(study.result.returns) / reference,
+        }
+        return self._wealth("excess", curves, benchmark=self._tables.name(study.named(study.benchmark)))
+
+    def _wealth(self, key: str, curves: dict[str, FloatArray], **values: object) -> str:
+        """Growth of 1 of some portfolios, the last one on top."""
+        lines = {name: self._curve(own) for name, own in curves.items()}
+        reference = self._tables.name(self._study.named(self._study.benchmark))
+        hues = {name: len(curves) - 1 - place for place, name in enumerate(curves)}
+        title = self._text(f"plots.{key}", **values)
+        figure = plot_wealth(
+            lines,
+            [PlotSeries(name, GREY if name == reference else hue) for name, hue in hues.items()],
+            title=title,
+            subtitle=self._text("plots.excess_subtitle" if key == "excess" else "plots.wealth_subtitle"),
+            empty=self._text("plots.empty"),
+            theme=self._theme,
+            palette=self._palette,
+        )
+        ends = "; ".join(f"{name}: {percent(float(own.iloc[-1]) - 1)}" for name, own in lines.items())
+        return self._svg(figure, key.replace("_", "-"), title, ends)
 
     def drawdown(self) -> list[str]:
         """Draw drawdowns of the signal and the benchmark."""
@@ -88,7 +111,7 @@ class BacktestFigures:
             theme=self._theme,
             palette=self._palette,
         )
-        return [self._svg(figure, "drawdown", "plots.drawdown", f"{float(curves[name].min()):.1%}")]
+        return [self._svg(figure, "drawdown", self._text("plots.drawdown"), percent(float(curves[name].min())))]
 
     def coefficients(self) -> list[str]:
         """Draw rank coefficients as bars and as a cumulative sum; none for coefficients over time."""
@@ -124,8 +147,8 @@ class BacktestFigures:
         )
         description = f"{names[0]}: {own.mean:.3f}; {names[1]}: {left.mean:.3f}"
         return [
-            self._svg(bars, "ic", "plots.ic", description),
-            self._svg(total, "cumulative-ic", "plots.cumulative_ic", description),
+            self._svg(bars, "ic", self._text("plots.ic"), description),
+            self._svg(total, "cumulative-ic", self._text("plots.cumulative_ic"), description),
         ]
 
     def decay(self) -> list[str]:
@@ -170,7 +193,7 @@ class BacktestFigures:
             palette=self._palette,
         )
         described = f"{study.signal.name}: {performance.sharpe.estimate:.2f}; p {study.chance.p_value:.3f}"
-        return [self._svg(figure, "chance", "plots.chance", described)]
+        return [self._svg(figure, "chance", self._text("plots.chance"), described)]
 
     def costs(self) -> list[str]:
         """Draw from the excess return before costs to that after."""
@@ -188,7 +211,8 @@ class BacktestFigures:
             theme=self._theme,
             palette=self._palette,
         )
-        return [self._svg(figure, "costs", "plots.costs", "; ".join(f"{name}: {value:.1%}" for name, value in parts))]
+        described = "; ".join(f"{name}: {percent(value)}" for name, value in parts)
+        return [self._svg(figure, "costs", self._text("plots.costs"), described)]
 
     def _intervals(self, name: str, rows: list[dict[str, float]], *, shares: bool = False) -> str:
         figure = plot_intervals(
@@ -201,7 +225,7 @@ class BacktestFigures:
             palette=self._palette,
         )
         described = "; ".join(f"{row['label']}: {row['value']:.4f}" for row in rows)
-        return self._svg(figure, name, f"plots.{name}", described)
+        return self._svg(figure, name, self._text(f"plots.{name}"), described)
 
     def _curve(self, values: FloatArray) -> pd.Series:
         return pd.Series(values, self._study.dates)
@@ -213,7 +237,7 @@ class BacktestFigures:
         return self._tables.text(key, **values)
 
     def _svg(self, figure: Figure, key: str, title: str, description: str) -> str:
-        return inline_svg(figure, key, self._text(title), description, theme=self._theme, palette=self._palette)
+        return inline_svg(figure, key, title, description, theme=self._theme, palette=self._palette)
 
 
 __all__ = ["BacktestFigures"]

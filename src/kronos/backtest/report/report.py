@@ -27,7 +27,7 @@ from kronos.backtest.verdicts import (
     BacktestVerdict,
     VerdictSubject,
 )
-from kronos.formatting import MISSING, format_number
+from kronos.formatting import MISSING, format_number, percent
 from kronos.reports import PageOptions, ReportPage, format_versions, inline_figures
 
 _SECTIONS = (
@@ -55,7 +55,7 @@ class BacktestReport(ReportPage):
 
     Args:
         study: The study.
-        options: Appearance and language; the sentences of verdicts and warnings are English.
+        options: Appearance and language; warnings are English.
     """
 
     template = "backtest.html"
@@ -106,7 +106,7 @@ class BacktestReport(ReportPage):
         own, rules = self._study.performance, self._study.setup.rules
         return self.text(
             "lead",
-            strategy=self._strategy(),
+            strategy=self._strategy_words(),
             instruments=f"{len(self._study.setup.panel.instruments):,}",
             days=f"{own.days:,}",
             bars=self._tables.bars(rules.lag),
@@ -117,6 +117,18 @@ class BacktestReport(ReportPage):
         strategy = self._study.setup.strategy
         inside = ", ".join(f"{name} {value}" for name, value in attributes(strategy).items())
         return f"{type(strategy).__name__} ({inside})" if inside else type(strategy).__name__
+
+    def _strategy_words(self) -> str:
+        """What the strategy does, for readers who do not know its name."""
+        strategy = self._study.setup.strategy
+        values = attributes(strategy)
+        if f"backtest.strategies.{type(strategy).__name__}" not in self.t.keys:
+            return self.text("strategies.other", name=self._strategy())
+        if "fraction" in values:
+            values["fraction"] = percent(values["fraction"], 0)
+        if "hold_days" in values:
+            values["held"] = self._tables.bars(values["hold_days"])
+        return self.text(f"strategies.{type(strategy).__name__}", **values)
 
     def _facts(self) -> list[tuple[str, str]]:
         study, own = self._study, self._study.performance
@@ -145,11 +157,14 @@ class BacktestReport(ReportPage):
 
     def _answer(self, verdict: BacktestVerdict) -> dict[str, str]:
         trials = self._study.performance.trials
+        reason = self.text(f"reasons_of.{verdict.about}", **self._tables.verdict_figures())
+        if verdict.word == "suspected":
+            reason = f"{self.text(f'advice.{verdict.about}')} {reason}"
         return {
             "about": self.text(f"about.{verdict.about}"),
             "answer": self.text(f"answers.{verdict.about}.{verdict.word.replace(' ', '_')}", trials=trials),
             "tone": TONES[verdict.word],
-            "sentence": verdict.sentence,
+            "reason": reason,
         }
 
     def _signal_tables(self) -> list[Any]:
@@ -192,10 +207,10 @@ class BacktestReport(ReportPage):
             "periods": f"{own.annualization.periods:g}",
             "benchmark": self._tables.name(self._study.named(self._study.benchmark)),
             "few": MIN_DAYS,
-            "deflated": f"{DEFLATED:.0%}",
+            "deflated": percent(DEFLATED, 0),
             "suspicious_sharpe": f"{SUSPICIOUS_SHARPE:g}",
             "suspicious_ic": f"{SUSPICIOUS_IC:g}",
-            "collapse": f"{COLLAPSE:.0%}",
+            "collapse": percent(COLLAPSE, 0),
             "implausible_sharpe": f"{IMPLAUSIBLE_SHARPE:g}",
             "implausible_ic": f"{IMPLAUSIBLE_IC:g}",
             "published_gap": f"{100 * PUBLISHED_GAP:g}",

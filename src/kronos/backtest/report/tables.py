@@ -152,9 +152,7 @@ class BacktestTables:
             "after_costs": _share(self.after_costs),
             "sharpe_before_costs": TableCell(format_number(own.sharpe_before_costs, 2)),
             "turnover": _times(costs.turnover_a_year),
-            "break_even": TableCell(
-                f"{format_number(1e4 * costs.break_even, 1)} bp" if math.isfinite(costs.break_even) else MISSING
-            ),
+            "break_even": TableCell(_basis_points(costs.break_even)),
         }
         return self._figures("costs", values, benchmark=self._benchmark)
 
@@ -207,12 +205,12 @@ class BacktestTables:
             TableRow(
                 self.text("modes.gap"),
                 [
-                    _share(other.excess_return - own.excess_return),
+                    self._points(other.excess_return - own.excess_return),
                     TableCell(format_number(_estimate(other) - _estimate(own), 2)),
                     TableCell(format_number(other.sharpe.estimate - own.sharpe.estimate, 2)),
-                    _share(own.drawdown.depth - other.drawdown.depth),
+                    self._points(own.drawdown.depth - other.drawdown.depth),
                     _times(other.costs.turnover_a_year - own.costs.turnover_a_year),
-                    _share(theirs.annualised_return - ours.annualised_return),
+                    self._points(theirs.annualised_return - ours.annualised_return),
                     TableCell(format_number(theirs.information_ratio - ours.information_ratio, 2)),
                 ],
                 separator=True,
@@ -220,6 +218,12 @@ class BacktestTables:
         ]
         columns = (*_RUN, "published_return", "published_ratio")
         return self._table("modes", "mode", columns, rows, benchmark=self._benchmark)
+
+    def _points(self, value: float) -> TableCell:
+        """A difference of shares in percentage points."""
+        if not math.isfinite(value):
+            return _EMPTY
+        return TableCell(self.text("percentage_points", value=format_number(100 * value, 1)))
 
     def _run(self, own: Performance) -> list[TableCell]:
         return [
@@ -297,6 +301,51 @@ class BacktestTables:
         columns = ("days", "return", "benchmark", "sharpe", "drawdown", "turnover", "costs")
         return self._table("years", "year", columns, rows, benchmark=self._benchmark)
 
+    # Verdicts ----------------------------------------------------------------
+
+    def verdict_figures(self) -> dict[str, str]:
+        """The figures that verdicts follow from, written for the messages of a language."""
+        study = self._study
+        own, quality, published = study.performance, study.quality, study.published
+        against = own.information_ratio is not None
+        ratio = own.information_ratio or own.sharpe
+        deflated = own.deflated_information if against else own.deflated_sharpe
+        lags = [one.mean for one in quality.decay.values()]
+        even = own.costs.break_even
+        left, other = quality.neutral_rank_ic, None if published is None else published.performance
+        numbers = {
+            "ratio": format_number(ratio.estimate, 2),
+            "low": format_number(ratio.low, 2),
+            "high": format_number(ratio.high, 2),
+            "expected": format_number(own.expected_max_sharpe, 2),
+            "p_value": MISSING if study.chance is None else format_number(study.chance.p_value, 2),
+            "sharpe_before": format_number(own.sharpe_before_costs, 2),
+            "sharpe_later": format_number(study.delayed.sharpe_before_costs, 2),
+            "ic_now": format_number(lags[0]) if lags else MISSING,
+            "ic_then": format_number(lags[1]) if len(lags) > 1 else MISSING,
+            "rank_ic": format_number(quality.rank_ic.mean),
+            "rank_t": format_number(quality.rank_ic.t_statistic, 1),
+            "neutral_ic": MISSING if left is None else format_number(left.mean),
+            "neutral_t": MISSING if left is None else format_number(left.t_statistic, 1),
+        }
+        shares = {
+            "before": _before_costs(own),
+            "after": _excess(own),
+            "published": math.nan if other is None else _before_costs(other),
+            **{f"at_{price}": _excess(fill) for price, fill in study.fills.items()},
+        }
+        return {
+            **numbers,
+            **{key: percent(value) for key, value in shares.items()},
+            "ratio_name": self.text("figures.information_ratio" if against else "figures.sharpe"),
+            "deflated": percent(deflated, 0),
+            "trials": f"{own.trials:,}",
+            "random_signals": "0" if study.chance is None else f"{len(study.chance.sharpes):,}",
+            "turnover": format_number(own.costs.turnover_a_year, 1),
+            # A loss before costs has no costs at which it breaks even.
+            "break_even": self.text("break_even_at", value=_basis_points(even)) if even > 0 else "",
+        }
+
     # Helpers -----------------------------------------------------------------
 
     def bars(self, count: int) -> str:
@@ -334,6 +383,19 @@ _COEFFICIENTS = ("mean", "deviation", "icir", "t", "p", "dates")
 
 def _share(value: float) -> TableCell:
     return TableCell(percent(value))
+
+
+def _basis_points(value: float) -> str:
+    return f"{format_number(1e4 * value, 1)} bp" if math.isfinite(value) else MISSING
+
+
+def _excess(own: Performance) -> float:
+    """Annual return in excess of the benchmark; the return itself without one."""
+    return own.annual_return if own.information_ratio is None else own.excess_return
+
+
+def _before_costs(own: Performance) -> float:
+    return own.return_before_costs if own.information_ratio is None else own.excess_before_costs
 
 
 def _times(value: float) -> TableCell:
