@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from threading import Timer
 
 import pytest
 
@@ -95,4 +96,17 @@ def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, ca
 def test_a_path_that_cannot_be_written_is_an_error_with_a_fix(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"Cannot write .*choose another folder"), lock(tmp_path / "file" / ".lock"):
+        pass
+
+
+def test_a_holder_that_ends_is_waited_for(tmp_path):
+    path = tmp_path / ".lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        Timer(0.3, holder.stdin.close).start()
+        with exclusive_lock(path, busy="it is written", fix="end it", wait=60.0):
+            assert f"process {os.getpid()} on " in refusal(path)
+    late = exclusive_lock(path, busy="it is written", fix="end it", wait=0.1)
+    with lock(path), pytest.raises(StorageError, match="it is written"), late:
         pass

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -29,32 +30,34 @@ LOCK = ".lock"  # usual name of the file, inside the folder that it locks
 _BEYOND_THE_TEXT = 1 << 20  # Windows forbids reading a locked byte, so one that is never written is locked
 _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 _MAX_BYTES = 4096
+_PAUSE = 0.05  # seconds between attempts
 
 log = logging.getLogger("kronos")
 
 
 @contextmanager
-def exclusive_lock(path: str | Path, *, busy: str, fix: str) -> Iterator[None]:
+def exclusive_lock(path: str | Path, *, busy: str, fix: str, wait: float = 0.0) -> Iterator[None]:
     """Hold a lock during a block.
 
     Args:
         path: The lock's file; it and missing parent folders are created, and the file is removed afterwards.
         busy: What happens while it is locked, for the message: ``outputs/models/mine is being trained``.
         fix: What to do instead of waiting: ``choose another folder``.
+        wait: Seconds to wait for another holder.
 
     Raises:
         StorageError: If another process, or another thread of this one, holds it; or if the file cannot be written.
     """
     file = Path(path)
-    descriptor = _acquire(file, busy, fix)
+    descriptor = _acquire(file, busy, fix, time.monotonic() + wait)
     try:
         yield
     finally:
         _release(file, descriptor)
 
 
-def _acquire(file: Path, busy: str, fix: str) -> int:
-    """Open and lock the file.
+def _acquire(file: Path, busy: str, fix: str, deadline: float) -> int:
+    """Open and lock the file, trying again until the deadline.
 
     Returns:
         Its descriptor.
@@ -69,15 +72,19 @@ def _acquire(file: Path, busy: str, fix: str) -> int:
                 f"Cannot write {file}: {reason}. Change its permissions or choose another folder."
             ) from error
         try:
-            if not _try_lock(descriptor, file):
+            is_locked = _try_lock(descriptor, file)
+            if not is_locked and time.monotonic() >= deadline:
                 raise StorageError(f"{busy} by {_holder(descriptor)}: wait until it ends, or {fix}.")
-            if _is_current(file, descriptor):
+            if is_locked and _is_current(file, descriptor):
                 _sign(descriptor)
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the previous holder removed the file after it was opened here: lock the new one
+        os.close(descriptor)
+        # If it is locked, the previous holder removed the file after it was opened here: lock the new one.
+        if not is_locked:
+            time.sleep(_PAUSE)
 
 
 def _release(file: Path, descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from threading import Timer
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from kronos.backtest.trials import Trial, TrialsLog
 from kronos.backtest.universe import Universe
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.origins import Instrument
+from kronos.locks import exclusive_lock
 
 SETTINGS = SignalSettings(lookback=20, horizon=3, samples=4)
 
@@ -243,3 +245,15 @@ def test_trials_are_counted_by_their_settings(tmp_path):
     log.path.write_text("nonsense\n" + log.path.read_text())
     with pytest.raises(DataError, match="line 1"):
         log.read()
+
+
+def test_a_collision_in_the_trials_log_is_waited_for(tmp_path):
+    """Forecasts of hours must not be lost because another run writes its line at that moment."""
+    log = TrialsLog(tmp_path)
+    lock = exclusive_lock(tmp_path / ".trials.jsonl.lock", busy="busy", fix="wait")
+    lock.__enter__()
+    release = Timer(0.3, lock.__exit__, (None, None, None))
+    release.start()
+    log.append([Trial({"signal": "last"})])
+    release.join()
+    assert len(log) == 1

@@ -20,6 +20,7 @@ from kronos.locks import exclusive_lock
 from kronos.provenance import now_utc
 
 TRIALS = "trials.jsonl"
+_WAIT = 30.0  # seconds for another write
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,10 @@ class TrialsLog:
     def append(self, trials: Sequence[Trial]) -> None:
         """Add trials to the file, in one write; a line of an interrupted write is ended first.
 
+        Another process that is writing the file is waited for: its write takes an instant.
+
         Raises:
-            StorageError: If the file cannot be written, or another process is writing it.
+            StorageError: If the file cannot be written, or another process does not end its write.
         """
         lines = [
             json.dumps(
@@ -78,7 +81,7 @@ class TrialsLog:
         if not lines:
             return
         lock = self.path.with_name(f".{TRIALS}.lock")
-        with exclusive_lock(lock, busy=f"{self.path} is being written", fix="wait for the other backtest"):
+        with exclusive_lock(lock, busy=f"{self.path} is being written", fix="end it", wait=_WAIT):
             whole = not self.path.is_file() or self.path.read_bytes()[-1:] in (b"", b"\n")
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(("" if whole else "\n") + "\n".join(lines) + "\n")
