@@ -17,6 +17,7 @@ from kronos.backtest.comparison import BacktestSetup, Benchmark, ScoredSignal, S
 from kronos.backtest.performance import PerformanceSettings
 from kronos.backtest.published import PublishedSettings, run_published
 from kronos.backtest.reference_signals import NaiveWindows, RandomSignals, naive_signals, rank_persistence
+from kronos.backtest.report.tables import TONES
 from kronos.backtest.verdicts import PUBLISHED_GAP, StudyFigures, derive_backtest_verdicts
 from kronos.errors import DataError, ParameterError
 from kronos.metrics import Estimate
@@ -336,6 +337,21 @@ def test_verdicts_on_fills_and_on_published_rules(lucky):
     own = lucky.performance
     published = replace(own, excess_before_costs=own.excess_before_costs + PUBLISHED_GAP + 0.001)
     assert verdict(lucky, "published", published=published).word == "rules add"
+
+
+@pytest.mark.parametrize("days", [40, 79])
+def test_no_verdict_on_few_days_is_green(days):
+    """Of a signal that knows the future, over 20 and 59 days."""
+    market = random_market(days=days, count=20)
+    study = study_of(market, foresight(market, 20.0))
+    assert study.performance.days == days - 20
+    assert study.performance.excess_return > 0
+    found = words(study)
+    assert not [about for about, word in found.items() if TONES[word] == "good"]
+    few = ("trials", "costs", "random", "ranking", "factors", "fills")
+    assert {found[about] for about in few} == {"too few days"}
+    for own in study.verdicts:
+        assert own.word != "too few days" or own.sentence.startswith("too few days to tell (")
 
 
 # Conclusions that claim no more than the figures ------------------------------

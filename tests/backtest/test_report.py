@@ -156,10 +156,10 @@ def test_every_word_has_a_tone_and_an_answer():
         "trials": ["beyond chance", "within trials", "too few days"],
         "random": ["better", "worse", "no evidence", "too few days"],
         "leak": ["suspected", "no sign"],
-        "costs": ["costs eat it", "survives costs", "nothing before costs"],
+        "costs": ["costs eat it", "survives costs", "nothing before costs", "too few days"],
         "ranking": ["better", "worse", "no evidence", "too few days"],
         "factors": ["own information", "known factors", "no evidence", "too few days"],
-        "fills": ["same sign", "depends on fill"],
+        "fills": ["same sign", "depends on fill", "too few days"],
         "published": ["rules add", "little difference"],
     }
     assert {word for words in allowed.values() for word in words} == set(TONES)

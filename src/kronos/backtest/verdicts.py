@@ -20,8 +20,8 @@
 - *published*: its rules add to the return if the excess return before costs is more than `PUBLISHED_GAP` a year higher
   than by the corrected rules.
 
-With fewer than `MIN_DAYS` days there is no verdict on edge, trials, random, ranking and factors; for edge and trials,
-only days count on which the account and its benchmark differ.
+With fewer than `MIN_DAYS` days there is no verdict but on a leak and on the published rules; for edge, trials, costs,
+random and fills, only days count on which the account and its benchmark differ.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ COLLAPSE = 0.25
 IMPLAUSIBLE_SHARPE = 8.0
 IMPLAUSIBLE_IC = 0.3
 PUBLISHED_GAP = 0.02
-_TOO_FEW = "too few days to say"
+_TOO_FEW = "too few days to tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def derive_backtest_verdicts(figures: StudyFigures) -> list[BacktestVerdict]:
     found += [_ranking(figures.quality)]
     if figures.quality.neutral_rank_ic is not None:
         found.append(_factors(figures.quality, figures.quality.neutral_rank_ic))
-    found += [_fills(figures.fills), leak]
+    found += [_fills(figures.performance, figures.fills), leak]
     if figures.published is not None:
         found.append(_published(figures.performance, figures.published))
     return found
@@ -189,8 +189,11 @@ def _costs(performance: Performance) -> BacktestVerdict:
     )
     if not math.isnan(costs.break_even) and before > 0:
         details += f", break-even at {format_number(1e4 * costs.break_even, 1)} bp of the traded value"
-    if before <= 0:
-        word: VerdictWord = "nothing before costs"
+    word: VerdictWord
+    if _is_short(performance):
+        word, sentence = "too few days", _TOO_FEW
+    elif before <= 0:
+        word = "nothing before costs"
         sentence = "no excess return even before costs" if has_benchmark else "no return even before costs"
     elif after <= 0:
         word, sentence = "costs eat it", "costs eat the signal"
@@ -202,7 +205,7 @@ def _costs(performance: Performance) -> BacktestVerdict:
 def _random(figures: StudyFigures) -> BacktestVerdict:
     p_value, count = figures.p_value, figures.random_signals
     details = f"p {format_number(p_value, 2)} among {plural(count, 'random signal')} that trade as often"
-    if figures.performance.days < MIN_DAYS or math.isnan(p_value):
+    if _is_short(figures.performance) or math.isnan(p_value):
         return BacktestVerdict("random", "too few days", f"{_TOO_FEW} ({details})")
     if p_value <= SIZE:
         return BacktestVerdict("random", "better", f"better than random signals ({details})")
@@ -243,9 +246,11 @@ def _factors(quality: SignalQuality, left: Coefficients) -> BacktestVerdict:
     return BacktestVerdict("factors", word, f"{sentence} ({details})")
 
 
-def _fills(fills: Mapping[DealPrice, Performance]) -> BacktestVerdict:
+def _fills(performance: Performance, fills: Mapping[DealPrice, Performance]) -> BacktestVerdict:
     returns = {price: _excess(own) for price, own in fills.items()}
     details = ", ".join(f"{percent(value)} a year at the {price}" for price, value in returns.items())
+    if _is_short(performance):
+        return BacktestVerdict("fills", "too few days", f"{_TOO_FEW} ({details})")
     if len({value > 0 for value in returns.values()}) > 1:
         return BacktestVerdict("fills", "depends on fill", f"gain or loss depends on the price of the fill ({details})")
     return BacktestVerdict("fills", "same sign", f"the same sign at the open and at the close ({details})")
