@@ -1,6 +1,11 @@
 """``kronos backtest``: data and configurations, overrides, refusals, resume, and the files it writes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from importlib import resources
 
 import pandas as pd
@@ -12,6 +17,7 @@ from backtest.candles import candles
 from kronos.backtest.config import find_backtest_config, is_backtest_config, load_backtest_config
 from kronos.cli import app
 from kronos.errors import ParameterError
+from kronos.locks import LOCK, exclusive_lock
 from networks import random_model, random_tokenizer
 
 QUICK = ("--lookback", "20", "--horizon", "3", "--samples", "2")
@@ -199,3 +205,100 @@ def test_a_price_limit_of_0_is_refused_rather_than_replaced(monkeypatch):
     config = load_backtest_config(overrides={("data", "paths"): "daily"})
     with pytest.raises(ParameterError, match="Invalid price_limit 0"):
         config.trading.trading_rules(["cn_ashare"], short_sales=False)
+
+
+# One folder, one run ----------------------------------------------------------
+
+BASE = ("backtest", "daily", "--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1", "--output", "out")
+
+
+def test_a_run_replaces_the_results_of_an_earlier_one(place):
+    both = invoke(*BASE, "--signal", "last", "--signal", "probability")
+    assert both.exit_code == 0, both.output
+    (place / "out" / "notes.html").write_text("mine")
+    alone = invoke(*BASE, "--mode", "published", "--top", "2")
+    assert alone.exit_code == 0, alone.output
+    names = {path.name for path in (place / "out").iterdir()}
+    assert names == {"backtest.json", "daily.parquet", "trades.parquet", "signals", "notes.html"}
+    document = json.loads((place / "out" / "backtest.json").read_text())
+    assert [run["mode"] for run in document["runs"]] == ["published"]
+    assert set(pd.read_parquet(place / "out" / "daily.parquet")["mode"]) == {"published"}
+
+
+def test_a_run_that_fails_leaves_the_results_of_an_earlier_one(place):
+    assert invoke(*BASE).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()}
+    assert invoke(*BASE, "--from", "2024-02-15", "--benchmark", "SPY").exit_code == 2
+    assert invoke(*BASE, "--strategy", "deciles", "--mode", "both").exit_code == 2
+    assert {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()} == before
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(place):
+    with exclusive_lock(place / "out" / LOCK, busy="out is being written", fix="choose another folder"):
+        done = invoke(*BASE)
+    assert done.exit_code == 1
+    assert "out is being written by process" in " ".join(done.stderr.split())
+    assert "another folder with --output" in " ".join(done.stderr.split())
+    assert list((place / "out").iterdir()) == []  # nothing was forecast
+    assert invoke(*BASE).exit_code == 0
+    assert not (place / "out" / LOCK).exists()
+
+
+def test_a_damaged_trials_log_is_refused_before_anything_is_forecast(place):
+    log = place / "out" / "signals" / "trials.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("nonsense\n")
+    done = invoke(*BASE)
+    assert done.exit_code == 2
+    assert "line 1, is damaged" in " ".join(done.stderr.split())
+    assert list(log.parent.iterdir()) == [log]
+
+
+# Intervals --------------------------------------------------------------------
+
+
+def test_files_of_other_intervals_are_left_out_and_counted(place):
+    for name in ("A", "H"):
+        hours = candles(name, 100).frame
+        hours.index = pd.date_range("2024-01-01", periods=100, freq="h", name="timestamps")
+        hours.to_csv(place / "daily" / f"{name}_1h.csv")
+    done = invoke(*BASE, "--interval", "1d", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["data"]["instruments"] == ["A_1d", "B_1d", "C_1d"]
+    assert document["data"]["skipped"] == []
+    assert any("2 series of other intervals than 1d left out: A_1h and H_1h." in one for one in document["warnings"])
+    (place / "daily" / "broken_1d.csv").write_text("open,high,low,close\n1,2,3,x\n")
+    assert invoke(*BASE, "--interval", "1d").exit_code == 3  # what cannot be read is still reported
+    none = invoke(*BASE, "--interval", "1w")
+    assert none.exit_code == 2
+
+
+# Ctrl-C -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
+def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(place):
+    for name in ("A", "B", "C"):
+        candles(name, 500).frame.to_csv(place / "daily" / f"{name}_1d.csv")
+    command = [sys.executable, "-m", "kronos", *BASE[:-1]]
+    environment = {**os.environ, "KRONOS_THREADS": "1"}
+    handler = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731 (ignored in the background)
+    with subprocess.Popen(
+        [*command, "cut"], stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=handler
+    ) as process:
+        while process.poll() is None and not list(place.glob("cut/signals/*/forecasts/*.npz")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Stopped. Finished forecasts are in cut/signals/" in message
+    assert "the same command resumes the run" in message
+    assert not (place / "cut" / "backtest.json").exists()
+    assert not (place / "cut" / LOCK).exists()
+    for folder in ("cut", "whole"):
+        subprocess.run([*command, folder, "--quiet"], check=True, env=environment)
+    for name in ("signals/*/signals.parquet", "signals/*/signals.json", "daily.parquet", "trades.parquet"):
+        (cut,), (whole,) = (list(place.glob(f"{folder}/{name}")) for folder in ("cut", "whole"))
+        assert cut.read_bytes() == whole.read_bytes(), name

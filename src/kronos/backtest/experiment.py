@@ -33,15 +33,16 @@ from kronos.backtest.published import PublishedSettings, published_figures, run_
 from kronos.backtest.results import BacktestResult
 from kronos.backtest.sharpe import sharpe_moments
 from kronos.backtest.signal_store import Signals
+from kronos.backtest.signals import SIGNALS
 from kronos.backtest.strategies import LongShortDeciles, TopkDropout
 from kronos.backtest.tradable import TradableMarket
 from kronos.backtest.trials import Trial, TrialsLog
-from kronos.errors import DataError, ParameterError
-from kronos.formatting import join_names, plural, to_json
+from kronos.errors import DataError, ParameterError, StorageError
+from kronos.formatting import join_names, os_error_reason, plural, to_json
 from kronos.progress import ProgressCallback
 from kronos.typing import FloatArray
 
-DOCUMENT, DAILY, TRADES = "backtest.json", "daily.parquet", "trades.parquet"
+DOCUMENT, DAILY, TRADES, REPORT = "backtest.json", "daily.parquet", "trades.parquet", "report.html"
 _NO_STUDY = "The published mode alone has no comparisons and no report page: choose the mode both for them."
 RunMode = Literal["published", "corrected"]
 
@@ -133,7 +134,6 @@ class Experiment:
             StorageError: If a file cannot be written.
         """
         document = folder / DOCUMENT
-        write_text(document, to_json(self.to_dict()) + "\n")
         tables = {
             DAILY: [self._labelled(run, run.result.to_frame().reset_index()) for run in self.runs],
             TRADES: [self._labelled(run, run.result.trades) for run in self.runs],
@@ -141,11 +141,31 @@ class Experiment:
         for name, parts in tables.items():
             with atomic_path(folder / name) as temporary:
                 pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
+        write_text(document, to_json(self.to_dict()) + "\n")  # last: where it is, the others are complete
         return (document, *(folder / name for name in tables))
 
     @staticmethod
     def _labelled(run: ExperimentRun, table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(signal=run.signal, mode=run.mode)
+
+
+def discard_results(folder: Path) -> None:
+    """Remove the results of an earlier run from a folder, so that they do not mix with new ones; signals stay.
+
+    Raises:
+        StorageError: If a file cannot be removed.
+    """
+    reports = [report_path(folder / REPORT, name) for name in ("", *SIGNALS)]
+    for path in (folder / DOCUMENT, folder / DAILY, folder / TRADES, *reports):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot remove {path} ({os_error_reason(error)}): check its permissions.") from error
+
+
+def report_path(first: Path, signal: str) -> Path:
+    """The report of a further signal beside that of the first one; the first one without a name."""
+    return first.with_name(f"{first.stem}-{signal}{first.suffix}") if signal else first
 
 
 def run_experiment(
@@ -353,4 +373,4 @@ def _part(progress: ProgressCallback | None, number: int, count: int) -> Progres
     return report
 
 
-__all__ = ["Experiment", "ExperimentRun", "run_experiment"]
+__all__ = ["Experiment", "ExperimentRun", "discard_results", "report_path", "run_experiment"]

@@ -103,9 +103,7 @@ def load_market(
     universe = None if data.universe is None else Universe.read(data.universe)
     market = market_of_instruments(loaded.instruments, universe, benchmark=data.benchmark)
     others = loaded.other_intervals
-    left_out = (
-        f"{plural(len(others), 'series')} of other intervals than {data.interval} left out: {join_names(others)}."
-    )
+    left_out = f"{len(others):,} series of other intervals than {data.interval} left out: {join_names(others)}."
     return TradableMarket(
         panel=market.panel,
         instruments=market.instruments,

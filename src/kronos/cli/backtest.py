@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from kronos.backtest.config import BacktestConfig
     from kronos.backtest.experiment import Experiment
     from kronos.backtest.signal_store import Signals
+    from kronos.backtest.signals import SignalPlan
     from kronos.backtest.tradable import TradableMarket
+    from kronos.backtest.trials import TrialsLog
     from kronos.candles import ReadOptions
     from kronos.inference import KronosPredictor
 
@@ -38,7 +40,6 @@ EPILOG = (
 )
 _STRATEGY_PANEL, _SIGNAL_PANEL = "Strategy and trading", "Signals"
 _PARENT = Path("outputs") / "backtest_results"
-_REPORT = "report.html"
 _CONFIGURED = "the configuration's"
 
 Source = Annotated[
@@ -267,12 +268,10 @@ def run(
         KronosError: If an option is invalid, or a step fails.
         typer.Exit: With status 130 at Ctrl-C.
     """
-    from kronos.backtest.experiment import run_experiment
-    from kronos.backtest.report import BacktestReport
-    from kronos.backtest.signal_run import compute_signals, discard_signals
+    from kronos.backtest.signal_run import discard_signals
     from kronos.backtest.tradable import load_market, plan_market
     from kronos.backtest.trials import TrialsLog
-    from kronos.settings import get_settings
+    from kronos.locks import LOCK, exclusive_lock
 
     folder = config.output or _PARENT / name
     check_folder("--output", folder)
@@ -283,28 +282,56 @@ def run(
     # The folder is named by the plan: with other candles or settings the signals are others, the trials log is one.
     weights = to_json([predictor.precision, *(repr(one) for one in _weights(predictor))])
     digest = hashlib.sha256((plan.digest() + weights).encode()).hexdigest()[:DIGEST]
-    own = folder / "signals" / digest
-    if restart:
-        discard_signals(own)
+    own, log = folder / "signals" / digest, TrialsLog(folder / "signals")
+    # Before any work: two runs in one folder would mix their results, and a damaged log would end this one late.
+    with exclusive_lock(folder / LOCK, busy=f"{folder} is being written", fix="choose another folder with --output"):
+        log.read()
+        if restart:
+            discard_signals(own)
+        try:
+            signals = _compute(plan, predictor, own, workers=workers or 1, quiet=quiet)
+            files: tuple[Path, ...] = (own / "signals.parquet", own / "signals.json")
+            if signals_only:
+                return BacktestOutcome(market, signals, None, files)
+            return _trade(config, market, signals, log, folder, report, files, quiet=quiet)
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped. Finished forecasts are in {own}; the same command resumes the run.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _compute(plan: SignalPlan, predictor: KronosPredictor, folder: Path, *, workers: int, quiet: bool) -> Signals:
+    """Compute the signals, or go on with those of an interrupted run."""
+    from kronos.backtest.signal_run import compute_signals
+    from kronos.settings import get_settings
+
     title = f"Forecasting {len(plan):,} signals"
-    try:
-        with threads(get_settings().threads), progress_bar(title, enabled=not quiet, show_remaining=True) as progress:
-            signals = compute_signals(plan, predictor, own, workers=workers or 1, progress=progress)
-    except KeyboardInterrupt:
-        typer.echo(f"Stopped. Finished forecasts are in {own}; the same command resumes the run.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    files: tuple[Path, ...] = (own / "signals.parquet", own / "signals.json")
-    if signals_only:
-        return BacktestOutcome(market, signals, None, files)
+    with threads(get_settings().threads), progress_bar(title, enabled=not quiet, show_remaining=True) as progress:
+        return compute_signals(plan, predictor, folder, workers=workers, progress=progress)
+
+
+def _trade(
+    config: BacktestConfig,
+    market: TradableMarket,
+    signals: Signals,
+    log: TrialsLog,
+    folder: Path,
+    report: Path | None,
+    files: tuple[Path, ...],
+    *,
+    quiet: bool,
+) -> BacktestOutcome:
+    """Trade the signals, and replace the results of an earlier run in the folder."""
+    from kronos.backtest.experiment import REPORT, discard_results, report_path, run_experiment
+    from kronos.backtest.report import BacktestReport
+
     with progress_bar("Backtesting", enabled=not quiet) as progress:
-        experiment = run_experiment(config, market, signals, TrialsLog(folder / "signals"), progress=progress)
-    files += experiment.save(folder)
-    first = report or folder / _REPORT
+        experiment = run_experiment(config, market, signals, log, progress=progress)
+    discard_results(folder)
+    first, pages = report or folder / REPORT, []
     for number, study in enumerate(experiment.studies):
-        page = first if number == 0 else first.with_name(f"{first.stem}-{study.signal.name}{first.suffix}")
-        BacktestReport(study).save(page)
-        files += (page,)
-    return BacktestOutcome(market, signals, experiment, files)
+        pages.append(report_path(first, study.signal.name if number else ""))
+        BacktestReport(study).save(pages[-1])
+    return BacktestOutcome(market, signals, experiment, (*files, *experiment.save(folder), *pages))
 
 
 def _load(
