@@ -8,12 +8,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from backtest.studies import foresight, noise, random_market, setup_of, study_of
 from kronos.backtest import ThresholdLongFlat, TradingCosts, TradingRules
-from kronos.backtest.comparison import BacktestSetup, ScoredSignal, StudySettings, run_study
+from kronos.backtest.comparison import BacktestSetup, Benchmark, ScoredSignal, StudySettings, run_study
 from kronos.backtest.performance import PerformanceSettings
 from kronos.backtest.published import PublishedSettings, run_published
 from kronos.backtest.report import BacktestReport, BacktestTables, study_document, study_lines
@@ -225,3 +226,15 @@ def test_tables_of_refused_orders_add_up():
 def test_the_page_is_saved(study, tmp_path):
     path = BacktestReport(study).save(tmp_path / "backtest.html")
     assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_an_index_has_the_ratio_and_the_drawdown_of_its_returns():
+    market = random_market(days=120, count=12)
+    returns = pd.Series(np.random.default_rng(5).normal(0.001, 0.01, 120), index=market.dates)
+    found = study_of(market, noise(market), random_signals=0, benchmark=Benchmark("INDEX", returns))
+    row = next(row for row in BacktestTables(found, Translator("en")).comparison().rows if row.label == "INDEX")
+    own = returns.reindex(found.dates)
+    sharpe = own.mean() / own.std() * 252**0.5
+    wealth = np.concatenate([[1.0], (1 + own).cumprod()])
+    depth = (wealth / np.maximum.accumulate(wealth)).min() - 1
+    assert [cell.text for cell in row.cells[4:6]] == [format_number(sharpe, 2), percent(depth)]

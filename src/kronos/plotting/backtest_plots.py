@@ -118,7 +118,7 @@ def plot_drawdowns(
     """
     legend = legend_height(series) + 4
     canvas = make_canvas(
-        title, subtitle, height=212 + legend, left=50, right=16, bottom=38 + legend, theme=theme, palette=palette
+        title, subtitle, height=212 + legend, left=58, right=16, bottom=38 + legend, theme=theme, palette=palette
     )
     axes = canvas.axes
     for place, entry in enumerate(series):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kronos.backtest.comparison import BacktestStudy, Portfolio
-from kronos.backtest.performance import Performance
+from kronos.backtest.performance import Performance, largest_drawdown
 from kronos.backtest.published import PublishedFigures, published_figures
+from kronos.backtest.sharpe import sharpe_ratio
 from kronos.backtest.verdicts import VerdictWord
 from kronos.formatting import MISSING, format_number, percent
 from kronos.metrics import Coefficients, Estimate
@@ -18,9 +19,9 @@ from kronos.reports import RowKind, Table, TableCell, TableColumn, TableRow, Ton
 TONES: dict[VerdictWord, Tone] = {
     "evidence": "good",
     "beyond chance": "good",
-    "survives costs": "good",
     "better": "good",
     "own information": "good",
+    "survives costs": "neutral",  # the return of these dates, however uncertain
     "same sign": "neutral",
     "no sign": "neutral",
     "little difference": "neutral",
@@ -37,6 +38,7 @@ TONES: dict[VerdictWord, Tone] = {
 }
 _KINDS: dict[str, RowKind] = {"signal": "raw", "naive": "baseline", "benchmark": "reference", "published": "baseline"}
 _EMPTY = TableCell(MISSING)
+_LEAST_P = 0.001  # below which the digits of a p-value say nothing
 
 
 class BacktestTables:
@@ -78,9 +80,7 @@ class BacktestTables:
         kind = _KINDS[own.kind]
         mark, name = self.text(f"kinds.{own.kind}"), self._name(own)
         if own.performance is None:
-            figures = self._study.performance
-            known = [_share(figures.benchmark_return), _share(figures.benchmark_compounded)]
-            return TableRow(name, [*known, *[_EMPTY] * 6], kind, mark)
+            return TableRow(name, self._index(), kind, mark)
         performance = own.performance
         is_benchmark = own.name == self._study.benchmark
         cells = [
@@ -94,6 +94,21 @@ class BacktestTables:
             _share(performance.costs.fees_a_year + performance.costs.slippage_a_year),
         ]
         return TableRow(name, cells, kind, mark)
+
+    def _index(self) -> list[TableCell]:
+        """Figures of a benchmark of which returns are all that is known, such as an index."""
+        study, own = self._study, self._study.performance
+        settings, periods = study.settings.performance, own.annualization.periods
+        sharpe = sharpe_ratio(
+            study.benchmark_returns - settings.risk_free / periods,
+            periods_a_year=periods,
+            confidence=settings.confidence,
+            repetitions=settings.repetitions,
+            seed=settings.seed,
+        )
+        fall = largest_drawdown(study.benchmark_returns, study.dates)
+        known = [_share(own.benchmark_return), _share(own.benchmark_compounded), _EMPTY, _EMPTY]
+        return [*known, _ratio(sharpe), _share(-fall.depth), _EMPTY, _EMPTY]
 
     def returns(self) -> Table:
         """Returns and risk of the signal, one figure a row."""
@@ -138,7 +153,7 @@ class BacktestTables:
         if chance is not None:
             middle = float(np.median(chance.sharpes)) if len(chance.sharpes) else math.nan
             values["random"] = TableCell(format_number(middle, 2), self.text("of_random", count=len(chance.sharpes)))
-            values["p_value"] = TableCell(format_number(chance.p_value, 3))
+            values["p_value"] = TableCell(_p_value(chance.p_value))
         return self._figures("luck", values)
 
     def costs(self) -> Table:
@@ -385,6 +400,10 @@ def _share(value: float) -> TableCell:
     return TableCell(percent(value))
 
 
+def _p_value(value: float) -> str:
+    return f"< {_LEAST_P}" if value < _LEAST_P else format_number(value, 3)
+
+
 def _basis_points(value: float) -> str:
     return f"{format_number(1e4 * value, 1)} bp" if math.isfinite(value) else MISSING
 
@@ -433,7 +452,7 @@ def _coefficients(own: Coefficients) -> list[TableCell]:
         TableCell(format_number(own.deviation)),
         TableCell(format_number(own.icir, 2)),
         TableCell(format_number(own.t_statistic, 1)),
-        TableCell(format_number(own.p_value)),
+        TableCell(_p_value(own.p_value)),
         TableCell(f"{own.dates:,}"),
     ]
 
