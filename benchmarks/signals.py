@@ -31,7 +31,8 @@ from kronos.evaluation.origins import Instrument
 from kronos.inference import KronosPredictor
 from kronos.inference.batching import SeriesInput, sample_paths
 from kronos.intervals import Interval
-from kronos.preprocessing import ModelInput, normalise, resolve_future, time_features
+from kronos.normalisation import normalise
+from kronos.preprocessing import ModelInput, resolve_future, time_features
 
 _SMOKE = "**A smoke test with few forecasts: it only shows that the benchmark runs, and its numbers mean nothing.**\n\n"
 
@@ -69,9 +70,9 @@ def engine_inputs(plan: SignalPlan, predictor: KronosPredictor) -> list[SeriesIn
         history = plan.history(origin).tail(settings.lookback)
         future = resolve_future(plan.name(origin), history, settings.horizon, None)
         values = history.frame[list(COLUMNS)].to_numpy()
-        x, mean, scale = normalise(values, predictor.clip, normalisation=predictor.tokenizer.normalisation)
+        x, scaler = normalise(values, predictor.clip, normalisation=predictor.tokenizer.normalisation)
         known, ahead = (time_features(future.clock.local(times)) for times in (history.index, future.times))
-        inputs.append(SeriesInput(plan.name(origin), ModelInput(x, known, ahead, mean, scale, future.times)))
+        inputs.append(SeriesInput(plan.name(origin), ModelInput(x, known, ahead, scaler, future.times)))
     return inputs
 
 

@@ -1,6 +1,6 @@
-"""Normalisation and calendar features of candles: the networks' inputs, and the way back to prices.
+"""Normalised candles and calendar features: the networks' inputs, and the way back to prices.
 
-- Mean and population standard deviation of every column are computed from the history only.
+- Candles are normalised by statistics of the history only; see `kronos.normalisation`.
 - Calendar features are read from the clock of the market, however the timestamps are written: exchange-local for
   exchanges, UTC for crypto and FX; see `kronos.calendars.market_clock`.
 - `prepare_published` reproduces the published pre-processing to the last digit: float32 throughout.
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -22,18 +22,12 @@ from kronos.calendars import FutureTimes, future_times, market_clock
 from kronos.candles import COLUMNS, PRICES, Candles, split_long
 from kronos.errors import CalendarError, DataError, KronosError, ParameterError
 from kronos.formatting import truncate
+from kronos.normalisation import Floats, Scaler, normalise, published_scale
 from kronos.zoo import Normalisation
 
-EPSILON = 1e-5  # added to every standard deviation
-_LEAST_PRICE, _LARGEST_PRICE = 1e-30, 1e30  # the spread of smaller or larger prices has no float32 number
-# Volatilities of one step in one unit of x for "steps": 24 steps ahead lie within about a unit, a clip at 5 is 40 away.
-STEPS = 8
-PRICE_COLUMNS, CLOSE = len(PRICES), COLUMNS.index("close")
 _SERIES_COLUMNS = ("unique_id", "symbol", "ticker", "code", "instrument")  # of long frames
 TIME_COLUMNS = ("minute", "hour", "weekday", "day", "month")
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
-ScaleRule = Callable[[Floats, Floats], Floats]
 Timestamps = pd.Series | pd.DatetimeIndex | NDArray[Any] | Sequence[Any]
 
 
@@ -45,80 +39,23 @@ class ModelInput:
         x: Normalised candles ``[T, 6]`` float32.
         x_stamp: Calendar features of the history ``[T, 5]`` int64: minute, hour, weekday, day, month.
         y_stamp: Calendar features of the forecast's steps ``[H, 5]``.
-        mean: Mean of each column, ``[6]``.
-        scale: Divisor of each column, ``[6]``: slightly more than the population standard deviation.
+        scaler: Statistics of the history.
         y_timestamp: Timestamps of the forecast's steps.
     """
 
     x: NDArray[np.float32]
     x_stamp: NDArray[np.int64]
     y_stamp: NDArray[np.int64]
-    mean: Floats
-    scale: Floats
+    scaler: Scaler
     y_timestamp: pd.DatetimeIndex
 
     def restore(self, values: Floats) -> Floats:
-        """Undo the normalisation of ``[..., 6]``."""
-        restored: Floats = values * self.scale + self.mean
-        return restored
+        """Undo the normalisation of the forecast's steps ``[..., H, 6]``."""
+        return self.scaler.inverse_transform(values)
 
-
-def published_scale(std: Floats, mean: Floats) -> Floats:  # noqa: ARG001 (a ScaleRule takes both)
-    """The published scale: the standard deviation plus 1e-5, independent of the unit of price."""
-    scale: Floats = std + EPSILON
-    return scale
-
-
-def unit_free_scale(std: Floats, mean: Floats) -> Floats:
-    """The published scale if a column's standard deviation is 0.01 or more, and a proportional one below.
-
-    A constant of 1e-5 added to the deviation of a coin worth 1e-6 would make its prices look flat and its forecasts a
-    hundred times too wide. So the addition shrinks with the deviation; a constant column gets a scale that is small
-    relative to its mean.
-    """
-    varying = std + np.minimum(EPSILON, 1e-3 * std)
-    constant = np.minimum(EPSILON, 1e-9 * np.abs(mean))
-    return np.maximum(np.where(std > 1e-9 * np.abs(mean), varying, constant), np.finfo(np.float32).tiny)
-
-
-def normalisation_statistics(
-    values: Floats, normalisation: Normalisation = "spread", scale_of: ScaleRule = unit_free_scale
-) -> tuple[Floats, Floats]:
-    """Location and scale of each column of a history: ``(mean, scale)``, each ``[6]``.
-
-    Args:
-        values: The history ``[T, 6]``, without any later candle.
-        normalisation: ``spread``: mean and standard deviation of every column, as published. ``steps``: all prices
-            share the last close and 8 times the root mean square of the changes from close to close, so that a step
-            of one volatility has the same size in every window and candles keep their shape; volume and amount as for
-            ``spread``.
-        scale_of: Computes the scale from standard deviation and mean.
-    """
-    location, spread = values.mean(axis=0), values.std(axis=0)
-    if normalisation == "steps":
-        close = values[:, CLOSE]
-        location[:PRICE_COLUMNS] = close[-1]
-        spread[:PRICE_COLUMNS] = STEPS * np.sqrt(np.square(np.diff(close)).mean()) if len(close) > 1 else 0.0
-    return location, scale_of(spread, location)
-
-
-def normalise(
-    values: Floats, clip: float, scale_of: ScaleRule = unit_free_scale, normalisation: Normalisation = "spread"
-) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """Normalise candles ``[T, 6]`` by their own statistics and clip them: ``(x, mean, scale)``.
-
-    Raises:
-        DataError: If prices are so small or large that their spread has no float32 number.
-    """
-    highest = np.abs(values[:, :PRICE_COLUMNS]).max(initial=0)
-    if highest > 0 and not _LEAST_PRICE <= highest <= _LARGEST_PRICE:
-        raise DataError(
-            f"Prices near {highest:.1g} are too {'small' if highest < 1 else 'large'} to be normalised: multiply them "
-            f"by a power of ten, so that they lie between {_LEAST_PRICE:g} and {_LARGEST_PRICE:g}."
-        )
-    mean, scale = normalisation_statistics(values, normalisation, scale_of)
-    x = np.clip((values - mean) / scale, -clip, clip)
-    return x.astype(np.float32), mean, scale
+    def restore_last(self, values: Floats) -> Floats:
+        """Undo the normalisation of the history's last candle ``[6]``."""
+        return self.scaler.inverse_transform_last(values)
 
 
 def as_index(timestamps: Timestamps, name: str) -> pd.DatetimeIndex:
@@ -210,8 +147,8 @@ def prepare_published(
         raise ParameterError("x_timestamp and y_timestamp must both have a timezone or both have none.")
     if x_timestamp.tz is not None:
         y_timestamp = y_timestamp.tz_convert(x_timestamp.tz)  # one wall clock for all features
-    x, mean, scale = normalise(values, clip, published_scale, normalisation)
-    return ModelInput(x, time_features(x_timestamp), time_features(y_timestamp), mean, scale, y_timestamp)
+    x, scaler = normalise(values, clip, published_scale, normalisation)
+    return ModelInput(x, time_features(x_timestamp), time_features(y_timestamp), scaler, y_timestamp)
 
 
 NamedCandles = Mapping[str, Candles | pd.DataFrame] | Sequence[Candles] | pd.DataFrame

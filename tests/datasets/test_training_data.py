@@ -103,6 +103,26 @@ def test_split_dates_by_market(folder):
         open_folder(folder, split=path)
 
 
+def test_split_dates_by_market_and_interval(folder, walked):
+    folder.add("m/hours_1h.parquet", walked(0, 1_000))
+    folder.add("m/days_1d.parquet", walked(1, 400, freq="D"))
+    path = folder.place.parent / "splits.csv"
+    path.write_text(
+        "market,interval,validation_from,test_from\nm,daily,2024-06-01,2024-10-01\nm,,2024-01-20,2024-02-01\n"
+    )
+    data = open_folder(folder, split=path)
+    assert [f"{data.cuts[group].validation:%Y-%m-%d}" for group in ("m 1d", "m 1h")] == ["2024-06-01", "2024-01-20"]
+    assert data.end_dates("train") == {"m": "2024-06-01", "m 1h": "2024-01-20"}
+    path.write_text("market,interval,validation_from,test_from\nm,often,2024-06-01,2024-10-01\n")
+    with pytest.raises(DataError, match="line 2: Invalid interval 'often'"):
+        open_folder(folder, split=path)
+    path.write_text(
+        "market,interval,validation_from,test_from\nm,1d,2024-06-01,2024-10-01\nm,24h,2024-01-20,2024-02-01\n"
+    )
+    with pytest.raises(DataError, match="'m 1d' is repeated"):
+        open_folder(folder, split=path)
+
+
 def test_naive_split_dates_are_on_the_wall_clock_of_the_candles(folder, walked):
     frame = walked(0, 900)
     frame["timestamps"] = frame["timestamps"].dt.tz_localize("Asia/Tokyo")

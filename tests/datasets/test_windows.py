@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from kronos.datasets import WindowDataset, WindowSettings, batches, check_leakage, collate, open_training_data
 from kronos.errors import ParameterError
-from kronos.preprocessing import normalise
+from kronos.normalisation import normalise
 
 SETTINGS = WindowSettings(lookback=40, predict=8, shortest=20, without_volume=0.2, mirrored=0.3)
 
@@ -150,16 +150,16 @@ def test_windows_stay_within_their_segment(new_folder, walked, lengths, lookback
                 assert sorted(drawn) == sorted(fitting)
 
 
-@pytest.mark.parametrize("normalisation", ["spread", "steps"])
+@pytest.mark.parametrize("normalisation", ["spread", "steps", "changes"])
 def test_training_and_forecasting_normalise_alike(data, normalisation):
     dataset = WindowDataset(data, "val", WindowSettings(lookback=40, predict=8, normalisation=normalisation))
     for index in range(0, len(dataset), 40):
         sample, first = dataset[index], dataset.window(index).first
         known = np.array(data.store.candles[first : first + 40])
-        expected, _, scale = normalise(known, 5, normalisation=normalisation)
+        expected, scaler = normalise(known, 5, normalisation=normalisation)
         np.testing.assert_array_equal(sample.x[:40], expected)
         np.testing.assert_array_equal(sample.stamp, data.store.stamps[first : first + 48])
-        assert sample.step == pytest.approx(np.diff(known[:, 3]).std() / scale[3], rel=1e-12)
+        assert sample.step == pytest.approx(np.diff(known[:, 3]).std() / scaler.scale[3], rel=1e-12)
 
 
 def test_validation_windows_are_fixed_and_evenly_spread(data):

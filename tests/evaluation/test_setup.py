@@ -58,6 +58,13 @@ def test_dates_of_a_split(folder, tmp_path):
     assert test.dates["left"] == Dates(pd.Timestamp("2024-01-10"), None)
     validation = prepare_evaluation([folder], ROLLING, split="validation", splits=tmp_path / "splits.csv")
     assert validation.dates["right"] == Dates(pd.Timestamp("2024-01-06"), pd.Timestamp("2024-01-10"))
+    (tmp_path / "splits.csv").write_text(
+        "market,interval,validation_from,test_from\nleft,1h,2024-01-05,2024-01-08\nleft,,2024-01-01,2024-01-02\n"
+        "right,4h,2024-01-01,2024-01-02\nright,,2024-01-06,2024-01-10\n"
+    )
+    apart = prepare_evaluation([folder], ROLLING)
+    assert apart.dates["left"] == Dates(pd.Timestamp("2024-01-08"), None), "the line of its interval"
+    assert apart.dates["right"] == Dates(pd.Timestamp("2024-01-10"), None), "the line for other intervals"
 
 
 def test_default_dates_are_new_to_all_models_or_the_last_candles(folder):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kronos import KronosTokenizer
 from kronos.errors import ParameterError
-from kronos.preprocessing import STEPS, normalise
+from kronos.normalisation import STEPS, normalise
 from kronos.training.scalar_quantizer import Grid, ScalarCode, gray_signs, scalar_tokenizer
 
 CODE = ScalarCode()
@@ -54,12 +54,12 @@ def test_values_beyond_the_grid_are_clipped():
 
 
 def test_last_known_close_is_exact():
-    x, _, _ = normalise(candles(64, 4), 5, normalisation="steps")
+    x, _ = normalise(candles(64, 4), 5, normalisation="steps")
     assert reconstruct(torch.tensor(x)[None])[0, -1, 3] == pytest.approx(0, abs=1e-6)
 
 
 def test_steps_are_accurate_to_a_tenth_of_their_volatility():
-    x, _, _ = normalise(candles(400, 3), 5, normalisation="steps")
+    x, _ = normalise(candles(400, 3), 5, normalisation="steps")
     decoded = reconstruct(torch.tensor(x)[None])[0].numpy()
     step = np.diff(x[:, 3]).std()
     errors = np.diff(decoded[:, 3] - x[:, 3])
@@ -69,7 +69,7 @@ def test_steps_are_accurate_to_a_tenth_of_their_volatility():
 
 
 def test_coarse_token_is_the_close():
-    x, _, _ = normalise(candles(60, 5), 5, normalisation="steps")
+    x, _ = normalise(candles(60, 5), 5, normalisation="steps")
     with torch.no_grad():
         s1, _ = TOKENIZER.encode(torch.tensor(x)[None], half=True)
         coarse = TOKENIZER.decode_coarse(s1)
@@ -77,7 +77,7 @@ def test_coarse_token_is_the_close():
 
 
 def test_candles_are_encoded_independently():
-    x, _, _ = normalise(candles(64, 8), 5, normalisation="steps")
+    x, _ = normalise(candles(64, 8), 5, normalisation="steps")
     whole = TOKENIZER.encode(torch.tensor(x)[None])
     alone = TOKENIZER.encode(torch.tensor(x)[:, None])
     assert torch.equal(whole[0], alone[:, 0])
@@ -93,7 +93,7 @@ def test_saved_tokenizer_loads(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     loaded = KronosTokenizer.from_pretrained(tmp_path)
     assert loaded.normalisation == "steps"
-    x, _, _ = normalise(candles(64, 2), 5, normalisation="steps")
+    x, _ = normalise(candles(64, 2), 5, normalisation="steps")
     assert torch.equal(loaded.encode(torch.tensor(x)[None]), TOKENIZER.encode(torch.tensor(x)[None]))
 
 

@@ -115,6 +115,15 @@ def test_unlisted_markets_have_the_latest_cutoff():
     assert cutoff_for({"fx": "2017-07-01", "all": "2016-01-01"}, "stocks") == "2016-01-01"
 
 
+def test_cutoffs_can_differ_by_interval():
+    found = {"fx": "2017-07-01", "fx 1d": "2015-01-01"}
+    assert [cutoff_for(found, group) for group in ("fx", "fx 1d", "fx 5m", "crypto 1d")] == [
+        "2017-07-01", "2015-01-01", "2017-07-01", "2017-07-01"
+    ]  # fmt: skip
+    both = latest_cutoffs(found, {"fx": "2016-01-01", "all": "2012-01-01"})
+    assert both == {"all": "2017-07-01", "fx": "2017-07-01", "fx 1d": "2016-01-01"}
+
+
 PUBLISHED_MILLIONS = {"kronos-mini": 4.1, "kronos-small": 24.7, "kronos-base": 102.3, "kronos-large": 499.2}
 
 

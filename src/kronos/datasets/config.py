@@ -18,6 +18,7 @@ from kronos.datasets.config_errors import format_validation_error
 from kronos.errors import ParameterError
 from kronos.formatting import expand_user, truncate
 from kronos.intervals import DEFAULT_TIMEFRAMES, Interval, split_symbol
+from kronos.zoo import Normalisation
 
 StageName = Literal["tokenizer", "model"]
 STAGES: tuple[StageName, ...] = ("tokenizer", "model")
@@ -79,7 +80,8 @@ class WindowsSection(Section):
         shortest: If set, each training sample has a random history of ``shortest`` to ``lookback`` candles and predicts
             the rest.
         clip: Bound of the normalised candles.
-        normalisation: ``spread`` (published) or ``steps``; None for that of the model that training starts from.
+        normalisation: ``spread`` (published), ``steps`` or ``changes``; None for that of the model that training
+            starts from.
         without_volume: Share of training samples with volume and amount set to zero.
         mirrored: Share of training samples with prices upside down.
         weighting: How samples are shared among markets and intervals: by the square root of their size, by their size,
@@ -90,7 +92,7 @@ class WindowsSection(Section):
     predict: Count = 10
     shortest: Count | None = None
     clip: Annotated[float, Field(gt=0)] = 5.0
-    normalisation: Literal["spread", "steps"] | None = None
+    normalisation: Normalisation | None = None
     without_volume: Annotated[float, Field(ge=0, le=1)] = 0.05
     mirrored: Annotated[float, Field(ge=0, le=1)] = 0.0
     weighting: Literal["sqrt", "size", "equal"] = "sqrt"

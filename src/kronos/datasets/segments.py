@@ -105,9 +105,10 @@ def _opens(store: MemmapCandles, number: int) -> npt.NDArray[np.int64]:
 
 
 def _dates_of(info: SeriesInfo, split: SplitDates) -> SplitPoints:
-    if info.market not in split.cuts:
+    cuts = split.of(info.group, info.market)
+    if cuts is None:
         raise ParameterError(f"{split.name} has no dates for the market '{info.market}' of {info.unique_id}: add them.")
-    return SplitPoints(*(_to_utc(time, info.timezone) for time in split.cuts[info.market]))
+    return SplitPoints(*(_to_utc(time, info.timezone) for time in cuts))
 
 
 def _to_utc(time: pd.Timestamp, zone: str | None) -> pd.Timestamp:

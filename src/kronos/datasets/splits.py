@@ -24,6 +24,7 @@ from kronos.typing import IntArray
 
 SPLITS = "splits.csv"
 _COLUMNS = ("market", "validation_from", "test_from")
+_INTERVAL = "interval"
 
 PARTS = ("train", "val", "test")
 PART_TITLES = {"train": "training", "val": "validation", "test": "test"}
@@ -37,7 +38,8 @@ class SplitDates:
     """Dates from which validation and test begin, by market.
 
     Attributes:
-        cuts: Validation date and test date by market; times without a timezone are on the candles' own wall clock.
+        cuts: Validation date and test date by market; times without a timezone are on the candles' own wall clock. A
+            key such as ``us_equity 1d`` holds for one interval of a market.
         path: File they were read from, if any.
         embargo: Candles left out after each date; None for as many as a sample predicts. Only used in training.
     """
@@ -51,9 +53,15 @@ class SplitDates:
         """Their name in messages."""
         return "The split" if self.path is None else str(self.path)
 
+    def of(self, group: str, market: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """Validation and test date of a group such as ``us_equity 1d``, else of its market; None without either."""
+        return self.cuts.get(group) or self.cuts.get(market)
+
 
 def read_split_dates(path: str | Path) -> SplitDates:
     """Read split dates from a CSV file with the columns market, validation_from and test_from.
+
+    With a column interval, a line that names one holds for that interval of the market, and a line without for others.
 
     Raises:
         DataError: If it cannot be read, or a line is invalid.
@@ -63,18 +71,27 @@ def read_split_dates(path: str | Path) -> SplitDates:
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{path} has no column {missing[0]}: it needs {', '.join(_COLUMNS)}.")
+    if _INTERVAL not in table.columns:
+        table[_INTERVAL] = None
     cuts: dict[str, tuple[pd.Timestamp, pd.Timestamp]] = {}
-    for number, row in enumerate(table[list(_COLUMNS)].itertuples(index=False), start=2):
+    for number, row in enumerate(table[[*_COLUMNS, _INTERVAL]].itertuples(index=False), start=2):
         line = f"{path}, line {number}"
-        market, *texts = ("" if pd.isna(value) else str(value).strip() for value in row)
+        market, *texts, interval = ("" if pd.isna(value) else str(value).strip() for value in row)
         if not market:
             raise DataError(f"{line}: the market is missing.")
-        if market in cuts:
-            raise DataError(f"{line}: the market '{truncate(market)}' is repeated.")
+        if interval:
+            try:
+                group = f"{market} {Interval.parse(interval)}"
+            except ParameterError as error:
+                raise DataError(f"{line}: {error}") from error
+        else:
+            group = market
+        if group in cuts:
+            raise DataError(f"{line}: the market '{truncate(group)}' is repeated.")
         validation, test = (_parse_date(text, name, line) for text, name in zip(texts, _COLUMNS[1:], strict=True))
         if (validation.tz is None) != (test.tz is None) or validation >= test:
             raise DataError(f"{line}: validation_from {texts[0]} must be before test_from {texts[1]}.")
-        cuts[market] = (validation, test)
+        cuts[group] = (validation, test)
     if not cuts:
         raise DataError(f"{path} has no lines: add the markets and their dates.")
     return SplitDates(cuts, path)

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,7 @@ from kronos.datasets.segments import (
 from kronos.datasets.splits import PARTS, SplitDates, SplitPoints, read_split_dates
 from kronos.errors import ParameterError
 from kronos.provenance import versions
-
-if TYPE_CHECKING:
-    from kronos.zoo import Normalisation
+from kronos.zoo import Normalisation
 
 CACHE = Path("data") / "training_cache"
 _FORMAT = 1
@@ -56,7 +54,7 @@ class WindowSettings:
         shortest: If set, each training sample has a random history of ``shortest`` to ``lookback`` candles and predicts
             the rest; windows of validation and test always have ``lookback``.
         clip: Bound of the normalised candles.
-        normalisation: ``spread`` as published, or ``steps``; see `kronos.preprocessing.normalisation_statistics`.
+        normalisation: ``spread`` as published, ``steps`` or ``changes``; see `kronos.normalisation`.
         without_volume: Share of training samples with volume and amount set to zero.
         mirrored: Share of training samples with prices upside down.
         weighting: How training samples are shared among groups (markets and intervals): in proportion to the square
@@ -89,7 +87,7 @@ class WindowSettings:
             if not 0 <= share <= 1:
                 raise ParameterError(f"Invalid {name} {share}: choose a share of the samples from 0 to 1.")
         for name, value, choices in (
-            ("normalisation", self.normalisation, ("spread", "steps")),
+            ("normalisation", self.normalisation, get_args(Normalisation)),
             ("weighting", self.weighting, ("sqrt", "size", "equal")),
         ):
             if value not in choices:
@@ -158,17 +156,22 @@ class TrainingData:
     def end_dates(self, part: Part) -> dict[str, str]:
         """The first day without candles of a part, by market; ``kronos.json`` records it as the training cutoff.
 
+        Intervals of a market whose candles of the part end earlier have dates of their own, such as ``us_equity 1d``.
+
         Args:
             part: ``train`` for the candles that weights were fitted to, ``val`` for those they were selected on.
         """
         last: dict[str, int] = {}
+        markets: dict[str, str] = {}
         for number, _, stop, _ in self.span_rows(part).tolist():
             info = self.store.series[number]
             length = 0 if info.stamped_close else info.length.seconds * 1_000_000
             closed = int(self.store.times[stop - 1]) + length
-            last[info.market] = max(closed, last.get(info.market, closed))
-        days = {market: -(-closed // _DAY) for market, closed in sorted(last.items())}
-        return {market: str(np.datetime64(day, "D")) for market, day in days.items()}
+            for key in (info.market, info.group):
+                markets[key] = info.market
+                last[key] = max(closed, last.get(key, closed))
+        days = {key: str(np.datetime64(-(-closed // _DAY), "D")) for key, closed in sorted(last.items())}
+        return {key: day for key, day in days.items() if key == markets[key] or day != days[markets[key]]}
 
     def describe(self) -> dict[str, Any]:
         """Describe the data for the record of a run, as JSON values: files with digests, dates, counts, omissions."""

@@ -32,11 +32,10 @@ from kronos.datasets.segments import Part
 from kronos.datasets.splits import PART_TITLES
 from kronos.datasets.training_data import TrainingData, WindowSettings
 from kronos.errors import DataError, ParameterError
-from kronos.preprocessing import CLOSE, normalisation_statistics
+from kronos.normalisation import CLOSE, fit_scaler, mirror_prices
 from kronos.rng import window_generator
 from kronos.typing import FloatArray, IntArray
 
-_MIRRORED_PRICES = [0, 2, 1, 3]  # open, low, high, close
 _EXPONENTS = {"sqrt": 0.5, "size": 1.0, "equal": 0.0}  # weight of a group: its size to this power
 
 
@@ -169,8 +168,9 @@ class WindowDataset(Dataset[Sample]):
         Returns:
             Normalised candles before clipping ``[L, 6]``, their location ``[6]`` and their scale ``[6]``.
         """
-        mean, scale = normalisation_statistics(candles[:known], self.settings.normalisation)
-        return (candles - mean) / scale, np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+        scaler = fit_scaler(candles[:known], self.settings.normalisation)
+        location, scale = np.asarray(scaler.location, np.float64), np.asarray(scaler.scale, np.float64)
+        return np.asarray(scaler.transform(candles), np.float64), location, scale
 
     def _sample(self, window: Window, row: int) -> Sample:
         settings, store = self.settings, self.data.store
@@ -189,7 +189,7 @@ class WindowDataset(Dataset[Sample]):
         values, _, scale = self.normalise(candles, window.known)
         x = np.clip(values, -settings.clip, settings.clip).astype(np.float32)
         if window.mirrored:
-            x[:, : len(PRICES)] = -x[:, _MIRRORED_PRICES]
+            x = mirror_prices(x, settings.normalisation)
         step = float(np.diff(candles[: window.known, CLOSE]).std() / scale[CLOSE])
         return Sample(x, store.stamps[rows].astype(np.int64), window.known, step, row)
 

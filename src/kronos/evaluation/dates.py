@@ -21,6 +21,7 @@ from kronos.evaluation.origins import (
     Plan,
     QualityFilter,
     RollingOrigins,
+    find_dates,
     make_plan,
     to_naive_utc,
 )
@@ -54,7 +55,7 @@ class Splits(SplitDates):
     """The dates of a splits.csv, by market."""
 
     def dates(self, split: SplitName) -> dict[str, Dates]:
-        """Return the dates of one split by market.
+        """Return the dates of one split by market, or market and interval.
 
         Args:
             split: ``validation`` or ``test``.
@@ -142,12 +143,12 @@ def dates_of_split(data: LoadedInstruments, splits: Splits | None, split: SplitN
     Raises:
         ParameterError: If only some instruments have dates.
     """
-    prepared = {name: dates[split] for name, dates in data.dates.items()}
     by_market = splits.dates(split) if splits is not None else {}
+    prepared = {name: dates[split] for name, dates in data.dates.items()}
     dates = {
         instrument.name: found
         for instrument in data.instruments
-        if (found := prepared.get(instrument.name) or by_market.get(instrument.market)) is not None
+        if (found := prepared.get(instrument.name) or find_dates(by_market, instrument)) is not None
     }
     if not dates:
         return None
@@ -245,7 +246,7 @@ def cutoffs(predictor: KronosPredictor, plan: Plan) -> Mapping[str, pd.Timestamp
         return {}
     result: dict[str, pd.Timestamp] = {}
     for instrument in plan.instruments:
-        time = _midnight(cutoff_for(recorded, instrument.market), instrument)
+        time = _midnight(cutoff_for(recorded, instrument.group), instrument)
         result[instrument.group] = max(time, result.get(instrument.group, time))
     return result
 

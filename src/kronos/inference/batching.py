@@ -150,7 +150,7 @@ def sample_paths(
             continue
         for i, one, last_row, rows in zip(batch.series, members, last, values, strict=True):
             results[i].paths[batch.paths.start : batch.paths.stop] = one.prepared.restore(rows)
-            results[i].last[:] = one.prepared.restore(last_row)
+            results[i].last[:] = one.prepared.restore_last(last_row)
         done += batch.rows * horizon
     return results
 

@@ -39,6 +39,7 @@ from kronos.inference.metadata import (
 from kronos.inference.registry import register_model
 from kronos.inference.sampling import SamplingParams, is_whole
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.normalisation import normalise
 from kronos.notebook import html_summary
 from kronos.preprocessing import (
     ModelInput,
@@ -48,7 +49,6 @@ from kronos.preprocessing import (
     as_candles,
     as_index,
     as_series,
-    normalise,
     resolve_future,
     skip_unusable,
     time_features,
@@ -446,9 +446,9 @@ class KronosPredictor(CompatMixin):
 
     def _prepare(self, history: Candles, future: FutureTimes) -> ModelInput:
         values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
-        x, mean, scale = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
+        x, scaler = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
         known, ahead = (time_features(future.clock.local(times)) for times in (history.index, future.times))
-        return ModelInput(x, known, ahead, mean, scale, future.times)
+        return ModelInput(x, known, ahead, scaler, future.times)
 
 
 def _check_names(argument: str, values: Mapping[str, object], names: Sequence[str]) -> None:

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kronos.errors import ParameterError
+from kronos.formatting import join_names
 from kronos.nn.layers import TransformerBlock, init_weights
 from kronos.nn.pretrained import PretrainedMixin
 from kronos.nn.quantizer import BinarySphericalQuantizer, QuantizerLoss, QuantizerWeights, signs
@@ -58,8 +59,8 @@ class KronosTokenizer(PretrainedMixin):
         gamma: Weight of the codebook entropy.
         zeta: Weight of both entropies.
         group_size: Size of a buffer in published checkpoints; not used otherwise.
-        normalisation: Normalisation of its candles: ``spread``, as published, or ``steps``; see
-            `kronos.preprocessing.normalisation_statistics`.
+        normalisation: Normalisation of its candles: ``spread``, as published, ``steps`` or ``changes``; see
+            `kronos.normalisation`.
 
     Raises:
         ParameterError: If sizes are incompatible or the normalisation is unknown.
@@ -89,8 +90,9 @@ class KronosTokenizer(PretrainedMixin):
     ) -> None:
         super().__init__()
         self._record_config(locals())
-        if normalisation not in ("spread", "steps"):
-            raise ParameterError(f"Invalid normalisation '{normalisation}': choose 'spread' or 'steps'.")
+        if normalisation not in get_args(Normalisation):
+            choices = join_names(get_args(Normalisation))
+            raise ParameterError(f"Invalid normalisation '{normalisation}': choose {choices}.")
         self.normalisation: Normalisation = normalisation
         if d_model % (2 * n_heads):
             raise ParameterError(f"Invalid d_model {d_model}: choose a multiple of 2 × n_heads = {2 * n_heads}.")

@@ -20,7 +20,8 @@ from kronos.datasets.batching import Batch
 from kronos.errors import DataError
 from kronos.evaluation import Instrument, Plan, RollingOrigins
 from kronos.evaluation.origins import MIN_HISTORY
-from kronos.preprocessing import CLOSE, market_time_features, normalisation_statistics
+from kronos.normalisation import CLOSE, fit_scaler
+from kronos.preprocessing import market_time_features
 from kronos.training.objectives import MIN_STEP_VOLATILITY, ModelObjective
 from kronos.typing import FloatArray
 
@@ -191,6 +192,6 @@ def _normalise(
 ) -> tuple[npt.NDArray[np.float32], float]:
     """A window normalised by its known candles, and the one-step volatility in its units."""
     history = values[: window.lookback]
-    mean, scale = normalisation_statistics(history, normalisation)
-    x = np.clip((values - mean) / scale, -window.clip, window.clip).astype(np.float32)
-    return x, float(np.diff(history[:, CLOSE]).std() / scale[CLOSE])
+    scaler = fit_scaler(history, normalisation)
+    x = np.clip(scaler.transform(values), -window.clip, window.clip).astype(np.float32)
+    return x, float(np.diff(history[:, CLOSE]).std() / scaler.scale[CLOSE])

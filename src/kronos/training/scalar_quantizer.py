@@ -26,7 +26,7 @@ import torch
 from kronos.errors import ParameterError
 from kronos.nn import KronosTokenizer
 from kronos.nn.layers import FeedForward, TransformerBlock
-from kronos.preprocessing import STEPS
+from kronos.normalisation import STEPS
 from kronos.typing import FloatArray
 
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
@@ -124,9 +124,9 @@ def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
     cells = sum(2**grid.bits for grid in code.grids)
     network = KronosTokenizer(
         d_in=6,
-        d_model=_multiple_of_eight(BITS + bits),
+        d_model=multiple_of_eight(BITS + bits),
         n_heads=4,
-        ff_dim=_multiple_of_eight(cells),
+        ff_dim=multiple_of_eight(cells),
         n_enc_layers=3,
         n_dec_layers=2,
         ffn_dropout_p=0.0,
@@ -163,11 +163,11 @@ def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
     network.embed.bias[ONE] = CONSTANT
 
     # High and low differ from the close by a wick, and on the body's side by the body as well.
-    wicks = _FeedForwardWriter(network.encoder[0])
+    wicks = FeedForwardWriter(network.encoder[0])
     wicks.kink(BODY, sign=-1.0, at=0.0, outputs={UPPER: -1.0})
     wicks.kink(BODY, sign=1.0, at=0.0, outputs={LOWER: -1.0})
 
-    lines = _FeedForwardWriter(network.encoder[1])
+    lines = FeedForwardWriter(network.encoder[1])
     first = 0
     for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
         signs = gray_signs(grid.bits)
@@ -189,7 +189,7 @@ def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
         for name in range(known):
             layer.weight[BITS + name, name] = math.sqrt(bits)
         layer.bias[ONE] = CONSTANT
-    table = _FeedForwardWriter(network.decoder[0])
+    table = FeedForwardWriter(network.decoder[0])
     first = 0
     for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
         for signs, value in zip(gray_signs(grid.bits), values, strict=True):
@@ -218,7 +218,7 @@ def gray_signs(bits: int) -> FloatArray:
     return signs
 
 
-class _FeedForwardWriter:
+class FeedForwardWriter:
     """Writes the hidden units of a gated layer one by one.
 
     The norm before the layer scales row r to ``r · √d / CONSTANT`` and ``ONE`` to ``√d``, up to a common factor, which
@@ -254,5 +254,6 @@ class _FeedForwardWriter:
         self.used += 1
 
 
-def _multiple_of_eight(number: int) -> int:
+def multiple_of_eight(number: int) -> int:
+    """The next multiple of 8, as widths of networks are."""
     return -(-number // 8) * 8

@@ -21,7 +21,7 @@ from kronos.zoo.checkpoint import Config, Kind, check_config, count_parameters
 
 Cutoffs = Mapping[str, str]
 S2Attention = Literal["published", "causal"]
-Normalisation = Literal["spread", "steps"]
+Normalisation = Literal["spread", "steps", "changes"]
 
 ALL = "all"
 
@@ -52,15 +52,17 @@ def read_cutoffs(path: Path, record: Mapping[str, object], key: str) -> Cutoffs:
         ) from error
 
 
-def cutoff_for(cutoffs: Cutoffs, market: str) -> str:
-    """The cutoff of one market.
+def cutoff_for(cutoffs: Cutoffs, group: str) -> str:
+    """The cutoff of one market, or of one interval of a market.
 
     Args:
-        cutoffs: Dates by market or ``all``, not empty.
-        market: Name of a market. One that is not listed has the date of ``all``, or else the latest date: its candles
-            may be listed under another market.
+        cutoffs: Dates by market or ``all``, not empty; a market's dates can differ by interval, as ``us_equity 1d``.
+        group: A market such as ``us_equity``, or a market and interval such as ``us_equity 1d``. A group that is not
+            listed has the date of its market; a market that is not listed has that of ``all``, or else the latest date:
+            its candles may be listed under another market.
     """
-    return cutoffs.get(market) or cutoffs.get(ALL) or max(cutoffs.values())
+    market = group.rpartition(" ")[0]
+    return cutoffs.get(group) or cutoffs.get(market) or cutoffs.get(ALL) or max(cutoffs.values())
 
 
 def latest_cutoffs(*sources: Cutoffs) -> Cutoffs:

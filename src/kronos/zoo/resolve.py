@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from kronos.errors import CheckpointError
 from kronos.formatting import expand_user
@@ -196,11 +196,9 @@ def read_normalisation(checkpoint: CheckpointRef) -> Normalisation:
     """
     path = checkpoint.folder / RECORD
     value = read_json(path).get("normalisation", "spread") if path.is_file() else "spread"
-    if value == "spread":
-        return "spread"
-    if value == "steps":
-        return "steps"
-    raise CheckpointError(f"{path}: invalid normalisation {value!r}; write spread or steps.")
+    if value not in get_args(Normalisation):
+        raise CheckpointError(f"{path}: invalid normalisation {value!r}; write {', '.join(get_args(Normalisation))}.")
+    return cast("Normalisation", value)
 
 
 def trained_until(checkpoint: CheckpointRef) -> Cutoffs | None:

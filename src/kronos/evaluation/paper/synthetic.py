@@ -32,7 +32,7 @@ from kronos.evaluation.paper.forecasting import (
 from kronos.evaluation.paper.results import TaskContext, TaskResult, TaskRow, TaskStatistic, mean_figure, within_windows
 from kronos.evaluation.paper.settings import SEQUENCES, Windows, tstr_windows
 from kronos.metrics import proportion
-from kronos.preprocessing import normalise
+from kronos.normalisation import fit_scaler
 from kronos.typing import FloatArray, IntArray
 
 REAL = "real"
@@ -60,9 +60,10 @@ class ContextScales:
         plan, lookback = origins.plan, origins.windows.lookback
         values = [instrument.candles.frame.to_numpy(dtype=np.float64) for instrument in plan.instruments]
         pairs = zip(plan.series.tolist(), plan.known.tolist(), strict=True)
-        found = [normalise(values[i][k - lookback : k], CLIP)[1:] for i, k in pairs]
-        mean, scale = (np.array([own[part] for own in found], dtype=np.float64)[:, None] for part in (0, 1))
-        return cls(mean, scale)
+        scalers = [fit_scaler(values[i][k - lookback : k]) for i, k in pairs]
+        mean = np.array([scaler.location for scaler in scalers], np.float64)
+        scale = np.array([scaler.scale for scaler in scalers], np.float64)
+        return cls(mean[:, None], scale[:, None])
 
     def normalise(self, candles: FloatArray, rows: IntArray) -> FloatArray:
         """Normalise the candles of some origins, ``[n, T, 6]``, and keep only the used channels."""
@@ -93,8 +94,7 @@ def normalise_by_start(sequences: FloatArray, lookback: int) -> FloatArray:
     """Normalise each sequence of ``[n, T, C]`` by mean and standard deviation of its first ``lookback`` candles."""
     result = np.empty_like(sequences)
     for row, sequence in enumerate(sequences):
-        _, mean, scale = normalise(sequence[:lookback], CLIP)
-        result[row] = np.clip((sequence - mean) / scale, -CLIP, CLIP)
+        result[row] = np.clip(fit_scaler(sequence[:lookback]).transform(sequence), -CLIP, CLIP)
     return result
 
 
