@@ -35,6 +35,7 @@ from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.origins import Instrument
 from kronos.intervals import Interval
+from kronos.reports import PageOptions
 
 SINGLE = TradingRules.unrestricted()
 MIXED = ("cn_ashare", "us_equity", "crypto")
@@ -124,7 +125,10 @@ def test_a_backtest_of_several_markets_says_whose_rules_apply(tmp_path):
     shares = found.runs[0].result.trades.groupby("instrument")["shares"]
     assert (shares.apply(lambda own: own % 100).loc["S"] == 0).all()
     assert (shares.apply(lambda own: own % 100).loc["U"] != 0).any()
-    assert "us_equity: " in BacktestReport(found.studies[0]).render()
+    page = BacktestReport(found.studies[0]).render()
+    assert "lots of 100; price limit 9.5 %, judged by the price of the trade; T+1" in page
+    assert "us_equity: lots of 1; price limit –; T+0" in page
+    assert "9.5 %（按成交价判断）" in BacktestReport(found.studies[0], PageOptions(language="zh")).render()
     with pytest.raises(ParameterError, match="The published mode has the rules of one market"):
         experiment_of(instruments, tmp_path, mode="both")
 

@@ -323,15 +323,11 @@ def _no_origin(rolling: RollingOrigins, left_out: Sequence[LeftOut]) -> DataErro
 def _dates_of(instrument: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:
     if isinstance(dates, Dates):
         return dates
-    found = dates.get(instrument.name) or find_dates(dates, instrument)
-    if found is None:
+    if instrument.name in dates:
+        return dates[instrument.name]
+    if instrument.market not in dates:
         raise ParameterError(f"The split has no dates for the market '{instrument.market}' of {instrument.name}.")
-    return found
-
-
-def find_dates(dates: Mapping[str, Dates], instrument: Instrument) -> Dates | None:
-    """The dates of an instrument's market and interval, else of its market; None if there are none."""
-    return dates.get(instrument.group) or dates.get(instrument.market)
+    return dates[instrument.market]
 
 
 def _known_candles(instrument: Instrument, rolling: RollingOrigins, dates: Dates) -> IntArray:

@@ -239,8 +239,9 @@ class BacktestReport(ReportPage):
         """The rules of a market among several, or of all others."""
         rules = self._study.setup.rules
         own = rules.of(market)
-        is_off = own.price_limit is None or self._study.setup.panel.is_longer_than_daily
-        limit = MISSING if is_off else f"{100 * (own.price_limit or 0):g} % ({rules.limit_price})"
+        limit = MISSING
+        if own.price_limit is not None and not self._study.setup.panel.is_longer_than_daily:
+            limit = self.text(f"limit_value.{rules.limit_price}", limit=f"{100 * own.price_limit:g}")
         bars = self._tables.bars(rules.lag)
         words = self.text("rules_value", lot=own.lot_size, limit=limit, t_plus=own.t_plus, bars=bars)
         return f"{market}: {words}" if market else words
