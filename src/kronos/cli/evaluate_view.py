@@ -15,6 +15,7 @@ from rich.text import Text
 from kronos.cli.console import ConsoleColumn, page, page_width, table
 from kronos.cli.evaluation_setup import EvaluationResult
 from kronos.cli.reading_options import name_options
+from kronos.cli.whole_candles_view import whole_candles
 from kronos.evaluation import ALL
 from kronos.evaluation.aggregate import format_steps
 from kronos.formatting import MISSING, join_names, plural
@@ -58,6 +59,7 @@ def show(result: EvaluationResult, *, verbose: bool) -> None:
     if several or verbose:
         for name in evaluation.evaluated:
             lines += [_title(f"{name} by group, {ahead}"), _by_group(evaluation, name), Text()]
+    lines += whole_candles(evaluation, verbose=verbose)
     if verbose:
         lines += [_title("Volatility"), _volatility(evaluation), Text(), *_sentences(evaluation), Text()]
     lines += [Text(line.format(reference=evaluation.reference), style="dim") for line in _LEGEND]

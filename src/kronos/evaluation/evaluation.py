@@ -28,6 +28,7 @@ from kronos.evaluation.origins import Plan, left_out_sentences
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import Verdict, derive_verdicts, evaluation_warnings, unscored_warnings
+from kronos.evaluation.whole_candles import WholeCandles, score_whole_candles
 from kronos.progress import ProgressCallback
 
 REFERENCE = "historical-volatility"
@@ -72,6 +73,7 @@ class Evaluation:
         aggregates: Figures with intervals, by contender, group and step.
         volatility: Scores of the expected variance, one row per group and contender.
         comparison: Multiple-comparison tests at the last step, by group and over all groups.
+        whole_candles: Scores of range, volume, wicks, gaps and clustering.
         verdicts: Conclusions in words.
         warnings: Sentences that qualify the figures.
         provenance: Digest of the plan, versions, time of creation.
@@ -87,6 +89,7 @@ class Evaluation:
     aggregates: Sequence[Aggregates]
     volatility: pd.DataFrame
     comparison: Sequence[ModelComparison]
+    whole_candles: WholeCandles
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]
     provenance: Mapping[str, Any]
@@ -124,6 +127,7 @@ class Evaluation:
             "figures": [asdict(figures) for figures in self.aggregates],
             "volatility": self.volatility.to_dict("records"),
             "comparison": [asdict(comparison) for comparison in self.comparison],
+            "whole_candles": self.whole_candles.to_dict(),
         }
 
 
@@ -215,6 +219,7 @@ def evaluate(
         aggregates=aggregates,
         volatility=aggregate_volatility(scores),
         comparison=compare_models(scores, reference, rolling),
+        whole_candles=score_whole_candles(plan, actuals, {own.name: paths[own.name] for own in contenders}, scores),
         verdicts=derive_verdicts(aggregates, scores, reference, rolling),
         warnings=[
             *left_out_sentences(plan.left_out),

@@ -179,6 +179,12 @@ class Plan:
         start = int(self.known[origin])
         return self.instruments[int(self.series[origin])].candles.index[start : start + self.rolling.horizon]
 
+    def actual(self, origin: int) -> FloatArray:
+        """Return the H candles after an origin, channels in the order of `kronos.candles.COLUMNS`, ``[H, 6]``."""
+        start = int(self.known[origin])
+        frame = self.instruments[int(self.series[origin])].candles.frame
+        return frame.iloc[start : start + self.rolling.horizon].to_numpy(dtype=np.float64)
+
     def name(self, origin: int) -> str:
         """Return the unique name of an origin: its instrument and its last known candle. It keys random numbers."""
         instrument = self.instruments[int(self.series[origin])]
@@ -323,11 +329,15 @@ def _no_origin(rolling: RollingOrigins, left_out: Sequence[LeftOut]) -> DataErro
 def _dates_of(instrument: Instrument, dates: Dates | Mapping[str, Dates]) -> Dates:
     if isinstance(dates, Dates):
         return dates
-    if instrument.name in dates:
-        return dates[instrument.name]
-    if instrument.market not in dates:
+    found = dates.get(instrument.name) or find_dates(dates, instrument)
+    if found is None:
         raise ParameterError(f"The split has no dates for the market '{instrument.market}' of {instrument.name}.")
-    return dates[instrument.market]
+    return found
+
+
+def find_dates(dates: Mapping[str, Dates], instrument: Instrument) -> Dates | None:
+    """The dates of an instrument's market and interval, else of its market; None if there are none."""
+    return dates.get(instrument.group) or dates.get(instrument.market)
 
 
 def _known_candles(instrument: Instrument, rolling: RollingOrigins, dates: Dates) -> IntArray:

@@ -2,8 +2,8 @@
 
 A run is a folder. ``run.json`` records the plan and the settings, and a run resumes only if they are unchanged.
 ``<forecaster>/<shard>.npz`` hold the sampled cumulative log returns of the close, from which scores and calibrations
-are computed. Several processes can share a run: shards are independent, and random numbers are keyed by origin, so the
-number of workers does not change any result.
+are computed, and the losses of whole candles. Several processes can share a run: shards are independent, and random
+numbers are keyed by origin, so the number of workers does not change any result.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from kronos.atomic import atomic_path, write_text
 from kronos.errors import DataError, DeviceError, ParameterError, StorageError
+from kronos.evaluation.candle_losses import CandleLosses
 from kronos.evaluation.forecasters import Forecaster
 from kronos.evaluation.origins import Plan
 from kronos.forecasts import Forecast
@@ -76,12 +77,14 @@ class ForecastPaths:
         level_error: Log error of the model's tokenizer at the last known close; 0 for other forecasters. [N]
         draws: Number of independent draws that the paths are worth, see `kronos.metrics.crps`; None for the number of
             paths. [N, H]
+        candles: Losses of whole candles; None if they were not computed.
     """
 
     name: str
     returns: npt.NDArray[np.float32]
     level_error: FloatArray
     draws: FloatArray | None = None
+    candles: CandleLosses | None = None
 
 
 def run_rolling(
@@ -92,6 +95,7 @@ def run_rolling(
     *,
     workers: int = 1,
     progress: ProgressCallback | None = None,
+    whole_candles: bool = True,
 ) -> dict[str, ForecastPaths]:
     """Forecast at every origin, skipping the shards that an earlier run has stored.
 
@@ -103,6 +107,7 @@ def run_rolling(
         workers: Number of processes; they share the CPU threads of this one. A script that uses more than one needs
             the usual ``if __name__ == "__main__":``, because they start by importing it.
         progress: Called with the number of finished forecasts and their total, first with those already stored.
+        whole_candles: Whether to compute the losses of whole candles too; stored forecasts keep what they have.
 
     Returns:
         The sample paths by forecaster name.
@@ -118,7 +123,7 @@ def run_rolling(
     _check_run(plan, folder, settings)
     for forecaster in forecasters:
         _check_identity(forecaster, folder)
-    job = _ShardJob(plan, tuple(forecasters), folder, settings)
+    job = _ShardJob(plan, tuple(forecasters), folder, settings, whole_candles)
     pending = [shard for shard in job.shards() if not job.path(shard).is_file()]
     total = len(plan) * len(forecasters)
     done = total - sum(len(origins) for _, origins in pending)
@@ -140,6 +145,7 @@ class _ShardJob:
     forecasters: tuple[Forecaster, ...]
     folder: Path
     settings: RollingSettings
+    whole_candles: bool = True
 
     def shards(self) -> list[Shard]:
         # Origins first: slow and fast forecasters alternate, so that the remaining time can be estimated.
@@ -149,14 +155,19 @@ class _ShardJob:
         return _shard_path(self.folder, self.forecasters[shard[0]].name, shard[1])
 
     def __call__(self, shard: Shard) -> None:
-        returns, level_error = _forecast_shard(self.plan, self.forecasters[shard[0]], shard[1], self.settings)
+        forecasts = _forecast_shard(
+            self.plan, self.forecasters[shard[0]], shard[1], self.settings, whole_candles=self.whole_candles
+        )
+        arrays: dict[str, Any] = {"returns": forecasts.returns, "level_error": forecasts.level_error}
+        if forecasts.candles is not None:
+            arrays |= forecasts.candles.to_arrays()
         with atomic_path(self.path(shard)) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, returns=returns, level_error=level_error)
+            np.savez(handle, **arrays)
 
 
 def _forecast_shard(
-    plan: Plan, forecaster: Forecaster, origins: range, settings: RollingSettings
-) -> tuple[npt.NDArray[np.float32], FloatArray]:
+    plan: Plan, forecaster: Forecaster, origins: range, settings: RollingSettings, *, whole_candles: bool = True
+) -> ForecastPaths:
     """Forecast at some origins; each forecast sees only its own past."""
     histories = {plan.name(origin): plan.history(origin) for origin in origins}
     times = {plan.name(origin): plan.times(origin) for origin in origins}
@@ -168,7 +179,19 @@ def _forecast_shard(
         if forecast is not None:
             returns[row] = _cumulative_returns(forecast, settings.samples)
             errors[row] = forecast.metadata.details.get("level_error") or 0.0
-    return returns, errors
+    candles = _candle_losses(plan, origins, [forecasts.get(name) for name in histories]) if whole_candles else None
+    return ForecastPaths(forecaster.name, returns, errors, candles=candles)
+
+
+def _candle_losses(plan: Plan, origins: range, forecasts: Sequence[Forecast | None]) -> CandleLosses:
+    """Score the whole candles of the forecasts; undefined where there is none."""
+    known = {row: forecast for row, forecast in enumerate(forecasts) if forecast is not None}
+    losses = CandleLosses.empty(len(origins), plan.rolling.horizon)
+    if known:
+        paths = [forecast.paths for forecast in known.values()]
+        closes = np.array([forecast.last_close for forecast in known.values()])
+        losses.put(list(known), CandleLosses.of(paths, closes, [plan.actual(origins[row]) for row in known]))
+    return losses
 
 
 def _cumulative_returns(forecast: Forecast, samples: int) -> FloatArray:
@@ -229,19 +252,23 @@ def read_run(plan: Plan, folder: Path, name: str) -> ForecastPaths:
         DataError: If a shard is missing or damaged.
     """
     returns, errors = [], []
+    candles: list[CandleLosses | None] = []
     for origins in shard_ranges(len(plan)):
         path = _shard_path(folder, name, origins)
         try:
             with np.load(path, allow_pickle=False) as file:
                 returns.append(file["returns"])
                 errors.append(file["level_error"])
+                candles.append(CandleLosses.from_arrays(file))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} cannot be read: remove it and run again.") from error
         if len(returns[-1]) != len(origins):
             raise DataError(
                 f"{path} has {len(returns[-1])} forecasts instead of {len(origins)}: remove it and run again."
             )
-    return ForecastPaths(name, np.concatenate(returns), np.concatenate(errors))
+    stored = [own for own in candles if own is not None]
+    whole = CandleLosses.joined(stored) if len(stored) == len(candles) else None
+    return ForecastPaths(name, np.concatenate(returns), np.concatenate(errors), candles=whole)
 
 
 def discard_run(folder: Path) -> None:

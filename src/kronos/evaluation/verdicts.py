@@ -92,7 +92,7 @@ def derive_verdicts(
 
 def _price(figures: Aggregates, reference: str) -> Verdict:
     assert figures.skill is not None
-    word = _word(figures.skill, 0.0)
+    word = word_of(figures.skill, 0.0)
     steps = format_steps(figures.step)
     sentence = {
         "better": f"better than {reference} by CRPS at {steps}",
@@ -100,13 +100,13 @@ def _price(figures: Aggregates, reference: str) -> Verdict:
         "no evidence": f"no evidence of an edge over {reference} at {steps}",
         "too few dates": _TOO_FEW,
     }[word]
-    details = f"skill {_range(figures.skill)}, n = {figures.n:,}"
+    details = f"skill {format_estimate(figures.skill)}, n = {figures.n:,}"
     return Verdict(figures.forecaster, figures.group, "price", word, f"{sentence} ({details})")
 
 
 def _direction(figures: Aggregates) -> Verdict:
     assert figures.hit_rate is not None
-    word = _word(figures.hit_rate, 0.5)
+    word = word_of(figures.hit_rate, 0.5)
     if word == "better" and not (figures.direction_p is not None and figures.direction_p < 0.05):
         word = "no evidence"
     sentence = {
@@ -115,7 +115,7 @@ def _direction(figures: Aggregates) -> Verdict:
         "no evidence": "no evidence of skill in direction",
         "too few dates": _TOO_FEW,
     }[word]
-    details = f"hit rate {_range(figures.hit_rate)}"
+    details = f"hit rate {format_estimate(figures.hit_rate)}"
     return Verdict(figures.forecaster, figures.group, "direction", word, f"{sentence} ({details})")
 
 
@@ -128,20 +128,20 @@ def _volatility(figures: Aggregates, scores: Scores, reference: str, rolling: Ro
     losses, reference_losses = _qlike(own), _qlike(base.reindex(own["origin"]))
     overlap = rolling.overlap(rolling.horizon)
     skill = bootstrap_skill(losses, reference_losses, own["date"].to_numpy(), overlap=overlap)
-    word = _word(skill, 0.0)
+    word = word_of(skill, 0.0)
     sentence = {
         "better": f"volatility better than that of {reference}",
         "worse": f"volatility worse than that of {reference}",
         "no evidence": f"no evidence of a better volatility than that of {reference}",
         "too few dates": _TOO_FEW,
     }[word]
-    details = f"QLIKE skill {_range(skill)}"
+    details = f"QLIKE skill {format_estimate(skill)}"
     return [Verdict(figures.forecaster, figures.group, "volatility", word, f"{sentence} ({details})")]
 
 
 def _bands(figures: Aggregates) -> Verdict:
     share = figures.coverage["80"]
-    side = _word(share, 0.8)
+    side = word_of(share, 0.8)
     word: Word = "calibrated"
     if side == "too few dates":
         word = side
@@ -153,7 +153,7 @@ def _bands(figures: Aggregates) -> Verdict:
         "calibrated": "bands about as wide as stated",
         "too few dates": _TOO_FEW,
     }[word]
-    details = f"80 % covers {_range(share)}"
+    details = f"80 % covers {format_estimate(share)}"
     return Verdict(figures.forecaster, figures.group, "bands", word, f"{sentence} ({details})")
 
 
@@ -164,7 +164,13 @@ def _qlike(rows: pd.DataFrame) -> FloatArray:
     return np.where(known, qlike(np.where(known, predicted, 1.0), np.where(known, observed, 1.0)), np.nan)
 
 
-def _word(estimate: Estimate, neutral: float) -> Word:
+def word_of(estimate: Estimate, neutral: float) -> Word:
+    """Derive the word from an interval: ``better`` if above a value, ``worse`` if below, else ``no evidence``.
+
+    Args:
+        estimate: The estimate.
+        neutral: The value.
+    """
     if estimate.dates < MIN_DATES or math.isnan(estimate.low) or math.isnan(estimate.high):
         return "too few dates"
     if estimate.low > neutral:
@@ -172,7 +178,8 @@ def _word(estimate: Estimate, neutral: float) -> Word:
     return "worse" if estimate.high < neutral else "no evidence"
 
 
-def _range(found: Estimate) -> str:
+def format_estimate(found: Estimate) -> str:
+    """Format an estimate with its interval: ``4.1%, 3.0% to 5.2%``."""
     estimate, low, high = (f"{round(value, 3) + 0.0:.1%}" for value in (found.estimate, found.low, found.high))
     return f"{estimate}, {low} to {high}"
 
