@@ -332,7 +332,6 @@ class BacktestTables:
             "ratio": format_number(ratio.estimate, 2),
             "low": format_number(ratio.low, 2),
             "high": format_number(ratio.high, 2),
-            "expected": format_number(own.expected_max_sharpe, 2),
             "p_value": MISSING if study.chance is None else format_number(study.chance.p_value, 2),
             "sharpe_before": format_number(own.sharpe_before_costs, 2),
             "sharpe_later": format_number(study.delayed.sharpe_before_costs, 2),
@@ -354,7 +353,11 @@ class BacktestTables:
             **{key: percent(value) for key, value in shares.items()},
             "ratio_name": self.text("figures.information_ratio" if against else "figures.sharpe"),
             "deflated": percent(deflated, 0),
-            "trials": f"{own.trials:,}",
+            "selection": self.text(
+                "selection.many" if own.trials > 1 else "selection.one",
+                trials=f"{own.trials:,}",
+                expected=format_number(own.expected_max_sharpe, 2),
+            ),
             "random_signals": "0" if study.chance is None else f"{len(study.chance.sharpes):,}",
             "turnover": format_number(own.costs.turnover_a_year, 1),
             # A loss before costs has no costs at which it breaks even.
