@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -175,6 +175,15 @@ def backtest(
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    tearsheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="quantstats' tear sheet of the first signal, HTML; those of further ones have their names appended.",
+            show_default="none",
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = None,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -190,9 +199,14 @@ def backtest(
     """
     if verbose and quiet:
         raise ParameterError("-v and -q contradict each other: leave one out.")
-    if report is not None:
-        check_suffix("--report", report, (".html", ".htm"))
-        check_no_folder("--report", report)
+    for option, file in (("--report", report), ("--tearsheet", tearsheet)):
+        if file is not None:
+            check_suffix(option, file, (".html", ".htm"))
+            check_no_folder(option, file)
+    if tearsheet is not None:
+        from kronos.backtest.report.tearsheet import check_quantstats
+
+        check_quantstats()  # before hours of forecasts
     overrides = {
         ("model", "name"): model,
         ("model", "tokenizer"): tokenizer,
@@ -229,6 +243,7 @@ def backtest(
         config,
         _name(source),
         report=report,
+        tearsheet=tearsheet,
         restart=not resume,
         signals_only=signals_only,
         workers=workers,
@@ -246,6 +261,7 @@ def run(
     name: str,
     *,
     report: Path | None = None,
+    tearsheet: Path | None = None,
     restart: bool = False,
     signals_only: bool = False,
     workers: int | None = None,
@@ -258,6 +274,7 @@ def run(
         config: The configuration.
         name: Name of the default output folder.
         report: HTML file; None for one in the output folder.
+        tearsheet: HTML file for quantstats' tear sheet; None for none.
         restart: Whether to discard the forecasts of an earlier run.
         signals_only: Whether to stop after the signals.
         workers: Number of processes that forecast; None for one.
@@ -293,7 +310,8 @@ def run(
             files: tuple[Path, ...] = (own / "signals.parquet", own / "signals.json")
             if signals_only:
                 return BacktestOutcome(market, signals, None, files)
-            return _trade(config, market, signals, log, folder, report, files, quiet=quiet)
+            outcome = _trade(config, market, signals, log, folder, report, files, quiet=quiet)
+            return outcome if tearsheet is None else _add_tearsheets(outcome, tearsheet)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. Finished forecasts are in {own}; the same command resumes the run.", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -332,6 +350,19 @@ def _trade(
         pages.append(report_path(first, study.signal.name if number else ""))
         BacktestReport(study).save(pages[-1])
     return BacktestOutcome(market, signals, experiment, (*files, *experiment.save(folder), *pages))
+
+
+def _add_tearsheets(outcome: BacktestOutcome, first: Path) -> BacktestOutcome:
+    """Write a tear sheet of every study; the published mode alone has none."""
+    from kronos.backtest.experiment import report_path
+    from kronos.backtest.report.tearsheet import save_tearsheet
+
+    studies = () if outcome.experiment is None else outcome.experiment.studies
+    files = [
+        save_tearsheet(study, report_path(first, study.signal.name if number else ""))
+        for number, study in enumerate(studies)
+    ]
+    return replace(outcome, files=(*outcome.files, *files))
 
 
 def _load(
