@@ -15,15 +15,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from kronos.evaluation.aggregate import ALL
+from kronos.evaluation.candle_references import RECENT, SAME_TIME
 from kronos.evaluation.evaluation import Contender, Evaluation
-from kronos.evaluation.origins import left_out_sentences
+from kronos.evaluation.origins import CONTEXT, left_out_sentences
+from kronos.evaluation.report.candle_tables import CandleTables
 from kronos.evaluation.report.figures import ReportFigures
 from kronos.evaluation.report.tables import ABOUT, TONES, EvaluationTables
 from kronos.evaluation.scoring import MIN_ORIGINS
 from kronos.evaluation.verdicts import COVERAGE_TOLERANCE, MIN_DATES, SUSPICIOUS_SKILL, About, Word
 from kronos.reports import PageOptions, ReportPage, Tone, format_versions, inline_figures
 
-_SECTIONS = ("verdict", "warnings", "summary", "pictures", "volatility", "groups", "definitions", "provenance")
+_SECTIONS = (
+    "verdict",
+    "warnings",
+    "summary",
+    "pictures",
+    "volatility",
+    "candles",
+    "groups",
+    "definitions",
+    "provenance",
+)
 _DEFAULT_OPTIONS = PageOptions()
 
 
@@ -54,6 +66,7 @@ class EvaluationReport(ReportPage):
         self._evaluation = evaluation
         self._figures = ReportFigures(evaluation, self.text("overall"), options.theme, options.palette)
         self._tables = EvaluationTables(evaluation, self.t)
+        self._candles = CandleTables(evaluation, self._tables, self.t)
         self._groups = evaluation.scores.groups
         self._last = evaluation.steps[-1]
 
@@ -87,6 +100,9 @@ class EvaluationReport(ReportPage):
             "best": self._tables.best(),
             "pictures": self._figure_sections(),
             "volatility": self._tables.volatility(),
+            "candles": self._candles.overview(),
+            "candles_by_step": [table for name in self._figures.shown for table in self._candles.by_step(name)],
+            "candles_omitted": self._candles.omitted(),
             "groups": [self._group(group) for group in self._groups],
             "definitions": self._definitions(),
             "forecasters": self._tables.forecasters(),
@@ -236,6 +252,9 @@ class EvaluationReport(ReportPage):
         values = {
             "few": MIN_DATES,
             "too_good": f"{SUSPICIOUS_SKILL:.0%}",
+            "recent": RECENT,
+            "same_time": SAME_TIME,
+            "context": CONTEXT,
             "negligible": f"{100 * COVERAGE_TOLERANCE:.0f}",
         }
         return [(self.t(name), self.t(f"{name.removesuffix('term')}words", **values)) for name in names]

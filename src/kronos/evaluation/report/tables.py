@@ -84,7 +84,7 @@ class EvaluationTables:
         for place, name in enumerate(names):
             own = self._aggregates.get((name, ALL, step))
             cells = [column[place] for column in losses]
-            rows.append(self._row(name, [*cells, self._skill(name, own), *self._coverage(name, own), _hit_rate(own)]))
+            rows.append(self.row(name, [*cells, self._skill(name, own), *self._coverage(name, own), _hit_rate(own)]))
         return Table(self._t("evaluation.summary_caption"), columns, rows)
 
     def by_step(self) -> list[Table]:
@@ -92,13 +92,13 @@ class EvaluationTables:
         over = self._t("evaluation.columns.step")
         columns = [self._column("forecaster"), *(TableColumn(str(step), over) for step in self._steps)]
         rows = [
-            self._row(name, [self._skill(name, self._aggregates.get((name, ALL, step))) for step in self._steps])
+            self.row(name, [self._skill(name, self._aggregates.get((name, ALL, step))) for step in self._steps])
             for name in self.contenders
         ]
         tables = [Table(self._t("evaluation.skill_caption", reference=self._evaluation.reference), columns, rows)]
         for place, band in enumerate(_BANDS):
             rows = [
-                self._row(
+                self.row(
                     name,
                     [
                         self._coverage(name, self._aggregates.get((name, ALL, step)), interval=True)[place]
@@ -177,7 +177,7 @@ class EvaluationTables:
                 own = self._aggregates.get((name, group, step))
                 if own is not None:
                     cells = [TableCell(str(step)), TableCell(f"{own.n:,}"), loss, *self._details(own)]
-                    rows.append(self._row(name, cells, separator=place == 0))
+                    rows.append(self.row(name, cells, separator=place == 0))
         caption = self._t("evaluation.group_caption", group=group)
         return Table(caption, columns, rows, self._t("evaluation.group_note"))
 
@@ -204,7 +204,7 @@ class EvaluationTables:
         names = [name for name, contender in self.contenders.items() if name in own and not contender.point]
         losses = lowest_marked([own[name]["qlike"] for name in names])
         rows = [
-            self._row(name, [loss, TableCell(f"{own[name]['mae']:.3g}"), TableCell(format_number(own[name]["r2"], 3))])
+            self.row(name, [loss, TableCell(f"{own[name]['mae']:.3g}"), TableCell(format_number(own[name]["r2"], 3))])
             for name, loss in zip(names, losses, strict=True)
         ]
         columns = [self._column(name) for name in ("forecaster", "qlike", "mae", "r2")]
@@ -214,7 +214,7 @@ class EvaluationTables:
     def forecasters(self) -> Table:
         """All contenders with their descriptions."""
         columns = [self._column(name, number=False) for name in ("forecaster", "description")]
-        rows = [self._row(own.name, [TableCell(own.description)]) for own in self._evaluation.contenders]
+        rows = [self.row(own.name, [TableCell(own.description)]) for own in self._evaluation.contenders]
         return Table(self._t("evaluation.provenance.caption"), columns, rows)
 
     # Cells ----------------------------------------------------------------
@@ -238,7 +238,8 @@ class EvaluationTables:
     def _column(self, name: str, *, number: bool = True, **values: object) -> TableColumn:
         return TableColumn(self._t(f"evaluation.columns.{name}", **values), number=number)
 
-    def _row(self, name: str, cells: Sequence[TableCell], *, separator: bool | None = None) -> TableRow:
+    def row(self, name: str, cells: Sequence[TableCell], *, separator: bool | None = None) -> TableRow:
+        """A row of one contender, marked by its kind."""
         kind = self.kind(self.contenders[name])
         first = bool(self._evaluation.evaluated) and name == self._first_baseline
         return TableRow(name, cells, kind, self.mark(kind), first if separator is None else separator)
