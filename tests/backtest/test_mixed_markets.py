@@ -223,6 +223,7 @@ def test_steps_that_look_like_a_split_are_named(ratio, shown):
     close = [[100.0, 50], [100, 50], [after * 1.01, 50], [after, 50], [after, 50]]
     opened = [[100.0, 50], [100, 50], [after, 50], [after, 50], [after, 50]]
     [warning] = split_like_steps(market(close, open=opened))
+    assert split_like_steps(market(close, open=opened), first=len(close)) == []
     assert warning.startswith("1 step in prices looks like a split")
     assert f"A on 2024-01-03 ({shown}" in warning
 
@@ -241,13 +242,13 @@ def test_other_steps_are_no_splits(opened, close):
     assert split_like_steps(panel) == []
 
 
-def test_a_split_of_candles_is_a_warning_of_the_backtest():
-    own = candles("A")
+def test_a_split_of_candles_is_a_warning_of_the_backtest(tmp_path):
+    own = candles("A", 90)
     frame = own.frame.copy()
     frame.loc[frame.index[30] :, ["open", "high", "low", "close"]] /= 4
-    found = market_of_instruments([Instrument("A", "us_equity", replace(own, frame=frame))])
-    assert any(f"A on {frame.index[30]:%Y-%m-%d}" in text for text in found.warnings)
-    assert not market_of_instruments([Instrument("A", "us_equity", own)]).warnings
+    found = experiment_of([Instrument("A", "us_equity", replace(own, frame=frame))], tmp_path)
+    assert any(f"A on {frame.index[30]:%Y-%m-%d}" in text for text in found.studies[0].warnings)
+    assert not experiment_of([Instrument("A", "us_equity", own)], tmp_path).warnings
 
 
 # Short positions and delistings ---------------------------------------------

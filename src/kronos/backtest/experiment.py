@@ -35,7 +35,7 @@ from kronos.backtest.sharpe import sharpe_moments
 from kronos.backtest.signal_store import Signals
 from kronos.backtest.signals import SIGNALS
 from kronos.backtest.strategies import LongShortDeciles, TopkDropout
-from kronos.backtest.tradable import TradableMarket
+from kronos.backtest.tradable import TradableMarket, split_like_steps
 from kronos.backtest.trials import Trial, TrialsLog
 from kronos.errors import DataError, ParameterError, StorageError
 from kronos.formatting import join_names, os_error_reason, plural, to_json
@@ -208,7 +208,7 @@ def run_experiment(
         horizon=config.signals.horizon,
         random_signals=config.study.random_signals,
     )
-    warnings = (*_warnings(market, signals), *limits_off(setup))
+    warnings = (*_warnings(market, signals, config.signals.lookback), *limits_off(setup))
     names = config.signals.names if "corrected" in modes else ()
     if not names:
         warnings += (_NO_STUDY,)
@@ -342,9 +342,10 @@ def _figures(result: BacktestResult) -> dict[str, float | None]:
     }
 
 
-def _warnings(market: TradableMarket, signals: Signals) -> tuple[str, ...]:
+def _warnings(market: TradableMarket, signals: Signals, lookback: int) -> tuple[str, ...]:
     """What qualifies the results of these signals."""
-    warnings = list(market.warnings)
+    read = int(market.panel.dates.get_indexer(signals.dates[:1])[0]) - lookback
+    warnings = [*market.warnings, *split_like_steps(market.panel, max(read, 0))]
     if signals.provenance.get("new_from", {}) is None:
         warnings.append("The training dates of the model are unknown: it may have been trained on these days.")
     if signals.seen_days:

@@ -147,7 +147,6 @@ def market_of_instruments(
     warnings += [
         *_several_markets(places),
         *other_calendars(panel),
-        *split_like_steps(panel),
         *impossible_prices(panel),
     ]
     simulated = [one.name for one in traded if one.candles.simulated]
@@ -173,8 +172,13 @@ def impossible_prices(panel: MarketPanel) -> list[str]:
     ]
 
 
-def split_like_steps(panel: MarketPanel) -> list[str]:
-    """Warn of prices that open at a usual ratio of a split to the close before, and stay there: unadjusted splits."""
+def split_like_steps(panel: MarketPanel, first: int = 0) -> list[str]:
+    """Warn of prices that open at a usual ratio of a split to the close before, and stay there: unadjusted splits.
+
+    Args:
+        panel: The bars.
+        first: Row from which on they matter: the first that a forecast reads.
+    """
     before, after = panel.previous_close, np.vstack([panel.close[1:], panel.close[-1:]])
     earlier = np.vstack([before[:1], before[:-1]])
     gap = np.abs(np.log(panel.open / before))
@@ -183,6 +187,7 @@ def split_like_steps(panel: MarketPanel) -> list[str]:
     steps = np.zeros(gap.shape, dtype=np.bool_)
     for ratio in _SPLITS:
         steps |= np.abs(gap - np.log(ratio)) < _SPLIT_GAP
+    steps[:first] = False
     found = np.argwhere((steps & stays).T)
     if not len(found):
         return []
@@ -265,7 +270,7 @@ def _qlib_market(config: BacktestConfig) -> TradableMarket:
     instruments = tuple(Instrument(name, market, own) for name, own in dataset.candles(data.history).items())
     names = list(dataset.panel.instruments)
     panel = replace(dataset.panel, markets=(market,) * len(names))
-    warnings = [*dataset.universe.warnings(panel.dates, names), *split_like_steps(panel)]
+    warnings = dataset.universe.warnings(panel.dates, names)
     if index == "all":
         warnings.append(unknown_membership(names))
     if dataset.simulated:
