@@ -121,6 +121,9 @@ def test_output_fits_the_terminal_and_is_never_truncated(run, monkeypatch):
             assert word in shown
     verbose = run("-v").stdout
     assert "QLIKE" in verbose
+    assert "Whole candles of random-tiny" in shown
+    assert "Whole candles of historical-volatility, left 1h" in verbose
+    assert "last-value (all of its paths are equal: a point forecast)" in verbose
     assert "random-tiny, bands" in verbose
     assert run("-q").output == ""
 

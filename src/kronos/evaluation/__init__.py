@@ -7,6 +7,7 @@ This is a backtest of forecasts; portfolio backtests are not part of this packag
 - `evaluate` forecasts at every origin, resumably, and returns an `Evaluation`: scores, figures with intervals, verdicts
   and warnings for all contenders. `run_rolling` computes only the forecasts.
 - `ModelForecaster` wraps a Kronos model; any other model fits the `Forecaster` protocol. Baselines are always included.
+- `WholeCandles` are the scores of range, volume, wicks, gaps and clustering of the same forecasts.
 - `cutoffs` returns when a model's training data end, so that `evaluate` can warn of test dates that it has seen.
 - `Correction` adds a calibrated contender; `calibration_set_of` turns a run into the data that a calibration is fitted
   to; `ablate` measures the effect of each of its parts.
@@ -24,6 +25,14 @@ from kronos.evaluation.origins import Dates, Instrument, LeftOut, Plan, RollingO
 from kronos.evaluation.rolling import ForecastPaths, RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import Verdict
+from kronos.evaluation.whole_candles import (
+    CandleFigures,
+    CandleMeasure,
+    ClusteringFigures,
+    OmittedCandles,
+    WholeCandles,
+    score_whole_candles,
+)
 
 __all__ = [
     "ALL",
@@ -32,6 +41,9 @@ __all__ = [
     "Actuals",
     "Aggregates",
     "BaselineForecaster",
+    "CandleFigures",
+    "CandleMeasure",
+    "ClusteringFigures",
     "Contender",
     "Correction",
     "Dates",
@@ -44,12 +56,14 @@ __all__ = [
     "LoadedInstruments",
     "ModelComparison",
     "ModelForecaster",
+    "OmittedCandles",
     "Plan",
     "RollingOrigins",
     "RollingSettings",
     "Scores",
     "Splits",
     "Verdict",
+    "WholeCandles",
     "ablate",
     "apply_correction",
     "baseline_forecasters",
@@ -67,4 +81,5 @@ __all__ = [
     "prepare_evaluation",
     "read_splits",
     "run_rolling",
+    "score_whole_candles",
 ]

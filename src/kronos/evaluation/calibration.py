@@ -102,7 +102,15 @@ def baseline_paths(
     check_pooling_baseline(name)
     settings = RollingSettings(BASELINE_PATHS, seed)
     baseline = BaselineForecaster(BASELINES[name])
-    paths = run_rolling(plan, [baseline], folder / _POOLING_FOLDER / name, settings, workers=workers, progress=progress)
+    paths = run_rolling(
+        plan,
+        [baseline],
+        folder / _POOLING_FOLDER / name,
+        settings,
+        workers=workers,
+        progress=progress,
+        whole_candles=False,  # only closes are pooled
+    )
     return paths[name]
 
 

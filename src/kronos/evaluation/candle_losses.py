@@ -13,7 +13,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from kronos.metrics.candle_scores import CandleShape, candle_shape, distinct_values, known_crps, lag_one_correlation
+from kronos.metrics.candle_scores import (
+    CandleQuantities,
+    candle_quantities,
+    distinct_values,
+    known_crps,
+    lag_one_correlation,
+)
 from kronos.typing import BoolArray, FloatArray
 
 Quantity = Literal["range", "volume", "upper_wick", "lower_wick", "gap", "span", "close_span"]
@@ -86,7 +92,7 @@ class CandleLosses:
 
     @classmethod
     def _of_chunk(cls, paths: FloatArray, closes: FloatArray, actual: FloatArray) -> Self:
-        sampled, happened = candle_shape(paths, closes[:, None]), candle_shape(actual, closes)
+        sampled, happened = candle_quantities(paths, closes[:, None]), candle_quantities(actual, closes)
         missing = (sampled.volume, sampled.upper_wick)
         losses = [known_crps(np.moveaxis(getattr(sampled, name), 1, 2), getattr(happened, name)) for name in QUANTITIES]
         return cls(
@@ -154,7 +160,7 @@ def known_mean(values: FloatArray, axis: int) -> FloatArray:
     return result
 
 
-def _sampled(paths: FloatArray, shape: CandleShape) -> BoolArray:
+def _sampled(paths: FloatArray, shape: CandleQuantities) -> BoolArray:
     """See `CandleLosses.sampled`."""
     within, volumes = (1, 2), paths[..., 4]
     wicks = np.fmax(shape.upper_wick, shape.lower_wick)  # NaN in candles without a range

@@ -19,7 +19,7 @@ import numpy as np
 from kronos.candles import Candles
 from kronos.evaluation.candle_losses import MIN_STEPS, QUANTITIES, Quantity, clustering
 from kronos.evaluation.origins import CONTEXT, Plan
-from kronos.metrics.candle_scores import candle_shape, empirical_crps, rolling_extreme
+from kronos.metrics.candle_scores import candle_quantities, empirical_crps, rolling_extreme
 from kronos.typing import BoolArray, FloatArray, IntArray
 
 Reference = Literal["recent", "time_of_day"]
@@ -85,8 +85,8 @@ class _Series:
         values = candles.frame.to_numpy(dtype=np.float64)
         self._candles, self._known, self._horizon = candles, known, horizon
         self._logs = np.log(values[:, :4])
-        self.past = candle_shape(values, np.nan)  # by position in the series; the first candle has no close before
-        self.future = candle_shape(values[known[:, None] + np.arange(horizon)], values[known - 1, 3])
+        self.past = candle_quantities(values, np.nan)  # by position in the series; the first candle has no close before
+        self.future = candle_quantities(values[known[:, None] + np.arange(horizon)], values[known - 1, 3])
 
     def last(self, count: int) -> IntArray:
         """Positions of the last candles before each origin, `[n, count]`; negative before the series."""

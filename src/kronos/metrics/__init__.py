@@ -12,6 +12,8 @@ Functions, by what they score:
 - **Probabilities**: `brier`, `reliability` (diagram and Murphy's decomposition).
 - **Direction**: `direction`, `pesaran_timmermann`.
 - **Ranking**: `information_coefficient` (IC) and `rank_ic`, across instruments or over time.
+- **Candles**: `candle_quantities` (range, volume, wicks, gap), scored by `known_crps` and `empirical_crps`;
+  `distinct_values`, `lag_one_correlation`.
 - **Volatility**: `realised_volatility`, `volatility_scores` (MAE, R², QLIKE), `qlike`.
 - **Uncertainty**: `bootstrap_mean`, `bootstrap_skill` (date-block bootstrap), `proportion` (Wilson, Clopper–Pearson).
 - **Growing records**: `empirical_bernstein_sequence`, `betting_sequence` and `betting_test`, valid at every look.
@@ -31,6 +33,14 @@ Conventions:
 """
 
 from kronos.metrics.bootstrap import block_length, bootstrap_mean, bootstrap_skill
+from kronos.metrics.candle_scores import (
+    CandleQuantities,
+    candle_quantities,
+    distinct_values,
+    empirical_crps,
+    known_crps,
+    lag_one_correlation,
+)
 from kronos.metrics.confidence_sequences import (
     BettingTest,
     ConfidenceSequence,
@@ -89,6 +99,7 @@ from kronos.metrics.significance import (
 __all__ = [
     "BandCoverage",
     "BettingTest",
+    "CandleQuantities",
     "Coefficients",
     "ConfidenceSequence",
     "ConfidenceSet",
@@ -110,17 +121,22 @@ __all__ = [
     "bootstrap_mean",
     "bootstrap_skill",
     "brier",
+    "candle_quantities",
     "clopper_pearson",
     "coverage",
     "crps",
     "diebold_mariano",
     "direction",
+    "distinct_values",
     "empirical_bernstein_sequence",
+    "empirical_crps",
     "energy_score",
     "in_band",
     "information_coefficient",
     "interval_score",
     "interval_width",
+    "known_crps",
+    "lag_one_correlation",
     "mae",
     "mase",
     "model_confidence_set",

@@ -20,7 +20,7 @@ _SAME_VOLUME = 1e-9  # log volumes closer than this are equal: rounding leaves a
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CandleShape:
+class CandleQuantities:
     """The quantities of successive candles that are scored, each ``[..., H]``.
 
     Attributes:
@@ -44,7 +44,7 @@ class CandleShape:
     move: FloatArray
 
 
-def candle_shape(candles: ArrayLike, close_before: ArrayLike) -> CandleShape:
+def candle_quantities(candles: ArrayLike, close_before: ArrayLike) -> CandleQuantities:
     """Measure successive candles.
 
     Args:
@@ -63,7 +63,7 @@ def candle_shape(candles: ArrayLike, close_before: ArrayLike) -> CandleShape:
     volumes = values[..., 4]
     upper, lower = wick_positions(values[..., :4])
     top, bottom = np.maximum.accumulate(trail, axis=-1), np.minimum.accumulate(trail, axis=-1)
-    return CandleShape(
+    return CandleQuantities(
         range=highs - lows,
         volume=log_volume(volumes),
         upper_wick=upper,
