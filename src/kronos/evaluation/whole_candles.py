@@ -237,7 +237,7 @@ def score_whole_candles(
     parts: dict[str, BoolArray] = {}
     for name, own in paths.items():
         if own.candles is None:
-            reason = "no candles are stored: it is calibrated, or an earlier version forecast it"
+            reason = "no candles are stored: only its closes are corrected, or an earlier version forecast it"
             omitted.append(OmittedCandles(name, ALL, (*MEASURES, "clustering"), reason))
             continue
         parts[name] = own.candles.sampled[origins].any(axis=0)
