@@ -1,8 +1,8 @@
 """A constructed tokenizer for candles normalised as ``changes``: return, opening gap, wicks and volume.
 
 Like `kronos.training.scalar_quantizer`, whose building blocks it uses, it needs no training. `kronos.normalisation` has
-already taken a candle apart and compressed its parts so that evenly spaced values matter about equally, so one even grid
-for each part fits all markets:
+already taken a candle apart and compressed its parts so that evenly spaced values matter about equally. One even grid
+for each part then fits all markets:
 
 - The encoder computes, for every bit, a piecewise linear function that crosses 0 wherever the bit changes.
 - Bits are in Gray code: neighbouring grid values differ in one bit, so a rounding error cannot move a value far.
