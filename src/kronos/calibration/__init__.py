@@ -11,7 +11,7 @@
 from kronos.calibration.apply import calibrate_forecast
 from kronos.calibration.calibration import Calibration
 from kronos.calibration.calibration_set import CalibrationSet
-from kronos.calibration.conformal import AdaptiveConformal, apply_online
+from kronos.calibration.conformal import MIN_OUTCOMES, AdaptiveConformal, apply_online
 from kronos.calibration.curves import Curve
 from kronos.calibration.fitting import fit
 from kronos.calibration.identity import ModelIdentity
@@ -20,6 +20,7 @@ from kronos.calibration.transforms import BASELINE_PATHS, PARTS
 
 __all__ = [
     "BASELINE_PATHS",
+    "MIN_OUTCOMES",
     "PARTS",
     "AdaptiveConformal",
     "Calibration",

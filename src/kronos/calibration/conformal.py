@@ -17,6 +17,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,8 +36,8 @@ from kronos.typing import FloatArray
 FORMAT = 1
 KIND = "kronos adaptive calibration"
 
+MIN_OUTCOMES = 50  # of a group, and of each step, before bands are shifted: fewer are not enough for their ends
 _DISPERSION_BAND = 0.8  # the band whose coverage determines the dispersion
-_MIN_OUTCOMES = 50  # of a group before its bands are shifted: fewer are not enough for their ends
 
 Scores = tuple[tuple[tuple[float, ...], ...], ...]
 
@@ -152,6 +153,10 @@ class AdaptiveConformal:
 
     def corrections(self) -> FloatArray:
         """Return the outward shifts of the band ends in half 80 % widths, `[bands, H]`; 0 without scores."""
+        return self._corrections.copy()
+
+    @cached_property
+    def _corrections(self) -> FloatArray:
         return np.array(
             [
                 [_quantile(scores, 1 - level) for scores, level in zip(by_step, levels, strict=True)]
@@ -174,7 +179,7 @@ class AdaptiveConformal:
         values, outcomes = self._sorted(returns)[0], np.asarray(actual, dtype=np.float64)
         if outcomes.shape != (self.horizon,):
             raise ParameterError(f"Outcomes of {self.horizon} steps are needed; got the shape {outcomes.shape}.")
-        shifts = self.corrections()
+        shifts = self._corrections
         levels, scores, misses = _to_lists(self.levels), _to_lists(self.scores), _to_lists(self.misses)
         for b, band in enumerate(BANDS):
             new = band_nonconformity(values, outcomes, band)  # [H]
@@ -207,15 +212,23 @@ class AdaptiveConformal:
     def apply_paths(self, returns: ArrayLike) -> FloatArray:
         """Correct the cumulative log returns of one forecast, `[S, H]`."""
         values, order = self._sorted(returns)
-        shifts = list(self.corrections())
+        shifts = list(self._corrections)
         return transforms.unsort_paths(transforms.shift_bands(values, [*shifts, *shifts]), order)
 
     def apply(self, forecast: Forecast) -> Forecast:
-        """Correct a forecast, raw or calibrated, by moving whole candles."""
-        returns = self.apply_paths(forecast.returns(cumulative=True))
+        """Correct a forecast, raw or calibrated, by moving whole candles; metadata and a note record the effect."""
+        before = forecast.returns(cumulative=True)
+        returns = self.apply_paths(before)
         count = max(outcomes for _, outcomes in self.misses[0])
-        details = {"rate": self.rate, "outcomes": count, "corrections": self.corrections().round(6).tolist()}
-        note = f"Bands corrected by adaptive conformal inference from {count:,} outcomes."
+        ratio = _width_ratio(before, returns)
+        details = {
+            "rate": self.rate,
+            "outcomes": count,
+            "width_ratio": None if ratio is None else round(ratio, 6),
+            "corrections": self._corrections.round(6).tolist(),
+        }
+        note = f"Bands corrected by adaptive conformal inference from {count:,} outcomes per step"
+        note += "." if ratio is None else f": the 80 % band is {describe_width(ratio, 'before')}."
         metadata = forecast.metadata.with_details(adaptive=details)
         metadata = replace(metadata, calibrated=True, notes=(*metadata.notes, note))
         return replace(forecast, paths=move_candles(forecast, returns), metadata=metadata)
@@ -257,6 +270,23 @@ class AdaptiveConformal:
         if paths.ndim != 2 or paths.shape[1] != self.horizon or len(paths) == 0:
             raise ParameterError(f"Paths need the shape [paths, {self.horizon}]; got {paths.shape}.")
         return transforms.sort_paths(paths)
+
+
+def describe_width(ratio: float, other: str) -> str:
+    """Describe a width relative to another one: ``12.3 % wider than before``, ``as wide as before``."""
+    change = round(100 * (ratio - 1), 1)
+    if not change:
+        return f"as wide as {other}"
+    return f"{abs(change):.1f} % {'wider' if change > 0 else 'narrower'} than {other}"
+
+
+def _width_ratio(before: FloatArray, after: FloatArray) -> float | None:
+    """Return the mean width of the 80 % band over all steps relative to that of other paths `[S, H]`.
+
+    None if these are all equal.
+    """
+    widths = [float(half_width(transforms.sort_paths(paths)[0]).mean()) for paths in (before, after)]
+    return widths[1] / widths[0] if widths[0] > 0 else None
 
 
 def _quantile(scores: Sequence[float], level: float) -> float:
@@ -312,6 +342,6 @@ def _correct_group(
         while pending and pending[0][0] <= dates[row]:
             _, earlier = heapq.heappop(pending)
             state, known = state.update(past.returns[earlier], past.actual[earlier]), known + 1
-        if known >= _MIN_OUTCOMES:
+        if known >= MIN_OUTCOMES:
             result[row] = state.apply_paths(past.returns[row])
         heapq.heappush(pending, (known_at[row], row))
