@@ -33,6 +33,7 @@ EPILOG = (
     "kronos evaluate btc_1h.csv\n\n"
     "kronos evaluate data/candles --model kronos-small --model kronos-base --horizon 24\n\n"
     "kronos evaluate data/candles --calibrate --from 2024-07-01 --report quality.html\n\n"
+    "kronos evaluate data/candles --adaptive --max-origins 400\n\n"
     "kronos evaluate data/candles --splits splits.csv --split validation --max-origins 400   [dim](a quick look)[/dim]"
     "\n\n"
     "kronos evaluate data/kronos_datasets/model_a_4h --output out/model_a --json > verdict.json"
@@ -50,6 +51,7 @@ class EvaluateArgs(EvaluationRunArgs):
         calibrate: Whether to add each model with the calibration that ships with it; None for those that have one for
             this sampling.
         calibrations: Files of further calibrations.
+        adaptive: Whether to add each model with adaptive bands.
         report: HTML file; None for one in the output folder.
     """
 
@@ -57,6 +59,7 @@ class EvaluateArgs(EvaluationRunArgs):
     reference: str = "historical-volatility"
     calibrate: bool | None = None
     calibrations: tuple[Path, ...] = ()
+    adaptive: bool = False
     report: Path | None = None
 
     def check(self) -> None:
@@ -126,6 +129,14 @@ def evaluate(
             rich_help_panel=options.FORECAST_PANEL,
         ),
     ] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive",
+            help="Also evaluate each model with bands that follow the outcomes known at each origin.",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
+    ] = False,
     market: options.Market = None,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
@@ -205,6 +216,7 @@ def evaluate(
         reference=reference,
         calibrate=calibrate,
         calibrations=tuple(calibration or ()),
+        adaptive=adaptive,
         workers=workers,
         output=output,
         restart=restart,
@@ -260,6 +272,7 @@ def run(args: EvaluateArgs) -> EvaluationResult:
             baselines=baselines,
             reference=args.reference,
             corrections=corrections,
+            adaptive=args.adaptive,
             trained_until={model.name: cutoffs(model.predictor, setup.plan) for model in models},
             workers=workers,
             progress=progress,

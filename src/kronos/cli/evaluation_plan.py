@@ -28,7 +28,7 @@ class PlannedContender:
         name: Name in tables.
         baseline: Whether it is a baseline.
         stored: Forecasts that an earlier run has stored.
-        pending: Forecasts to compute; a calibrated model uses those of its model.
+        pending: Forecasts to compute; calibrations and adaptive bands use those of their model.
         seconds: Measured seconds per forecast; None if nothing is pending.
     """
 
@@ -118,6 +118,7 @@ def make_plan(args: EvaluateArgs) -> EvaluationPlan:
     """
     args.check()
     from kronos.evaluation import baseline_forecasters
+    from kronos.evaluation.adaptive import adaptive_contenders
     from kronos.evaluation.rolling import MEASURED, check_run, measure_forecasts, stored_forecasts
 
     baselines = baseline_forecasters(args.baselines or None)
@@ -137,8 +138,10 @@ def make_plan(args: EvaluateArgs) -> EvaluationPlan:
             pending = len(plan) - stored
             seconds = measure_forecasts(plan, forecaster, settings) if pending else None
             contenders.append(PlannedContender(forecaster.name, forecaster in baselines, stored, pending, seconds))
-    calibrated = [PlannedContender(one.name, False, 0, 0, None) for one in corrections]
-    contenders[len(models) : len(models)] = calibrated
+    bands = adaptive_contenders([model.forecaster for model in models], corrections) if args.adaptive else []
+    names = [*(one.name for one in corrections), *(one.name for one in bands)]
+    derived = [PlannedContender(name, False, 0, 0, None) for name in names]
+    contenders[len(models) : len(models)] = derived
     return EvaluationPlan(setup, tuple(contenders), args.folder, workers, min(MEASURED, len(plan)))
 
 

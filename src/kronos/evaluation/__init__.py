@@ -11,9 +11,11 @@ This is a backtest of forecasts; portfolio backtests are not part of this packag
 - `cutoffs` returns when a model's training data end, so that `evaluate` can warn of test dates that it has seen.
 - `Correction` adds a calibrated contender; `calibration_set_of` turns a run into the data that a calibration is fitted
   to; `ablate` measures the effect of each of its parts.
+- `evaluate(…, adaptive=True)` adds contenders whose bands follow the outcomes; `AdaptiveFigures` has gain and cost.
 """
 
 from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted, default_ablations
+from kronos.evaluation.adaptive import AdaptiveFigures
 from kronos.evaluation.aggregate import ALL, Aggregates, Scores
 from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, calibration_set_of, identity_of
 from kronos.evaluation.dates import EvaluationSetup, Splits, cutoffs, find_splits, prepare_evaluation, read_splits
@@ -39,6 +41,7 @@ __all__ = [
     "REFERENCE",
     "AblationRow",
     "Actuals",
+    "AdaptiveFigures",
     "Aggregates",
     "BaselineForecaster",
     "CandleFigures",

@@ -19,7 +19,19 @@ import pandas as pd
 
 from kronos import provenance
 from kronos.baselines import BASELINES
+from kronos.calibration import MIN_OUTCOMES
 from kronos.errors import DataError, ParameterError
+from kronos.evaluation.adaptive import (
+    METHOD,
+    AdaptiveBands,
+    AdaptiveFigures,
+    adapt_paths,
+    adapted_origins,
+    adaptive_contenders,
+    adaptive_figures,
+    extend_verdicts,
+    unadapted_warnings,
+)
 from kronos.evaluation.aggregate import Aggregates, Scores, aggregate_scores, aggregate_volatility
 from kronos.evaluation.calibration import Correction, apply_correction, baseline_paths, identity_of, late_fit_warnings
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
@@ -39,7 +51,7 @@ _DEFAULT_SETTINGS = RollingSettings()
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A row of the result tables: a model, a calibrated model or a baseline.
+    """A row of the result tables: a model, a calibrated model, one with adaptive bands, or a baseline.
 
     Attributes:
         name: Name in tables.
@@ -77,6 +89,7 @@ class Evaluation:
         verdicts: Conclusions in words.
         warnings: Sentences that qualify the figures.
         provenance: Digest of the plan, versions, time of creation.
+        adaptive: What adaptive bands gain and cost, by contender, group and step.
     """
 
     plan: Plan
@@ -93,6 +106,7 @@ class Evaluation:
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]
     provenance: Mapping[str, Any]
+    adaptive: Sequence[AdaptiveFigures] = ()
 
     @property
     def evaluated(self) -> list[str]:
@@ -127,6 +141,7 @@ class Evaluation:
             "figures": [asdict(figures) for figures in self.aggregates],
             "volatility": self.volatility.to_dict("records"),
             "comparison": [asdict(comparison) for comparison in self.comparison],
+            "adaptive": [asdict(figures) for figures in self.adaptive],
             "whole_candles": self.whole_candles.to_dict(),
         }
 
@@ -156,6 +171,7 @@ def evaluate(
     baselines: Iterable[BaselineForecaster] | None = None,
     reference: str = REFERENCE,
     corrections: Sequence[Correction] = (),
+    adaptive: bool = False,
     steps: Sequence[int] | None = None,
     trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
     workers: int = 1,
@@ -171,9 +187,12 @@ def evaluate(
         baselines: Baselines in the table; None for all whose libraries are installed.
         reference: The baseline that skill is measured against; added if it is not among the baselines.
         corrections: Calibrated contenders to add.
+        adaptive: Whether to add each forecaster, calibrated if it has a correction, with bands that were corrected at
+            each origin by the outcomes known there.
         steps: Steps ahead to report in addition to the horizon; None for 1, 4, 8 and 24. Verdicts are at the horizon.
         trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, see `cutoffs`;
-            None for a forecaster whose training dates are unknown. Corrections inherit that of their forecaster.
+            None for a forecaster whose training dates are unknown. Corrections and adaptive bands inherit that of their
+            forecaster.
         workers: Number of processes, see `run_rolling`.
         progress: Called with the number of finished forecasts and their total.
 
@@ -185,19 +204,24 @@ def evaluate(
     others = list(baseline_forecasters() if baselines is None else baselines)
     if reference not in [baseline.name for baseline in others]:
         others += baseline_forecasters([reference])
+    bands = adaptive_contenders(forecasters, corrections) if adaptive else []
     _check_names(forecasters, corrections, [baseline.name for baseline in others])
+    _check_adaptive_names(bands, [*forecasters, *corrections, *others])
     paths = run_rolling(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
     for correction in corrections:
         pooled = None
         if "pooling" in correction.applied_parts:
             pooled = baseline_paths(plan, correction.calibration.baseline, folder, settings.seed, workers=workers)
         paths[correction.name] = apply_correction(plan, paths[correction.of], correction, pooled)
+    evaluated = [Contender(own.name, own.description, False, dict(own.identity())) for own in forecasters]
+    evaluated += [_calibrated_contender(correction, forecasters) for correction in corrections]
+    evaluated += [_adaptive_contender(own, evaluated) for own in bands]
     contenders = (
-        *(Contender(own.name, own.description, False, dict(own.identity())) for own in forecasters),
-        *(_calibrated_contender(correction, forecasters) for correction in corrections),
+        *evaluated,
         *(Contender(own.name, own.description, True, dict(own.identity()), own.point) for own in others),
     )
     rolling, actuals = plan.rolling, Actuals.of(plan)
+    paths |= {own.name: adapt_paths(plan, actuals, paths[own.of], own.name) for own in bands}
     reported = None if steps is None else sorted({*steps, rolling.horizon})
     scores = Scores.of(actuals, {contender.name: paths[contender.name] for contender in contenders}, rolling, reported)
     if scores.steps.empty:
@@ -208,6 +232,9 @@ def evaluate(
     aggregates = aggregate_scores(scores, reference, rolling)
     until = dict(trained_until or {})
     until |= {correction.name: until[correction.of] for correction in corrections if correction.of in until}
+    until |= {own.name: until[own.forecaster] for own in bands if own.forecaster in until}
+    adapted = {own.name: adapted_origins(plan, paths[own.name]) for own in bands}
+    effects = adaptive_figures(bands, adapted, aggregates, scores)
     return Evaluation(
         plan=plan,
         settings=settings,
@@ -220,14 +247,16 @@ def evaluate(
         volatility=aggregate_volatility(scores),
         comparison=compare_models(scores, reference, rolling),
         whole_candles=score_whole_candles(plan, actuals, {own.name: paths[own.name] for own in contenders}, scores),
-        verdicts=derive_verdicts(aggregates, scores, reference, rolling),
+        verdicts=extend_verdicts(derive_verdicts(aggregates, scores, reference, rolling), effects, rolling.horizon),
         warnings=[
             *left_out_sentences(plan.left_out),
             *unscored_warnings(actuals, paths, scores),
             *evaluation_warnings(aggregates, scores, rolling, until),
             *late_fit_warnings(corrections, actuals),
+            *unadapted_warnings(effects, rolling.horizon),
         ],
         provenance={"plan": plan.digest(), "versions": provenance.versions(), "created": provenance.now_utc()},
+        adaptive=effects,
     )
 
 
@@ -247,6 +276,21 @@ def _check_names(
             raise ParameterError(
                 f"The calibration was not fitted for {correction.of}: {difference}. Fit one with 'kronos calibrate'."
             )
+
+
+def _check_adaptive_names(
+    bands: Sequence[AdaptiveBands], others: Iterable[Forecaster | Correction | BaselineForecaster]
+) -> None:
+    names = {other.name for other in others}
+    clash = next((own.name for own in bands if own.name in names), None)
+    if clash is not None:
+        raise ParameterError(f"Two forecasters are named '{clash}': give them different names.")
+
+
+def _adaptive_contender(bands: AdaptiveBands, contenders: Sequence[Contender]) -> Contender:
+    source = next(contender for contender in contenders if contender.name == bands.of)
+    identity = {**source.identity, "adaptive": {"of": bands.of, "least_outcomes": MIN_OUTCOMES}}
+    return Contender(bands.name, bands.description, False, identity, False, METHOD)
 
 
 def _calibrated_contender(correction: Correction, forecasters: Sequence[Forecaster]) -> Contender:
