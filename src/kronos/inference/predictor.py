@@ -24,6 +24,7 @@ from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, ParameterError
 from kronos.forecasts import Forecast, Forecasts, repair_candles, repair_reasons
 from kronos.formatting import join_names, short_count
+from kronos.inference.adaptive import LEAST_HISTORY, EarlierOrigins
 from kronos.inference.batching import SeriesInput, sample_paths
 from kronos.inference.compat import CompatMixin
 from kronos.inference.devices import Precision, compute_dtype, pick_device
@@ -264,6 +265,7 @@ class KronosPredictor(CompatMixin):
         timestamps: Timestamps | None = None,
         calibration: CalibrationChoice = None,
         market: str | None = None,
+        adapt: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Forecast:
         """Sample future candles of one series.
@@ -283,23 +285,22 @@ class KronosPredictor(CompatMixin):
                 which it was. Each corrected path depends on all paths, so more paths change the first ones slightly.
             market: Group of the calibration's factors, such as ``crypto`` or ``us_equity``; by default inferred from
                 the calendar. Only used with a calibration.
+            adapt: Number of earlier origins in the history whose outcomes correct the bands, at least 50; None for no
+                correction. See `kronos.inference.adaptive`.
             progress: Called with the number of generated candles and their total.
 
         Returns:
             All paths, as valid candles, with metadata.
 
         Raises:
-            DataError: If the candles or the calibration's file cannot be used.
+            DataError: If the candles or the calibration's file cannot be used, or are too few to adapt to.
             ParameterError: If a parameter is out of range, or the calibration is missing or another model's.
         """
         history = as_candles(candles)
         name = history.symbol or ""
         times = {} if timestamps is None else {name: as_index(timestamps, "timestamps")}
         settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
-        correction = self.calibration_for(calibration, settings.sampling)
-        note = self._note(calibration, correction, settings)
-        raw = self._forecast([(name, history)], settings, times, progress, note)[name]
-        return raw if correction is None else calibrate_forecast(raw, correction, market=market)
+        return self._corrected([(name, history)], settings, times, progress, calibration, {name: market}, adapt)[name]
 
     def forecast_many(
         self,
@@ -313,6 +314,7 @@ class KronosPredictor(CompatMixin):
         timestamps: Mapping[str, Timestamps] | None = None,
         calibration: CalibrationChoice = None,
         market: str | Mapping[str, str] | None = None,
+        adapt: int | None = None,
         strict: bool = True,
         progress: ProgressCallback | None = None,
     ) -> Forecasts:
@@ -329,6 +331,7 @@ class KronosPredictor(CompatMixin):
             timestamps: Timestamps of the future candles by name; from the calendar for series not listed.
             calibration: As for `forecast`.
             market: Group of the calibration's factors, for all series or by name; inferred for series not listed.
+            adapt: As for `forecast`; each series adapts to its own history.
             strict: Whether a series that cannot be forecast is an error; otherwise it is left out, and the result's
                 ``skipped`` has the reason.
             progress: Called with the number of generated candles and their total.
@@ -349,12 +352,7 @@ class KronosPredictor(CompatMixin):
         markets = market if isinstance(market, Mapping) else dict.fromkeys(names, market)
         _check_names("market", markets, names)
         settings = ForecastSettings(SamplingParams.resolve(sampling, samples, seed), horizon, lookback)
-        correction = self.calibration_for(calibration, settings.sampling)
-        note = self._note(calibration, correction, settings)
-        forecasts = Forecasts(self._forecast(named, settings, times, progress, note, skipped))
-        if correction is not None:
-            for name, raw in forecasts.items():
-                forecasts[name] = calibrate_forecast(raw, correction, market=markets.get(name))
+        forecasts = Forecasts(self._corrected(named, settings, times, progress, calibration, markets, adapt, skipped))
         forecasts.skipped = {name: str(error) for name, error in (skipped or {}).items()}
         return forecasts
 
@@ -393,6 +391,32 @@ class KronosPredictor(CompatMixin):
             ("precision", self.precision),
             ("calibration", "shipped with the model" if calibrated else "none"),
         ]
+
+    def _corrected(
+        self,
+        named: Sequence[tuple[str, Candles]],
+        settings: ForecastSettings,
+        times: Mapping[str, pd.DatetimeIndex],
+        progress: ProgressCallback | None,
+        choice: CalibrationChoice,
+        markets: Mapping[str, str | None],
+        adapt: int | None,
+        skipped: Skipped | None = None,
+    ) -> dict[str, Forecast]:
+        """Forecasts of all series, calibrated and adapted to their histories as requested."""
+        correction = self.calibration_for(choice, settings.sampling)
+        note = self._note(choice, correction, settings)
+        check_horizon(settings.horizon, self.max_context, self.least_history)
+        least = max(2, self.least_history, min(LEAST_HISTORY, self.max_context - settings.horizon))
+        origins = EarlierOrigins.of(named, int(settings.horizon), adapt, least, skipped)
+        named, times = [*origins.series, *origins.earlier], {**times, **origins.times}
+        forecasts = self._forecast(named, settings, times, progress, note, skipped)
+        for name, raw in forecasts.items():
+            if correction is not None:
+                forecasts[name] = calibrate_forecast(
+                    raw, correction, market=markets.get(origins.owners.get(name, name))
+                )
+        return origins.adapt(forecasts, skipped)
 
     def _forecast(
         self,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from kronos.cli import options
 from kronos.cli.files import STDIO, check_no_folder, check_suffix
@@ -19,6 +22,7 @@ EPILOG = (
     "cat btc_1h.csv | kronos forecast - --output -   [dim](from stdin to stdout)[/dim]\n\n"
     "kronos forecast btc_1h.csv --no-calibrate   [dim](the paths as the model samples them)[/dim]\n\n"
     "kronos forecast gold_1h.csv --calibration mine.json --market commodity_cfd\n\n"
+    "kronos forecast btc_1h.csv --adapt 100   [dim](bands that follow the outcomes in the history)[/dim]\n\n"
     "kronos forecast btc_1h.csv --as-of '2025-01-30 12:00' --plot replay.png   [dim](replay and score)[/dim]\n\n"
     "kronos forecast data/*.parquet --plot figures/ --output all.csv --json"
 )
@@ -41,6 +45,15 @@ def forecast(
     calibrate: options.Calibrate = None,
     calibration: options.Calibration = None,
     market: options.CalibrationMarket = None,
+    adapt: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Correct the bands by the outcomes of forecasts from N earlier origins in the history, at least 50.",
+            show_default="no correction",
+            rich_help_panel=options.FORECAST_PANEL,
+        ),
+    ] = None,
     symbol: options.Symbols = None,
     interval: options.Interval = None,
     timezone: options.Timezone = None,
@@ -85,6 +98,7 @@ def forecast(
         calibrate=calibrate,
         calibration=calibration,
         market=market,
+        adapt=adapt,
         plot=plot,
         theme=theme,
         palette=palette,
@@ -119,6 +133,7 @@ class ForecastArgs:
         calibrate: Whether to apply the calibration that ships with the model; None if there is one for this sampling.
         calibration: Saved calibration to apply instead.
         market: Market whose calibration factors apply; None to infer it from the calendar.
+        adapt: Number of earlier origins whose outcomes correct the bands; None for no correction.
         plot: Figure, or folder for one figure per series.
         theme: Theme of the figures.
         palette: Palette of the figures.
@@ -143,6 +158,7 @@ class ForecastArgs:
     calibrate: bool | None
     calibration: Path | None
     market: str | None
+    adapt: int | None = None
     plot: Path | None
     theme: options.ThemeName
     palette: options.PaletteName

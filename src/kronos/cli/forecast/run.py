@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kronos.candles import Candles, ReadOptions, read_candles
 from kronos.candles.io import load_candles, load_many
@@ -20,8 +21,12 @@ from kronos.cli.forecast.output import ForecastRun, SeriesResult, figure_paths, 
 from kronos.cli.forecast.view import show
 from kronos.cli.model_loading import ModelChoice, choose, load, model_files, sampling_params, threads
 from kronos.errors import DataError, ParameterError
+from kronos.forecasts import Forecasts
 from kronos.formatting import file_stem, unique_names
 from kronos.progress import progress_bar
+
+if TYPE_CHECKING:
+    from kronos.calibration import Calibration
 
 _SAMPLE = "simulated_btc_1h.csv"
 _SUFFIXES = (".csv", ".txt", ".tsv", ".gz", ".zip", ".parquet", ".pq", ".feather", ".arrow", ".ftr")
@@ -188,25 +193,40 @@ def _forecast(tasks: list[SeriesTask], choice: ModelChoice, args: ForecastArgs) 
             f"--market selects the factors of a calibration, and {choice.title} has none for these forecasts: leave it "
             "out, or add --calibration FILE."
         )
+
+    def sample(choice: Calibration | bool | None, adapt: int | None = None, seed: int | None = None) -> Forecasts:
+        with progress_bar(f"Forecasting{several}", enabled=show_progress) as progress:
+            return predictor.forecast_many(
+                {task.name: task.history for task in tasks},
+                args.sampling.horizon,
+                sampling=sampling,
+                seed=seed,
+                lookback=args.sampling.lookback,
+                calibration=choice,
+                market=args.market,
+                adapt=adapt,
+                strict=args.strict or len(tasks) == 1,
+                progress=progress,
+            )
+
     started = time.perf_counter()
     several = f" {len(tasks)} series" if len(tasks) > 1 else ""
-    with progress_bar(f"Forecasting{several}", enabled=show_progress) as progress:
-        raw = predictor.forecast_many(
-            {task.name: task.history for task in tasks},
-            args.sampling.horizon,
-            sampling=sampling,
-            lookback=args.sampling.lookback,
-            calibration=setting if calibration is None else False,  # applied below: a replay shows both
-            strict=args.strict or len(tasks) == 1,
-            progress=progress,
+    if args.adapt is None:
+        raw = sample(setting if calibration is None else False)  # calibrated here: a replay shows both
+        forecasts = (
+            raw
+            if calibration is None
+            else {name: calibrate_forecast(own, calibration, market=args.market) for name, own in raw.items()}
         )
-    results = []
-    for task in tasks:
-        if task.name not in raw:
-            continue
-        forecast = raw[task.name]
-        if calibration is not None:
-            forecast = calibrate_forecast(forecast, calibration, market=args.market)
-        before = raw[task.name] if forecast.metadata.calibrated else None
-        results.append(SeriesResult(task.name, forecast, task.actual, before))
-    return ForecastRun(tuple(results), time.perf_counter() - started, tuple(raw.skipped.items()))
+        skipped = raw.skipped
+    else:
+        adapted = sample(setting, args.adapt)
+        seed = next(iter(adapted.values())).metadata.details["seed"]
+        forecasts, skipped = adapted, adapted.skipped
+        raw = sample(False, seed=seed) if args.as_of is not None else Forecasts()
+    results = [
+        SeriesResult(task.name, own, task.actual, raw.get(task.name) if own.metadata.calibrated else None)
+        for task in tasks
+        if (own := forecasts.get(task.name)) is not None
+    ]
+    return ForecastRun(tuple(results), time.perf_counter() - started, tuple(skipped.items()))
