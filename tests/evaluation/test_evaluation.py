@@ -140,7 +140,7 @@ def test_the_document_keeps_its_keys(evaluation):
     assert document["comparison"][1]["group"] == ALL
     assert document["walk"] == {"horizon": 12, "stride": 24, "lookback": None, "least_history": 65, "most": None}
     keys = "kind format plan versions created walk samples seed reference instruments origins first last groups"
-    keys += " forecasters verdicts warnings left_out figures volatility comparison whole_candles"
+    keys += " forecasters verdicts warnings left_out figures volatility comparison adaptive whole_candles"
     assert list(document) == keys.split()
 
 
