@@ -94,6 +94,22 @@ def test_tokenizer_with_empty_cutoffs_counts_as_known(tmp_path):
         assert ("trained_until" in record, record["normalisation"]) == (known, "steps")
 
 
+def test_smooth_embeddings_are_those_of_the_run_s_tokenizer(tmp_path):
+    actual = []
+    for name, embeddings in (("Plain", "random"), ("Smooth", "smooth"), ("Again", "smooth")):
+        architecture = {"tokenizer": TOKENIZER, "model": MODEL, "embeddings": embeddings}
+        config = small(tmp_path, model_name=name, start=None, architecture=architecture)
+        run([make_plan(config)], NO_COMPARISON)
+        actual.append(weights(config.folder))
+        assert load_config(config.folder / "config.yaml") == config
+    plain, smooth, again = actual
+    assert all((smooth[key] == again[key]).all() for key in smooth)
+    assert (plain["embedding.emb_s1.weight"] != smooth["embedding.emb_s1.weight"]).any()
+    changed = make_plan(small(tmp_path, model_name="Plain", start=None, architecture=architecture))
+    with pytest.raises(ParameterError, match="other"):
+        run([changed], NO_COMPARISON)
+
+
 def test_same_seed_gives_the_same_weights(tmp_path):
     actual = []
     for name in ("One", "Two"):

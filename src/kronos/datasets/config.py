@@ -281,10 +281,13 @@ class Architecture(Section):
     Attributes:
         tokenizer: Contents of its ``config.json``, or a zoo name whose architecture is used.
         model: Likewise for the model.
+        embeddings: Initial vectors of a new model's tokens: ``random`` as published, or ``smooth``: similar for tokens
+            of similar candles, see `kronos.training.embeddings`.
     """
 
     tokenizer: str | Shape | None = None
     model: str | Shape | None = None
+    embeddings: Literal["random", "smooth"] = "random"
 
 
 class Lora(Section):

@@ -287,11 +287,18 @@ class TrainConfig(SharedConfig):
         """Configured options of the tokenizer's objective."""
         return self.training.reconstruction.model_dump(exclude_none=True)
 
+    @property
+    def has_smooth_embeddings(self) -> bool:
+        """Whether a new model's embeddings are smooth at first; see `kronos.training.embeddings`."""
+        return self.architecture is not None and self.architecture.embeddings == "smooth"
+
     def identity(self, stage: StageName) -> dict[str, Any]:
         """What determines a stage's weights besides candles and initial weights, ready for JSON."""
         options = self.reconstruction_options() if stage == "tokenizer" else self.objective_options()
         lora = None if self.lora is None or stage == "tokenizer" else self.lora.model_dump(mode="json")
-        return {"settings": self.settings(stage).identity(), "objective": options, "lora": lora}
+        identity = {"settings": self.settings(stage).identity(), "objective": options, "lora": lora}
+        smooth = stage == "model" and self.has_smooth_embeddings
+        return identity | ({"embeddings": "smooth"} if smooth else {})  # older runs have no such key
 
     def _section(self, stage: StageName) -> dict[str, Any]:
         section: dict[str, Any] = self.training.model_dump(

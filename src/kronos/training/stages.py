@@ -19,6 +19,7 @@ from kronos.datasets.windows import WindowDataset
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.training.callbacks import JsonLines, TrainingCallback
 from kronos.training.distributed import process
+from kronos.training.embeddings import smooth_embeddings
 from kronos.training.lora import LoRA, add_lora, is_adapted, merge_lora, save_adapter
 from kronos.training.objectives import ModelObjective, ReconstructionWeights, TokenizerObjective
 from kronos.training.plan import RunPlan, StagePlan, open_data, window_settings
@@ -118,6 +119,8 @@ def _objective(plan: RunPlan, stage: StagePlan) -> ModelObjective | TokenizerObj
         return TokenizerObjective(network, ReconstructionWeights(**plan.config.reconstruction_options()))
     assert plan.tokenizer is not None  # a plan without problems has one
     tokenizer = KronosTokenizer.from_pretrained(plan.tokenizer)
+    if stage.start is None and plan.config.has_smooth_embeddings:
+        smooth_embeddings(network, tokenizer, stage.settings.seed)
     return ModelObjective(network, tokenizer, **plan.config.objective_options(), seed=stage.settings.seed)
 
 
