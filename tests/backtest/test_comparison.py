@@ -14,7 +14,8 @@ from backtest.small_markets import markets
 from backtest.studies import foresight, noise, random_market, setup_of, study_of
 from kronos.backtest import LongShortDeciles, ThresholdLongFlat, TradingCosts, TradingRules
 from kronos.backtest.comparison import BacktestSetup, Benchmark, ScoredSignal, StudySettings, run_study
-from kronos.backtest.performance import PerformanceSettings
+from kronos.backtest.factors import FACTOR_INSTRUMENTS
+from kronos.backtest.performance import Annualization, PerformanceSettings
 from kronos.backtest.published import PublishedSettings, run_published
 from kronos.backtest.reference_signals import NaiveWindows, RandomSignals, naive_signals, rank_persistence
 from kronos.backtest.report.tables import TONES
@@ -231,17 +232,21 @@ def test_equal_seeds_give_equal_studies(market, lucky):
 # Verdicts -------------------------------------------------------------------
 
 
-def verdict(study, about, **changes):
-    """A verdict after changes of the figures; those of the performance by name."""
-    figures = StudyFigures(
+def figures_of(study, quality):
+    return StudyFigures(
         performance=study.performance,
         delayed=study.delayed,
         fills=study.fills,
         published=None,
-        quality=study.quality,
+        quality=quality,
         random_signals=20,
         p_value=0.5,
     )
+
+
+def verdict(study, about, **changes):
+    """A verdict after changes of the figures; those of the performance by name."""
+    figures = figures_of(study, study.quality)
     own = {name: changes.pop(name) for name in list(changes) if hasattr(study.performance, name)}
     figures = replace(figures, performance=replace(study.performance, **own), **changes)
     return next(found for found in derive_backtest_verdicts(figures) if found.about == about)
@@ -267,6 +272,19 @@ def test_verdict_on_the_edge(lucky, low, high, deflated, days, word):
     assert found.word == word
     if word == "within trials":
         assert "within what 4 trials without skill show" in found.sentence
+
+
+def test_several_bars_a_day_are_one_day(lucky):
+    hourly = Annualization(24 * 365, "days", 24)
+    changes = {"information_ratio": ratio(0.1, 2.0), "deflated_information": 0.99, "annualization": hourly}
+    assert verdict(lucky, "edge", days=24 * 60 - 1, **changes).word == "too few days"
+    assert verdict(lucky, "ranking", **changes).word == "too few days"
+
+
+def test_few_instruments_have_no_verdict_on_factors(lucky):
+    about = {found.about for found in derive_backtest_verdicts(figures_of(lucky, lucky.quality))}
+    few = replace(lucky.quality, instruments=FACTOR_INSTRUMENTS - 1)
+    assert about - {found.about for found in derive_backtest_verdicts(figures_of(lucky, few))} == {"factors"}
 
 
 @pytest.mark.parametrize(

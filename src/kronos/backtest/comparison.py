@@ -223,6 +223,11 @@ class BacktestStudy:
     provenance: Mapping[str, Any]
 
     @property
+    def days(self) -> int:
+        """Number of trading days; several bars a day are one."""
+        return int(self.dates.normalize().nunique())
+
+    @property
     def portfolio(self) -> Portfolio:
         """The signal's own portfolio."""
         return self.portfolios[0]

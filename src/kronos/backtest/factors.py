@@ -24,6 +24,7 @@ from kronos.typing import FloatArray, IntArray
 
 MIN_INSTRUMENTS = 5  # that a coefficient across instruments needs
 FACTORS = ("size", "momentum", "volatility", "reversal")
+FACTOR_INSTRUMENTS = MIN_INSTRUMENTS + len(FACTORS)  # that a coefficient without the factors needs
 _MIN_PAIRS_OVER_TIME = 20
 _CLIP = 3.0  # standard deviations beyond which an exposure counts as no larger
 
@@ -303,6 +304,7 @@ def _row_means(values: FloatArray) -> FloatArray:
 
 __all__ = [
     "FACTORS",
+    "FACTOR_INSTRUMENTS",
     "MIN_INSTRUMENTS",
     "FactorWindows",
     "SignalQuality",

@@ -21,7 +21,8 @@
   than by the corrected rules.
 
 With fewer than `MIN_DAYS` days there is no verdict but on a leak and on the published rules; for edge, trials, costs,
-random and fills, only days count on which the account and its benchmark differ.
+random and fills, only days count on which the account and its benchmark differ. Several bars a day are one day. With
+fewer than `FACTOR_INSTRUMENTS` instruments there is no verdict on factors.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kronos.backtest.costs import DealPrice
-from kronos.backtest.factors import SignalQuality
+from kronos.backtest.factors import FACTOR_INSTRUMENTS, SignalQuality
 from kronos.backtest.performance import Performance
 from kronos.formatting import format_number, percent, plural
 from kronos.metrics import Coefficients, Estimate
@@ -115,9 +116,10 @@ def derive_backtest_verdicts(figures: StudyFigures) -> list[BacktestVerdict]:
     found = [_edge(figures.performance, leak), _trials(figures.performance), _costs(figures.performance)]
     if figures.random_signals:
         found.append(_random(figures))
-    found += [_ranking(figures.quality)]
-    if figures.quality.neutral_rank_ic is not None:
-        found.append(_factors(figures.quality, figures.quality.neutral_rank_ic))
+    quality, least = figures.quality, _least_bars(figures.performance)
+    found += [_ranking(quality, least)]
+    if quality.neutral_rank_ic is not None and quality.instruments >= FACTOR_INSTRUMENTS:
+        found.append(_factors(quality, quality.neutral_rank_ic, least))
     found += [_fills(figures.performance, figures.fills), leak]
     if figures.published is not None:
         found.append(_published(figures.performance, figures.published))
@@ -172,7 +174,12 @@ def _measured(performance: Performance) -> tuple[Estimate, float, str]:
 
 def _is_short(performance: Performance) -> bool:
     """Whether too few days have a return: those on which nothing moves are no evidence."""
-    return min(performance.days, performance.hit_rate.n) < MIN_DAYS
+    return min(performance.days, performance.hit_rate.n) < _least_bars(performance)
+
+
+def _least_bars(performance: Performance) -> int:
+    """The bars of `MIN_DAYS` days: 60 bars of 15 minutes are a few days, all of one market regime."""
+    return MIN_DAYS * performance.annualization.bars_a_day
 
 
 def _within(trials: int) -> str:
@@ -215,12 +222,12 @@ def _random(figures: StudyFigures) -> BacktestVerdict:
     return BacktestVerdict("random", "no evidence", f"not distinguishable from random signals ({details})")
 
 
-def _ranking(quality: SignalQuality) -> BacktestVerdict:
+def _ranking(quality: SignalQuality, least: int) -> BacktestVerdict:
     own = quality.rank_ic
     details = _coefficient(own)
     where = "" if quality.across_instruments else " over time"
     word: VerdictWord
-    if own.dates < MIN_DAYS or math.isnan(own.p_value):
+    if own.dates < least or math.isnan(own.p_value):
         word, sentence = "too few days", _TOO_FEW
     elif own.p_value >= SIZE:
         word, sentence = "no evidence", f"no evidence that scores order later returns{where}"
@@ -231,11 +238,11 @@ def _ranking(quality: SignalQuality) -> BacktestVerdict:
     return BacktestVerdict("ranking", word, f"{sentence} ({details})")
 
 
-def _factors(quality: SignalQuality, left: Coefficients) -> BacktestVerdict:
+def _factors(quality: SignalQuality, left: Coefficients, least: int) -> BacktestVerdict:
     raw = quality.rank_ic
     details = f"without size, momentum, volatility and reversal: {_coefficient(left)}; with them: {_coefficient(raw)}"
     word: VerdictWord
-    if left.dates < MIN_DAYS or math.isnan(left.p_value):
+    if left.dates < least or math.isnan(left.p_value):
         word, sentence = "too few days", _TOO_FEW
     elif left.p_value < SIZE and left.mean > 0:
         word, sentence = "own information", "information beyond known factors"

@@ -103,12 +103,12 @@ class BacktestReport(ReportPage):
         }
 
     def _lead(self) -> str:
-        own, rules = self._study.performance, self._study.setup.rules
+        rules = self._study.setup.rules
         return self.text(
             "lead",
             strategy=self._strategy_words(),
             instruments=f"{len(self._study.setup.panel.instruments):,}",
-            days=f"{own.days:,}",
+            days=f"{self._study.days:,}",
             bars=self._tables.bars(rules.lag),
             price=self.text(f"prices.{rules.deal_price}"),
         )
@@ -135,7 +135,7 @@ class BacktestReport(ReportPage):
         costs, rules = study.setup.costs, study.setup.rules
         facts = {
             "dates": self.text("dates", first=f"{own.first:%Y-%m-%d}", last=f"{own.last:%Y-%m-%d}"),
-            "days": f"{own.days:,}",
+            "days": f"{study.days:,}",
             "instruments": f"{len(study.setup.panel.instruments):,}",
             "benchmark": self._tables.name(study.named(study.benchmark)),
             "cash": f"{study.setup.cash:,.0f}",
