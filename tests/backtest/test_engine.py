@@ -247,7 +247,7 @@ def test_a_span_trades_the_scores_of_the_day_before_it():
         ({"scores": np.ones((2, 1))}, r"The scores have the shape \(2, 1\); this panel needs \(3, 1\)"),
         ({"scores": np.full((3, 1), np.inf)}, "The score of A at 2024-01-01 00:00:00 is infinite"),
         ({"cash": 0.0}, "Invalid cash 0.0"),
-        ({"start": "2030-01-01"}, "The panel has no times from 2030-01-01 to None; it spans"),
+        ({"start": "2030-01-01"}, "There are no candles from 2030-01-01 to None: choose dates from"),
     ],
 )
 def test_bad_arguments_are_named(changed, sentence):

@@ -72,7 +72,7 @@ def test_spans_and_columns():
     np.testing.assert_array_equal(part.close, panel.close[3:9][:, [2, 0]])
     assert panel.rows() == slice(0, 30)
     assert panel.rows("2023-01-03", DAYS[4]) == slice(1, 5)
-    with pytest.raises(ParameterError, match="The panel has no times from 2030-01-01 to None"):
+    with pytest.raises(ParameterError, match="There are no candles from 2030-01-01 to None"):
         panel.between("2030-01-01")
     with pytest.raises(ParameterError, match="The panel has no instrument D; it has A, B, C"):
         panel.select(["D"])

@@ -43,7 +43,7 @@ def _known_signals(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in SIGNALS:
             near = difflib.get_close_matches(name, SIGNALS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose {join_names(list(SIGNALS), None, 'or')}"
+            hint = f"the nearest is {near[0]}" if near else f"choose {join_names(list(SIGNALS), None, 'or')}"
             raise ValueError(f"there is no signal {truncate(name)}; {hint}")
     if len(set(names)) < len(names):
         raise ValueError("a name is repeated")
@@ -305,6 +305,18 @@ class BacktestConfig(Section):
             raise ValueError("the published mode has the strategy topk only: choose mode corrected")
         return self
 
+    def check_trading(self) -> None:
+        """Refuse costs, rules and strategies that would end the run after hours of forecasts.
+
+        Raises:
+            ParameterError: If a value is out of range.
+        """
+        self.trading.trading_costs((ASHARE,))
+        self.trading.trading_rules((ASHARE,), short_sales=False)
+        # Both kinds of backtest by default: of one instrument, and of the most that topk holds.
+        for instruments in (1, 250):
+            self.strategy.strategy(instruments)
+
     @property
     def is_qlib(self) -> bool:
         """Whether the candles are those of a Qlib folder."""
@@ -330,7 +342,7 @@ def load_backtest_config(
         ParameterError: If a file is missing or invalid, a key is unknown, or a value is out of range.
     """
     values: dict[str, Any] = {}
-    origin = "The configuration"
+    origin = "the configuration"
     if file is not None:
         path = find_backtest_config(file)
         origin, values = path.name, read_yaml(path)
@@ -343,9 +355,12 @@ def load_backtest_config(
                 raise ParameterError(f"'{section}' in {origin} is invalid: a section is needed.")
             values = {**values, section: {**own, key: value}} if section else {**values, key: value}
     try:
-        return BacktestConfig.model_validate(values)
+        config = BacktestConfig.model_validate(values)
     except ValidationError as error:
-        raise ParameterError(format_validation_error(error, origin, BacktestConfig)) from None
+        message = format_validation_error(error, origin, BacktestConfig)
+        raise ParameterError(message if file is not None else f"{message[:1].upper()}{message[1:]}") from None
+    config.check_trading()
+    return config
 
 
 def is_backtest_config(name: str | Path) -> bool:

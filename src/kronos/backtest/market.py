@@ -204,7 +204,7 @@ class MarketPanel:
         found = self.dates.slice_indexer(start, end)
         if found.start >= found.stop:
             raise ParameterError(
-                f"The panel has no times from {start} to {end}; it spans {self.dates[0]} to {self.dates[-1]}."
+                f"There are no candles from {start} to {end}: choose dates from {self.dates[0]} to {self.dates[-1]}."
             )
         return slice(int(found.start), int(found.stop))
 

@@ -387,15 +387,17 @@ def _load(
         first, last = period or ("1900-01-01", "2200-01-01")
         if start is None and period is None:
             raise ParameterError("--to needs --from: without it, trading begins where candles are new to the model.")
-        values["periods", "backtest"] = [_day("--from", start or first), _day("--to", end or last)]
+        values["periods", "backtest"] = _span(start or first, end or last)
     return load_backtest_config(file, overrides=values)
 
 
-def _day(option: str, text: str) -> str:
+def _span(first: str, last: str) -> list[str]:
     from kronos.cli.data.fetch import parse_time
 
-    parse_time(text, option)
-    return text
+    begins, ends = parse_time(first, "--from"), parse_time(last, "--to")
+    if begins is not None and ends is not None and begins > ends:
+        raise ParameterError(f"--from {first} is after --to {last}: choose an earlier --from or a later --to.")
+    return [first, last]
 
 
 def _name(source: Sequence[str]) -> str:
