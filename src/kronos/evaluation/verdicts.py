@@ -9,7 +9,8 @@ reference, a random walk:
   each of them, so that markets with different drifts do not pass for skill;
 - *volatility*: as for price, with the QLIKE loss of the expected realised variance;
 - *bands*: too narrow if the 95 % interval of the 80 % band's coverage lies below 80 % and the coverage is off by more
-  than `COVERAGE_TOLERANCE`, too wide if above, otherwise calibrated.
+  than `COVERAGE_TOLERANCE`, too wide if above. Otherwise calibrated, unless the interval reaches further than
+  `COVERAGE_RANGE` from 80 %: then there are too few dates to say.
 
 Intervals are by blocks of dates. With fewer than `MIN_DATES` dates there is no verdict. A skill above
 `SUSPICIOUS_SKILL` at any step is reported as a likely leak, because no market is that predictable. The check covers all
@@ -42,6 +43,7 @@ MIN_DATES = 20
 MIN_FORECASTS = 400
 SUSPICIOUS_SKILL = 0.5
 COVERAGE_TOLERANCE = 0.03  # deviation of a band's coverage that is small enough to ignore
+COVERAGE_RANGE = 0.1  # deviation that the interval of a coverage has to exclude before bands are called as stated
 _TOO_FEW = "too few dates to say"
 
 
@@ -147,6 +149,8 @@ def _bands(figures: Aggregates) -> Verdict:
         word = side
     elif side != "no evidence" and abs(share.estimate - 0.8) > COVERAGE_TOLERANCE:
         word = "too wide" if side == "better" else "too narrow"
+    elif max(0.8 - share.low, share.high - 0.8) > COVERAGE_RANGE:
+        word = "too few dates"
     sentence = {
         "too narrow": "bands too narrow",
         "too wide": "bands too wide",
