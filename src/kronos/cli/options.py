@@ -159,7 +159,7 @@ Split = Annotated[
 Splits = Annotated[
     Path | None,
     _option(
-        "Split dates by market: market, validation_from, test_from.",
+        "Split dates by market: market, validation_from, test_from, and optionally interval.",
         metavar="FILE",
         default="splits.csv in the candles' folder",
         panel=DATA_PANEL,
@@ -314,7 +314,7 @@ TrainingData = Annotated[
 TrainingSplits = Annotated[
     Path | None,
     _option(
-        "Split dates by market: market, validation_from, test_from.",
+        "Split dates by market: market, validation_from, test_from, and optionally interval.",
         "--splits",
         metavar="FILE",
         default=_CONFIGURED,

@@ -165,8 +165,8 @@ def missing_split_dates(instrument: Instrument, splits: Splits | None, split: Sp
     """Return the error for an instrument whose market has no dates in a split."""
     where = "" if splits is None else f" in {splits.path}"
     return ParameterError(
-        f"No {split} dates{where} for the market '{instrument.market}' of {instrument.name}: add them to a splits.csv, "
-        f"set the market, or give start and end dates."
+        f"No {split} dates{where} for the market '{instrument.market}' of {instrument.name} "
+        f"({instrument.candles.interval}): add them to a splits.csv, set the market, or give start and end dates."
     )
 
 

@@ -22,7 +22,7 @@ from kronos.datasets.inspection import UnreadableFile
 from kronos.datasets.readers import CandleReader, is_qlib, open_readers
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.origins import Dates, Instrument
-from kronos.formatting import unique_name
+from kronos.formatting import join_names, unique_name
 from kronos.intervals import Interval
 from kronos.progress import ProgressCallback
 
@@ -199,7 +199,10 @@ class _InstrumentReader:
                 raise DataError(f"None of {count} files could be read. The first one: {self._unreadable[0].problem}")
             if self._passed_over:
                 raise DataError(f"{self._passed_over[0]} and the other files there contain no candles.")
-            raise DataError(f"There are no candles of the interval {self._interval}: choose another one.")
+            others = join_names(self._other_intervals, 3)
+            raise DataError(
+                f"There are no candles of the interval {self._interval} (left out: {others}): choose another one."
+            )
         return LoadedInstruments(
             instruments=tuple(self._instruments.values()),
             unreadable=tuple(self._unreadable),
