@@ -22,7 +22,7 @@ from kronos.evaluation.report.candle_tables import CandleTables
 from kronos.evaluation.report.figures import ReportFigures
 from kronos.evaluation.report.tables import ABOUT, TONES, EvaluationTables
 from kronos.evaluation.scoring import MIN_ORIGINS
-from kronos.evaluation.verdicts import COVERAGE_TOLERANCE, MIN_DATES, SUSPICIOUS_SKILL, About, Word
+from kronos.evaluation.verdicts import COVERAGE_RANGE, COVERAGE_TOLERANCE, MIN_DATES, SUSPICIOUS_SKILL, About, Word
 from kronos.reports import PageOptions, ReportPage, Tone, format_versions, inline_figures
 
 _SECTIONS = (
@@ -256,6 +256,7 @@ class EvaluationReport(ReportPage):
             "same_time": SAME_TIME,
             "context": CONTEXT,
             "negligible": f"{100 * COVERAGE_TOLERANCE:.0f}",
+            "within": f"{100 * COVERAGE_RANGE:.0f}",
         }
         return [(self.t(name), self.t(f"{name.removesuffix('term')}words", **values)) for name in names]
 
