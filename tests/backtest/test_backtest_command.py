@@ -86,13 +86,25 @@ def test_a_configuration_with_overrides(place, monkeypatch):
     monkeypatch.setenv("KRONOS_BACKTEST__STRATEGY__TOP", "1")
     loaded = load_backtest_config("mine.yaml", overrides={("strategy", "hold"): 2})
     assert (loaded.strategy.top, loaded.strategy.drop, loaded.strategy.hold) == (1, 1, 2)
-    done = invoke("backtest", "mine.yaml", "--from", "2024-02-15", "--mode", "both", "--report", "page.html", "--json")
+    done = invoke(
+        "backtest",
+        "mine.yaml",
+        "--from",
+        "2024-02-15",
+        "--mode",
+        "both",
+        "--report",
+        "page.html",
+        "--language",
+        "zh",
+        "--json",
+    )
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert [run["mode"] for run in document["runs"]] == ["corrected", "published"]
     assert document["runs"][0]["first"].startswith("2024-02-15")
     assert document["data"]["universe"] == "members"
-    assert (place / "page.html").is_file()
+    assert 'lang="zh' in (place / "page.html").read_text()
     trades = pd.read_parquet(place / "out" / "trades.parquet")
     assert set(trades["instrument"]) <= {"A_1d", "B_1d"}
 

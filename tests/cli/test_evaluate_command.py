@@ -73,10 +73,11 @@ def without_time(text):
 
 
 def test_from_files_to_verdicts(run, walks, tmp_path):
-    done = run("--report", "page.html", "--json")
+    done = run("--report", "page.html", "--language", "zh", "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["kind"] == "kronos evaluation"
+    assert 'lang="zh' in (tmp_path / "page.html").read_text()
     assert document["groups"] == {"left 1h": 2, "right 1h": 2}
     assert [own["name"] for own in document["forecasters"]] == ["random-tiny", "last-value", "historical-volatility"]
     assert document["reference"] == "historical-volatility"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kronos.backtest.trials import TrialsLog
     from kronos.candles import ReadOptions
     from kronos.inference import KronosPredictor
+    from kronos.reports import Language
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -184,6 +185,7 @@ def backtest(
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    language: options.Language = "en",
     dry_run: options.DryRun = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -244,6 +246,7 @@ def backtest(
         _name(source),
         report=report,
         tearsheet=tearsheet,
+        language=language,
         restart=not resume,
         signals_only=signals_only,
         workers=workers,
@@ -262,6 +265,7 @@ def run(
     *,
     report: Path | None = None,
     tearsheet: Path | None = None,
+    language: Language = "en",
     restart: bool = False,
     signals_only: bool = False,
     workers: int | None = None,
@@ -275,6 +279,7 @@ def run(
         name: Name of the default output folder.
         report: HTML file; None for one in the output folder.
         tearsheet: HTML file for quantstats' tear sheet; None for none.
+        language: Language of the report.
         restart: Whether to discard the forecasts of an earlier run.
         signals_only: Whether to stop after the signals.
         workers: Number of processes that forecast; None for one.
@@ -310,7 +315,7 @@ def run(
             files: tuple[Path, ...] = (own / "signals.parquet", own / "signals.json")
             if signals_only:
                 return BacktestOutcome(market, signals, None, files)
-            outcome = _trade(config, market, signals, log, folder, report, files, quiet=quiet)
+            outcome = _trade(config, market, signals, log, folder, report, files, language=language, quiet=quiet)
             return outcome if tearsheet is None else _add_tearsheets(outcome, tearsheet)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. Finished forecasts are in {own}; the same command resumes the run.", err=True)
@@ -336,11 +341,13 @@ def _trade(
     report: Path | None,
     files: tuple[Path, ...],
     *,
+    language: Language,
     quiet: bool,
 ) -> BacktestOutcome:
     """Trade the signals, and replace the results of an earlier run in the folder."""
     from kronos.backtest.experiment import REPORT, discard_results, report_path, run_experiment
     from kronos.backtest.report import BacktestReport
+    from kronos.reports import PageOptions
 
     with progress_bar("Backtesting", enabled=not quiet) as progress:
         experiment = run_experiment(config, market, signals, log, progress=progress)
@@ -348,7 +355,7 @@ def _trade(
     first, pages = report or folder / REPORT, []
     for number, study in enumerate(experiment.studies):
         pages.append(report_path(first, study.signal.name if number else ""))
-        BacktestReport(study).save(pages[-1])
+        BacktestReport(study, PageOptions(language=language)).save(pages[-1])
     return BacktestOutcome(market, signals, experiment, (*files, *experiment.save(folder), *pages))
 
 

@@ -27,6 +27,7 @@ from kronos.formatting import join_names, to_json
 
 if TYPE_CHECKING:
     from kronos.evaluation import Correction, LoadedInstruments
+    from kronos.reports import Language
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -53,6 +54,7 @@ class EvaluateArgs(EvaluationRunArgs):
         calibrations: Files of further calibrations.
         adaptive: Whether to add each model with adaptive bands.
         report: HTML file; None for one in the output folder.
+        language: Language of the report.
     """
 
     baselines: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ class EvaluateArgs(EvaluationRunArgs):
     calibrations: tuple[Path, ...] = ()
     adaptive: bool = False
     report: Path | None = None
+    language: Language = "en"
 
     def check(self) -> None:
         """Check the options that can be checked without reading a file.
@@ -169,6 +172,7 @@ def evaluate(
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    language: options.Language = "en",
     dry_run: options.DryRun = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -221,6 +225,7 @@ def evaluate(
         output=output,
         restart=restart,
         report=report,
+        language=language,
         quiet=quiet,
     )
     if dry_run:
@@ -279,7 +284,7 @@ def run(args: EvaluateArgs) -> EvaluationResult:
         )
         evaluation = replace(evaluation, warnings=[*_simulated_warning(setup.data), *evaluation.warnings])
         result = EvaluationResult(evaluation, setup, files)
-        _write(result)
+        _write(result, args.language)
     return result
 
 
@@ -350,7 +355,7 @@ def to_document(result: EvaluationResult) -> dict[str, Any]:
     return {**result.evaluation.to_dict(), "data": data, "files": [str(path) for path in result.files]}
 
 
-def _write(result: EvaluationResult) -> None:
+def _write(result: EvaluationResult, language: Language) -> None:
     """Write the report, the document and the scores.
 
     Raises:
@@ -358,9 +363,10 @@ def _write(result: EvaluationResult) -> None:
     """
     from kronos.atomic import atomic_path, write_text
     from kronos.evaluation.report import EvaluationReport
+    from kronos.reports import PageOptions
 
     report, document, scores = result.files
-    EvaluationReport(result.evaluation).save(report)
+    EvaluationReport(result.evaluation, PageOptions(language=language)).save(report)
     write_text(document, to_json(to_document(result)) + "\n")
     with atomic_path(scores) as temporary:
         result.evaluation.scores.steps.to_parquet(temporary, index=False)

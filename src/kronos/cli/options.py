@@ -29,7 +29,6 @@ FormatName = Literal["wide", "long"]
 SplitName = Literal["validation", "test"]
 QualityName = Literal["paper", "none"]
 ModeName = Literal["sequential", "parallel"]
-StageChoice = Literal["tokenizer", "model", "all"]
 
 DATA_PANEL = "Candles and dates"
 ORIGINS_PANEL = "Forecast origins"
@@ -353,7 +352,7 @@ FromScratch = Annotated[
 Lora = Annotated[
     int | None, _option("Train low-rank adapters (LoRA) of this rank.", minimum=1, metavar="RANK", panel=MODEL_PANEL)
 ]
-Stage = Annotated[StageChoice, _option("Networks to train.", panel=TRAINING_PANEL)]
+Stage = Annotated[Literal["tokenizer", "model", "all"], _option("Networks to train.", panel=TRAINING_PANEL)]
 Epochs = Annotated[int | None, _option("Maximum number of epochs.", minimum=1, panel=TRAINING_PANEL)]
 Steps = Annotated[int | None, _option("Optimizer steps per epoch.", minimum=1, panel=TRAINING_PANEL)]
 Minutes = Annotated[float | None, _option("Time limit in minutes; the best weights are saved.", panel=TRAINING_PANEL)]
@@ -491,6 +490,7 @@ ForecastOutput = Annotated[
 Format = Annotated[
     FormatName, _option("wide: mean and quantiles by step; long: every sample path.", "--format", panel=OUTPUT_PANEL)
 ]
+Language = Annotated[Literal["en", "zh"], _option("Language of the report page.", panel=OUTPUT_PANEL)]
 DryRun = Annotated[bool, _option("Show the plan and its problems, and exit.", "--dry-run", panel=OUTPUT_PANEL)]
 Restart = Annotated[
     bool, _option("Discard the forecasts of an earlier run in the output folder.", "--restart", panel=OUTPUT_PANEL)
