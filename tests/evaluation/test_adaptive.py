@@ -80,7 +80,7 @@ def test_bands_use_no_outcome_before_it_is_known(tmp_path):
     assert (own[blind] != before.paths["gaussian"].returns[blind]).any()
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.floats(0.4, 0.75))
 def test_overconfident_bands_reach_their_level(tmp_path_factory, seed, width):
     plan = plan_of(instruments(6, 700))
@@ -94,7 +94,7 @@ def test_overconfident_bands_reach_their_level(tmp_path_factory, seed, width):
         assert found.interval_score < found.interval_score_before
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000))
 def test_calibrated_bands_hardly_change(tmp_path_factory, seed):
     plan = plan_of(instruments(6, 700))
