@@ -73,7 +73,7 @@ bench: install-dev web  ## Run the benchmarks and write docs/performance*.md
 	$(BIN)/python -m benchmarks.workbench
 	$(BIN)/python -m benchmarks.live --output docs/performance-live.md
 	$(BIN)/python -m benchmarks.backtest
-	$(BIN)/python -m benchmarks.signals
+	$(BIN)/python -m benchmarks.signals --output docs/performance-signals.md
 
 check: lint types imports docs test-web test test-long  ## Run all checks
 
