@@ -14,7 +14,6 @@ Attention is inactive (its output weights are 0), but further training can use i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,15 +21,21 @@ import torch
 
 from kronos.errors import ParameterError
 from kronos.nn import KronosTokenizer
-from kronos.nn.layers import TransformerBlock
 from kronos.normalisation import CLOSE, HIGH, LOW, NO_VOLUME, OPEN, VOLUME
-from kronos.training.scalar_quantizer import CONSTANT, FeedForwardWriter, gray_signs, multiple_of_eight
+from kronos.training.scalar_quantizer import (
+    BITS,
+    CONSTANT,
+    ONE,
+    FeedForwardWriter,
+    gray_signs,
+    read_bits,
+    write_bits,
+    zero_tokenizer,
+)
 from kronos.typing import FloatArray
 
-# Rows of the residual stream: one for each encoded column, the constant 1 for thresholds, the bits.
+# The first rows of the residual stream hold these columns; ONE and BITS follow, as in scalar_quantizer.
 COLUMN_ORDER = (CLOSE, OPEN, HIGH, LOW, VOLUME)  # order of their bits
-ONE = len(COLUMN_ORDER)
-BITS = ONE + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,71 +119,19 @@ def change_tokenizer(code: ChangeCode = ChangeCode()) -> KronosTokenizer:
     Returns:
         A tokenizer of the published architecture in evaluation mode, for candles normalised as ``changes``.
     """
-    bits = code.s1_bits + code.s2_bits
-    cells = sum(2**grid.bits for grid in code.grids)
-    network = KronosTokenizer(
-        d_in=6,
-        d_model=multiple_of_eight(BITS + bits),
-        n_heads=4,
-        ff_dim=multiple_of_eight(cells),
-        n_enc_layers=2,
-        n_dec_layers=2,
-        ffn_dropout_p=0.0,
-        attn_dropout_p=0.0,
-        resid_dropout_p=0.0,
-        s1_bits=code.s1_bits,
-        s2_bits=code.s2_bits,
-        beta=0.05,
-        gamma0=1.0,
-        gamma=1.1,
-        zeta=0.05,
-        group_size=4,
-        normalisation="changes",
-    )
+    grids = code.grids
+    network = zero_tokenizer([grid.bits for grid in grids], code.s1_bits, blocks=1, normalisation="changes")
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        for block in (*network.encoder, *network.decoder):
-            assert isinstance(block, TransformerBlock)
-            block.norm1.weight.fill_(1.0)
-            block.norm2.weight.fill_(1.0)
-        _write_encoder(network, code)
-        _write_decoder(network, code)
+        for row, column in enumerate(COLUMN_ORDER):
+            network.embed.weight[row, column] = 1.0
+            network.head.weight[column, row] = 1.0
+        network.embed.bias[ONE] = CONSTANT
+        write_bits(network, [grid.values for grid in grids])
+        read_bits(network)
+        table = FeedForwardWriter(network.decoder[0])
+        first = BITS
+        for row, grid in enumerate(grids):
+            for signs, value in zip(gray_signs(grid.bits), grid.values, strict=True):
+                table.match({first + i: float(sign) for i, sign in enumerate(signs)}, {row: float(value)})
+            first += grid.bits
     return network.eval()
-
-
-def _write_encoder(network: KronosTokenizer, code: ChangeCode) -> None:
-    """Columns to bits."""
-    for row, column in enumerate(COLUMN_ORDER):
-        network.embed.weight[row, column] = 1.0
-    network.embed.bias[ONE] = CONSTANT
-    lines = FeedForwardWriter(network.encoder[0])
-    first = 0
-    for row, grid in enumerate(code.grids):
-        values, signs = grid.values, gray_signs(grid.bits)
-        slopes = np.diff(signs, axis=0) / np.diff(values)[:, None]  # [cells - 1, bits]
-        names = range(first, first + grid.bits)
-        lines.line(row, {BITS + name: slope for name, slope in zip(names, slopes[0], strict=True)})
-        for value, bends in zip(values[1:-1], np.diff(slopes, axis=0), strict=True):
-            lines.kink(row, 1.0, value, {BITS + name: bend for name, bend in zip(names, bends, strict=True) if bend})
-        for name, sign, slope in zip(names, signs[0], slopes[0], strict=True):
-            network.quant_embed.weight[name, BITS + name] = 1.0
-            network.quant_embed.bias[name] = float(sign - slope * values[0])
-        first += grid.bits
-
-
-def _write_decoder(network: KronosTokenizer, code: ChangeCode) -> None:
-    """Bits to grid values."""
-    bits = code.s1_bits + code.s2_bits
-    for layer, known in ((network.post_quant_embed, bits), (network.post_quant_embed_pre, code.s1_bits)):
-        for name in range(known):
-            layer.weight[BITS + name, name] = math.sqrt(bits)
-        layer.bias[ONE] = CONSTANT
-    table = FeedForwardWriter(network.decoder[0])
-    first = 0
-    for row, grid in enumerate(code.grids):
-        for signs, value in zip(gray_signs(grid.bits), grid.values, strict=True):
-            table.match({BITS + first + i: float(sign) for i, sign in enumerate(signs)}, {row: float(value)})
-        first += grid.bits
-    for row, column in enumerate(COLUMN_ORDER):
-        network.head.weight[column, row] = 1.0

@@ -18,6 +18,7 @@ inactive (its output weights are 0), but further training can use it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from kronos.nn import KronosTokenizer
 from kronos.nn.layers import FeedForward, TransformerBlock
 from kronos.normalisation import STEPS
 from kronos.typing import FloatArray
+from kronos.zoo import Normalisation
 
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
 # Rows of the residual stream: the five encoded numbers, the constant 1 for thresholds, the bits.
@@ -120,26 +122,40 @@ def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
     Returns:
         A tokenizer of the published architecture in evaluation mode, for candles normalised in ``steps``.
     """
-    bits = code.s1_bits + code.s2_bits
-    cells = sum(2**grid.bits for grid in code.grids)
+    network = zero_tokenizer([grid.bits for grid in code.grids], code.s1_bits, blocks=2, normalisation="steps")
+    with torch.no_grad():
+        _write_encoder(network, code)
+        _write_decoder(network, code)
+    return network.eval()
+
+
+def zero_tokenizer(bits: Sequence[int], s1_bits: int, *, blocks: int, normalisation: Normalisation) -> KronosTokenizer:
+    """Build a tokenizer whose weights are 0 but for its norms, large enough for a code.
+
+    Args:
+        bits: Bits of each encoded number.
+        s1_bits: Bits of the coarse token; the others are those of the fine token.
+        blocks: Blocks of the encoder; the decoder has one.
+        normalisation: Normalisation of its candles.
+    """
     network = KronosTokenizer(
         d_in=6,
-        d_model=multiple_of_eight(BITS + bits),
+        d_model=_multiple_of_eight(BITS + sum(bits)),
         n_heads=4,
-        ff_dim=multiple_of_eight(cells),
-        n_enc_layers=3,
+        ff_dim=_multiple_of_eight(sum(2**own for own in bits)),
+        n_enc_layers=blocks + 1,
         n_dec_layers=2,
         ffn_dropout_p=0.0,
         attn_dropout_p=0.0,
         resid_dropout_p=0.0,
-        s1_bits=code.s1_bits,
-        s2_bits=code.s2_bits,
+        s1_bits=s1_bits,
+        s2_bits=sum(bits) - s1_bits,
         beta=0.05,
         gamma0=1.0,
         gamma=1.1,
         zeta=0.05,
         group_size=4,
-        normalisation="steps",
+        normalisation=normalisation,
     )
     with torch.no_grad():
         for parameter in network.parameters():
@@ -148,9 +164,39 @@ def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
             assert isinstance(block, TransformerBlock)
             block.norm1.weight.fill_(1.0)
             block.norm2.weight.fill_(1.0)
-        _write_encoder(network, code)
-        _write_decoder(network, code)
-    return network.eval()
+    return network
+
+
+def write_bits(network: KronosTokenizer, grids: Sequence[FloatArray]) -> None:
+    """Let the encoder's last block turn the numbers of the first rows into bits, in place.
+
+    Args:
+        network: A tokenizer of `zero_tokenizer`.
+        grids: Ascending values of each number, ``2^bits`` each; a number is rounded to the nearest.
+    """
+    lines = FeedForwardWriter(network.encoder[-1])
+    first = 0
+    for row, values in enumerate(grids):
+        bits = len(values).bit_length() - 1
+        signs = gray_signs(bits)
+        slopes = np.diff(signs, axis=0) / np.diff(values)[:, None]  # [cells - 1, bits]
+        names = range(first, first + bits)
+        lines.line(row, {BITS + name: slope for name, slope in zip(names, slopes[0], strict=True)})
+        for value, bends in zip(values[1:-1], np.diff(slopes, axis=0), strict=True):
+            lines.kink(row, 1.0, value, {BITS + name: bend for name, bend in zip(names, bends, strict=True) if bend})
+        for name, sign, slope in zip(names, signs[0], slopes[0], strict=True):
+            network.quant_embed.weight[name, BITS + name] = 1.0
+            network.quant_embed.bias[name] = float(sign - slope * values[0])
+        first += bits
+
+
+def read_bits(network: KronosTokenizer) -> None:
+    """Let the decoder read the bits of both tokens, or of the coarse one alone, in place."""
+    bits = network.s1_bits + network.s2_bits
+    for layer, known in ((network.post_quant_embed, bits), (network.post_quant_embed_pre, network.s1_bits)):
+        for name in range(known):
+            layer.weight[BITS + name, name] = math.sqrt(bits)
+        layer.bias[ONE] = CONSTANT
 
 
 def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
@@ -167,28 +213,12 @@ def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
     wicks.kink(BODY, sign=-1.0, at=0.0, outputs={UPPER: -1.0})
     wicks.kink(BODY, sign=1.0, at=0.0, outputs={LOWER: -1.0})
 
-    lines = FeedForwardWriter(network.encoder[1])
-    first = 0
-    for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
-        signs = gray_signs(grid.bits)
-        slopes = np.diff(signs, axis=0) / np.diff(values)[:, None]  # [cells - 1, bits]
-        names = range(first, first + grid.bits)
-        lines.line(row, {BITS + name: slope for name, slope in zip(names, slopes[0], strict=True)})
-        for value, bends in zip(values[1:-1], np.diff(slopes, axis=0), strict=True):
-            lines.kink(row, 1.0, value, {BITS + name: bend for name, bend in zip(names, bends, strict=True) if bend})
-        for name, sign, slope in zip(names, signs[0], slopes[0], strict=True):
-            network.quant_embed.weight[name, BITS + name] = 1.0
-            network.quant_embed.bias[name] = float(sign - slope * values[0])
-        first += grid.bits
+    write_bits(network, code.scaled)
 
 
 def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
     """Bits to grid values, then to prices."""
-    bits = code.s1_bits + code.s2_bits
-    for layer, known in ((network.post_quant_embed, bits), (network.post_quant_embed_pre, code.s1_bits)):
-        for name in range(known):
-            layer.weight[BITS + name, name] = math.sqrt(bits)
-        layer.bias[ONE] = CONSTANT
+    read_bits(network)
     table = FeedForwardWriter(network.decoder[0])
     first = 0
     for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
@@ -254,6 +284,5 @@ class FeedForwardWriter:
         self.used += 1
 
 
-def multiple_of_eight(number: int) -> int:
-    """The next multiple of 8, as widths of networks are."""
+def _multiple_of_eight(number: int) -> int:
     return -(-number // 8) * 8
