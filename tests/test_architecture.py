@@ -99,12 +99,12 @@ def constraints() -> dict[str, Version]:
 
 
 def requirements() -> list[Requirement]:
-    """What ``make test`` installs: not Qlib, which has an environment of its own, nor the vendors' libraries.
+    """What ``make test`` installs: not Qlib, which has an environment of its own, nor Ray and the vendors' libraries.
 
     quantstats needs one of these.
     """
     extras = PROJECT["project"]["optional-dependencies"].items()
-    texts = [text for name, extra in extras if name not in ("qlib", "equities", "quantstats") for text in extra]
+    texts = [text for name, extra in extras if name not in ("qlib", "equities", "quantstats", "ray") for text in extra]
     texts += PROJECT["project"]["dependencies"]
     return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos-forecast"]
 

@@ -135,7 +135,7 @@ def _wide(forecast: Forecast) -> pd.DataFrame:
     columns: dict[str, FloatArray] = {}
     for c, name in enumerate(COLUMNS):
         columns |= {f"{name}_mean": mean[:, c], f"{name}_median": median[:, c]}
-        columns |= {f"{name}_q{_digits(q)}": values[i, :, c] for i, q in enumerate(levels)}
+        columns |= {f"{name}_q{level_digits(q)}": values[i, :, c] for i, q in enumerate(levels)}
     return pd.DataFrame(columns, index=forecast.timestamps)
 
 
@@ -159,6 +159,6 @@ def _nixtla(forecast: Forecast, level: Sequence[float]) -> pd.DataFrame:
     return frame
 
 
-def _digits(level: float) -> str:
+def level_digits(level: float) -> str:
     """Return a level's digits after the point, at least two: 025 for 0.025, 50 for 0.5."""
     return f"{level:.12f}".split(".")[1].rstrip("0").ljust(2, "0")
