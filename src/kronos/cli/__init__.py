@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kronos.cli import backtest, calibrate, data, doctor, evaluate, live, models, paper, pipeline, serve, train
+from kronos.cli import backtest, batch, calibrate, data, doctor, evaluate, live, models, paper, pipeline, serve, train
 from kronos.cli.console import valid_width
 from kronos.cli.errors import CommandGroup
 from kronos.cli.forecast import command as forecast_command
@@ -37,6 +37,7 @@ app = typer.Typer(
         "kronos evaluate data/candles --model kronos-small\n\n"
         "kronos train model --data btc_1h.csv\n\n"
         "kronos backtest data/candles/us_equity --interval 1d\n\n"
+        "kronos batch data/candles --output out/batch\n\n"
         "kronos serve --source simulated\n\n"
         "kronos live run --source replay --once\n\n"
         "kronos models list\n\n"
@@ -47,6 +48,7 @@ app.command("forecast", epilog=forecast_command.EPILOG)(forecast_command.forecas
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command("backtest", epilog=backtest.EPILOG)(backtest.backtest)
+app.command("batch", epilog=batch.EPILOG)(batch.batch)
 app.command("paper", epilog=paper.EPILOG)(paper.paper)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
