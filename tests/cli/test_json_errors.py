@@ -17,6 +17,8 @@ MISUSES = [
     ("evaluate", "missing.csv", "--report", "x.txt"),
     ("evaluate", "--unknown"),
     ("calibrate", "missing.csv"),
+    ("batch", "missing.parquet", "--output", "out"),
+    ("batch", "missing.parquet"),
     ("calibrate", "missing.csv", "--part", "none"),
     ("paper", "price", "missing.csv"),
     ("paper", "no-such-task", "missing.csv"),

@@ -14,6 +14,7 @@ COMMANDS = [
     ("forecast",),
     ("evaluate",),
     ("calibrate",),
+    ("batch",),
     ("paper",),
     ("models",),
     ("models", "list"),

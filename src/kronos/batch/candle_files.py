@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import compute, dataset, parquet
+from pyarrow import compute, dataset
 
 from kronos.batch.storage import Storage
 from kronos.candles.aliases import SYMBOL_ALIASES
@@ -31,7 +31,8 @@ from kronos.errors import DataError
 
 SUFFIX = ".parquet"
 _ROWS = 65_536  # read at a time
-_FOOTERS = 8  # files whose footers are read at the same time
+_HASHED = 8  # files that are hashed at the same time
+_CHUNK = 2**20  # bytes hashed at a time
 
 CandlePaths = str | Path | Sequence[str | Path]
 
@@ -125,15 +126,15 @@ class CandleFiles:
         return "ns" if getattr(self.time_type, "unit", "us") == "ns" else "us"
 
     def digest(self) -> str:
-        """Hash names, sizes and statistics of all files, from their footers, as 64 hexadecimal digits.
+        """Hash names and content of all files, as 64 hexadecimal digits; each file is read once.
 
         Raises:
             DataError: If a file cannot be read.
         """
         digest = hashlib.sha256()
-        with ThreadPoolExecutor(_FOOTERS) as pool:
-            for file, footer in zip(self.files, pool.map(_footer_digest, self.files), strict=True):
-                digest.update(f"{file.name}\n{footer}\n".encode("utf-8", "surrogatepass"))
+        with ThreadPoolExecutor(_HASHED) as pool:
+            for file, content in zip(self.files, pool.map(_content_digest, self.files), strict=True):
+                digest.update(f"{file.name}\n{content}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def align(self, time: pd.Timestamp) -> pd.Timestamp:
@@ -290,21 +291,23 @@ class _RowWindow:
     def __init__(self, time: str, span: tuple[pd.Timestamp, pd.Timestamp], rows: int) -> None:
         self._time, self._span, self._rows = time, span, rows
         self._parts: list[pd.DataFrame] = []
-        self._count, self._limit = 0, _ROWS
+        self._count, self._limit, self._trimmed = 0, _ROWS, False
         self._source, self._simulated = "", False
 
     def add(self, frame: pd.DataFrame, source: str, *, simulated: bool) -> None:
         """Add rows of a file."""
         self._source, self._simulated = source, self._simulated or simulated
         self._parts.append(frame)
-        self._count += len(frame)
+        self._count, self._trimmed = self._count + len(frame), False
         if self._count > self._limit:
             self._limit = len(self._trim()) + _ROWS
 
     def until(self, cutoff: pd.Timestamp) -> HistoryRows | None:
         """The last rows up to a cutoff; None if there are none."""
-        frame = self._trim() if self._parts else pd.DataFrame({self._time: pd.DatetimeIndex([])})
-        stop = int((frame[self._time] <= cutoff).sum()) if len(frame) else 0
+        if not self._parts:
+            return None
+        frame = self._trim()
+        stop = int(frame[self._time].searchsorted(cutoff, side="right"))
         if not stop:
             return None
         return HistoryRows(frame.iloc[max(0, stop - self._rows) : stop], self._source, self._simulated)
@@ -312,12 +315,14 @@ class _RowWindow:
     def _trim(self) -> pd.DataFrame:
         """All rows in order of time, from the first that an origin needs to the last."""
         frame = self._parts[0] if len(self._parts) == 1 else pd.concat(self._parts, ignore_index=True)
+        if self._trimmed:
+            return frame
         frame = frame.dropna(subset=[self._time])
         if not frame[self._time].is_monotonic_increasing:
             frame = frame.sort_values(self._time, kind="stable")
         start, stop = (int(frame[self._time].searchsorted(time, side="right")) for time in self._span)
         frame = frame.iloc[max(0, start - self._rows) : stop]
-        self._parts, self._count = [frame], len(frame)
+        self._parts, self._count, self._trimmed = [frame], len(frame), True
         return frame
 
 
@@ -380,11 +385,12 @@ def _open_fragment(file: CandleFile) -> Any:
         return fragment
 
 
-def _footer_digest(file: CandleFile) -> str:
-    with _reading(file), file.storage.filesystem.open_input_file(file.storage.path(file.name)) as stream:
-        footer = pa.BufferOutputStream()
-        parquet.read_metadata(stream).write_metadata_file(footer)
-        return hashlib.sha256(footer.getvalue()).hexdigest()
+def _content_digest(file: CandleFile) -> str:
+    digest = hashlib.sha256()
+    with _reading(file), file.storage.filesystem.open_input_stream(file.storage.path(file.name)) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from kronos import errors
 from kronos.batch.shards import Shard
 from kronos.errors import DeviceError, KronosError, ParameterError
 from kronos.evaluation.rolling import run_jobs
+from kronos.formatting import truncate
 
 Job = Callable[[Shard], None]
 _DEATHS = 3  # of workers without a finished shard in between, after which to give up
@@ -84,7 +85,8 @@ class LocalEngine:
         while pending:
             finished: set[Shard] = set()
             try:
-                with closing(run_jobs(job, pending, workers)) as done:
+                # After a death, not even the last shard runs in this process: it may be the one that killed another.
+                with closing(run_jobs(job, pending, workers, isolate=len(shards) > 1)) as done:
                     for shard in done:
                         finished.add(shard)
                         yield shard
@@ -120,7 +122,7 @@ class RayEngine:
         """See `Engine`.
 
         Raises:
-            DeviceError: If the cluster has no GPU for a model that needs one, or an actor fails again and again.
+            DeviceError: If the cluster cannot be reached, has no GPU for a model that needs one, or an actor fails.
         """
         ray = _import_ray()
         with self._connected(ray), _quiet_data() as data:
@@ -141,10 +143,16 @@ class RayEngine:
                 num_cpus=min(threads, total / workers) if not gpu else 1,
                 num_gpus=1 if gpu else 0,
             )
-            for row in results.iter_rows():
-                if row["error"]:
-                    raise _as_error(str(row["error"]), str(row["message"]))
-                yield shards[int(row["position"])]
+            try:
+                for row in results.iter_rows():
+                    if row["error"]:
+                        raise _as_error(str(row["error"]), str(row["message"]))
+                    yield shards[int(row["position"])]
+            except ray.exceptions.RayError as error:
+                reason = truncate(str(error).strip().rpartition("\n")[2], 200)
+                raise DeviceError(
+                    f"A worker of Ray failed: {reason}. Kronos has to be installed on all machines; the run resumes."
+                ) from error
 
     @contextmanager
     def _connected(self, ray: Any) -> Iterator[None]:

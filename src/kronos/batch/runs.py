@@ -137,9 +137,10 @@ def run(
     started = time.monotonic()
     settings, engine = settings or BatchSettings(), engine or LocalEngine()
     storage = Storage.open(output)
+    batch = _prepare(plan, predictor, storage, settings)
     with _locked(storage):
         storage.remove_leftovers()
-        batch = _prepare(plan, predictor, storage, settings)
+        _check_folder(storage, plan, batch.facts)  # another run may have begun in the meantime
         records = _read_stored(storage, batch.shards)
         if not storage.is_file(BATCH):
             facts = {**batch.facts, "model_name": batch.model, "begun": now_utc(), "versions": versions()}

@@ -368,13 +368,16 @@ def _folder_name(name: str) -> str:
 _function: Callable[[Any], None] | None = None  # what a worker process calls with each job
 
 
-def run_jobs(function: Callable[[JobT], None], jobs: Sequence[JobT], workers: int) -> Generator[JobT]:
+def run_jobs(
+    function: Callable[[JobT], None], jobs: Sequence[JobT], workers: int, *, isolate: bool = False
+) -> Generator[JobT]:
     """Call a function with every job and yield each job once it is done.
 
     Args:
         function: Must be picklable if there are several workers.
         jobs: In the order in which they are started.
         workers: Number of processes, which share the CPU threads of this one; 1 runs everything in this process.
+        isolate: Whether a single job has a process of its own, too, if there are several workers.
 
     Raises:
         ParameterError: If ``workers`` is less than 1.
@@ -382,7 +385,7 @@ def run_jobs(function: Callable[[JobT], None], jobs: Sequence[JobT], workers: in
     """
     if workers < 1:
         raise ParameterError(f"Invalid number of workers {workers}: choose at least 1.")
-    if workers == 1 or len(jobs) < 2:
+    if workers == 1 or (len(jobs) < 2 and not isolate):
         for job in jobs:
             function(job)
             yield job
