@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 
 from kronos.live.alerts import Alerts
-from kronos.live.clock import ReplayClock
+from kronos.live.clock import ReplayClock, closes_between
 from kronos.live.config import AlertsSection
 from kronos.live.entries import ForecastEntry, MissedEntry, RevisionEntry, ScoreEntry, UnresolvedEntry, parse_time
 from kronos.live.record import Record, entry_of
 from kronos.live.runner import LiveRunner
-from kronos.live.schedule import closes_between
 from kronos.live.verification import verify
 from kronos.sources.simulation import SimulatedSource
 from live.replays import HOUR, FaultySource, make_config, open_world, replay

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronos.intervals import Interval
-from kronos.live.clock import ReplayClock, SystemClock, wait_until
-from kronos.live.schedule import Backoff, closes_between, last_close, next_close
+from kronos.live.clock import Backoff, ReplayClock, SystemClock, closes_between, last_close, next_close, wait_until
 from live.replays import replay
 
 TIMES = st.integers(1_500_000_000_000_000, 1_900_000_000_000_000).map(

@@ -18,7 +18,7 @@ import pandas as pd
 from kronos.errors import DataError, KronosError, SourceError
 from kronos.forecasts import Forecast
 from kronos.intervals import Interval
-from kronos.live.clock import Clock
+from kronos.live.clock import Clock, closes_between
 from kronos.live.config import LiveConfig
 from kronos.live.entries import (
     Entry,
@@ -33,7 +33,6 @@ from kronos.live.feed import FetchedCandles, MarketFeed
 from kronos.live.forecaster import LiveForecast, LiveForecaster, forecast_all, forecast_entry
 from kronos.live.protocol import SeriesSettings, series_id, series_slug
 from kronos.live.record import AlreadyRecorded, Record
-from kronos.live.schedule import closes_between
 from kronos.live.settlement import SettledCandles, find_differences, find_revisions, settle
 from kronos.sources.base import closing_time, to_utc
 

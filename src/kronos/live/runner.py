@@ -24,14 +24,13 @@ import pandas as pd
 from kronos.atomic import write_text
 from kronos.errors import KronosError, ParameterError
 from kronos.live.alerts import Alerts
-from kronos.live.clock import Clock, ReplayClock, SystemClock, wait_until
+from kronos.live.clock import DELAY, Backoff, Clock, ReplayClock, SystemClock, next_close, wait_until
 from kronos.live.config import DataSection, LiveConfig
 from kronos.live.cycle import Cycle, CycleResult
 from kronos.live.entries import format_time
 from kronos.live.feed import MarketFeed, check_symbols
 from kronos.live.forecaster import LiveForecaster, check_baselines, load_forecaster
 from kronos.live.record import Record
-from kronos.live.schedule import DELAY, Backoff, next_close
 from kronos.live.status import HEARTBEAT
 from kronos.locks import LOCK, exclusive_lock
 from kronos.settings import SourceSettings, get_settings
