@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kronos.errors import ParameterError, StorageError
-from kronos.live.backups import backup
 from kronos.live.exports import export
-from kronos.live.record import Record
+from kronos.live.record import Record, backup
 from kronos.live.verification import verify
 from live.databases import execute
 from live.records import HORIZON, entries, missed, protocol

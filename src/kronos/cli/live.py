@@ -207,7 +207,7 @@ def backup(file: BackupFile, config: File = None, profile: Profile = None, recor
     """Copy the record to a SQLite file while the forecaster runs."""
     _check_packages()
     settings = _load(config, profile, {("record", "folder"): record})
-    from kronos.live.backups import backup as copy_record
+    from kronos.live.record import backup as copy_record
 
     seq, digest = copy_record(settings.record.database, file)
     typer.echo(f"{file}: {seq} rows, head {digest}")
