@@ -8,6 +8,9 @@ The same candles have the same clock however they are stamped: naive, with offse
 | of a market that never closes, and of FX | UTC; naive times of a market that never closes count as UTC |
 | of a day or longer, stamped at midnight in some timezone | that timezone, so that a stamp keeps its date |
 | others | the history's own, with a note if that is UTC or unknown |
+
+Days of the clock are not always trading days: those of FX end at 17:00 New York, and night sessions belong to the next
+day. `trading_day_times` moves times to a clock whose days are, so that candles can be aggregated by them.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import pandas as pd
 
 from kronos.calendars.candidates import CalendarCandidate
 from kronos.calendars.detection import detect_calendar, fit_calendar
-from kronos.calendars.sessions import ALWAYS, FX, INFERRED, ZONE_EXCHANGE, canonical_name
-from kronos.calendars.timezones import DAY, WallClock, local_clock, to_utc_clock, weekday
+from kronos.calendars.recurrence import HOUR
+from kronos.calendars.sessions import ALWAYS, FUTURES, FX, INFERRED, ZONE_EXCHANGE, canonical_name, schedule
+from kronos.calendars.timezones import DAY, NEW_YORK, Stamps, WallClock, local_clock, to_utc_clock, weekday
 from kronos.intervals import Interval
 
 UNKNOWN_ZONE = (
@@ -118,3 +122,53 @@ def _inferred_clock(history: pd.DatetimeIndex, interval: Interval) -> MarketCloc
         return MarketClock(own, UNKNOWN_ZONE.format(""))
     given = isinstance(history.tz, ZoneInfo) and history.tz.key != "UTC"
     return MarketClock(own, "" if given else UNKNOWN_ZONE.format(f" ({history.tz})"))
+
+
+_FX_SHIFT = 7 * HOUR  # from 17:00 New York to midnight
+_NIGHT, _MORNING = 20 * HOUR, 6 * HOUR  # night sessions open after the first and close before the second
+
+
+def trading_day_times(
+    history: pd.DatetimeIndex, interval: Interval, calendar: str | None = None
+) -> pd.DatetimeIndex | None:
+    """Move times to a clock whose days are the trading days of their market.
+
+    Args:
+        history: Opening or closing times of intraday candles, strictly increasing. [n]
+        interval: Interval of the candles.
+        calendar: Name of the calendar; None detects it.
+
+    Returns:
+        Naive times in the same order; None if trading days are those of the history's own clock. [n]
+
+    Raises:
+        CalendarError: If the calendar is unknown.
+    """
+    if calendar is None:
+        candidate = detect_calendar(history, interval)
+    else:
+        candidate = fit_calendar(canonical_name(calendar), history, interval)
+    if candidate.name == FX:
+        utc = clock_of(candidate, history, interval).local(history).tz_localize("UTC")
+        return utc.tz_convert(NEW_YORK).tz_localize(None).as_unit("ns") + pd.Timedelta(_FX_SHIFT, "ns")
+    if not candidate.name.startswith(FUTURES):
+        return None
+    moved = _next_trading_day(candidate.name, candidate.clock.to_wall(history))
+    return None if moved is None else pd.DatetimeIndex(moved.view("M8[ns]"))
+
+
+def _next_trading_day(name: str, wall: Stamps) -> Stamps | None:
+    """Move the bars of night sessions to the early hours of the next trading day; None if there are none."""
+    day, clock = wall // DAY, wall % DAY
+    evening, morning = clock >= _NIGHT, clock < _MORNING
+    if not (evening | morning).any():
+        return None
+    began = np.where(morning, day - 1, day)  # evening of the night session
+    dates = schedule(name, _date(int(began[0])), _date(int(day[-1]) + 31)).dates.astype(np.int64)
+    following = dates[np.searchsorted(dates, began, side="right")]
+    into_night = wall - began * DAY - _NIGHT
+    return np.where(evening | morning, following * DAY + into_night, wall)
+
+
+def _date(day: int) -> np.datetime64:
+    return np.datetime64(day, "D")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.calendars.detection import detect_stamp_side
-from kronos.calendars.trading_days import trading_day_times
+from kronos.calendars.market_clock import trading_day_times
 from kronos.candles.candles import Candles
 from kronos.candles.columns import COLUMNS, TIME
 from kronos.candles.findings import Finding
