@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kronos.serve.docs_page import docs_html
+from kronos.serve.pages import docs_html
 from serve.raw_http import get
 from serve.servers import run_server, settings_in
 

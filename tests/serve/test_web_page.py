@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from kronos.serve.web_page import is_built, web_routes
+from kronos.serve.pages import is_built, web_routes
 from serve.servers import run_server, settings_in
 
 
@@ -44,7 +44,7 @@ def test_static_files_are_relative_hashed_and_kept_for_ever(client):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "../index.html", "%2e%2e/%2e%2e/web_page.py", ""])
+@pytest.mark.parametrize("name", ["nothing.js", "../index.html", "%2e%2e/%2e%2e/pages.py", ""])
 def test_other_names_are_404(client, name):
     answer = client.get(f"/static/{name}")
     assert answer.status_code == 404

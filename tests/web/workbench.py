@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 import pytest
 
-from kronos.serve.web_page import is_built
+from kronos.serve.pages import is_built
 
 ROOT = Path(__file__).resolve().parents[2]
 PALETTES = json.loads((ROOT / "src/kronos/reports/shared/palettes.json").read_text("utf-8"))

@@ -19,7 +19,6 @@ from starlette.middleware import Middleware
 from starlette.routing import Match
 
 from kronos import __version__
-from kronos.serve.docs_page import docs_routes
 from kronos.serve.errors import ApiError
 from kronos.serve.middleware import (
     AccessLogMiddleware,
@@ -38,6 +37,7 @@ from kronos.serve.middleware import (
 )
 from kronos.serve.middleware.rate_limit import UPLOADS_PATH
 from kronos.serve.observability import configure_logging
+from kronos.serve.pages import docs_routes, web_routes
 from kronos.serve.routes.common import reject_repeated_parameters
 from kronos.serve.routes.health import health_routes
 from kronos.serve.routes.jobs import job_routes
@@ -45,7 +45,6 @@ from kronos.serve.routes.predictions import prediction_routes
 from kronos.serve.routes.udf import udf_routes
 from kronos.serve.routes.workbench import result_routes, workbench_routes
 from kronos.serve.state import AppState, build_state
-from kronos.serve.web_page import web_routes
 from kronos.settings import get_settings
 
 _DESCRIPTION = (
