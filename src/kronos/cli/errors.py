@@ -72,7 +72,8 @@ class CommandGroup(TyperGroup):
         except _UsageError as error:
             if ctx.meta["kronos.json"]:  # typer prints the sentence, with the usage
                 ctx.meta["kronos.json"] = False  # an outer group sees the same error
-                _print_json_error(error, str(getattr(error, "message", error)), MISUSED)
+                words = getattr(error, "format_message", None)  # of a missing option, ``message`` is empty
+                _print_json_error(error, str(words() if words else error), MISUSED)
             raise
         return result
 
