@@ -281,7 +281,9 @@ def test_discarding_leaves_other_files(predictor, candles, output, tmp_path):
 
 def test_simulated_candles_are_labelled(predictor, tmp_path, output):
     plan = make_plan(write(walk(1), tmp_path / "c" / "simulated_btc.parquet"))
-    assert run(plan, predictor, output, few()).to_frame()["simulated"].all()
+    summary = run(plan, predictor, output, few())
+    assert summary.simulated == 1
+    assert summary.to_frame()["simulated"].all()
 
 
 def test_times_without_timezone_and_days(predictor, tmp_path, output):

@@ -38,7 +38,7 @@ CandlePaths = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True, slots=True)
-class CandleFile:
+class ParquetCandleFile:
     """A Parquet file of candles.
 
     Attributes:
@@ -78,11 +78,11 @@ class CandleFiles:
         folders: The folders that were given, all of whose files are candles.
     """
 
-    files: tuple[CandleFile, ...]
+    files: tuple[ParquetCandleFile, ...]
     layout: ColumnLayout = field(repr=False)
     time_type: pa.DataType
     folders: tuple[Storage, ...]
-    _by_series: Mapping[str, list[CandleFile]] = field(repr=False)
+    _by_series: Mapping[str, list[ParquetCandleFile]] = field(repr=False)
 
     @classmethod
     def open(cls, paths: CandlePaths) -> CandleFiles:
@@ -98,12 +98,15 @@ class CandleFiles:
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         found = sorted((file for path in given for file in _list_files(path)), key=lambda file: file.name)
         if not found:
-            raise DataError(f"No Parquet file in {', '.join(map(str, given)) or 'no paths'}: give files or folders.")
+            raise DataError(
+                f"No Parquet file in {', '.join(map(str, given)) or 'no paths'}: give such files, or folders of them; "
+                "kronos.candles.write_candles writes them."
+            )
         schema = _open_fragment(found[0]).physical_schema
         layout = find_layout(schema.names, None, found[0].name)
         time_type = _time_type(schema, layout, found[0].name)
         files = [_with_series(file, layout) for file in found]
-        by_series: dict[str, list[CandleFile]] = {}
+        by_series: dict[str, list[ParquetCandleFile]] = {}
         for file in files:
             if file.series is not None:
                 by_series.setdefault(file.series, []).append(file)
@@ -216,7 +219,7 @@ class CandleFiles:
             self._read_rows(file, found, cutoffs.max())
         return [found[name].until(cutoff) for name, cutoff in zip(names, cutoffs, strict=True)]
 
-    def _read_rows(self, file: CandleFile, windows: Mapping[str, _RowWindow], until: pd.Timestamp) -> None:
+    def _read_rows(self, file: ParquetCandleFile, windows: Mapping[str, _RowWindow], until: pd.Timestamp) -> None:
         """Add the rows of a file up to a time to the windows of their series."""
         layout, fragment = self.layout, _open_fragment(file)
         schema = fragment.physical_schema
@@ -251,7 +254,9 @@ class CandleFiles:
                 for name, own in known.groupby(known[symbol].astype(str), sort=False, observed=True):
                     yield str(name), pd.DatetimeIndex(own[time])
 
-    def _scan(self, file: CandleFile, fragment: Any, columns: list[str], condition: Any) -> Iterator[pd.DataFrame]:
+    def _scan(
+        self, file: ParquetCandleFile, fragment: Any, columns: list[str], condition: Any
+    ) -> Iterator[pd.DataFrame]:
         """The rows of a file that fulfil a condition, a batch at a time, in the timezone of the first file."""
         time = str(self.layout.time)
         missing = next((name for name in (time, *columns) if name not in fragment.physical_schema.names), None)
@@ -272,7 +277,7 @@ class CandleFiles:
                     frame[time] = self._in_zone(pd.DatetimeIndex(frame[time]), file)
                     yield frame
 
-    def _in_zone(self, times: pd.DatetimeIndex, file: CandleFile) -> pd.DatetimeIndex:
+    def _in_zone(self, times: pd.DatetimeIndex, file: ParquetCandleFile) -> pd.DatetimeIndex:
         if (times.tz is None) != (self.zone is None):
             raise DataError(
                 f"The times have a timezone in only one of {file.name} and {self.files[0].name}: write them alike."
@@ -326,18 +331,18 @@ class _RowWindow:
         return frame
 
 
-def _list_files(path: str | Path) -> list[CandleFile]:
+def _list_files(path: str | Path) -> list[ParquetCandleFile]:
     """The Parquet files of a path."""
     storage = Storage.open(path)
     if storage.is_file():
         folder, _, name = storage.root.rpartition("/")
-        return [CandleFile(replace(storage, address=str(path), root=folder), name)]
+        return [ParquetCandleFile(replace(storage, address=str(path), root=folder), name)]
     if not storage.exists():
         raise DataError(f"{path} does not exist: give Parquet files, or folders of them.")
-    return [CandleFile(storage, name) for name in storage.names() if name.lower().endswith(SUFFIX)]
+    return [ParquetCandleFile(storage, name) for name in storage.names() if name.lower().endswith(SUFFIX)]
 
 
-def _with_series(file: CandleFile, layout: ColumnLayout) -> CandleFile:
+def _with_series(file: ParquetCandleFile, layout: ColumnLayout) -> ParquetCandleFile:
     """The file with the series that its path names, unless a column does."""
     for part in reversed(file.name.split("/")[:-1]):
         key, separator, value = part.partition("=")
@@ -368,12 +373,12 @@ def _typed(names: list[str], kind: pa.DataType) -> pa.Array:
     return pa.array(names, pa.string()).cast(kind)
 
 
-def _is_simulated(file: CandleFile, schema: pa.Schema) -> bool:
+def _is_simulated(file: ParquetCandleFile, schema: pa.Schema) -> bool:
     marked = file.name.rpartition("/")[2].lower().startswith(SIMULATED_PREFIX)
     return marked or SIMULATED_KEY in (schema.metadata or {})
 
 
-def _open_fragment(file: CandleFile) -> Any:
+def _open_fragment(file: ParquetCandleFile) -> Any:
     """The file as Arrow scans it; its footer is read here.
 
     Raises:
@@ -385,7 +390,7 @@ def _open_fragment(file: CandleFile) -> Any:
         return fragment
 
 
-def _content_digest(file: CandleFile) -> str:
+def _content_digest(file: ParquetCandleFile) -> str:
     digest = hashlib.sha256()
     with _reading(file), file.storage.filesystem.open_input_stream(file.storage.path(file.name)) as stream:
         while chunk := stream.read(_CHUNK):
@@ -394,7 +399,7 @@ def _content_digest(file: CandleFile) -> str:
 
 
 @contextmanager
-def _reading(file: CandleFile) -> Iterator[None]:
+def _reading(file: ParquetCandleFile) -> Iterator[None]:
     """Turn Arrow's errors about a file into a `DataError`."""
     try:
         yield

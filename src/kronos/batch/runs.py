@@ -67,6 +67,7 @@ class BatchSummary:
         calibrated: Whether the forecasts are calibrated.
         series: Number of series of the plan.
         forecasts: Number of forecasts made, by this run and earlier ones.
+        simulated: Number of them that are of simulated candles.
         skipped: The forecasts that could not be made.
         found: Forecasts, made or skipped, that earlier runs had finished.
         shards: Number of files with forecasts.
@@ -79,6 +80,7 @@ class BatchSummary:
     calibrated: bool
     series: int
     forecasts: int
+    simulated: int
     skipped: tuple[SkippedForecast, ...]
     found: int
     shards: int
@@ -99,6 +101,7 @@ class BatchSummary:
             "state": "calibrated" if self.calibrated else "raw",
             "series": self.series,
             "forecasts": self.forecasts,
+            "simulated": self.simulated,
             "found": self.found,
             "shards": self.shards,
             "engine": self.engine,
@@ -165,6 +168,7 @@ def run(
         calibrated=batch.calibration is not None,
         series=plan.series,
         forecasts=sum(record.forecasts for record in records.values()),
+        simulated=sum(record.simulated for record in records.values()),
         skipped=tuple(skipped),
         found=found,
         shards=len(batch.shards),

@@ -71,10 +71,12 @@ class ShardRecord:
     Attributes:
         forecasts: Number of forecasts made.
         skipped: Position in the shard and reason of those that could not be made.
+        simulated: Number of forecasts of simulated candles.
     """
 
     forecasts: int
     skipped: tuple[tuple[int, str], ...]
+    simulated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,13 @@ class ShardJob:
         if self.output.is_file(shard.file):
             return
         table, skipped = self._forecast(self._rows(shard))
+        rows_each = self.settings.horizon * (self.settings.sampling.samples if self.settings.kind == "long" else 1)
         facts = {
             "format": _FORMAT,
             "shard": shard.digest,
             "forecasts": shard.forecasts - len(skipped),
             "skipped": skipped,
+            "simulated": sum(table["simulated"].to_pylist()) // rows_each,
             "sha256": _table_digest(table),
         }
         table = table.replace_schema_metadata({_KEY: json.dumps(facts)})
@@ -339,7 +343,8 @@ def read_record(output: Storage, shard: Shard, *, verify: bool = False) -> Shard
         with output.filesystem.open_input_file(output.path(shard.file)) as stream:
             file = parquet.ParquetFile(stream)
             facts = json.loads((file.schema_arrow.metadata or {})[_KEY])
-            record = ShardRecord(int(facts["forecasts"]), tuple((int(i), str(why)) for i, why in facts["skipped"]))
+            skipped = tuple((int(i), str(why)) for i, why in facts["skipped"])
+            record = ShardRecord(int(facts["forecasts"]), skipped, int(facts["simulated"]))
             if facts["format"] != _FORMAT or facts["shard"] != shard.digest:
                 raise DataError(f"{name} is a shard of another batch: remove it and run again.")
             if record.forecasts + len(record.skipped) != shard.forecasts:

@@ -382,8 +382,10 @@ def _show(summary: BatchSummary) -> None:
     count = f"{plural(summary.forecasts, 'forecast')} of {summary.series:,} series by {summary.model}, {state}"
     skipped = f"; {len(summary.skipped):,} skipped" if summary.skipped else ""
     found = f", {summary.found:,} of them by earlier runs" if summary.found else ""
+    simulated = [Text(f"SIMULATED: the candles of {summary.simulated:,} of them never traded.", style="bold")]
     page(
         Text(f"{count}{skipped}.", style="bold"),
+        *(simulated if summary.simulated else []),
         Text(f"{duration(summary.seconds)} with the engine {summary.engine}{found}.", style="dim"),
         Text.assemble(("→ ", "dim"), f"{summary.folder}/forecasts in {plural(summary.shards, 'file')}"),
     )
