@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 import forks
-from batch.markets import few, long_table, tiny_predictor, walk, write
+from batch.markets import PicklingEngine, few, long_table, tiny_predictor, walk, write
 from kronos.batch import LocalEngine, discard_batch, make_plan, read_forecasts, run, stored_forecasts
 from kronos.errors import DataError, ParameterError, StorageError
 from kronos.inference import KronosPredictor, SamplingParams
@@ -87,6 +87,22 @@ def test_workers_do_not_matter(predictor, candles, tmp_path):
     alone = run(plan, predictor, tmp_path / "alone", few()).to_frame()
     two = run(plan, predictor, tmp_path / "two", few(), engine=LocalEngine(2)).to_frame()
     pd.testing.assert_frame_equal(alone, two)
+
+
+def test_other_processes_calibrate_as_the_predictor_does(candles, output):
+    bundled = KronosPredictor.from_pretrained(device="cpu")
+    summary = run(make_plan(candles), bundled, output, few(market="crypto"), engine=PicklingEngine())
+    table = summary.to_frame()
+    assert summary.calibrated
+    assert set(table["state"]) == {"calibrated"}
+    assert set(table["model"]) == {"kronos-nano"}
+    keys = {f"S{i}@{walk(i)['ds'].iloc[-1].isoformat()}": walk(i) for i in range(7)}
+    expected = bundled.forecast_many(keys, 4, samples=5, seed=1, market="crypto")
+    medians = np.concatenate([one.median()["close"] for one in expected.values()])
+    np.testing.assert_allclose(table["close_median"], medians, rtol=1e-5)
+    raw = run(make_plan(candles), bundled, output.with_name("raw"), few(calibration=False)).to_frame()
+    assert set(raw["state"]) == {"raw"}
+    assert not np.allclose(raw["close_median"], table["close_median"])
 
 
 def test_candles_after_the_cutoff_do_not_matter(predictor, tmp_path):

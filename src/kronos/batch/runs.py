@@ -358,7 +358,6 @@ def _compute(pending: Sequence[Shard], batch: _Prepared, storage: Storage, engin
         batch.plan.files,
         batch.settings,
         PortablePredictor.of(batch.predictor),
-        batch.model,
         batch.calibration,
         batch.predictor,
     )

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from kronos.batch.candle_files import CandleFiles, HistoryRows
 from kronos.batch.plan import CUTOFF, SERIES, BatchPlan, BatchSettings, digest_of
@@ -32,6 +32,7 @@ from kronos.forecasts.frames import level_digits
 from kronos.forecasts.statistics import sample_quantiles
 from kronos.formatting import truncate
 from kronos.inference import KronosPredictor
+from kronos.inference.metadata import model_title, weights_info
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.preprocessing import Skipped, skip_unusable
 from kronos.provenance import frame_digest
@@ -81,9 +82,13 @@ class ShardRecord:
 
 @dataclass(frozen=True, slots=True)
 class PortablePredictor:
-    """What another process or machine needs to build a predictor.
+    """What another process or machine needs to build a predictor, and to say whose forecasts it makes.
+
+    Networks that were sent to another process do not know any more that their weights are those of a file.
 
     Attributes:
+        name: Name of the model.
+        weights: Reference and hash of the weights of ``model`` and ``tokenizer``.
         model: The model, on the CPU.
         tokenizer: Its tokenizer, on the CPU.
         device: Type of the device: ``cpu``, ``cuda`` or ``mps``.
@@ -92,6 +97,8 @@ class PortablePredictor:
         precision: ``exact`` or ``fast``.
     """
 
+    name: str
+    weights: Mapping[str, Mapping[str, Any]]
     model: Kronos
     tokenizer: KronosTokenizer
     device: str
@@ -105,14 +112,20 @@ class PortablePredictor:
         networks = predictor.model, predictor.tokenizer
         if predictor.device.type != "cpu":
             networks = copy.deepcopy(networks[0]).cpu(), copy.deepcopy(networks[1]).cpu()
-        kind = predictor.device.type
-        return cls(*networks, kind, predictor.max_context, predictor.clip, predictor.precision)
+        name, kind = model_title(predictor.model), predictor.device.type
+        weights = {"model": weights_info(predictor.model), "tokenizer": weights_info(predictor.tokenizer)}
+        return cls(name, weights, *networks, kind, predictor.max_context, predictor.clip, predictor.precision)
 
     def build(self) -> KronosPredictor:
         """Build the predictor on this machine."""
         return KronosPredictor(
             self.model, self.tokenizer, self.device, self.max_context, self.clip, precision=self.precision
         )
+
+    def sign(self, forecast: Forecast) -> Forecast:
+        """Name the model and its weights in a forecast that the predictor has made."""
+        metadata = replace(forecast.metadata.with_details(**self.weights), model=self.name)
+        return replace(forecast, metadata=metadata)
 
 
 @dataclass(eq=False)
@@ -124,7 +137,6 @@ class ShardJob:
         files: The candles.
         settings: How forecasts are made.
         portable: The model, for processes other than the one that made the job.
-        model_name: Name of the model in tables.
         calibration: Correction of the paths; None for raw ones.
     """
 
@@ -132,7 +144,6 @@ class ShardJob:
     files: CandleFiles
     settings: BatchSettings
     portable: PortablePredictor
-    model_name: str
     calibration: Calibration | None = None
     _predictor: KronosPredictor | None = field(default=None, repr=False)
 
@@ -156,7 +167,7 @@ class ShardJob:
             "shard": shard.digest,
             "forecasts": shard.forecasts - len(skipped),
             "skipped": skipped,
-            "simulated": sum(table["simulated"].to_pylist()) // rows_each,
+            "simulated": (compute.sum(table["simulated"]).as_py() or 0) // rows_each,
             "sha256": _table_digest(table),
         }
         table = table.replace_schema_metadata({_KEY: json.dumps(facts)})
@@ -208,7 +219,9 @@ class ShardJob:
         if self.calibration is not None:
             for key, raw in list(forecasts.items()):
                 with skip_unusable(key, skipped):
-                    forecasts[key] = calibrate_forecast(raw, self.calibration, market=self.settings.market)
+                    forecasts[key] = calibrate_forecast(
+                        self.portable.sign(raw), self.calibration, market=self.settings.market
+                    )
         return {key: forecast for key, forecast in forecasts.items() if key not in errors}, errors
 
     def _clean(self, name: str, key: str, rows: HistoryRows | None) -> Candles:
@@ -237,7 +250,7 @@ class ShardJob:
                 settings.horizon,
                 sampling=settings.sampling,
                 lookback=settings.lookback,
-                calibration=False,  # applied to the paths here: networks of a worker have no file to identify them
+                calibration=False,  # applied afterwards: here the networks do not know their weights' hash
                 strict=self.settings.strict,
             )
         except (DataError, CalendarError) as error:
@@ -259,21 +272,19 @@ class ShardJob:
         repeats = samples if self.settings.kind == "long" else 1
         rows = repeats * horizon
         columns: dict[str, Any] = {
-            SERIES: [name] * rows,
-            CUTOFF: [cutoff] * rows,
+            SERIES: pa.repeat(name, rows),
+            CUTOFF: pd.DatetimeIndex([cutoff]).repeat(rows),
             "ds": times.take(np.tile(np.arange(horizon), repeats)),
             "step": np.tile(np.arange(1, horizon + 1), repeats),
             "last_close": np.full(rows, forecast.last_close),
         }
         columns |= _path_columns(forecast) if self.settings.kind == "long" else self._summary(forecast)
         columns |= {
-            "model": [self.model_name] * rows,
-            "state": [forecast.metadata.state] * rows,
+            "model": pa.repeat(self.portable.name, rows),
+            "state": pa.repeat(forecast.metadata.state, rows),
             "simulated": np.full(rows, forecast.simulated),
         }
-        return pa.table({key: pa.array(columns[key], from_pandas=True) for key in schema.names}).cast(
-            schema, safe=False
-        )
+        return pa.table({key: columns[key] for key in schema.names}).cast(schema, safe=False)
 
     def _summary(self, forecast: Forecast) -> dict[str, FloatArray]:
         """Mean, median and quantiles of the targets, by step."""
