@@ -3,6 +3,7 @@
 import torch
 
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.zoo import Normalisation
 
 
 def random_model(
@@ -17,10 +18,12 @@ def random_model(
     return model.eval()
 
 
-def random_tokenizer(seed: int, *, bits: int = 5) -> KronosTokenizer:
+def random_tokenizer(seed: int, *, bits: int = 5, normalisation: Normalisation = "spread") -> KronosTokenizer:
     """A tokenizer that fits `random_model`."""
     torch.manual_seed(seed)
-    tokenizer = KronosTokenizer(6, 32, 2, 48, 3, 3, 0.1, 0.1, 0.1, bits, bits, 0.05, 1.0, 1.1, 0.05, 4)
+    tokenizer = KronosTokenizer(
+        6, 32, 2, 48, 3, 3, 0.1, 0.1, 0.1, bits, bits, 0.05, 1.0, 1.1, 0.05, 4, normalisation=normalisation
+    )
     return tokenizer.eval()
 
 

@@ -93,8 +93,8 @@ def test_cutoffs_of_changed_or_new_weights_are_unknown(folder):
 def test_cutoffs_of_the_bundled_model():
     predictor = KronosPredictor.from_pretrained("kronos-nano", device="cpu")
     assert cutoffs(predictor, plan()) == {
-        "fx 1h": pd.Timestamp("2017-07-01"),
-        "crypto 1h": pd.Timestamp("2018-01-01"),
+        "fx 1h": pd.Timestamp("2020-12-31"),
+        "crypto 1h": pd.Timestamp("2023-04-30"),
     }
 
 

@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     walk(400).to_csv(root / "coin_1h.csv", index=False)
     walk(150).to_parquet(root / "crypto" / "eth_1h.parquet", index=False)
     walk(150).to_csv(root / "simulated_coin_1h.csv", index=False)
-    walk(20).to_csv(root / "short_1h.csv", index=False)
+    walk(6).to_csv(root / "short_1h.csv", index=False)
     walk(150).to_csv(root / "packed.csv", index=False, compression="gzip")
     walk(150).to_pickle(root / "pickled.csv")
     (root / ".hidden.csv").write_text("a,b\n1,2\n")

@@ -51,10 +51,10 @@ def test_list_models_marks_the_default_and_available_models(call: Call):
     models = {item["name"]: item for item in content_of(result)["models"]}
     nano = models["kronos-nano"]
     assert (nano["default"], nano["here"], nano["status"], nano["calibration"]) == (True, True, "bundled", True)
-    assert nano["least_history"] == 64
+    assert nano["least_history"] == 8
     assert models["kronos-large"]["status"] == "not published"
     assert "kronos-tokenizer-base" not in models
-    assert "kronos-nano (default): bundled, 2.91 M parameters" in text_of(result)
+    assert "kronos-nano (default): bundled, 2.81 M parameters" in text_of(result)
 
 
 def test_a_model_folder_is_listed_by_its_name(data: Path):
@@ -64,7 +64,7 @@ def test_a_model_folder_is_listed_by_its_name(data: Path):
     result = ServerContext(ServerOptions(data, model=str(entry.folder)))
     listed = anyio.run(create_server(result).call_tool, "list_models", {})
     assert listed.structured_content["default"] == "model"
-    assert listed.structured_content["models"][0]["least_history"] == 64
+    assert listed.structured_content["models"][0]["least_history"] == 8
     assert str(entry.folder) not in str(listed)
 
 
@@ -295,7 +295,7 @@ WRONG = [
     ({}, "Give either file (call list_candles for the available files) or symbol, not both."),
     ({"file": "coin_1h.csv", "symbol": "BTC"}, "not both"),
     ({"file": "coin_1h.csv", "horizon": 0}, "Invalid horizon 0: input should be greater than or equal to 1."),
-    ({"file": "coin_1h.csv", "horizon": 193}, "at most 192."),
+    ({"file": "coin_1h.csv", "horizon": 249}, "at most 248."),
     ({"file": "coin_1h.csv", "samples": 1001}, "Invalid samples 1001: input should be less than or equal to 1000."),
     ({"file": "coin_1h.csv", "seed": -1}, "Invalid seed -1"),
     ({"file": "coin_1h.csv", "horizon": "soon"}, "Invalid horizon 'soon': input should be a valid integer"),
@@ -317,7 +317,7 @@ WRONG = [
     ({"symbol": "BTC", "as_of": "never"}, "Invalid time 'never'"),
     ({"file": "coin_1h.csv", "as_of": "2030-01-01"}, "no candles after as_of"),
     ({"file": "coin_1h.csv", "as_of": "2020-01-01"}, "no candles up to as_of"),
-    ({"file": "short_1h.csv"}, "20"),
+    ({"file": "short_1h.csv"}, "6 candles"),
     ({"file": "coin_2h.csv"}, "There is no data file 'coin_2h.csv'; did you mean coin_1h.csv?"),
     ({"file": "folder.csv"}, "There is no data file 'folder.csv'; call list_candles"),
     ({"file": "readme.md"}, "There is no data file 'readme.md'; call list_candles"),

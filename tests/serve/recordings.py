@@ -17,7 +17,7 @@ from serve.servers import RunningServer, run_server, settings_in
 from sources.market_data import walk
 
 START = "2025-03-01"
-SHORT = 40  # fewer candles than the bundled model needs
+SHORT = 7  # fewer candles than the bundled model needs
 
 
 def recorded(symbol: str, count: int = 700, *, seed: int = 0, step: str = "1h", **document: Any) -> Candles:

@@ -336,7 +336,7 @@ def test_invalid_parameters_are_400_with_their_name(client, document):
 @pytest.mark.parametrize(
     "document",
     [
-        {"start_date": "soon"}, {"start_date": "2031-01-01"}, {"start_date": ""}, {"lookback": 40},
+        {"start_date": "soon"}, {"start_date": "2031-01-01"}, {"start_date": ""}, {"lookback": 7},
         {"pred_len": 600}, {"start_date": "2025-03-25", "lookback": 100},
     ],
 )  # fmt: skip

@@ -5,11 +5,11 @@ import torch
 
 from kronos.errors import ParameterError
 from kronos.nn import Kronos
-from kronos.training.change_quantizer import change_tokenizer
 from kronos.training.embeddings import smooth_embeddings
+from kronos.training.scalar_quantizer import scalar_tokenizer
 from networks import random_model
 
-TOKENIZER = change_tokenizer()
+TOKENIZER = scalar_tokenizer()
 
 
 def fresh_model() -> Kronos:

@@ -19,7 +19,7 @@ from kronos.training.callbacks import TrainingCallback
 from kronos.training.config import load_config
 from kronos.training.plan import make_plan
 from kronos.training.runner import RunOptions, run, write_run_reports
-from kronos.training.scalar_quantizer import Grid, ScalarCode, scalar_tokenizer
+from networks import random_tokenizer
 from training.recipes import MODEL, TOKENIZER, small, write_candles
 
 NO_COMPARISON = RunOptions(compare=False)
@@ -80,9 +80,7 @@ def test_training_from_scratch_records_its_cutoffs(tmp_path):
 
 
 def test_tokenizer_with_empty_cutoffs_counts_as_known(tmp_path):
-    tokenizer = scalar_tokenizer(
-        ScalarCode(*(Grid(4, -8, 8, 2), Grid(1, -1, 1, 1), Grid(1, 0, 1, 1), Grid(1, 0, 1, 1)))
-    )
+    tokenizer = random_tokenizer(2, normalisation="steps")
     folder = tokenizer.save_pretrained(tmp_path / "written")
     sizes = {"s1_bits": tokenizer.s1_bits, "s2_bits": tokenizer.s2_bits}
     start = {"start": {"tokenizer": str(folder)}, "architecture": {"model": MODEL | sizes}, "stages": ["model"]}

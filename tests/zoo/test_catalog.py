@@ -44,10 +44,10 @@ def test_cutoffs_of_published_weights():
 @bundled
 def test_cutoffs_of_the_bundled_model():
     entry = find_entry(DEFAULT_MODEL)
-    assert (entry.trained_until["crypto"], entry.selected_until["crypto"]) == ("2017-10-01", "2018-01-01")
+    assert (entry.trained_until["crypto"], entry.selected_until["crypto"]) == ("2022-12-31", "2023-04-30")
     seen = trained_until(resolve_checkpoint(DEFAULT_MODEL, kind="model"))
     assert seen == dict(entry.selected_until)
-    assert seen["cn_ashare"] == "2026-01-15"
+    assert (seen["us_equity 1d"], seen["cn_ashare"]) == ("2019-12-31", "2026-01-14")
     assert trained_until(resolve_checkpoint(DEFAULT_MODEL, kind="tokenizer")) == {}, "its weights were not trained"
 
 

@@ -1,18 +1,19 @@
 """A tokenizer with constructed weights instead of trained ones: every bit of a candle's code has a defined meaning.
 
-With little training, a trained tokenizer uses most of its bits badly: after half an hour on a CPU, the bundled model's
-first one reconstructed one-step changes with an error of 0.44 one-step volatilities and used a tenth of its codes. The
-blocks of the published architecture can represent an exact scalar quantiser, which needs no training:
+With little training, a trained tokenizer uses most of its bits badly: after half an hour on a CPU, the first one of the
+bundled model reconstructed one-step changes with an error of 0.44 one-step volatilities and used a tenth of its codes.
+The blocks of the published architecture can represent an exact scalar quantiser, which needs no training.
 
-- Candles are normalised in ``steps`` (`kronos.preprocessing`): the last known close is 0 and one step of volatility is
-  1/8 in every window, so one grid of values fits all.
-- The encoder's first block computes the wicks, ``high - max(open, close)`` and ``min(open, close) - low``. Its second
-  block computes, for every bit, a piecewise linear function that crosses 0 wherever the bit changes.
+Candles are normalised as ``changes``: `kronos.normalisation` has already taken a candle apart into return, opening gap,
+wicks and volume, and compressed them so that evenly spaced values matter about equally. One even grid for each part
+then fits all markets:
+
+- The encoder computes, for every bit, a piecewise linear function that crosses 0 wherever the bit changes.
 - Bits are in Gray code: neighbouring grid values differ in one bit, so a rounding error cannot move a value far.
 - The decoder is a lookup table: one hidden unit per grid value, active only if its bits match.
 
-s1 encodes the close alone and s2 the rest, so the model's first distribution is that of the next close. Attention is
-inactive (its output weights are 0), but further training can use it.
+s1 encodes return and opening gap, s2 wicks and volume, so the model's first distribution is that of the next close.
+Attention is inactive (its output weights are 0), but further training can use it.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ import torch
 from kronos.errors import ParameterError
 from kronos.nn import KronosTokenizer
 from kronos.nn.layers import FeedForward, TransformerBlock
-from kronos.normalisation import STEPS
+from kronos.normalisation import CLOSE, HIGH, LOW, NO_VOLUME, OPEN, VOLUME
 from kronos.typing import FloatArray
-from kronos.zoo import Normalisation
 
-OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(6)
-# Rows of the residual stream: the five encoded numbers, the constant 1 for thresholds, the bits.
-LEVEL, BODY, UPPER, LOWER, TRADED, ONE, BITS = range(7)
+COLUMN_ORDER = (CLOSE, OPEN, HIGH, LOW, VOLUME)  # order of their bits
+# Rows of the residual stream: the columns in that order, the constant 1 for thresholds, the bits.
+ONE = len(COLUMN_ORDER)
+BITS = ONE + 1
 CONSTANT = 1000.0  # so large that the norm before a feed-forward layer hardly depends on the candle
 SHARPNESS = 2000.0  # makes silu a kink at the scale of the finest cell
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Grid of values for one number of a candle: dense around 0, sparse far away.
+    """Evenly spaced values of one normalised column of a candle.
 
     Attributes:
         bits: The grid has ``2^bits`` values.
         low: Lowest value.
         high: Highest value.
-        bend: Magnitude up to which values are evenly spaced; beyond it their distances grow in proportion.
         with_zero: Whether 0 is a value. There is then one value fewer above it, and the highest is below ``high``.
+        below: One more value below ``low``, such as that of a candle without trades; there is then one fewer above.
 
     Raises:
         ParameterError: If the values do not form a grid.
@@ -56,61 +57,58 @@ class Grid:
     bits: int
     low: float
     high: float
-    bend: float
     with_zero: bool = False
+    below: float | None = None
 
     def __post_init__(self) -> None:
-        if not (1 <= self.bits <= 12 and self.low < self.high and self.bend > 0):
-            raise ParameterError(f"Invalid {self}: choose 1 to 12 bits, low below high, and a bend above 0.")
+        if not (1 <= self.bits <= 12 and self.low < self.high):
+            raise ParameterError(f"Invalid {self}: choose 1 to 12 bits, and low below high.")
         if self.with_zero and self.low != -self.high:
             raise ParameterError(f"Invalid {self}: with_zero needs low = -high.")
+        if self.below is not None and (self.with_zero or self.below >= self.low or self.bits < 2):
+            raise ParameterError(f"Invalid {self}: below needs 2 bits or more, a value under low, and no with_zero.")
 
     @property
     def values(self) -> FloatArray:
         """The values, ascending, ``[2^bits]``."""
-        ends = np.arcsinh(self.low / self.bend), np.arcsinh(self.high / self.bend)
         count = 2**self.bits
-        points = np.linspace(*ends, count + 1)[:-1] if self.with_zero else np.linspace(*ends, count)
-        values: FloatArray = self.bend * np.sinh(points)
-        return values
+        if self.with_zero:
+            return np.linspace(self.low, self.high, count + 1)[:-1]
+        if self.below is not None:
+            return np.concatenate(([self.below], np.linspace(self.low, self.high, count - 1)))
+        return np.linspace(self.low, self.high, count)
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarCode:
-    """Meaning of the bits of a candle; prices in one-step volatilities, volume in standard deviations.
+    """Meaning of the bits of a candle normalised as ``changes``.
 
     Attributes:
-        close: The close relative to the last known one, which is encoded without error. Token s1.
-        body: Close minus open. Token s2, with the rest.
-        wick: High minus the upper end of the body, and the lower end of the body minus low.
-        volume: The volume; the amount is assumed to be the same.
+        change: The return: 0.05 volatilities between neighbours near 0, 0.4 at three volatilities. Token s1.
+        gap: The opening gap: 0 and 0.15, 0.4, 1.1, 2.7, 6.8, 17 and 41 typical gaps up and down. Token s1.
+        wick: The upper and the lower wick: 0 and 0.03 to 4 volatilities, each 2.2 times the one before. Token s2.
+        volume: No trades, and ±2.94 standard deviations around the usual volume in steps of 0.42. Token s2.
     """
 
-    close: Grid = Grid(8, -40.0, 40.0, 8.0, with_zero=True)
-    body: Grid = Grid(3, -2.6, 2.6, 0.5)
-    wick: Grid = Grid(3, 0.03, 4.0, 0.3)
-    volume: Grid = Grid(2, -0.75, 2.2, 0.8)
+    change: Grid = Grid(6, -4.1, 4.1, with_zero=True)
+    gap: Grid = Grid(4, -4.68, 4.68, with_zero=True)
+    wick: Grid = Grid(3, 0.0, 4.48)
+    volume: Grid = Grid(4, -2.94, 2.94, below=NO_VOLUME)
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        """Grids of level, body, upper wick, lower wick and volume."""
-        return self.close, self.body, self.wick, self.wick, self.volume
+        """Grids of return, gap, upper wick, lower wick and volume, in the order of their bits."""
+        return self.change, self.gap, self.wick, self.wick, self.volume
 
     @property
     def s1_bits(self) -> int:
         """Bits of the coarse token."""
-        return self.close.bits
+        return self.change.bits + self.gap.bits
 
     @property
     def s2_bits(self) -> int:
         """Bits of the fine token."""
-        return sum(grid.bits for grid in self.grids[1:])
-
-    @property
-    def scaled(self) -> tuple[FloatArray, ...]:
-        """Values of the grids in normalised units."""
-        *prices, volume = (grid.values for grid in self.grids)
-        return *(values / STEPS for values in prices), volume
+        return sum(grid.bits for grid in self.grids[2:])
 
 
 def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
@@ -120,30 +118,39 @@ def scalar_tokenizer(code: ScalarCode = ScalarCode()) -> KronosTokenizer:
         code: Meaning of the bits.
 
     Returns:
-        A tokenizer of the published architecture in evaluation mode, for candles normalised in ``steps``.
+        A tokenizer of the published architecture in evaluation mode, for candles normalised as ``changes``.
     """
-    network = zero_tokenizer([grid.bits for grid in code.grids], code.s1_bits, blocks=2, normalisation="steps")
+    grids = code.grids
+    network = _zero_tokenizer([grid.bits for grid in grids], code.s1_bits)
     with torch.no_grad():
-        _write_encoder(network, code)
-        _write_decoder(network, code)
+        for row, column in enumerate(COLUMN_ORDER):
+            network.embed.weight[row, column] = 1.0
+            network.head.weight[column, row] = 1.0
+        network.embed.bias[ONE] = CONSTANT
+        _write_bits(network, [grid.values for grid in grids])
+        _read_bits(network)
+        table = _FeedForwardWriter(network.decoder[0])
+        first = BITS
+        for row, grid in enumerate(grids):
+            for signs, value in zip(gray_signs(grid.bits), grid.values, strict=True):
+                table.match({first + i: float(sign) for i, sign in enumerate(signs)}, {row: float(value)})
+            first += grid.bits
     return network.eval()
 
 
-def zero_tokenizer(bits: Sequence[int], s1_bits: int, *, blocks: int, normalisation: Normalisation) -> KronosTokenizer:
+def _zero_tokenizer(bits: Sequence[int], s1_bits: int) -> KronosTokenizer:
     """Build a tokenizer whose weights are 0 but for its norms, large enough for a code.
 
     Args:
         bits: Bits of each encoded number.
         s1_bits: Bits of the coarse token; the others are those of the fine token.
-        blocks: Blocks of the encoder; the decoder has one.
-        normalisation: Normalisation of its candles.
     """
     network = KronosTokenizer(
         d_in=6,
         d_model=_multiple_of_eight(BITS + sum(bits)),
         n_heads=4,
         ff_dim=_multiple_of_eight(sum(2**own for own in bits)),
-        n_enc_layers=blocks + 1,
+        n_enc_layers=2,
         n_dec_layers=2,
         ffn_dropout_p=0.0,
         attn_dropout_p=0.0,
@@ -155,7 +162,7 @@ def zero_tokenizer(bits: Sequence[int], s1_bits: int, *, blocks: int, normalisat
         gamma=1.1,
         zeta=0.05,
         group_size=4,
-        normalisation=normalisation,
+        normalisation="changes",
     )
     with torch.no_grad():
         for parameter in network.parameters():
@@ -167,14 +174,14 @@ def zero_tokenizer(bits: Sequence[int], s1_bits: int, *, blocks: int, normalisat
     return network
 
 
-def write_bits(network: KronosTokenizer, grids: Sequence[FloatArray]) -> None:
+def _write_bits(network: KronosTokenizer, grids: Sequence[FloatArray]) -> None:
     """Let the encoder's last block turn the numbers of the first rows into bits, in place.
 
     Args:
-        network: A tokenizer of `zero_tokenizer`.
+        network: A tokenizer of `_zero_tokenizer`.
         grids: Ascending values of each number, ``2^bits`` each; a number is rounded to the nearest.
     """
-    lines = FeedForwardWriter(network.encoder[-1])
+    lines = _FeedForwardWriter(network.encoder[-1])
     first = 0
     for row, values in enumerate(grids):
         bits = len(values).bit_length() - 1
@@ -190,54 +197,13 @@ def write_bits(network: KronosTokenizer, grids: Sequence[FloatArray]) -> None:
         first += bits
 
 
-def read_bits(network: KronosTokenizer) -> None:
+def _read_bits(network: KronosTokenizer) -> None:
     """Let the decoder read the bits of both tokens, or of the coarse one alone, in place."""
     bits = network.s1_bits + network.s2_bits
     for layer, known in ((network.post_quant_embed, bits), (network.post_quant_embed_pre, network.s1_bits)):
         for name in range(known):
             layer.weight[BITS + name, name] = math.sqrt(bits)
         layer.bias[ONE] = CONSTANT
-
-
-def _write_encoder(network: KronosTokenizer, code: ScalarCode) -> None:
-    """Prices to body and wicks, then to bits."""
-    for row, plus, minus in ((LEVEL, CLOSE, None), (BODY, CLOSE, OPEN), (UPPER, HIGH, CLOSE), (LOWER, CLOSE, LOW),
-                             (TRADED, VOLUME, None)):  # fmt: skip
-        network.embed.weight[row, plus] = 1.0
-        if minus is not None:
-            network.embed.weight[row, minus] = -1.0
-    network.embed.bias[ONE] = CONSTANT
-
-    # High and low differ from the close by a wick, and on the body's side by the body as well.
-    wicks = FeedForwardWriter(network.encoder[0])
-    wicks.kink(BODY, sign=-1.0, at=0.0, outputs={UPPER: -1.0})
-    wicks.kink(BODY, sign=1.0, at=0.0, outputs={LOWER: -1.0})
-
-    write_bits(network, code.scaled)
-
-
-def _write_decoder(network: KronosTokenizer, code: ScalarCode) -> None:
-    """Bits to grid values, then to prices."""
-    read_bits(network)
-    table = FeedForwardWriter(network.decoder[0])
-    first = 0
-    for row, (grid, values) in enumerate(zip(code.grids, code.scaled, strict=True)):
-        for signs, value in zip(gray_signs(grid.bits), values, strict=True):
-            outputs = {row: float(value)}
-            if row == BODY:  # high and low are relative to the close, so on one side the body is added
-                outputs |= {UPPER: max(-float(value), 0.0), LOWER: max(float(value), 0.0)}
-            table.match({BITS + first + i: float(sign) for i, sign in enumerate(signs)}, outputs)
-        first += grid.bits
-    for channel, parts in {
-        OPEN: {LEVEL: 1.0, BODY: -1.0},
-        HIGH: {LEVEL: 1.0, UPPER: 1.0},
-        LOW: {LEVEL: 1.0, LOWER: -1.0},
-        CLOSE: {LEVEL: 1.0},
-        VOLUME: {TRADED: 1.0},
-        AMOUNT: {TRADED: 1.0},
-    }.items():
-        for row, weight in parts.items():
-            network.head.weight[channel, row] = weight
 
 
 def gray_signs(bits: int) -> FloatArray:
@@ -248,7 +214,7 @@ def gray_signs(bits: int) -> FloatArray:
     return signs
 
 
-class FeedForwardWriter:
+class _FeedForwardWriter:
     """Writes the hidden units of a gated layer one by one.
 
     The norm before the layer scales row r to ``r · √d / CONSTANT`` and ``ONE`` to ``√d``, up to a common factor, which
