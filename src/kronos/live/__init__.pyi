@@ -1,9 +1,9 @@
-from .backups import backup as backup
 from .config import LiveConfig as LiveConfig
 from .config import load_config as load_config
 from .entries import parse_entry as parse_entry
 from .exports import export as export
 from .record import Record as Record
+from .record import backup as backup
 from .service import run_live as run_live
 from .track_record import TrackRecord as TrackRecord
 from .track_record import TrackRecordData as TrackRecordData
