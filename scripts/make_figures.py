@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ def draw_forecast() -> None:
     model.forecast(candles, horizon=24, samples=200, seed=7).plot(path=FIGURES / "forecast.png")
 
 
-def draw_skill(evaluation: dict[str, Any], step: int, leave_out: str | None) -> None:
-    """Draw the skill of those who were evaluated but one and of the baselines, in every group of enough origins."""
-    unseen = {leave_out, *(one["name"] for one in evaluation["forecasters"] if one["point"])}
-    evaluated = [one for one in evaluation["forecasters"] if not one["baseline"] and one["name"] != leave_out]
+def draw_skill(evaluation: dict[str, Any], step: int, leave_out: Sequence[str]) -> None:
+    """Draw the skill of contenders and baselines in every group of enough origins, without those to leave out."""
+    unseen = {*leave_out, *(one["name"] for one in evaluation["forecasters"] if one["point"])}
+    evaluated = [one for one in evaluation["forecasters"] if not one["baseline"] and one["name"] not in leave_out]
     rows = pd.DataFrame(
         {"group": "all markets" if one["group"] == ALL else one["group"], "forecaster": one["forecaster"]}
         | {"skill": one["skill"]["estimate"], "low": one["skill"]["low"], "high": one["skill"]["high"]}
@@ -64,7 +65,9 @@ def main() -> None:
     """Read the command line, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluation", type=Path, help="what 'kronos evaluate' wrote")
-    parser.add_argument("--leave-out", help="one of those who were evaluated, that is not drawn")
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="NAME", help="a contender that is not drawn; repeatable"
+    )
     parser.add_argument("--training", type=Path, help="the log of the bundled model's training")
     options = parser.parse_args()
     if options.training is not None:
