@@ -51,7 +51,7 @@ def make_instruments(plan: Plan, lookback: int) -> list[Instrument]:
     """Random walks on business days, just long enough."""
     random = np.random.default_rng(0)
     rows = lookback + plan.days - 1
-    index = pd.bdate_range("2018-01-01", periods=rows, name="timestamps")
+    index = pd.bdate_range("2020-01-01", periods=rows, name="timestamps")
     found = []
     for number in range(plan.instruments):
         close = 50 * np.exp(np.cumsum(random.normal(0, 0.02, rows)))

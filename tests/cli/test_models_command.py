@@ -99,5 +99,5 @@ def test_download_shows_progress_in_a_terminal(invoke, checkpoint, monkeypatch):
 
 def test_bundled_card_has_no_front_matter(invoke):
     shown = invoke("models", "show", "kronos-nano").stdout
-    assert "at least 64 candles of history" in " ".join(shown.split())
+    assert "at least 8 candles of history" in " ".join(shown.split())
     assert "license: mit" not in shown
