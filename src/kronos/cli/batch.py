@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kronos.cli import options
-from kronos.cli.errors import INTERRUPTED, report_skipped
+from kronos.cli.errors import report_skipped
 from kronos.cli.model_loading import ModelArgs, SamplingArgs
 from kronos.errors import ParameterError
 from kronos.formatting import duration, plural
@@ -20,7 +18,6 @@ from kronos.formatting import duration, plural
 if TYPE_CHECKING:
     from kronos.batch import BatchPlan, BatchSettings, BatchSummary, Engine
     from kronos.inference import KronosPredictor
-    from kronos.progress import ProgressCallback
 
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
@@ -151,7 +148,10 @@ def batch(
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="First origin, with --stride.", rich_help_panel=options.ORIGINS_PANEL
+            "--from",
+            metavar="TIME",
+            help="First origin, with --stride; in the timezone of the candles, unless it has its own.",
+            rich_help_panel=options.ORIGINS_PANEL,
         ),
     ] = None,
     to: Annotated[
@@ -159,7 +159,7 @@ def batch(
         typer.Option(
             "--to",
             metavar="TIME",
-            help="End of the origins, exclusive: candles from here on are not used.",
+            help="End of the origins, exclusive: candles from here on are not used. Timezone as for --from.",
             rich_help_panel=options.ORIGINS_PANEL,
         ),
     ] = None,
@@ -282,6 +282,7 @@ def run(args: BatchArgs) -> BatchSummary:
         KronosError: If an option is invalid, or a step fails.
         typer.Exit: With status 130 at Ctrl-C.
     """
+    from kronos.cli.evaluation_setup import resumable_progress
     from kronos.cli.model_loading import threads
 
     plan, settings, predictor = _prepare(args)
@@ -292,7 +293,8 @@ def run(args: BatchArgs) -> BatchSummary:
         discard_batch(args.output)
     from kronos import batch
 
-    with threads(_thread_count(args)), _progress(args, f"{len(plan):,} forecasts") as progress:
+    bar = resumable_progress(f"{len(plan):,} forecasts", args.output, restarted=args.restart, shown=not args.quiet)
+    with threads(_thread_count(args)), bar as progress:
         return batch.run(plan, predictor, args.output, settings, engine=engine, progress=progress)
 
 
@@ -303,7 +305,8 @@ def _prepare(args: BatchArgs) -> tuple[BatchPlan, BatchSettings, KronosPredictor
     from kronos.cli.model_loading import choose, load, sampling_params
 
     shown = not args.quiet
-    start, end = parse_time(args.start, "--from"), parse_time(args.end, "--to")
+    for option, time in (("--from", args.start), ("--to", args.end)):
+        parse_time(time, option)  # names the option; the plan reads times in the timezone of the candles
     choice = choose(args.model)
     with spinner("Reading", enabled=shown):
         from kronos.batch import BatchSettings, make_plan
@@ -324,7 +327,7 @@ def _prepare(args: BatchArgs) -> tuple[BatchPlan, BatchSettings, KronosPredictor
             strict=args.strict,
             shard_size=args.shard_size or SHARD,
         )
-        plan = make_plan(args.paths, origins=args.origins, stride=args.stride, start=start, end=end)
+        plan = make_plan(args.paths, origins=args.origins, stride=args.stride, start=args.start, end=args.end)
     if shown and choice.announcement:
         stderr().print(choice.announcement, style="dim", markup=False)
     return plan, settings, load(choice, show_progress=shown)
@@ -344,32 +347,6 @@ def _thread_count(args: BatchArgs) -> int | None:
     from kronos.settings import get_settings
 
     return get_settings({"threads": args.model.threads}).threads
-
-
-@contextmanager
-def _progress(args: BatchArgs, title: str) -> Iterator[ProgressCallback]:
-    """Show the progress, report forecasts of an earlier run, and exit cleanly at Ctrl-C."""
-    from kronos.cli.console import stderr
-    from kronos.progress import progress_bar
-
-    first = True
-    try:
-        with progress_bar(title, enabled=not args.quiet, show_remaining=True) as bar:
-
-            def report(done: int, total: int) -> None:
-                nonlocal first
-                if first and done and not args.quiet:
-                    note = f"{done:,} of {total:,} forecasts found in {args.output}."
-                    stderr().print(note, style="dim", markup=False)
-                first = False
-                if bar is not None:
-                    bar(done, total)
-
-            yield report
-    except KeyboardInterrupt:
-        command = "the same command without --restart" if args.restart else "the same command"
-        typer.echo(f"Stopped. Finished forecasts are in {args.output}; {command} resumes the run.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _show(summary: BatchSummary) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 from kronos.cli.console import spinner, stderr
+from kronos.cli.errors import INTERRUPTED
 from kronos.cli.files import check_folder, check_not_read
 from kronos.cli.model_loading import ModelArgs, SamplingArgs, model_files
 from kronos.cli.options import PrecisionName, QualityName, SplitName
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     )
     from kronos.inference import KronosPredictor, SamplingParams
 
-INTERRUPTED = 130
 DIGEST = 8  # hexadecimal characters of a digest in a folder's name
 _NAME = 60  # characters of the candles' name in it
 
@@ -354,16 +354,42 @@ def evaluation_progress(args: EvaluationRunArgs, title: str, *, next_title: str)
     from kronos.cli.model_loading import threads
     from kronos.settings import get_settings
 
-    shown = not args.quiet
-    bar_of = progress_bar(title, enabled=shown, show_remaining=True, next_title=next_title)
+    with (
+        threads(get_settings().threads),
+        resumable_progress(
+            title, args.run_folder, restarted=args.restart, shown=not args.quiet, next_title=next_title
+        ) as progress,
+    ):
+        yield progress
+
+
+@contextmanager
+def resumable_progress(
+    title: str, folder: str | PurePath, *, restarted: bool, shown: bool, next_title: str | None = None
+) -> Iterator[ProgressCallback]:
+    """Show the progress of forecasts that are stored, report those of an earlier run, and exit cleanly at Ctrl-C.
+
+    Args:
+        title: Title of the progress bar.
+        folder: Where the forecasts are stored.
+        restarted: Whether the command has ``--restart``, which a command that resumes must not have.
+        shown: Whether to show anything.
+        next_title: Title once all forecasts are done.
+
+    Yields:
+        The progress callback.
+
+    Raises:
+        typer.Exit: With status 130 at Ctrl-C.
+    """
+    first = True
     try:
-        with threads(get_settings().threads), bar_of as bar:
-            first = True
+        with progress_bar(title, enabled=shown, show_remaining=True, next_title=next_title) as bar:
 
             def progress(done: int, total: int) -> None:
                 nonlocal first
                 if first and shown and done:
-                    note = f"{done:,} of {total:,} forecasts found in {args.run_folder}."
+                    note = f"{done:,} of {total:,} forecasts found in {folder}."
                     stderr().print(note, style="dim", markup=False)
                 first = False
                 if bar is not None:
@@ -371,6 +397,6 @@ def evaluation_progress(args: EvaluationRunArgs, title: str, *, next_title: str)
 
             yield progress
     except KeyboardInterrupt:
-        command = "the same command without --restart" if args.restart else "the same command"
-        typer.echo(f"Stopped. Finished forecasts are in {args.run_folder}; {command} resumes the run.", err=True)
+        command = "the same command without --restart" if restarted else "the same command"
+        typer.echo(f"Stopped. Finished forecasts are in {folder}; {command} resumes the run.", err=True)
         raise typer.Exit(INTERRUPTED) from None
