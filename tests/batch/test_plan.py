@@ -124,6 +124,30 @@ def test_limits_of_a_stride(long_file):
         make_plan(long_file, stride=10)
 
 
+def test_times_with_a_timezone_are_refused_if_the_candles_have_none(tmp_path):
+    naive = write(walk(0).assign(ds=walk(0)["ds"].dt.tz_localize(None)), tmp_path / "c" / "S0.parquet")
+    time = walk(0)["ds"].iloc[70]
+    table = pd.DataFrame({"unique_id": ["S0"], "cutoff": [time.tz_convert("Asia/Shanghai")]})
+    for options in ({"end": time}, {"stride": 5, "start": str(time)}, {"origins": table}):
+        with pytest.raises(ParameterError, match=r"has a timezone, but the candles of S0\.parquet have none"):
+            make_plan(naive, **options)
+    assert pairs(make_plan(naive, end=time.tz_localize(None))) == [("S0", walk(0)["ds"].iloc[69].tz_localize(None))]
+
+
+def test_times_are_in_the_timezone_of_the_candles_unless_they_have_their_own(tmp_path):
+    shanghai = walk(0).assign(ds=walk(0)["ds"].dt.tz_convert("Asia/Shanghai"))
+    path, time = write(shanghai, tmp_path / "c" / "S0.parquet"), shanghai["ds"].iloc[70]
+    for end in (time.tz_localize(None), str(time.tz_localize(None)), time, time.tz_convert("UTC")):
+        assert pairs(make_plan(path, end=end)) == [("S0", shanghai["ds"].iloc[69])]
+
+
+def test_a_time_that_exists_twice_is_refused(tmp_path):
+    times = pd.date_range("2024-11-02", periods=100, freq="h", tz="America/New_York")
+    path = write(walk(0).iloc[:100].assign(ds=times[: len(walk(0).iloc[:100])]), tmp_path / "c" / "S0.parquet")
+    with pytest.raises(ParameterError, match="ambiguous in America/New_York"):
+        make_plan(path, end="2024-11-03 01:30")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", None])
 def test_origins_from_tables(tmp_path, long_file, suffix):
     times = walk(0)["ds"]

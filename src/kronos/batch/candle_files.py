@@ -27,7 +27,7 @@ from kronos.candles.aliases import SYMBOL_ALIASES
 from kronos.candles.candles import SIMULATED_PREFIX
 from kronos.candles.columns import ColumnLayout, find_layout, normalize_label
 from kronos.candles.readers import SIMULATED_KEY, corrupt_error
-from kronos.errors import DataError
+from kronos.errors import DataError, ParameterError
 
 SUFFIX = ".parquet"
 _ROWS = 65_536  # read at a time
@@ -140,17 +140,33 @@ class CandleFiles:
                 digest.update(f"{file.name}\n{content}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def align(self, time: pd.Timestamp) -> pd.Timestamp:
-        """A time comparable with those of the files; where only one of them has a timezone, the wall clock counts."""
-        if self.zone is None:
-            return time.tz_localize(None)
-        return time.tz_localize(self.zone) if time.tz is None else time.tz_convert(self.zone)
+    def align(self, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """Return times in the timezone of the files; those without a timezone are taken to be in it.
+
+        Raises:
+            ParameterError: If the times have a timezone, but those of the files have none; or a time does not exist,
+                or exists twice, where clocks are changed.
+        """
+        if times.tz is None:
+            try:
+                return times.tz_localize(self.zone)
+            except ValueError as error:
+                raise ParameterError(
+                    f"A time is missing or ambiguous in {self.zone}, where clocks are changed: write it with its "
+                    f"offset. ({error})"
+                ) from error
+        if self.zone is None and len(times):
+            raise ParameterError(
+                f"The time {times[0]} has a timezone, but the candles of {self.files[0].name} have none: write it "
+                "without one, on the clock of the candles."
+            )
+        return times.tz_convert(self.zone)
 
     def last_times(self, before: pd.Timestamp | None = None) -> dict[str, pd.Timestamp]:
         """The time of the last candle of every series.
 
         Args:
-            before: Only candles before this time count; None for all.
+            before: Only candles before this time count, in the timezone of the files; None for all.
 
         Raises:
             DataError: If a file cannot be read.
@@ -169,8 +185,8 @@ class CandleFiles:
         Args:
             stride: Candles from one to the next.
             least: Number of candles up to the first one, itself included.
-            start: Earliest time; None for no limit.
-            before: End of the times, exclusive; None for no limit.
+            start: Earliest time, in the timezone of the files; None for no limit.
+            before: End of the times, exclusive, likewise; None for no limit.
 
         Raises:
             DataError: If a file cannot be read, or the candles of a series are not in order of time.
@@ -188,7 +204,7 @@ class CandleFiles:
             if not len(times):
                 continue
             known = counts.get(name, 0) + 1 + np.arange(len(times))
-            eligible = (known >= least) & (True if start is None else np.asarray(times >= self.align(start)))
+            eligible = (known >= least) & (True if start is None else np.asarray(times >= start))
             if eligible.any():
                 first = firsts.setdefault(name, int(known[eligible.argmax()]))
                 for position in np.flatnonzero(eligible & ((known - first) % stride == 0)).tolist():
@@ -242,7 +258,7 @@ class CandleFiles:
         """The times of each series, a batch of rows at a time."""
         time, symbol = str(self.layout.time), str(self.layout.symbol)
         unit = pd.Timedelta(1, self.unit)
-        condition = None if before is None else compute.field(time) <= self._literal(self.align(before) - unit)
+        condition = None if before is None else compute.field(time) <= self._literal(before - unit)
         for file in self.files:
             columns = [time] if file.series is not None else [symbol, time]
             for frame in self._scan(file, _open_fragment(file), columns, condition):

@@ -175,12 +175,12 @@ def make_plan(
         candles: Parquet files and folders of them, or their addresses.
         origins: The forecasts themselves: a table, or a Parquet or CSV file, with ``unique_id`` and ``cutoff``.
         stride: Forecast after every ``stride``-th candle of each series instead, from the 65th on.
-        start: First cutoff, with ``stride``.
-        end: End of the cutoffs, exclusive: candles from here on are not used.
+        start: First cutoff, with ``stride``; without a timezone, in that of the candles.
+        end: End of the cutoffs, exclusive, likewise: candles from here on are not used.
 
     Raises:
         DataError: If the candles or origins cannot be used, or nothing is to be forecast.
-        ParameterError: If arguments contradict each other.
+        ParameterError: If arguments contradict each other, or a time has a timezone and the candles have none.
     """
     if origins is not None and (stride is not None or start is not None or end is not None):
         raise ParameterError("origins lists the forecasts themselves: leave out origins, or stride, start and end.")
@@ -189,7 +189,7 @@ def make_plan(
     if stride is not None and stride < 1:
         raise ParameterError(f"Invalid stride {stride}: choose at least 1 candle.")
     files = CandleFiles.open(candles)
-    first, before = (None if time is None else _as_time(time) for time in (start, end))
+    first, before = (None if time is None else files.align(_as_times(time))[0] for time in (start, end))
     if origins is not None:
         table = _read_origins(origins)
     else:
@@ -210,23 +210,19 @@ def digest_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _as_time(time: pd.Timestamp | str) -> pd.Timestamp:
+def _as_times(time: pd.Timestamp | str) -> pd.DatetimeIndex:
     try:
         stamp = pd.Timestamp(time)
     except (ValueError, TypeError, OverflowError) as error:
         raise ParameterError(f"Invalid time '{truncate(time)}': write it like 2024-01-31 09:30.") from error
     if pd.isna(stamp):
         raise ParameterError("The time is missing (NaT): write it like 2024-01-31 09:30.")
-    return stamp
+    return pd.DatetimeIndex([stamp])
 
 
 def _normalised(table: pd.DataFrame, files: CandleFiles) -> pd.DataFrame:
     """The forecasts in the timezone of the candles, sorted, each once."""
-    cutoffs = pd.DatetimeIndex(table[CUTOFF])
-    if files.zone is None:
-        cutoffs = cutoffs.tz_localize(None)
-    else:
-        cutoffs = cutoffs.tz_localize(files.zone) if cutoffs.tz is None else cutoffs.tz_convert(files.zone)
+    cutoffs = files.align(pd.DatetimeIndex(table[CUTOFF]))
     own = pd.DataFrame({SERIES: table[SERIES].astype(str).to_numpy(dtype=object), CUTOFF: cutoffs.as_unit(files.unit)})
     return own.drop_duplicates().sort_values([SERIES, CUTOFF], kind="stable", ignore_index=True)
 
