@@ -83,7 +83,7 @@ def draw_curves(study: dict[str, Any], path: Path) -> None:
     title = f"Backtest of {instruments} simulated instruments: the 5 best by kronos-nano"
     figure.text(0.07, 0.965, title, **style.font(13, bold=True), va="center")
     verdict = next(own["sentence"] for own in study["verdicts"] if own["about"] == "edge")
-    words = f"Daily returns summed up. The report says: {verdict}."
+    words = f"Daily returns summed up: {verdict}."
     figure.text(0.07, 0.93, words, **style.font(10, style.muted), va="center")
     figure.text(
         0.97,
