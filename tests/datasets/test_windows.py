@@ -3,9 +3,11 @@
 import pickle
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -220,6 +222,32 @@ def test_mirrored_prices_are_valid_candles(data):
         assert turned[index].step == plain[index].step
 
 
+def test_aggregated_samples_are_the_resampled_candles(data):
+    values = {"lookback": 40, "predict": 8, "normalisation": "changes"}
+    dataset = train(data, WindowSettings(**values, aggregated=0.5), samples=400)
+    plain = train(data, WindowSettings(**values), samples=400)
+    windows = [dataset.window(index) for index in range(400)]
+    assert [one.first for one in windows] == [plain.window(index).first for index in range(400)]
+    factors = Counter(one.factor for one in windows)
+    assert set(factors) == {1, 2, 3, 4}
+    assert 0.3 < 1 - factors[1] / 400 < 0.55
+    for index, window in enumerate(windows):
+        rows = slice(window.first, window.first + 48 * window.factor)
+        assert any(span.start <= rows.start and rows.stop <= span.stop for span in data.spans("train"))
+        blocks = pd.DataFrame(data.store.candles[rows]).groupby(np.arange(rows.stop - rows.start) // window.factor)
+        expected = blocks.agg({0: "first", 1: "max", 2: "min", 3: "last", 4: "sum", 5: "sum"}).to_numpy()
+        np.testing.assert_allclose(dataset.candles(window), expected, rtol=1e-12)
+        np.testing.assert_array_equal(dataset[index].stamp, data.store.stamps[rows][:: window.factor])
+
+
+def test_samples_are_not_aggregated_beyond_their_segment(data):
+    longest = max(len(span) for span in data.spans("train"))
+    settings = WindowSettings(lookback=longest // 2, predict=8, aggregated=1.0)
+    dataset = train(data, settings, samples=200)
+    assert {dataset.window(index).factor for index in range(200)} == {1}
+    dataset[0]
+
+
 def test_default_number_of_samples(data):
     assert len(train(data, samples=None)) == train(data).available
     assert len(WindowDataset(data, "val", SETTINGS, samples=10**6)) == WindowDataset(data, "val", SETTINGS).available
@@ -246,6 +274,7 @@ def test_invalid_datasets(data, changes, words):
         ({"shortest": 91}, "shortest 91: choose 2–90"),
         ({"clip": 0}, "clip 0"),
         ({"mirrored": 1.5}, "mirrored 1.5"),
+        ({"aggregated": -0.1}, "aggregated -0.1"),
         ({"without_volume": float("nan")}, "without_volume nan"),
         ({"normalisation": "zscore"}, "normalisation 'zscore': choose spread, steps"),
         ({"weighting": "log"}, "weighting 'log': choose sqrt, size, equal"),
@@ -298,6 +327,7 @@ def test_transform_varies_only_training_samples(data):
 def test_samples_do_not_leak(data, part, normalisation):
     windows = WindowSettings(lookback=40, predict=8, shortest=20, normalisation=normalisation, mirrored=0.5)
     assert check_leakage(WindowDataset(data, part, windows)) == []
+    assert check_leakage(WindowDataset(data, part, replace(windows, aggregated=0.8))) == []
     assert check_leakage(Noisy(data, part, windows)) == []
 
 

@@ -84,6 +84,7 @@ class WindowsSection(Section):
             starts from.
         without_volume: Share of training samples with volume and amount set to zero.
         mirrored: Share of training samples with prices upside down.
+        aggregated: Share of training samples whose candles are each made of 2 to 4 consecutive ones.
         weighting: How samples are shared among markets and intervals: by the square root of their size, by their size,
             or equally.
     """
@@ -95,6 +96,7 @@ class WindowsSection(Section):
     normalisation: Normalisation | None = None
     without_volume: Annotated[float, Field(ge=0, le=1)] = 0.05
     mirrored: Annotated[float, Field(ge=0, le=1)] = 0.0
+    aggregated: Annotated[float, Field(ge=0, le=1)] = 0.0
     weighting: Literal["sqrt", "size", "equal"] = "sqrt"
 
     @property

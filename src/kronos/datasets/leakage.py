@@ -47,11 +47,11 @@ def check_leakage(dataset: WindowDataset, samples: int = 16) -> list[str]:
     changed = copy.copy(dataset)
     leaks: list[str] = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, samples).astype(np.int64)).tolist():
-        first, sample = dataset.window(index).first, dataset[index]
+        window, sample = dataset.window(index), dataset[index]
         total = len(sample.x)
         for position in sorted({sample.known, (sample.known + total) // 2, total}):
             with MemmapCandles.open(store.folder, writable=True) as other:
-                _change_candles(other, first + position)
+                _change_candles(other, window.first + position * window.factor)
                 changed.data = replace(dataset.data, store=other)
                 leaks += [
                     f"Sample {index}: {what} when candles from position {position} on change, in a window of {total} "
@@ -84,10 +84,6 @@ def _differences(dataset: WindowDataset, changed: WindowDataset, index: int, pos
 
 
 def _same_statistics(dataset: WindowDataset, changed: WindowDataset, index: int, sample: Sample) -> bool:
-    first = dataset.window(index).first
-    rows = slice(first, first + len(sample.x))
-    statistics = [
-        variant.normalise(np.array(variant.data.store.candles[rows]), sample.known)[1:]
-        for variant in (dataset, changed)
-    ]
+    window = dataset.window(index)
+    statistics = [variant.normalise(variant.candles(window), sample.known)[1:] for variant in (dataset, changed)]
     return all(np.array_equal(a, b) for a, b in zip(*statistics, strict=True))

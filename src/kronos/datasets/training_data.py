@@ -57,6 +57,8 @@ class WindowSettings:
         normalisation: ``spread`` as published, ``steps`` or ``changes``; see `kronos.normalisation`.
         without_volume: Share of training samples with volume and amount set to zero.
         mirrored: Share of training samples with prices upside down.
+        aggregated: Share of training samples whose candles are each made of 2 to 4 consecutive ones, where the
+            instrument's unbroken candles are enough; an interval that the files do not have.
         weighting: How training samples are shared among groups (markets and intervals): in proportion to the square
             root of the number of windows (``sqrt``), to their number (``size``), or equally (``equal``). Within a group
             all windows are equally likely.
@@ -72,6 +74,7 @@ class WindowSettings:
     normalisation: Normalisation = "spread"
     without_volume: float = 0.05
     mirrored: float = 0.0
+    aggregated: float = 0.0
     weighting: Weighting = "sqrt"
 
     def __post_init__(self) -> None:
@@ -83,7 +86,8 @@ class WindowSettings:
             raise ParameterError(f"Invalid shortest {self.shortest}: choose {MIN_LOOKBACK}–{self.lookback} (lookback).")
         if not self.clip > 0:
             raise ParameterError(f"Invalid clip {self.clip}: choose a number above 0, such as 5.")
-        for name, share in (("without_volume", self.without_volume), ("mirrored", self.mirrored)):
+        for name in ("without_volume", "mirrored", "aggregated"):
+            share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ParameterError(f"Invalid {name} {share}: choose a share of the samples from 0 to 1.")
         for name, value, choices in (

@@ -32,9 +32,11 @@ from kronos.datasets.segments import Part
 from kronos.datasets.splits import PART_TITLES
 from kronos.datasets.training_data import TrainingData, WindowSettings
 from kronos.errors import DataError, ParameterError
-from kronos.normalisation import CLOSE, fit_scaler, mirror_prices
+from kronos.normalisation import CLOSE, HIGH, LOW, OPEN, fit_scaler, mirror_prices
 from kronos.rng import window_generator
 from kronos.typing import FloatArray, IntArray
+
+MOST_AGGREGATED = 4  # candles of one aggregated candle
 
 _EXPONENTS = {"sqrt": 0.5, "size": 1.0, "equal": 0.0}  # weight of a group: its size to this power
 
@@ -48,6 +50,7 @@ class Window:
         known: Candles of history.
         without_volume: Whether volume and amount are set to zero.
         mirrored: Whether prices are upside down.
+        factor: Consecutive candles of the store that make one candle of the sample.
         rng: Generator for `WindowDataset.transform`; None in validation and test, which are not varied.
     """
 
@@ -55,6 +58,7 @@ class Window:
     known: int
     without_volume: bool = False
     mirrored: bool = False
+    factor: int = 1
     rng: np.random.Generator | None = None
 
 
@@ -136,13 +140,22 @@ class WindowDataset(Dataset[Sample]):
         rng = window_generator(self.seed, self._epoch, index)
         group, position, length, volume, mirror = rng.random(5).tolist()
         shortest = settings.lookback if settings.shortest is None else settings.shortest
+        first, follow = self._index.sample(group, position)
+        factor = 1
+        if settings.aggregated and rng.random() < settings.aggregated:
+            factor = min(int(rng.integers(2, MOST_AGGREGATED + 1)), 1 + follow // settings.total)
         return Window(
-            first=self._index.sample(group, position),
+            first=first,
             known=shortest + int(length * (settings.lookback - shortest + 1)),
             without_volume=volume < settings.without_volume,
             mirrored=mirror < settings.mirrored,
+            factor=factor,
             rng=rng,
         )
+
+    def candles(self, window: Window) -> FloatArray:
+        """The candles of a window before they are varied: open, high, low, close, volume, amount; a copy. [L, 6]"""
+        return _aggregate(np.array(self.data.store.candles[self._rows(window)]), window.factor)
 
     def transform(self, candles: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002 (for subclasses)
         """Vary the candles of a training window before everything else; override it, the default changes nothing.
@@ -173,9 +186,7 @@ class WindowDataset(Dataset[Sample]):
         return np.asarray(scaler.transform(candles), np.float64), location, scale
 
     def _sample(self, window: Window, row: int) -> Sample:
-        settings, store = self.settings, self.data.store
-        rows = slice(window.first, window.first + settings.total)
-        candles = np.array(store.candles[rows])
+        settings, candles = self.settings, self.candles(window)
         if window.rng is not None:
             shape = candles.shape
             candles = np.array(self.transform(candles, window.rng), dtype=np.float64)
@@ -191,7 +202,24 @@ class WindowDataset(Dataset[Sample]):
         if window.mirrored:
             x = mirror_prices(x, settings.normalisation)
         step = float(np.diff(candles[: window.known, CLOSE]).std() / scale[CLOSE])
-        return Sample(x, store.stamps[rows].astype(np.int64), window.known, step, row)
+        stamps = self.data.store.stamps[self._rows(window)][:: window.factor].astype(np.int64)
+        return Sample(x, stamps, window.known, step, row)
+
+    def _rows(self, window: Window) -> slice:
+        return slice(window.first, window.first + self.settings.total * window.factor)
+
+
+def _aggregate(candles: FloatArray, factor: int) -> FloatArray:
+    """Candles that are each made of ``factor`` consecutive ones. [L * factor, 6] → [L, 6]"""
+    if factor == 1:
+        return candles
+    groups = candles.reshape(-1, factor, candles.shape[1])
+    aggregated = groups[:, -1].copy()  # the last close
+    aggregated[:, OPEN] = groups[:, 0, OPEN]
+    aggregated[:, HIGH] = groups[..., HIGH].max(axis=1)
+    aggregated[:, LOW] = groups[..., LOW].min(axis=1)
+    aggregated[:, len(PRICES) :] = groups[..., len(PRICES) :].sum(axis=1)
+    return aggregated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,15 +262,23 @@ class _WindowIndex:
 
     def row(self, number: int) -> int:
         """First row of a window, by its number."""
-        segment = int(self.ends.searchsorted(number, side="right"))
-        before = int(self.ends[segment - 1]) if segment else 0
-        return int(self.begins[segment]) + number - before
+        return self._locate(number)[0]
 
-    def sample(self, group: float, position: float) -> int:
-        """First row of the window that two uniform numbers select: its group, and its position in the group."""
+    def sample(self, group: float, position: float) -> tuple[int, int]:
+        """The window that two uniform numbers select: its group, and its position in the group.
+
+        Returns:
+            Its first row, and how many windows of the same segment begin after it.
+        """
         selected = int(self.shares.searchsorted(group, side="right"))
         before = int(self.groups[selected - 1]) if selected else 0
-        return self.row(before + int(position * (int(self.groups[selected]) - before)))
+        return self._locate(before + int(position * (int(self.groups[selected]) - before)))
+
+    def _locate(self, number: int) -> tuple[int, int]:
+        """First row of a window, by its number, and how many windows of its segment begin after it."""
+        segment = int(self.ends.searchsorted(number, side="right"))
+        before = int(self.ends[segment - 1]) if segment else 0
+        return int(self.begins[segment]) + number - before, int(self.ends[segment]) - number - 1
 
 
 def explain_empty_part(data: TrainingData, part: Part, settings: WindowSettings) -> str:
