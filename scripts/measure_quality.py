@@ -407,6 +407,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--refit", action="store_true", help="fit the earlier model's calibration, instead of its own")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     parser.add_argument("--max-origins", type=int, default=LEAST_CAP, help="of a group, on each set of dates; 0: all")
+    parser.add_argument(
+        "--zero-shot-origins", type=int, help="of a group, of the zero-shot candles (default: --max-origins)"
+    )
     parser.add_argument("--history-origins", type=int, default=12, help="of a group, for short histories")
     parser.add_argument("--samples", type=int, default=50)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -418,8 +421,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if not options.data:
             data, zero_shot = write_sample(options.out / "data")
             options.data, options.zero_shot = [data], [zero_shot]
-    elif 0 != options.max_origins < LEAST_CAP:
-        parser.error(f"--max-origins {options.max_origins} leaves too few for the means: choose at least {LEAST_CAP}")
+    if options.zero_shot_origins is None:
+        options.zero_shot_origins = options.max_origins
+    for name, cap in (("max", options.max_origins), ("zero-shot", options.zero_shot_origins)):
+        if not options.quick and 0 != cap < LEAST_CAP:
+            parser.error(f"--{name}-origins {cap} leaves too few for the means: choose at least {LEAST_CAP}")
     if not options.data:
         parser.error("give candles with --data, or try --quick")
     known = [path.resolve() for path in options.data]
@@ -441,9 +447,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     validation, test = in_market_plans(options)
     plans = {"calibration": validation, "evaluation": test}
     if options.zero_shot:
-        plans["zero-shot"] = make_plan(load(options.zero_shot), test.rolling)
+        rolling = replace(test.rolling, max_origins=options.zero_shot_origins or None)
+        plans["zero-shot"] = make_plan(load(options.zero_shot), rolling)
     short = spread(test, options.history_origins)
-    write(options.out, {"origins": tables.origin_table(plans, options.max_origins)})
+    write(options.out, {"origins": tables.origin_table(plans, options.max_origins, options.zero_shot_origins)})
     log_estimate(
         {**plans, **{f"histories/{n}": short for n in HISTORIES}}, measurement, models if options.refit else [candidate]
     )

@@ -111,12 +111,14 @@ def by_step(titles: Sequence[str], cells: Mapping[tuple[str, int], str], head: s
     return markdown([head, *(format_steps(step) for step in STEPS)], rows)
 
 
-def origin_table(plans: Mapping[str, Plan], most: int) -> str:
+def origin_table(plans: Mapping[str, Plan], most: int, zero_shot: int) -> str:
     """The numbers of origins by group, and the groups that enter the means."""
     counts = pd.DataFrame({name: plan.table().groupby("group").size() for name, plan in plans.items()}).fillna(0)
     rows = [[str(group), *(f"{int(n):,}" for n in row)] for group, row in counts.iterrows()]
     rows.append(["together", *(f"{int(n):,}" for n in counts.sum())])
     cap = f"At most {most:,} origins of a group, evenly over its dates. " if most else ""
+    if zero_shot != most:
+        cap += f"On zero-shot candles at most {zero_shot:,}. " if zero_shot else "On zero-shot candles all of them. "
     rule = f"Groups of fewer than {MIN_ORIGINS} are left out of the means, unless all are smaller"
     return f"{markdown(['market', *counts.columns], rows)}\n{cap}{rule}; the others have equal weight.\n"
 

@@ -87,6 +87,7 @@ def test_refused_histories_are_shown_as_a_dash():
     [
         ((), "give candles with --data"),
         (("--data", "candles", "--max-origins", "99"), "--max-origins 99 leaves too few for the means"),
+        (("--data", "candles", "--zero-shot-origins", "99"), "--zero-shot-origins 99 leaves too few for the means"),
         (("--data", "candles", "--zero-shot", "candles/fx"), "its candles would be fitted to"),
     ],
 )
