@@ -280,7 +280,8 @@ class Rollout:
         x, shared = self.decoder.stack.prefill(self.history[:, self.rows - rows :])
         states = self.decoder.states(x)
         cross = self.decoder.cross_keys(states[:, None], torch.zeros_like(self.lengths), rows - 1)
-        return states, shared, KVCache(cross.keys.squeeze(2), cross.values.squeeze(2))  # [B, 4, P, e]
+        keys, values = (part.squeeze(2).contiguous() for part in (cross.keys, cross.values))  # [B, 4, P, e]
+        return states, shared, KVCache(keys, values)
 
     def _embed_own(self, tokens: Tokens, steps: slice) -> Tensor:
         """Embedded rows ``[B, S, t, d]`` of generated candles."""

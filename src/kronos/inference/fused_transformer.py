@@ -172,7 +172,8 @@ class FusedTransformer:
         caches = []
         for layer in self.layers:
             q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, rotation))  # [B, h, P, e]
-            caches.append(KVCache(k, v))
+            # Views of the product would be copied by every step's attention, and keep all of it in memory.
+            caches.append(KVCache(k.contiguous(), v.contiguous()))
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
             x = self._finish_block(layer, x, mixed.transpose(1, 2).flatten(-2))
         return x, caches
