@@ -154,7 +154,7 @@ class WindowDataset(Dataset[Sample]):
         )
 
     def candles(self, window: Window) -> FloatArray:
-        """The candles of a window before they are varied: open, high, low, close, volume, amount; a copy. [L, 6]"""
+        """The candles of a window before they are varied: open, high, low, close, volume, amount; a copy ``[L, 6]``."""
         return _aggregate(np.array(self.data.store.candles[self._rows(window)]), window.factor)
 
     def transform(self, candles: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002 (for subclasses)
@@ -210,7 +210,7 @@ class WindowDataset(Dataset[Sample]):
 
 
 def _aggregate(candles: FloatArray, factor: int) -> FloatArray:
-    """Candles that are each made of ``factor`` consecutive ones. [L * factor, 6] → [L, 6]"""
+    """Candles ``[L, 6]`` that are each made of ``factor`` consecutive ones ``[L · factor, 6]``."""
     if factor == 1:
         return candles
     groups = candles.reshape(-1, factor, candles.shape[1])
