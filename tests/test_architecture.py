@@ -200,7 +200,7 @@ SHORT = {
     "serve/middleware/cached_predictions.py",
     "training/torchrun.py",
 }
-MODULES, LONGEST, SHORTEST = 360, 500, 60
+MODULES, LONGEST, SHORTEST = 362, 500, 60
 
 
 def test_modules_are_neither_crumbs_nor_heaps():

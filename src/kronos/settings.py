@@ -171,6 +171,7 @@ class Settings(BaseSettings):
         offline: Never use the network.
         threads: CPU threads to use; None leaves the choice to torch.
         precision: ``exact`` (float32) or ``fast`` (bfloat16 if the hardware gains from it).
+        cuda_graphs: Whether to decode with CUDA graphs on a GPU with CUDA.
         source: Source of candles: ``okx``, ``binance``, ``files:FOLDER``, ``simulated`` …; None uses the command's
             default.
         store_dir: Folder for downloaded candles; None uses ``data/candles`` in the working folder.
@@ -192,6 +193,7 @@ class Settings(BaseSettings):
     offline: bool = False
     threads: OptionalCount = None
     precision: Literal["exact", "fast"] = "exact"
+    cuda_graphs: bool = True
     source: OptionalText = None
     store_dir: OptionalPath = None
     output_dir: OptionalPath = None

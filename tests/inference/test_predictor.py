@@ -194,7 +194,8 @@ def test_smaller_batches_give_the_same_paths(predictor: KronosPredictor, monkeyp
        horizon=st.integers(1, 2000))  # fmt: skip
 def test_plan_batches_has_every_path_once(lengths: list[int], samples: int, horizon: int) -> None:
     seen = np.zeros((len(lengths), samples), dtype=int)
-    for batch in batching.plan_batches(lengths, samples, horizon, 4096):
+    limits = batching.BatchLimits(batching.MAX_ROWS, batching.CACHE_BYTES, 4096, 4096)
+    for batch in batching.plan_batches(lengths, samples, horizon, limits):
         assert batch.rows <= batching.MAX_ROWS
         rows = [len(batch.paths) * horizon + lengths[i] for i in batch.series]
         assert batch.rows == 1 or len(rows) * max(rows) * 4096 <= 2 * batching.CACHE_BYTES

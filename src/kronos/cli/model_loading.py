@@ -166,6 +166,7 @@ def load(choice: ModelChoice, *, show_progress: bool) -> KronosPredictor:
             tokenizer=choice.tokenizer,
             device=settings.device,
             precision=settings.precision,
+            cuda_graphs=settings.cuda_graphs,
             local_files_only=settings.offline,
         )
 

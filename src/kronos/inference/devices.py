@@ -48,6 +48,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a batch can allocate on a GPU with CUDA, cached ones included; None for other devices.
+
+    Those share the memory of the whole machine, so that what is free says little.
+    """
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def compute_dtype(precision: Precision, device: torch.device, weights: torch.dtype) -> torch.dtype:
     """The type the model computes in; float64 weights stay float64.
 

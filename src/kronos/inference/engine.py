@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.errors import ParameterError
+from kronos.inference.cuda_graphs import GraphCache, cuda_graph_cache
 from kronos.inference.fused_transformer import (
     FusedTransformer,
     KVCache,
@@ -78,17 +79,19 @@ class Prompt:
         lengths: Real rows of each series, ``[B]`` int64.
         stamps: Calendar features of the history, ``[B, T, 5]``.
         future_stamps: Calendar features of the steps to generate, ``[B, H, 5]``.
+        padded: Whether there may be padding whatever the lengths, which are then not read from the device.
     """
 
     tokens: Tokens
     lengths: Tensor
     stamps: Tensor
     future_stamps: Tensor
+    padded: bool = False
 
     @property
     def ragged(self) -> bool:
-        """Whether lengths differ."""
-        return bool((self.lengths != self.tokens.s1.shape[1]).any())
+        """Whether padding has to be masked."""
+        return self.padded or bool((self.lengths != self.tokens.s1.shape[1]).any())
 
 
 class ModelDecoder:
@@ -310,25 +313,32 @@ class TokenizerDecoder:
             Linear(pack(layer.weight, self.dtype), pack(layer.bias, self.dtype)) for layer in layers
         )
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of keys and values per row of a window."""
+        layers = max(len(self.encoder.layers), len(self.decoder.layers))
+        return 2 * layers * self.embed.bias.numel() * self.embed.bias.element_size()
+
     def encode(self, x: Tensor) -> Tokens:
         """Tokens ``[B, T]`` of normalised candles ``[B, T, 6]``, padded at the right."""
         hidden, _ = self.encoder.prefill(self.embed(x.to(self.dtype)))
         return Tokens(*self.quantizer.ids(signs(self.quant_embed(hidden))))
 
-    def decode(self, history: Tokens, lengths: Tensor, own: Tokens) -> tuple[Tensor, Tensor]:
+    def decode(self, history: Tokens, lengths: Tensor, own: Tokens, padded: bool = False) -> tuple[Tensor, Tensor]:
         """Normalised candles of the history, decoded once for all samples, and of every sample's steps.
 
         Args:
             history: The part of the history in the window, ``[B, P]``, padded at the right.
             lengths: Its real rows, ``[B]``.
             own: The samples' tokens, ``[B, S, H]``.
+            padded: As in `Prompt`.
 
         Returns:
             ``[B, P, 6]`` and ``[B, S, H, 6]``.
         """
         B, S, H = own.s1.shape
         rows = history.s1.shape[1]
-        ragged = bool((lengths != rows).any())
+        ragged = padded or bool((lengths != rows).any())
         mask = _padding_mask(lengths, rows, self.dtype) if ragged else None
         past, shared = self.decoder.prefill(self._embed_tokens(history))
         caches = self.decoder.allocate_caches(B, S, H)
@@ -349,14 +359,29 @@ def _padding_mask(lengths: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PackedModel:
-    """Model and tokenizer, packed for decoding."""
+    """Model and tokenizer, packed for decoding.
+
+    Attributes:
+        model: The model.
+        tokenizer: The tokenizer.
+        graphs: Captured CUDA graphs, which read these weights; None to decode without.
+    """
 
     model: ModelDecoder
     tokenizer: TokenizerDecoder
+    graphs: GraphCache | None = None
 
     @classmethod
-    def pack(cls, model: Kronos, tokenizer: KronosTokenizer, dtype: torch.dtype) -> PackedModel:
+    def pack(
+        cls, model: Kronos, tokenizer: KronosTokenizer, dtype: torch.dtype, *, cuda_graphs: bool = False
+    ) -> PackedModel:
         """Pack both networks: the model in ``dtype``, the tokenizer in its own precision.
+
+        Args:
+            model: The model.
+            tokenizer: Its tokenizer.
+            dtype: Type that the model computes in.
+            cuda_graphs: Whether to capture CUDA graphs, if the networks are on a GPU with CUDA.
 
         Raises:
             ParameterError: If the tokenizer does not fit the model.
@@ -368,7 +393,9 @@ class PackedModel:
             )
         if tokenizer.d_in != CHANNELS:
             raise ParameterError(f"The tokenizer reads {tokenizer.d_in} channels: candles have {CHANNELS}.")
-        return cls(ModelDecoder(model, dtype), TokenizerDecoder(tokenizer))
+        decoder = ModelDecoder(model, dtype)
+        graphs = cuda_graph_cache(decoder.device) if cuda_graphs and decoder.device.type == "cuda" else None
+        return cls(decoder, TokenizerDecoder(tokenizer), graphs)
 
 
 def check_horizon(horizon: int, context: int, min_history: int = 1) -> None:

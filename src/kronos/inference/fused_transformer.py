@@ -105,13 +105,14 @@ class Rotations:
     def __init__(self, rotary: RotaryEmbedding, dtype: torch.dtype) -> None:
         self._rotary = rotary
         self._dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
-        self._table = self._tabulate(512)
+        # Earlier tables stay: a captured CUDA graph reads the one that was the longest when it was captured.
+        self._tables = [self._tabulate(512)]
 
     def __call__(self, length: int) -> Tensor:
         """Rotations of positions 0 … length − 1 or more: ``[≥ length, e/2]``."""
-        if length > self._table.shape[0]:
-            self._table = self._tabulate(2 * length)
-        return self._table
+        if length > self._tables[-1].shape[0]:
+            self._tables.append(self._tabulate(2 * length))
+        return self._tables[-1]
 
     @torch.no_grad()
     def _tabulate(self, length: int) -> Tensor:
@@ -210,6 +211,18 @@ class FusedTransformer:
             x = self._finish_block(layer, x, mixed.permute(0, 2, 3, 1, 4).flatten(-2))
         return x
 
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes that reading one row takes at most while a block is computed, besides its keys and values.
+
+        Counted are the residual, the normed row, q, k, v and the mixed values, both gates and their product, and q and
+        k twice in float32, before and after their rotation.
+        """
+        if not self.layers:
+            return 0
+        d, ff = self.layers[0].down.shape
+        return self.layers[0].down.element_size() * (6 * d + 3 * ff) + 4 * 4 * d
+
     def allocate_caches(self, series: int, samples: int, rows: int) -> list[KVCache]:
         """Allocate uninitialised caches, one per layer, for ``rows`` rows of each sample."""
         if not self.layers:
@@ -267,7 +280,11 @@ def _attend(q: Tensor, shared: KVCache, own: KVCache, mask: Tensor | None) -> Te
         rows = torch.arange(u - t, u, device=q.device)
         to_own = to_own.masked_fill(torch.arange(u, device=q.device) > rows[:, None], float("-inf"))
     weights = torch.cat((to_shared.view(B, h, S, t, P), to_own), dim=-1)
-    weights = weights.softmax(-1, dtype=torch.float32).to(q.dtype) if q.dtype == torch.bfloat16 else weights.softmax(-1)
+    # CUDA's softmax of bfloat16 sums in float32 and rounds once, without a float32 copy of all scores.
+    if q.dtype == torch.bfloat16 and q.device.type != "cuda":
+        weights = weights.softmax(-1, dtype=torch.float32).to(q.dtype)
+    else:
+        weights = weights.softmax(-1)
     from_shared = weights[..., :P].reshape(B, h, S * t, P) @ shared.values
     return from_shared.view(B, h, S, t, e) + weights[..., P:] @ own.values
 

@@ -164,6 +164,7 @@ class KronosPredictor(CompatMixin):
         max_context: Longest window of history and forecast together, in candles.
         clip: Bound of the normalised candles, in standard deviations.
         precision: ``"exact"`` (float32), or ``"fast"`` (bfloat16 if the hardware supports it).
+        cuda_graphs: Whether to decode with CUDA graphs on a GPU with CUDA; they change no path.
 
     Raises:
         DeviceError: If there is no such device.
@@ -179,6 +180,7 @@ class KronosPredictor(CompatMixin):
         clip: float = 5,
         *,
         precision: Precision = "exact",
+        cuda_graphs: bool = True,
     ) -> None:
         self.least_history = model.pairing.least_history if model.pairing is not None else 1
         if max_context <= self.least_history:
@@ -188,7 +190,7 @@ class KronosPredictor(CompatMixin):
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer.to(self.device).eval()
-        self.max_context, self.clip, self.precision = max_context, clip, precision
+        self.max_context, self.clip, self.precision, self.cuda_graphs = max_context, clip, precision, cuda_graphs
         _check_pairing(self.model, self.tokenizer)
         self._packed: tuple[tuple[object, ...], PackedModel] | None = None
         self.packed_model()
@@ -202,6 +204,7 @@ class KronosPredictor(CompatMixin):
         device: str | torch.device | None = None,
         revision: str | None = None,
         precision: Precision = "exact",
+        cuda_graphs: bool = True,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> KronosPredictor:
@@ -213,6 +216,7 @@ class KronosPredictor(CompatMixin):
             device: As for the constructor.
             revision: Branch, tag or commit of the model on the hub.
             precision: As for the constructor.
+            cuda_graphs: As for the constructor.
             cache_dir: Folder for downloads; the hub's own cache by default.
             local_files_only: Do not use the network.
 
@@ -225,7 +229,8 @@ class KronosPredictor(CompatMixin):
         if tokenizer is None:
             raise CheckpointError(f"The tokenizer of {ref} is unknown: pass it as tokenizer.")
         network = KronosTokenizer.from_pretrained(tokenizer, cache_dir=cache_dir, local_files_only=local_files_only)
-        return cls(model, network, device, model.pairing.context, precision=precision)
+        context = model.pairing.context
+        return cls(model, network, device, context, precision=precision, cuda_graphs=cuda_graphs)
 
     def __repr__(self) -> str:
         name = model_title(self.model)
@@ -240,13 +245,13 @@ class KronosPredictor(CompatMixin):
         tensors = [t for net in (self.model, self.tokenizer) for t in (*net.parameters(), *net.buffers())]
         # Inference tensors have no version counter; they cannot be trained either.
         state: tuple[object, ...] = (
-            self.precision,
-            self.model.s2_attention,
+            *(self.precision, self.cuda_graphs, self.model.s2_attention),
             *((t.data_ptr(), t.device, t.dtype, 0 if t.is_inference() else t._version) for t in tensors),
         )
         if self._packed is None or self._packed[0] != state:
             dtype = compute_dtype(self.precision, self.device, self.model.norm.weight.dtype)
-            self._packed = state, PackedModel.pack(self.model, self.tokenizer, dtype)
+            packed = PackedModel.pack(self.model, self.tokenizer, dtype, cuda_graphs=self.cuda_graphs)
+            self._packed = state, packed
         return self._packed[1]
 
     def repack(self) -> None:
@@ -371,14 +376,6 @@ class KronosPredictor(CompatMixin):
         """
         return resolve_calibration(calibration, self.model, self.tokenizer, SamplingParams.resolve(sampling))
 
-    def _note(
-        self, choice: CalibrationChoice, correction: Calibration | None, settings: ForecastSettings
-    ) -> str | None:
-        """Why the forecasts are raw, if that is not what a reader expects."""
-        if choice is not None or correction is not None:
-            return None
-        return _raw_note(self.model, self.tokenizer, settings.sampling)
-
     def _facts(self) -> list[tuple[str, str]]:
         """Names and values that describe the predictor."""
         located = self.model.located
@@ -405,7 +402,9 @@ class KronosPredictor(CompatMixin):
     ) -> dict[str, Forecast]:
         """Forecasts of all series, calibrated and adapted to their histories as requested."""
         correction = self.calibration_for(choice, settings.sampling)
-        note = self._note(choice, correction, settings)
+        # Why the forecasts are raw, if that is not what a reader expects.
+        defaulted = choice is None and correction is None
+        note = _raw_note(self.model, self.tokenizer, settings.sampling) if defaulted else None
         check_horizon(settings.horizon, self.max_context, self.least_history)
         least = max(2, self.least_history, min(LEAST_HISTORY, self.max_context - settings.horizon))
         origins = EarlierOrigins.of(named, int(settings.horizon), adapt, least, skipped)

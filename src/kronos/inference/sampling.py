@@ -99,23 +99,34 @@ PRESETS: dict[str, SamplingParams] = {
 }
 
 
-def filter_logits(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Divide logits ``[..., V]`` by the temperature and set those of filtered tokens to −inf."""
+def filter_logits(logits: Tensor, params: SamplingParams, *, static: bool = False) -> Tensor:
+    """Divide logits ``[..., V]`` by the temperature and set those of filtered tokens to −inf.
+
+    Args:
+        logits: The logits.
+        params: Temperature and filters.
+        static: Whether to read nothing from the device, as a CUDA graph requires.
+    """
     logits = logits / params.temperature if params.temperature != 1 else logits
     if params.top_k > 0:
         k = min(params.top_k, logits.shape[-1])
         threshold = logits.topk(k, dim=-1).values[..., -1:]
     elif params.top_p < 1:
-        threshold = _nucleus_threshold(logits, params.top_p)
+        width = logits.shape[-1] if static else _FIRST_NUCLEUS_WIDTH
+        threshold = _nucleus_threshold(logits, params.top_p, width)
     else:
         return logits
     return logits.masked_fill(logits < threshold, float("-inf"))
 
 
-def _nucleus_threshold(logits: Tensor, top_p: float) -> Tensor:
-    """The smallest logit ``[..., 1]`` that top-p keeps: the last one whose predecessors' mass does not exceed it."""
+def _nucleus_threshold(logits: Tensor, top_p: float, width: int) -> Tensor:
+    """The smallest logit ``[..., 1]`` that top-p keeps: the last one whose predecessors' mass does not exceed it.
+
+    It is searched among the ``width`` largest logits first; whether it is there is read from the device, unless these
+    are all.
+    """
     total = logits.logsumexp(-1, keepdim=True)
-    width = min(_FIRST_NUCLEUS_WIDTH, logits.shape[-1])
+    width = min(width, logits.shape[-1])
     while True:
         top = logits.topk(width, dim=-1).values  # descending
         mass = (top - total).exp().cumsum(-1)
@@ -146,14 +157,15 @@ class CounterBasedSampler:
     Args:
         params: Temperature and filters.
         uniforms: ``[B, S, H, 2]`` in [0, 1), from `kronos.rng.keyed_uniforms`.
+        static: Whether to read nothing from the device, as a CUDA graph requires.
     """
 
-    def __init__(self, params: SamplingParams, uniforms: Tensor) -> None:
-        self.params, self.uniforms = params, uniforms
+    def __init__(self, params: SamplingParams, uniforms: Tensor, *, static: bool = False) -> None:
+        self.params, self.uniforms, self.static = params, uniforms, static
 
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
         """Sample ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
-        cdf = filter_logits(logits, self.params).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
+        cdf = filter_logits(logits, self.params, static=self.static).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
         if cdf.device.type != "cpu":
             cdf = cdf.cummax(-1).values  # parallel sums may decrease, which could select a filtered token
         # Rounded to the logits' precision, a uniform number may become 1, beyond every token.

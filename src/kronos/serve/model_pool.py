@@ -127,6 +127,7 @@ class ModelPool:
             tokenizer=settings.tokenizer if key.ref == self.default.ref else None,
             device=key.device or settings.device,
             precision=settings.precision,
+            cuda_graphs=settings.cuda_graphs,
             cache_dir=settings.cache_dir,
             local_files_only=settings.offline,
         )
