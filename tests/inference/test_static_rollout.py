@@ -31,7 +31,11 @@ from kronos.nn import Kronos
 from kronos.rng import keyed_uniforms
 from networks import random_model, random_tokenizer
 
-_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::is_nonzero", "aten::equal"}
+# Values that are read from the device, and numbers that are copied to it.
+_REFUSED = {
+    *("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::is_nonzero", "aten::equal"),
+    *("aten::scalar_tensor", "aten::lift_fresh"),
+}
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")),
@@ -42,8 +46,8 @@ DEVICES = [
 class RecordedGraph(TorchDispatchMode):
     """What a CUDA graph is, on the CPU: the operations of a call with their addresses, for replay in that order.
 
-    As in a capture, reading a value of a tensor is an error; and a constant that depends on the inputs of the recorded
-    call would be wrong at every other replay.
+    As in a capture, reading a value of a tensor is an error, and so is copying a number to the device; and a constant
+    that depends on the inputs of the recorded call would be wrong at every other replay.
     """
 
     def __init__(self, call: Callable[[], None]) -> None:
@@ -54,7 +58,7 @@ class RecordedGraph(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
-        if name in _READS:
+        if name in _REFUSED:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
         result = func(*args, **(kwargs or {}))
         self._operations.append((func, args, kwargs or {}, result))
@@ -319,7 +323,7 @@ def test_out_of_memory_drops_the_graphs_and_halves_the_batch(
     predictor._packed = state, packed
     series = {f"S{n}": candles(n, 40) for n in range(4)}
     whole = predictor.forecast_many(series, 4, samples=6, seed=2)
-    decode, graphs = batching.decode_static, packed.graphs
+    decode, graphs = decode_static, packed.graphs
     assert graphs is not None
     assert len(graphs) == 1
 
@@ -333,6 +337,12 @@ def test_out_of_memory_drops_the_graphs_and_halves_the_batch(
     assert "Out of memory with 24 rows; halving the batch." in caplog.text
     for name in series:
         np.testing.assert_allclose(halves[name].paths, whole[name].paths, rtol=1e-4, atol=1e-6)
+
+
+def test_a_captured_call_copies_no_number_to_the_device() -> None:
+    values, signs = torch.randn(3), torch.empty(3)
+    with pytest.raises(RuntimeError, match="not permitted"):
+        RecordedGraph(lambda: signs.copy_(torch.where(values > 0, 1.0, -1.0)) and None)
 
 
 def test_longer_rotations_leave_those_of_a_captured_graph() -> None:

@@ -31,7 +31,7 @@ from kronos.typing import FloatArray
 MAX_ROWS = 256  # rows of a batch
 CACHE_BYTES = 2**31  # keys and values of a batch; a single row may need more
 CUDA_ROWS = 8192  # rows of a batch on a GPU with CUDA
-_CUDA_SHARE = 0.7  # of the free memory that a batch may take
+_CUDA_SHARE = 0.45  # of the free memory that a batch may take; the graphs' pool may hold as much besides
 _CUDA_RESERVE = 2**30  # bytes for score matrices, whose size `bifurcated_attention` bounds
 _PROBABILITIES = 8  # arrays of the size of the logits that sampling a token takes, in their precision
 _MAX_LENGTH_RATIO = 1.25  # of a batch's longest history to its shortest, which limits padding

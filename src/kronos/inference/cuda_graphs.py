@@ -17,7 +17,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import torch
 
@@ -53,7 +54,6 @@ class _Entry:
     program: Program
     graph: Graph | None = None
     runs: int = 0
-    capturable: bool = True
 
 
 class GraphCache:
@@ -70,6 +70,7 @@ class GraphCache:
         self.lock = threading.RLock()
         self._capture, self._capacity = capture, capacity
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._capturable = True
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,8 +96,8 @@ class GraphCache:
     def run(self, key: Hashable) -> None:
         """Run the program of a key on the inputs that were loaded, with its graph from the second time on."""
         entry = self._entries[key]
-        if entry.graph is None and entry.runs > 0 and entry.capturable:
-            entry.graph = self._captured(key, entry)
+        if entry.graph is None and entry.runs > 0 and self._capturable:
+            entry.graph = self._captured(entry)
         entry.runs += 1
         if entry.graph is None:
             entry.program.run()
@@ -107,14 +108,15 @@ class GraphCache:
         """Drop all programs and graphs, which frees their memory."""
         self._entries.clear()
 
-    def _captured(self, key: Hashable, entry: _Entry) -> Graph | None:
+    def _captured(self, entry: _Entry) -> Graph | None:
         try:
             return self._capture(entry.program.run)
         except RuntimeError as error:
-            # The program itself has run before, so that the batch can still be decoded.
-            entry.capturable = False
+            # The program itself has run before, so that the batch can still be decoded. Nothing more is captured,
+            # because a capture that failed may keep the memory that it had taken.
+            self._capturable = False
             reason = "too little memory is free" if is_out_of_memory(error) else str(error).splitlines()[0]
-            _log.warning("Cannot capture a CUDA graph for %s (%s); decoding without, which is slower.", key, reason)
+            _log.warning("Cannot capture a CUDA graph (%s): decoding without, which is slower.", reason)
             return None
 
 
@@ -128,7 +130,8 @@ class CudaCapture:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream: torch.cuda.Stream | None = None
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
     def __call__(self, call: Callable[[], None]) -> Graph:
         """Capture a call; nothing is computed before the graph is replayed.
@@ -137,13 +140,15 @@ class CudaCapture:
             RuntimeError: If the call does what cannot be captured, or memory runs out.
         """
         with torch.cuda.device(self._device):
-            if self._stream is None or self._pool is None:
-                self._stream = torch.cuda.Stream(self._device)
+            # A pool ends with its last graph, and a stream has its matrix library's workspace in the pool.
+            if not self._graphs:
+                self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
                 self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             # Other threads may allocate meanwhile, which only the error mode of this thread allows.
             with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                 call()
+        self._graphs.add(graph)
         return graph
 
 

@@ -27,7 +27,7 @@ from kronos.nn.model import CALENDAR_SIZES
 
 _ROWS = 64  # histories are padded to a multiple of it
 # Powers of two and one between each pair: at most a third of a batch is padding.
-SERIES_SIZES = sorted({1, *(2**n for n in range(1, 17)), *(3 * 2**n for n in range(16))})
+SERIES_SIZES = sorted({1, *(1 << n for n in range(1, 17)), *(3 << n for n in range(16))})
 
 
 def largest_full_batch(series: int) -> int:

@@ -102,7 +102,8 @@ class BinarySphericalQuantizer(nn.Module):
 
 def signs(z: Tensor) -> Tensor:
     """+1 where positive, −1 elsewhere; zero gives −1, unlike `torch.sign`."""
-    return torch.where(z > 0, 1.0, -1.0).to(z.dtype)
+    one = z.new_ones(())  # on the device: numbers would be copied there, which a CUDA graph cannot capture
+    return torch.where(z > 0, one, -one)
 
 
 def bits_to_id(bits: Tensor) -> Tensor:
