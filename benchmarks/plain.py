@@ -21,12 +21,19 @@ from kronos.inference.engine import Prompt, Tokens, TokenSampler
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.layers import apply_rotary
 
-TOGETHER = 8  # rows computed at once: more of them outgrow the caches, and a hundred take half as long again
+TOGETHER = 8  # rows computed at once: more outgrow a CPU's caches, and a hundred take half as long again
 
 
 @torch.inference_mode()
 def plain_rollout(
-    model: Kronos, prompt: Prompt, samples: int, context: int, choose: TokenSampler, steps: int | None = None
+    model: Kronos,
+    prompt: Prompt,
+    samples: int,
+    context: int,
+    choose: TokenSampler,
+    steps: int | None = None,
+    *,
+    together: int = TOGETHER,
 ) -> Tokens:
     """Generate tokens ``[B, S, H]`` for series of one length; only the first ``steps`` where given."""
     B, T = prompt.tokens.s1.shape
@@ -40,11 +47,11 @@ def plain_rollout(
     stamps = rows(torch.cat((prompt.stamps, prompt.future_stamps), dim=1))
     for step in range(steps):
         window = slice(max(0, T + step - context), T + step)
-        parts = zip(*(torch.split(x[:, window], TOGETHER) for x in (s1, s2, stamps)), strict=True)
+        parts = zip(*(torch.split(x[:, window], together) for x in (s1, s2, stamps)), strict=True)
         states = [_states(model, *part) for part in parts]
         coarse_logits = torch.cat([model.head(part[:, -1]) for part in states])
         coarse = choose(step, 0, coarse_logits.view(B, samples, -1)).flatten()[:, None]
-        chosen = zip(states, torch.split(coarse, TOGETHER), strict=True)
+        chosen = zip(states, torch.split(coarse, together), strict=True)
         fine_logits = torch.cat([_s2_logits(model, part, own) for part, own in chosen])
         fine = choose(step, 1, fine_logits.view(B, samples, -1)).flatten()[:, None]
         s1, s2 = torch.cat((s1, coarse), dim=1), torch.cat((s2, fine), dim=1)

@@ -100,7 +100,7 @@ def full() -> Plan:
     heavy = Case(400, 24, 100, floor=150, plain_steps=3)
     return Plan(
         quick=False,
-        architectures=tuple(_published(name) for name in ("kronos-mini", "kronos-small", "kronos-base")),
+        architectures=tuple(published(name) for name in ("kronos-mini", "kronos-small", "kronos-base")),
         cases=(
             typical,
             heavy,
@@ -125,7 +125,7 @@ def quick() -> Plan:
     heavy = Case(28, 4, 5, floor=150, plain_steps=2)
     return Plan(
         quick=True,
-        architectures=tuple(_shrunken(name) for name in ("kronos-mini", "kronos-small", "kronos-base")),
+        architectures=tuple(shrunken(name) for name in ("kronos-mini", "kronos-small", "kronos-base")),
         cases=(
             typical,
             heavy,
@@ -144,7 +144,8 @@ def quick() -> Plan:
     )
 
 
-def _published(name: str) -> Architecture:
+def published(name: str) -> Architecture:
+    """The published architecture of that name."""
     from kronos.zoo import find_entry  # here, so that what only reads a plan stays light
 
     entry = find_entry(name)
@@ -156,8 +157,9 @@ def _published(name: str) -> Architecture:
     return Architecture(name, entry.config, tokenizer.config, entry.context)
 
 
-def _shrunken(name: str) -> Architecture:
-    whole = _published(name)
+def shrunken(name: str) -> Architecture:
+    """Another of the same form that is computed in no time."""
+    whole = published(name)
     bits = {"s1_bits": 5, "s2_bits": 5}
     model = {**whole.model, **bits, "n_layers": 2, "d_model": 32, "n_heads": 2, "ff_dim": 48}
     tokenizer = {**whole.tokenizer, **bits, "d_model": 32, "n_heads": 2, "ff_dim": 48}
