@@ -97,9 +97,10 @@ class BatchLimits:
             return cls(MAX_ROWS, CACHE_BYTES, model.row_bytes, model.row_bytes, bucketed=packed.graphs is not None)
         coding = max(tokenizer.encoder.activation_bytes, tokenizer.decoder.activation_bytes)
         logits = max(len(model.head1), len(model.head2)) * model.head1.element_size()
+        share = int(_CUDA_SHARE * free)
         return cls(
             CUDA_ROWS,
-            max(1, int(_CUDA_SHARE * free) - _CUDA_RESERVE),
+            max(share - _CUDA_RESERVE, share // 4),
             history_bytes=model.row_bytes + tokenizer.row_bytes + max(model.stack.activation_bytes, coding),
             step_bytes=model.row_bytes + tokenizer.row_bytes + coding,
             path_bytes=model.stack.activation_bytes + _PROBABILITIES * logits,
