@@ -39,7 +39,7 @@ def test_defaults_are_the_published_settings():
 
 def test_bundled_configurations_load():
     shipped = {entry.name for entry in list_configs(training=True) if entry.shipped}
-    trainings = {"finetune_csv", "finetune_qlib_csi300", "pretrain_mini", "pretrain_nano"}
+    trainings = {"finetune_csv", "finetune_qlib_csi300", "pretrain_mini", "pretrain_nano", "continue_nano"}
     assert shipped >= trainings | {"model_a_4h", "model_b_1d"}
     assert not trainings & {entry.name for entry in list_configs()}
     csv, qlib, mini = (load_config(name) for name in ("finetune_csv", "Finetune_Qlib_CSI300", "pretrain_mini"))
@@ -60,6 +60,9 @@ def test_pretrain_nano_matches_the_bundled_weights():
     assert recipe.context == bundled.context
     assert recipe.starts.tokenizer == DEFAULT_MODEL
     assert (recipe.stages, recipe.from_scratch("model")) == (("model",), True)
+    more = load_config("continue_nano")
+    assert more.starts.model == f"{recipe.folder}/model"
+    assert (more.starts.tokenizer, more.context) == (recipe.starts.tokenizer, recipe.context)
 
 
 def test_dataset_configuration_trains_on_its_prepared_dataset(monkeypatch):
