@@ -101,10 +101,11 @@ def constraints() -> dict[str, Version]:
 def requirements() -> list[Requirement]:
     """What ``make test`` installs: not Qlib, which has an environment of its own, nor Ray and the vendors' libraries.
 
-    quantstats needs one of these.
+    quantstats needs one of these. sktime and fev need older versions of others.
     """
     extras = PROJECT["project"]["optional-dependencies"].items()
-    texts = [text for name, extra in extras if name not in ("qlib", "equities", "quantstats", "ray") for text in extra]
+    left_out = ("qlib", "equities", "quantstats", "ray", "sktime", "fev")
+    texts = [text for name, extra in extras if name not in left_out for text in extra]
     texts += PROJECT["project"]["dependencies"]
     return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos-forecast"]
 
@@ -200,7 +201,7 @@ SHORT = {
     "serve/middleware/cached_predictions.py",
     "training/torchrun.py",
 }
-MODULES, LONGEST, SHORTEST = 362, 500, 60
+MODULES, LONGEST, SHORTEST = 380, 500, 60
 
 
 def test_modules_are_neither_crumbs_nor_heaps():
