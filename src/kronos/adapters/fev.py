@@ -8,7 +8,7 @@
     task.evaluation_summary(predictions, model_name=model.model_name, extra_info=model.treatment)
 
 Where the targets and past covariates of a task have open, high, low and close, their rows are forecast as candles.
-Every other target is forecast by itself as flat candles, see `kronos.adapters.flat_candles`, and no covariates are
+Every other target is forecast by itself as flat candles, see `kronos.adapters.flat_series`, and no covariates are
 read. The model was trained on candles of markets: a low rank on other data is to be expected.
 """
 
