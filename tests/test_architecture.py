@@ -99,12 +99,12 @@ def constraints() -> dict[str, Version]:
 
 
 def requirements() -> list[Requirement]:
-    """What ``make test`` installs: not Qlib, which has an environment of its own, nor Ray and the vendors' libraries.
+    """What ``make test`` installs: not Qlib, which has an environment of its own, nor Ray, ONNX and vendors' libraries.
 
     quantstats needs one of these. sktime and fev need older versions of others.
     """
     extras = PROJECT["project"]["optional-dependencies"].items()
-    left_out = ("qlib", "equities", "quantstats", "ray", "sktime", "fev")
+    left_out = ("qlib", "equities", "quantstats", "ray", "sktime", "fev", "onnx")
     texts = [text for name, extra in extras if name not in left_out for text in extra]
     texts += PROJECT["project"]["dependencies"]
     return [parsed for text in texts if (parsed := Requirement(text)).name != "kronos-forecast"]

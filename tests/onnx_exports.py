@@ -1,0 +1,70 @@
+"""What the tests of the export share: networks, series, and samplers that force or record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kronos import Candles, KronosPredictor
+from kronos.inference.engine import Prompt, Rollout, Tokens, TokenSampler
+from kronos.onnx import OnnxForecaster
+from kronos.preprocessing import ModelInput, resolve_future
+
+NEEDS = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
+
+
+def walk(seed: int, rows: int, symbol: str = "X") -> Candles:
+    """A random walk of valid hourly candles."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
+    opened = np.concatenate(([100.0], close[:-1]))
+    spread = 1 + rng.uniform(0, 0.01, (2, rows))
+    frame = pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) * spread[0],
+            "low": np.minimum(opened, close) / spread[1],
+            "close": close,
+            "volume": rng.uniform(1, 10, rows),
+        },
+        index=pd.date_range("2024-01-01", periods=rows, freq="h"),
+    )
+    return Candles.from_frame(frame, symbol=symbol)
+
+
+def prepared(forecaster: OnnxForecaster, rows: int, horizon: int, seed: int = 1) -> ModelInput:
+    history = walk(seed, rows)
+    return forecaster.prepare(history, resolve_future("X", history, horizon, None))
+
+
+class Forced:
+    """Picks given tokens ``[S, H, 2]`` and records the logits."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self.ids = torch.from_numpy(ids)
+        self.seen: list[torch.Tensor] = []
+
+    def __call__(self, step: int, head: int, logits: torch.Tensor) -> torch.Tensor:
+        self.seen.append(logits.expand(1, len(self.ids), -1).clone())
+        return self.ids[None, :, step, head]
+
+
+def engine_ids(predictor: KronosPredictor, series: ModelInput, sampler: TokenSampler, samples: int) -> np.ndarray:
+    """Tokens ``[S, H, 2]`` of the decoding engine, for one series."""
+    packed = predictor.packed_model()
+    with torch.inference_mode():
+        tokens = packed.tokenizer.encode(torch.from_numpy(series.x[None]))
+        stamps, future = (torch.from_numpy(part)[None] for part in (series.x_stamp, series.y_stamp))
+        prompt = Prompt(tokens, torch.tensor([len(series.x)]), stamps, future)
+        own: Tokens = Rollout(packed.model, prompt, samples, predictor.max_context).generate(sampler)
+    return torch.stack((own.s1[0], own.s2[0]), dim=-1).numpy()
+
+
+def logits_of(run: Callable[[TokenSampler], object], ids: np.ndarray) -> list[np.ndarray]:
+    """All logits of a decoding that is forced to take these tokens."""
+    sampler = Forced(ids)
+    run(sampler)
+    return [logits.numpy() for logits in sampler.seen]
