@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -101,3 +102,38 @@ def test_bundled_card_has_no_front_matter(invoke):
     shown = invoke("models", "show", "kronos-nano").stdout
     assert "at least 8 candles of history" in " ".join(shown.split())
     assert "license: mit" not in shown
+
+
+def test_export_writes_a_folder_and_lists_its_files(invoke, checkpoint, tmp_path):
+    pytest.importorskip("onnx.helper", reason="needs onnx, of the extra onnx, which make test does not install")
+    done = invoke("models", "export", checkpoint, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    for name in ("tokenizer-encode.onnx", "tokenizer-decode.onnx", "step.onnx", "fine.onnx"):
+        assert f"{name}  0." in done.stdout
+        assert (tmp_path / "out" / name).is_file()
+    document = json.loads((tmp_path / "out" / "kronos.json").read_text("utf-8"))
+    assert (document["name"], document["context"], document["weights"]) == ("random-tiny", 64, "float32")
+    again = invoke("models", "export", checkpoint, "--output", tmp_path / "out", "--json")
+    assert again.exit_code == 1
+    assert "exists already; choose another folder" in json.loads(again.stdout)["message"]
+
+
+def test_export_as_json(invoke, checkpoint, tmp_path):
+    pytest.importorskip("onnx.helper", reason="needs onnx, of the extra onnx, which make test does not install")
+    options = ("--format", "onnx", "--weights", "int8", "--json")
+    done = invoke("models", "export", checkpoint, "--output", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["weights"] == "int8"
+    assert document["folder"] == str(tmp_path / "out")
+    assert set(document["files"]) >= {"step.onnx", "fine.onnx"}
+
+
+def test_export_names_what_is_missing(invoke, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    done = invoke("models", "export", checkpoint, "--output", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "install the extra 'onnx'" in done.stderr
+    done = invoke("models", "export", "kronos-smal", "--output", tmp_path / "out")
+    assert "did you mean kronos-small?" in done.stderr
+    assert "--output" in invoke("models", "export", "kronos-nano").stderr

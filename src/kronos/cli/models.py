@@ -1,4 +1,4 @@
-"""``kronos models``: list, show and download checkpoints."""
+"""``kronos models``: list, show, download and export checkpoints."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Checkpoints of the zoo: list, show, download.",
+    help="Checkpoints of the zoo: list, show, download, export.",
     epilog=(
         "[bold]Examples[/bold]\n\n"
         "kronos models list\n\n"
         "kronos models show kronos-small\n\n"
-        "kronos models download kronos-base"
+        "kronos models download kronos-base\n\n"
+        "kronos models export kronos-nano --output nano-onnx"
     ),
 )
 
@@ -97,6 +98,35 @@ def download(name: options.CheckpointName, force: options.ForceDownload = False,
         return
     for folder in folders:
         typer.echo(folder)
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nkronos models export kronos-nano --output nano-onnx\n\n"
+    "kronos models export kronos-small --weights int8 --output small-int8\n\n"
+    "kronos models export outputs/models/mine --output mine-onnx   [dim](a fine-tuned model)[/dim]"
+)
+def export(
+    name: options.ExportedModel,
+    output: options.ExportFolder,
+    format: options.ExportFormat = "onnx",  # noqa: ARG001 (the only one so far)
+    weights: options.WeightStorage = "float32",
+    tokenizer: options.Tokenizer = None,
+    json: options.Json = False,
+) -> None:
+    """Export a model and its tokenizer for other programs, such as a browser; needs the extra onnx."""
+    from kronos.cli.console import print_json, spinner
+    from kronos.cli.model_loading import ModelArgs, choose, load
+    from kronos.onnx import export_onnx
+
+    choice = choose(ModelArgs(name, tokenizer, "cpu", None, None))
+    predictor = load(choice, show_progress=not json)
+    with spinner(f"Exporting {choice.title}", enabled=not json):
+        manifest = export_onnx(predictor, output, weights=weights)
+    if json:
+        print_json({"folder": str(output), **manifest.model_dump()})
+        return
+    for file, described in manifest.files.items():
+        typer.echo(f"{output / file}  {megabytes(described.bytes)}")
 
 
 def _document(entry: CatalogEntry) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def _option(
 
 _BUNDLED = "the bundled kronos-nano"
 _CONFIGURED = "the configuration's"
+_SPLITS = "Split dates by market: market, validation_from, test_from, and optionally interval."
 _SOURCES = (
     "Candle source: okx, binance or another exchange of ccxt, coingecko, yahoo, baostock, akshare, files:FOLDER, "
     "qlib:FOLDER, replay:FOLDER or simulated (KRONOS_SOURCE)."
@@ -157,12 +158,7 @@ Split = Annotated[
 ]
 Splits = Annotated[
     Path | None,
-    _option(
-        "Split dates by market: market, validation_from, test_from, and optionally interval.",
-        metavar="FILE",
-        default="splits.csv in the candles' folder",
-        panel=DATA_PANEL,
-    ),
+    _option(_SPLITS, metavar="FILE", default="splits.csv in the candles' folder", panel=DATA_PANEL),
 ]
 
 # Forecast origins
@@ -312,13 +308,7 @@ TrainingData = Annotated[
 ]
 TrainingSplits = Annotated[
     Path | None,
-    _option(
-        "Split dates by market: market, validation_from, test_from, and optionally interval.",
-        "--splits",
-        metavar="FILE",
-        default=_CONFIGURED,
-        panel=DATA_PANEL,
-    ),
+    _option(_SPLITS, "--splits", metavar="FILE", default=_CONFIGURED, panel=DATA_PANEL),
 ]
 TrainingLookback = Annotated[
     int | None,
@@ -462,6 +452,13 @@ CheckReport = Annotated[Path | None, _option("Report to write, with a section pe
 
 # Models and servers
 CheckpointName = Annotated[str, _argument(None, "Zoo name in any case, or hub id.", complete=complete_checkpoint)]
+ExportedModel = Annotated[str, _argument(None, "Zoo name, hub id or folder of a model.", complete=complete_model)]
+ExportFormat = Annotated[Literal["onnx"], _option("Format of the files.", "--format", default="onnx")]
+ExportFolder = Annotated[Path, _option("Folder to write; it must be new or empty.", "--output", "-o", metavar="DIR")]
+WeightStorage = Annotated[
+    Literal["float32", "float16", "int8"],
+    _option("Numbers in which weights are stored; all are computed in float32.", "--weights"),
+]
 ForceDownload = Annotated[bool, _option("Download again, even if cached.", "--force")]
 Host = Annotated[str | None, _option("Address to listen on; any but loopback needs API keys.", default="127.0.0.1")]
 Port = Annotated[int | None, _option("Port to listen on (0: any free port).", default="5000")]
