@@ -24,9 +24,11 @@ from kronos.onnx.transformer import (
     KeysValues,
     RotationTable,
     RowSizes,
+    append,
     attend,
     block,
     causal_mask,
+    guard_mask,
     rms_norm,
     rotate,
     typed_blocks,
@@ -80,7 +82,11 @@ def step_graph(graph: GraphBuilder, model: Kronos, context: int) -> None:
     position = graph.input("position", _IDS, ())
     past_shared = [graph.input(f"shared_{part}", _REAL, (L, h, "P", e)) for part in ("keys", "values")]
     past_own = [graph.input(f"own_{part}", _REAL, (L, "S", h, "u", e)) for part in ("keys", "values")]
-    sizes = RowSizes(graph.size(s1, 0), graph.size(s1, 1), graph.size(past_own[0], 3), graph.size(past_shared[0], 2))
+    history = graph.size(past_shared[0], 2)
+    guard = graph.constant(np.zeros((L, h, 1, e)), _REAL)  # see `guard_mask`: the history may be empty
+    past_shared = [graph.concat(part, guard, axis=2) for part in past_shared]
+    rows, columns = graph.size(s1, 1), graph.size(past_shared[0], 2)
+    sizes = RowSizes(graph.size(s1, 0), rows, graph.size(past_own[0], 3), columns, guard_mask(graph, history))
 
     x = graph.op("Add", _embed_tokens(graph, model, s1, s2), _embed_calendar(graph, model, stamps))
     start = graph.op("Reshape", position, graph.constant([1]))
@@ -99,8 +105,8 @@ def step_graph(graph: GraphBuilder, model: Kronos, context: int) -> None:
     graph.output(graph.linear(hidden, head.weight, head.bias), "s1_logits", _REAL, ("S", head.weight.shape[0]))
     axis = graph.constant([0])
     for part in ("keys", "values"):
-        rows = [graph.op("Unsqueeze", getattr(cache, part), axis) for cache in caches]
-        graph.output(graph.concat(*rows, axis=0), part, _REAL, (L, "S", h, "t", e))
+        parts = [graph.op("Unsqueeze", getattr(cache, part), axis) for cache in caches]
+        graph.output(graph.concat(*parts, axis=0), part, _REAL, (L, "S", h, "t", e))
     _cross_outputs(graph, model, states, (start, stop), sizes, context)
 
 
@@ -117,7 +123,11 @@ def fine_graph(graph: GraphBuilder, model: Kronos, context: int) -> None:
         for owner, axes in (("shared", (CROSS_HEADS, "P", ec)), ("own", ("S", CROSS_HEADS, "u", ec)))
     )
     one = graph.constant([1])
-    sizes = RowSizes(graph.size(s1, 0), one, graph.size(own.keys, 2), graph.size(shared.keys, 1))
+    samples, rows = graph.size(s1, 0), graph.size(own.keys, 2)
+    sizes = RowSizes(samples, one, rows, graph.size(shared.keys, 1))
+    shape = graph.concat(samples, graph.constant([CROSS_HEADS, 1, ec]))
+    guard = graph.op("Expand", graph.constant(0, _REAL), shape)  # see `guard_mask`: there may be no own rows
+    own, own_mask = append(graph, own, KeysValues(guard, guard)), guard_mask(graph, rows)
     scale = ec**-0.5
     queries = F.linear(model.embedding.emb_s1.weight, cross.q_proj.weight * scale, cross.q_proj.bias * scale)
     q = graph.reshape(graph.lookup(queries, s1), sizes.samples, CROSS_HEADS, 1, ec)
@@ -125,7 +135,7 @@ def fine_graph(graph: GraphBuilder, model: Kronos, context: int) -> None:
         start = graph.op("Reshape", position, one)
         rotation = RotationTable(graph, cross.rotary, context).rows(start, graph.op("Add", start, one))
         q = rotate(graph, q, rotation, ec)
-    mixed = graph.op("Squeeze", attend(graph, q, own, shared, sizes, None), one)  # [S, d]
+    mixed = graph.op("Squeeze", attend(graph, q, own, shared, sizes, own_mask), one)  # [S, d]
     state = graph.op("Add", hidden, graph.linear(mixed, cross.out_proj.weight, cross.out_proj.bias))
     normed, head = rms_norm(graph, state, model.dep_layer.norm), model.head.proj_s2
     graph.output(graph.linear(normed, head.weight, head.bias), "s2_logits", _REAL, ("S", head.weight.shape[0]))

@@ -38,12 +38,14 @@ class RowSizes:
         rows: t.
         own: u, own rows before the new ones.
         shared: P; None if nothing is shared.
+        shared_mask: What is added to the scores of shared rows, ``[P]``; None for nothing.
     """
 
     samples: str
     rows: str
     own: str
     shared: str | None
+    shared_mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,15 @@ def causal_mask(graph: GraphBuilder, sizes: RowSizes) -> str:
     return graph.op("Where", later, graph.constant(-np.inf, np.float32), graph.constant(0, np.float32))
 
 
-def attend(
-    graph: GraphBuilder, q: str, own: KeysValues, shared: KeysValues | None, sizes: RowSizes, mask: str | None
-) -> str:
+def guard_mask(graph: GraphBuilder, count: str) -> str:
+    """``[count + 1]`` to add to scores: 0, and −inf for a row that is appended so that no product is over 0 rows.
+
+    Providers differ in such products: some refuse them, some leave their results uninitialised.
+    """
+    return graph.concat(graph.op("ConstantOfShape", count), graph.constant([-np.inf], np.float32))
+
+
+def attend(graph: GraphBuilder, q: str, own: KeysValues, shared: KeysValues | None, sizes: RowSizes, mask: str) -> str:
     """Attention of each sample's new rows to the shared history and to its own rows.
 
     Args:
@@ -116,14 +124,12 @@ def attend(
         own: ``[S, h, u + t, e]``.
         shared: ``[h, P, e]``, or None.
         sizes: Sizes of the pass.
-        mask: What is added to the scores of own rows, ``[t, u + t]``; None for nothing.
+        mask: What is added to the scores of own rows, as ``[t, u + t]``.
 
     Returns:
         ``[S, t, h · e]``.
     """
-    scores = graph.op("MatMul", q, graph.transpose(own.keys, 0, 1, 3, 2))
-    if mask is not None:
-        scores = graph.op("Add", scores, mask)
+    scores = graph.op("Add", graph.op("MatMul", q, graph.transpose(own.keys, 0, 1, 3, 2)), mask)
     heads, width = graph.size(q, 1), graph.size(q, 3)
     if shared is None:
         mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), own.values)
@@ -132,6 +138,7 @@ def attend(
         flat = graph.op("Mul", sizes.samples, sizes.rows)
         queries = graph.reshape(graph.transpose(q, 1, 0, 2, 3), heads, flat, width)
         products = graph.op("MatMul", queries, graph.transpose(shared.keys, 0, 2, 1))  # [h, S·t, P]
+        products = products if sizes.shared_mask is None else graph.op("Add", products, sizes.shared_mask)
         to_shared = graph.reshape(products, heads, sizes.samples, sizes.rows, sizes.shared)
         both = graph.concat(graph.transpose(to_shared, 1, 0, 2, 3), scores, axis=-1)  # [S, h, t, P + u + t]
         weights = graph.op("Softmax", both, axis=-1)
