@@ -29,6 +29,7 @@ import pandas as pd
 from kronos import KronosPredictor
 from kronos.atomic import write_text
 from kronos.calibration import PARTS, Calibration, CalibrationSet, apply_online, fit
+from kronos.engines import LocalEngine
 from kronos.errors import DataError, KronosError
 from kronos.evaluation import (
     ALL,
@@ -183,7 +184,7 @@ def learn(plan: Plan, measurement: Measurement) -> FittedCalibration:
     with progress_bar("Validation dates") as progress:
         found = calibrate(
             plan, measurement.candidate, folder / "run", measurement.settings, compare=compare, steps=STEPS,
-            workers=measurement.workers, progress=progress,
+            engine=LocalEngine(measurement.workers), progress=progress,
         )  # fmt: skip
     found.calibration.save(folder / "pooled.json")
     return found
@@ -209,7 +210,7 @@ def earlier_calibration(plan: Plan, measurement: Measurement, refit: bool) -> Ca
     with progress_bar(f"Validation dates: {model.name}") as progress:
         folder = measurement.out / "calibration" / "run"
         paths = run_rolling(
-            plan, [model], folder, measurement.settings, workers=measurement.workers, progress=progress
+            plan, [model], folder, measurement.settings, engine=LocalEngine(measurement.workers), progress=progress
         )  # fmt: skip
     return unpooled(calibration_set_of(plan, Actuals.of(plan), paths[model.name], identity_of(model)))
 
@@ -227,7 +228,7 @@ def measure(
             plan, models, out / "run", measurement.settings,
             baselines=measurement.baselines, corrections=corrections, adaptive=True, steps=STEPS,
             trained_until={name: cutoffs(own, plan) for name, own in measurement.predictors.items()},
-            workers=measurement.workers, progress=progress,
+            engine=LocalEngine(measurement.workers), progress=progress,
         )  # fmt: skip
     for warning in found.warnings:
         log.warning("%s", warning)
@@ -272,8 +273,8 @@ def short_histories(plan: Plan, measurement: Measurement, calibration: Calibrati
         try:
             with progress_bar(f"Histories of {candles} candles") as progress:
                 raw = run_rolling(
-                    own, [model], folder, measurement.settings, workers=measurement.workers, progress=progress,
-                    whole_candles=False,
+                    own, [model], folder, measurement.settings, engine=LocalEngine(measurement.workers),
+                    progress=progress, whole_candles=False,
                 )[model.name]  # fmt: skip
         except DataError as error:
             log.info("Histories of %d candles: %s", candles, error)
@@ -327,7 +328,7 @@ def calibration_tables(
     """The candidate's calibration on the test dates: by setting, by cell, adaptive, and the repair of narrow bands."""
     plan, model, past = evaluation.plan, measurement.candidate, fitted.calibration_set
     folder, seed = measurement.out / "evaluation" / "run", measurement.settings.seed
-    near = baseline_paths(plan, POOL_WITH, folder, seed, workers=measurement.workers)
+    near = baseline_paths(plan, POOL_WITH, folder, seed, engine=LocalEngine(measurement.workers))
     trials = calibration_set_of(plan, evaluation.actuals, evaluation.paths[model.name], identity_of(model), near)
     judged = {
         RAW: trials,

@@ -46,19 +46,18 @@ def few(**changes):
 
 
 class PicklingEngine:
-    """Computes shards with a copy of the job, as other processes do."""
+    """Computes with a copy of the job, as other processes do."""
 
     name, workers = "pickling", None
 
     def run(self, job, shards, *, gpu):
         copy = pickle.loads(pickle.dumps(job))  # noqa: S301 (of this process)
-        for shard in reversed(shards):
-            copy(shard)
-            yield shard
+        for position in reversed(range(len(shards))):
+            yield position, pickle.loads(pickle.dumps(copy(shards[position])))  # noqa: S301 (of this process)
 
 
 class TouchingJob:
-    """Writes a file per shard; the first worker that begins a certain shard is killed."""
+    """Writes a file per shard and returns its position; the first worker that begins a certain shard is killed."""
 
     def __init__(self, folder, kills=None, *, always=False):
         self.folder, self.kills, self.always = Path(folder), kills, always
@@ -71,3 +70,4 @@ class TouchingJob:
             os.kill(os.getpid(), signal.SIGKILL)
         with (self.folder / f"{shard.position}.done").open("a") as file:
             file.write("done\n")
+        return f"{shard.position}"

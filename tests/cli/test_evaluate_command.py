@@ -19,10 +19,11 @@ import forks
 from calibration.markets import trials
 from evaluation.random_walks import candles
 from kronos.calibration import Calibration, fit
-from kronos.cli.evaluation_setup import workers_for
+from kronos.cli.engine_options import EngineArgs
 from kronos.evaluation import Instrument, ModelForecaster, RollingOrigins, RollingSettings, evaluate, make_plan
 from kronos.evaluation.calibration import calibration_set_of, identity_of
 from kronos.inference import KronosPredictor
+from kronos.settings import get_settings
 
 FEW = ("--samples", "4", "--horizon", "2", "--stride", "60", "--baseline", "last-value", "--workers", "1")
 SPLITS = "market,validation_from,test_from\nleft,2024-01-06,2024-01-10\nright,2024-01-06,2024-01-10\n"
@@ -244,8 +245,10 @@ def test_files_that_cannot_be_read_are_listed(run, walks):
 
 def test_threads_bound_the_workers(monkeypatch):
     monkeypatch.setenv("KRONOS_THREADS", "3")
-    assert workers_for(None, []) == 3
-    assert workers_for(2, []) == 2
+    threads = get_settings().threads
+    assert EngineArgs().open({}, threads=threads).workers == 3
+    assert EngineArgs(workers=2).open({}, threads=threads).workers == 2
+    assert EngineArgs().open({}, default=1).workers == 1
 
 
 def test_each_plan_has_its_own_folder_and_the_same_one_resumes(run, invoke, walks, checkpoint):

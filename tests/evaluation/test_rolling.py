@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import torch
 
 from evaluation.random_walks import GaussianForecaster, instruments
 from kronos.baselines import BASELINES, BaselineSpec, historical_volatility, last_value
 from kronos.candles import Candles
+from kronos.engines import LocalEngine
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.evaluation.forecasters import BaselineForecaster, ModelForecaster
 from kronos.evaluation.origins import Instrument, Plan, RollingOrigins, make_plan
-from kronos.evaluation.rolling import SHARD, RollingSettings, run_jobs, run_rolling, shard_ranges
+from kronos.evaluation.rolling import SHARD, RollingSettings, run_rolling, shard_ranges
 from kronos.inference import KronosPredictor
 from networks import random_model, random_tokenizer
 
@@ -159,7 +159,7 @@ def test_two_processes_give_the_same_paths_as_one(tmp_path):
     calls = []
     alone = run_rolling(plan, forecasters, tmp_path / "alone", FEW)
     shared = run_rolling(
-        plan, forecasters, tmp_path / "shared", FEW, workers=2, progress=lambda *call: calls.append(call)
+        plan, forecasters, tmp_path / "shared", FEW, engine=LocalEngine(2), progress=lambda *call: calls.append(call)
     )
     for name, own in alone.items():
         np.testing.assert_array_equal(shared[name].returns, own.returns)
@@ -176,21 +176,8 @@ class KilledForecaster(GaussianForecaster):
 
 def test_errors_of_worker_processes_are_raised(tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
-        run_rolling(PLAN, [GaussianForecaster(fails_after=0)], tmp_path / "run", FEW, workers=2)
+        run_rolling(PLAN, [GaussianForecaster(fails_after=0)], tmp_path / "run", FEW, engine=LocalEngine(2))
     with pytest.raises(DeviceError, match="fewer workers"):
-        run_rolling(PLAN, [KilledForecaster("a"), KilledForecaster("b")], tmp_path / "killed", FEW, workers=2)
-    with pytest.raises(ParameterError, match="number of workers 0"):
-        run_rolling(PLAN, [GaussianForecaster()], tmp_path / "none", FEW, workers=0)
-
-
-def has_one_thread(_):
-    assert torch.get_num_threads() == 1
-
-
-def test_worker_processes_share_the_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert sorted(run_jobs(has_one_thread, [1, 2], 2)) == [1, 2]
-    finally:
-        torch.set_num_threads(before)
+        run_rolling(
+            PLAN, [KilledForecaster("a"), KilledForecaster("b")], tmp_path / "killed", FEW, engine=LocalEngine(2)
+        )

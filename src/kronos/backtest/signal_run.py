@@ -2,7 +2,7 @@
 
 ``forecasts/run.json`` in the folder of the signals records the plan and the model; ``forecasts/<first>.npz`` hold the
 cumulative log returns of the close of consecutive origins. A run resumes only on the same plan and weights. Random
-numbers are keyed by instrument and day, so neither an interruption nor the number of processes changes the signals.
+numbers are keyed by instrument and day, so neither an interruption nor the engine changes the signals.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from kronos.atomic import atomic_path, write_text
 from kronos.backtest.signal_store import Signals, assemble
 from kronos.backtest.signals import SignalPlan, signal_values
 from kronos.candles import Candles
+from kronos.engines import Engine, LocalEngine
 from kronos.errors import DataError, KronosError, ParameterError, StorageError
 from kronos.evaluation.forecasters import ModelForecaster
-from kronos.evaluation.rolling import run_jobs
 from kronos.formatting import os_error_reason, to_json
 from kronos.preprocessing import resolve_future
 from kronos.progress import ProgressCallback
 from kronos.provenance import now_utc, versions
 
 if TYPE_CHECKING:
+    from kronos.calibration import Calibration
     from kronos.inference import KronosPredictor
+    from kronos.inference.portable import PortablePredictor
 
 FORECASTS, RUN = "forecasts", "run.json"
 _BATCHES = 4  # decoding batches per shard: what an interruption costs
@@ -46,7 +48,7 @@ def compute_signals(
     predictor: KronosPredictor,
     folder: Path,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: ProgressCallback | None = None,
 ) -> Signals:
     """Forecast every day of a plan, skipping the forecasts that an earlier run has stored, and save the signals.
@@ -55,16 +57,17 @@ def compute_signals(
         plan: The days and instruments.
         predictor: The model.
         folder: Folder of the signals; forecasts are stored in a sub-folder.
-        workers: Number of processes; they share the CPU threads of this one.
+        engine: Where the forecasts are computed; by default in this process.
         progress: Called with the number of finished forecasts and their total, first with those already stored.
 
     Returns:
         The signals, as `Signals.load` reads them from the folder.
 
     Raises:
-        ParameterError: If the folder has signals of another plan or model, or the model's context is too short.
+        ParameterError: If the folder has signals of another plan or model, the model's context is too short, or it
+            has no calibration for these signals.
         StorageError: If the folder cannot be written.
-        DeviceError: If a worker process was killed.
+        DeviceError: If workers are killed again and again.
     """
     total = plan.settings.lookback + plan.settings.horizon
     if total > predictor.max_context:
@@ -74,18 +77,21 @@ def compute_signals(
         )
     forecasts = folder / FORECASTS
     identity = _check_run(plan, predictor, forecasts)
-    job = _SignalJob(plan, predictor, forecasts)
+    job = _SignalJob.of(plan, predictor)
     shards = _shards(plan)
-    pending = [shard for shard in shards if not job.path(shard).is_file()]
+    files = {shard: forecasts / f"{shard.start:08d}.npz" for shard in shards}
+    pending = [shard for shard in shards if not files[shard].is_file()]
     done = len(plan) - sum(map(len, pending))
     if progress is not None:
         progress(done, len(plan))
-    with closing(run_jobs(job, pending, workers)) as finished:
-        for shard in finished:
-            done += len(shard)
+    with closing((engine or LocalEngine()).run(job, pending, gpu=job.portable.gpu)) as finished:
+        for position, found in finished:
+            with atomic_path(files[pending[position]]) as temporary, temporary.open("wb") as handle:
+                np.savez(handle, returns=found)
+            done += len(pending[position])
             if progress is not None:
                 progress(done, len(plan))
-    returns = np.concatenate([_read_shard(job.path(shard), len(shard)) for shard in shards])
+    returns = np.concatenate([_read_shard(path, len(shard)) for shard, path in files.items()])
     signals = _to_signals(plan, returns, identity)
     signals.save(folder)
     return signals
@@ -112,7 +118,7 @@ def check_point_in_time(
     signals.check_last_closes({instrument.name: instrument.candles for instrument in plan.instruments})
     rows = np.random.default_rng(seed).permutation(len(plan))[:origins]
     chosen = replace(plan, series=plan.series[rows], known=plan.known[rows], seen=plan.seen[rows])
-    again = _to_signals(chosen, _forecast(chosen, predictor, range(len(chosen))), signals.provenance)
+    again = _to_signals(chosen, _SignalJob.of(chosen, predictor)(range(len(chosen))), signals.provenance)
     both = again.table.merge(signals.table, on=["date", "instrument"], suffixes=("", "_stored"), how="left")
     for name in again.names:
         differs = ~np.isclose(both[name], both[f"{name}_stored"], rtol=1e-4, atol=1e-6)
@@ -145,19 +151,48 @@ def discard_signals(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _SignalJob:
-    """Computes and stores one shard; picklable, for worker processes."""
+    """Forecasts one shard; picklable, for other processes and machines."""
 
     plan: SignalPlan
-    predictor: KronosPredictor
-    folder: Path
+    portable: PortablePredictor
+    calibration: Calibration | None
 
-    def path(self, shard: range) -> Path:
-        return self.folder / f"{shard.start:08d}.npz"
+    @classmethod
+    def of(cls, plan: SignalPlan, predictor: KronosPredictor) -> _SignalJob:
+        """Look the calibration up here, where the files of the model are.
 
-    def __call__(self, shard: range) -> None:
-        returns = _forecast(self.plan, self.predictor, shard)
-        with atomic_path(self.path(shard)) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, returns=returns)
+        Raises:
+            ParameterError: If the signals are calibrated, and the model has no calibration for them.
+        """
+        from kronos.inference.portable import PortablePredictor
+
+        calibration = predictor.calibration_for(plan.settings.calibrated, plan.settings.sampling())
+        return cls(plan, PortablePredictor.of(predictor), calibration)
+
+    def __call__(self, origins: range) -> npt.NDArray[np.float32]:
+        """Cumulative log returns [n, S, H] at some origins, NaN where a series cannot be forecast."""
+        plan, settings = self.plan, self.plan.settings
+        histories = {plan.name(origin): plan.history(origin) for origin in origins}
+        returns = np.full((len(origins), settings.samples, settings.horizon), np.nan, dtype=np.float32)
+        try:
+            forecasts = self.portable.predictor.forecast_many(
+                histories,
+                settings.horizon,
+                sampling=settings.sampling(),
+                lookback=settings.lookback,
+                timestamps=_next_times(histories, settings.horizon),
+                calibration=False,  # applied here: elsewhere the networks do not know their files
+                strict=False,
+            )
+        except DataError:  # none of these histories can be forecast
+            return returns
+        for row, (origin, name) in enumerate(zip(origins, histories, strict=True)):
+            if (forecast := forecasts.get(name)) is not None:
+                with suppress(DataError):  # its history cannot be calibrated
+                    if self.calibration is not None:
+                        forecast = self.portable.calibrate(forecast, self.calibration, market=plan.market(origin))
+                    returns[row] = forecast.returns(cumulative=True)
+        return returns
 
 
 def _shards(plan: SignalPlan) -> list[range]:
@@ -166,30 +201,6 @@ def _shards(plan: SignalPlan) -> list[range]:
 
     size = _BATCHES * max(1, MAX_ROWS // plan.settings.samples)
     return [range(first, min(first + size, len(plan))) for first in range(0, len(plan), size)]
-
-
-def _forecast(plan: SignalPlan, predictor: KronosPredictor, origins: range) -> npt.NDArray[np.float32]:
-    """Cumulative log returns [n, S, H] at some origins, NaN where a series cannot be forecast."""
-    settings = plan.settings
-    histories = {plan.name(origin): plan.history(origin) for origin in origins}
-    returns = np.full((len(origins), settings.samples, settings.horizon), np.nan, dtype=np.float32)
-    try:
-        forecasts = predictor.forecast_many(
-            histories,
-            settings.horizon,
-            sampling=settings.sampling(),
-            lookback=settings.lookback,
-            timestamps=_next_times(histories, settings.horizon),
-            calibration=settings.calibrated,
-            market={plan.name(origin): plan.market(origin) for origin in origins} if settings.calibrated else None,
-            strict=False,
-        )
-    except DataError:  # none of these histories can be forecast
-        return returns
-    for row, name in enumerate(histories):
-        if name in forecasts:
-            returns[row] = forecasts[name].returns(cumulative=True)
-    return returns
 
 
 def _next_times(histories: Mapping[str, Candles], horizon: int) -> dict[str, pd.DatetimeIndex]:

@@ -9,9 +9,9 @@ a Ray cluster) nor the number of workers, and its memory not on the number of se
 """
 
 from kronos.batch.candle_files import CandleFiles, CandlePaths
-from kronos.batch.engines import Engine, LocalEngine, RayEngine
 from kronos.batch.plan import BatchPlan, BatchSettings, TableKind, make_plan
 from kronos.batch.runs import BatchSummary, SkippedForecast, discard_batch, read_forecasts, run, stored_forecasts
+from kronos.engines import Engine, LocalEngine, RayEngine
 
 __all__ = [
     "BatchPlan",

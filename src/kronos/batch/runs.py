@@ -23,16 +23,17 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import dataset
 
-from kronos.batch.engines import Engine, LocalEngine
 from kronos.batch.plan import CUTOFF, SERIES, BatchPlan, BatchSettings, digest_of
-from kronos.batch.shards import FOLDER, PLAN, PortablePredictor, Shard, ShardJob, ShardRecord, read_record, split_plan
+from kronos.batch.shards import FOLDER, PLAN, Shard, ShardJob, ShardRecord, read_record, split_plan
 from kronos.batch.storage import Storage
 from kronos.calibration import Calibration
+from kronos.engines import Engine, LocalEngine
 from kronos.errors import DataError, ParameterError, StorageError
 from kronos.formatting import escape_formulas, to_json
 from kronos.inference import KronosPredictor
 from kronos.inference.engine import check_horizon
 from kronos.inference.metadata import model_title, weights_info
+from kronos.inference.portable import PortablePredictor
 from kronos.locks import LOCK, exclusive_lock
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.progress import ProgressCallback
@@ -353,16 +354,11 @@ def _compute(pending: Sequence[Shard], batch: _Prepared, storage: Storage, engin
     """Run the engine on the shards that are left."""
     if not pending:
         return
-    job = ShardJob(
-        storage,
-        batch.plan.files,
-        batch.settings,
-        PortablePredictor.of(batch.predictor),
-        batch.calibration,
-        batch.predictor,
-    )
-    with closing(engine.run(job, pending, gpu=batch.predictor.device.type == "cuda")) as finished:
-        yield from finished
+    portable = PortablePredictor.of(batch.predictor)
+    job = ShardJob(storage, batch.plan.files, batch.settings, portable, batch.calibration)
+    with closing(engine.run(job, pending, gpu=portable.gpu)) as finished:
+        for position, _ in finished:
+            yield pending[position]
 
 
 def _read_finished(storage: Storage, shard: Shard) -> ShardRecord:

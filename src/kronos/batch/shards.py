@@ -10,10 +10,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,14 @@ from pyarrow import compute, parquet
 from kronos.batch.candle_files import CandleFiles, HistoryRows
 from kronos.batch.plan import CUTOFF, SERIES, BatchPlan, BatchSettings, digest_of
 from kronos.batch.storage import Storage
-from kronos.calibration import Calibration, calibrate_forecast
+from kronos.calibration import Calibration
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CalendarError, DataError, StorageError
 from kronos.forecasts import Forecast
 from kronos.forecasts.frames import level_digits
 from kronos.forecasts.statistics import sample_quantiles
 from kronos.formatting import truncate
-from kronos.inference import KronosPredictor
-from kronos.inference.metadata import model_title, weights_info
-from kronos.nn import Kronos, KronosTokenizer
+from kronos.inference.portable import PortablePredictor
 from kronos.preprocessing import Skipped, skip_unusable
 from kronos.provenance import frame_digest
 from kronos.typing import FloatArray
@@ -80,55 +77,7 @@ class ShardRecord:
     simulated: int
 
 
-@dataclass(frozen=True, slots=True)
-class PortablePredictor:
-    """What another process or machine needs to build a predictor, and to say whose forecasts it makes.
-
-    Networks that were sent to another process do not know any more that their weights are those of a file.
-
-    Attributes:
-        name: Name of the model.
-        weights: Reference and hash of the weights of ``model`` and ``tokenizer``.
-        model: The model, on the CPU.
-        tokenizer: Its tokenizer, on the CPU.
-        device: Type of the device: ``cpu``, ``cuda`` or ``mps``.
-        max_context: Longest window of history and forecast.
-        clip: Bound of the normalised candles.
-        precision: ``exact`` or ``fast``.
-    """
-
-    name: str
-    weights: Mapping[str, Mapping[str, Any]]
-    model: Kronos
-    tokenizer: KronosTokenizer
-    device: str
-    max_context: int
-    clip: float
-    precision: Any
-
-    @classmethod
-    def of(cls, predictor: KronosPredictor) -> PortablePredictor:
-        """Take the networks of a predictor; those of a GPU are copied."""
-        networks = predictor.model, predictor.tokenizer
-        if predictor.device.type != "cpu":
-            networks = copy.deepcopy(networks[0]).cpu(), copy.deepcopy(networks[1]).cpu()
-        name, kind = model_title(predictor.model), predictor.device.type
-        weights = {"model": weights_info(predictor.model), "tokenizer": weights_info(predictor.tokenizer)}
-        return cls(name, weights, *networks, kind, predictor.max_context, predictor.clip, predictor.precision)
-
-    def build(self) -> KronosPredictor:
-        """Build the predictor on this machine."""
-        return KronosPredictor(
-            self.model, self.tokenizer, self.device, self.max_context, self.clip, precision=self.precision
-        )
-
-    def sign(self, forecast: Forecast) -> Forecast:
-        """Name the model and its weights in a forecast that the predictor has made."""
-        metadata = replace(forecast.metadata.with_details(**self.weights), model=self.name)
-        return replace(forecast, metadata=metadata)
-
-
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class ShardJob:
     """Computes and writes shards; picklable, for other processes and machines.
 
@@ -136,7 +85,7 @@ class ShardJob:
         output: The output folder.
         files: The candles.
         settings: How forecasts are made.
-        portable: The model, for processes other than the one that made the job.
+        portable: The model.
         calibration: Correction of the paths; None for raw ones.
     """
 
@@ -145,11 +94,6 @@ class ShardJob:
     settings: BatchSettings
     portable: PortablePredictor
     calibration: Calibration | None = None
-    _predictor: KronosPredictor | None = field(default=None, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the predictor, which each process builds once."""
-        return {**self.__dict__, "_predictor": None}
 
     def __call__(self, shard: Shard) -> None:
         """Forecast a shard and write it, unless it is there already.
@@ -219,9 +163,7 @@ class ShardJob:
         if self.calibration is not None:
             for key, raw in list(forecasts.items()):
                 with skip_unusable(key, skipped):
-                    forecasts[key] = calibrate_forecast(
-                        self.portable.sign(raw), self.calibration, market=self.settings.market
-                    )
+                    forecasts[key] = self.portable.calibrate(raw, self.calibration, market=self.settings.market)
         return {key: forecast for key, forecast in forecasts.items() if key not in errors}, errors
 
     def _clean(self, name: str, key: str, rows: HistoryRows | None) -> Candles:
@@ -241,11 +183,9 @@ class ShardJob:
 
     def _sample(self, usable: dict[str, Candles], errors: Skipped) -> dict[str, Forecast]:
         """The raw forecasts of series; reasons of those that cannot be forecast go to ``errors``."""
-        if self._predictor is None:
-            self._predictor = self.portable.build()
         settings = self.settings
         try:
-            made = self._predictor.forecast_many(
+            made = self.portable.predictor.forecast_many(
                 usable,
                 settings.horizon,
                 sampling=settings.sampling,

@@ -12,6 +12,7 @@ import typer
 
 from kronos.cli import options
 from kronos.cli.console import print_json, spinner, stderr
+from kronos.cli.engine_options import LOCAL, EngineArgs, EngineOption, SignalWorkers
 from kronos.cli.errors import INTERRUPTED, report_skipped
 from kronos.cli.evaluation_setup import DIGEST, source_name
 from kronos.cli.files import check_folder, check_no_folder, check_suffix
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kronos.backtest.tradable import TradableMarket
     from kronos.backtest.trials import TrialsLog
     from kronos.candles import ReadOptions
+    from kronos.engines import Engine
     from kronos.inference import KronosPredictor
     from kronos.reports import Language
 
@@ -94,7 +96,8 @@ def backtest(
     tokenizer: options.Tokenizer = None,
     device: options.Device = None,
     precision: options.Precision = None,
-    workers: options.Workers = None,
+    engine: EngineOption = "local",
+    workers: SignalWorkers = None,
     signal: Annotated[
         list[str] | None,
         _signal("Signal to trade: last, mean, max, min, return, risk_adjusted or probability; repeatable.", "--signal"),
@@ -249,7 +252,7 @@ def backtest(
         language=language,
         restart=not resume,
         signals_only=signals_only,
-        workers=workers,
+        engine=EngineArgs(engine, workers),
         quiet=quiet,
     )
     if json:
@@ -268,7 +271,7 @@ def run(
     language: Language = "en",
     restart: bool = False,
     signals_only: bool = False,
-    workers: int | None = None,
+    engine: EngineArgs = LOCAL,
     reading: ReadOptions | None = None,
     quiet: bool = False,
 ) -> BacktestOutcome:
@@ -282,7 +285,7 @@ def run(
         language: Language of the report.
         restart: Whether to discard the forecasts of an earlier run.
         signals_only: Whether to stop after the signals.
-        workers: Number of processes that forecast; None for one.
+        engine: Where the forecasts are computed.
         reading: How candle files are written; None infers it.
         quiet: Whether to show no progress.
 
@@ -293,6 +296,7 @@ def run(
     from kronos.backtest.signal_run import discard_signals
     from kronos.backtest.tradable import load_market, plan_market
     from kronos.backtest.trials import TrialsLog
+    from kronos.inference.metadata import model_title
     from kronos.locks import LOCK, exclusive_lock
 
     folder = config.output or _PARENT / name
@@ -300,6 +304,7 @@ def run(
     with progress_bar("Reading", enabled=not quiet) as progress:
         market = load_market(config, reading=reading, progress=progress)
     predictor = _load_model(config, quiet=quiet)
+    chosen = engine.open({model_title(predictor.model): predictor}, default=1)
     plan = plan_market(config, market, predictor)
     # The folder is named by the plan: with other candles or settings the signals are others, the trials log is one.
     weights = to_json([predictor.precision, *(repr(one) for one in _weights(predictor))])
@@ -311,7 +316,7 @@ def run(
         if restart:
             discard_signals(own)
         try:
-            signals = _compute(plan, predictor, own, workers=workers or 1, quiet=quiet)
+            signals = _compute(plan, predictor, own, engine=chosen, quiet=quiet)
             files: tuple[Path, ...] = (own / "signals.parquet", own / "signals.json")
             if signals_only:
                 return BacktestOutcome(market, signals, None, files)
@@ -322,14 +327,14 @@ def run(
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _compute(plan: SignalPlan, predictor: KronosPredictor, folder: Path, *, workers: int, quiet: bool) -> Signals:
+def _compute(plan: SignalPlan, predictor: KronosPredictor, folder: Path, *, engine: Engine, quiet: bool) -> Signals:
     """Compute the signals, or go on with those of an interrupted run."""
     from kronos.backtest.signal_run import compute_signals
     from kronos.settings import get_settings
 
     title = f"Forecasting {len(plan):,} signals"
     with threads(get_settings().threads), progress_bar(title, enabled=not quiet, show_remaining=True) as progress:
-        return compute_signals(plan, predictor, folder, workers=workers, progress=progress)
+        return compute_signals(plan, predictor, folder, engine=engine, progress=progress)
 
 
 def _trade(

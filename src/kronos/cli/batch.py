@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kronos.cli import options
+from kronos.cli.engine_options import EngineArgs, EngineOption, Workers
 from kronos.cli.errors import report_skipped
 from kronos.cli.model_loading import ModelArgs, SamplingArgs
 from kronos.errors import ParameterError
@@ -28,7 +28,6 @@ EPILOG = (
     "kronos batch candles/ --output out/paths --format long --samples 50   [dim](every sample path)[/dim]\n\n"
     "kronos batch s3://bucket/candles --output s3://bucket/forecasts --engine ray   [dim](a Ray cluster)[/dim]"
 )
-EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,6 @@ class BatchArgs:
         market: Market whose calibration factors apply; None to infer it from the calendar.
         model: Model and device.
         engine: Where forecasts are computed.
-        workers: Number of processes or actors; None for the default.
         format: Quantiles by step, or every path.
         targets: Columns of the candles to summarise; empty for the close.
         levels: Quantile levels; empty for the default.
@@ -76,8 +74,7 @@ class BatchArgs:
     calibration: Path | None
     market: str | None
     model: ModelArgs
-    engine: EngineName
-    workers: int | None
+    engine: EngineArgs
     format: options.FormatName
     targets: tuple[str, ...]
     levels: tuple[float, ...]
@@ -179,22 +176,8 @@ def batch(
     device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(
-            help="local: this machine; ray: a Ray cluster (RAY_ADDRESS), or this machine with Ray.",
-            rich_help_panel=options.MODEL_PANEL,
-        ),
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of processes, or of Ray's actors; results do not depend on it.",
-            show_default="one per core, or KRONOS_THREADS; one per GPU with ray",
-            rich_help_panel=options.MODEL_PANEL,
-        ),
-    ] = None,
+    engine: EngineOption = "local",
+    workers: Workers = None,
     format_: options.Format = "wide",
     target: Annotated[
         list[str] | None,
@@ -252,8 +235,7 @@ def batch(
         calibration=calibration,
         market=market,
         model=ModelArgs(model, tokenizer, device, precision, threads),
-        engine=engine,
-        workers=workers,
+        engine=EngineArgs(engine, workers),
         format=format_,
         targets=tuple(target or ()),
         levels=tuple(quantile or ()),
@@ -335,12 +317,9 @@ def _prepare(args: BatchArgs) -> tuple[BatchPlan, BatchSettings, KronosPredictor
 
 def _engine(args: BatchArgs, predictor: KronosPredictor) -> Engine:
     """The engine with its number of workers."""
-    from kronos.batch import LocalEngine, RayEngine
+    from kronos.inference.metadata import model_title
 
-    if args.engine == "ray":
-        return RayEngine(args.workers)
-    on_gpu = predictor.device.type != "cpu"
-    return LocalEngine(args.workers or (1 if on_gpu else _thread_count(args) or os.cpu_count() or 1))
+    return args.engine.open({model_title(predictor.model): predictor}, threads=_thread_count(args))
 
 
 def _thread_count(args: BatchArgs) -> int | None:

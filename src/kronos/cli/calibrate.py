@@ -14,8 +14,9 @@ from rich.text import Text
 from kronos.cli import options
 from kronos.cli.completion import complete_baseline
 from kronos.cli.console import ConsoleColumn, page, page_width, print_json, table
+from kronos.cli.engine_options import EngineArgs, EngineOption, Workers
 from kronos.cli.errors import report_skipped
-from kronos.cli.evaluation_setup import EvaluationRunArgs, evaluation_progress, prepare, workers_for
+from kronos.cli.evaluation_setup import EvaluationRunArgs, engine_for, evaluation_progress, prepare
 from kronos.cli.files import check_no_folder
 from kronos.cli.reading_options import ReadingArgs
 from kronos.errors import ParameterError
@@ -144,7 +145,8 @@ def calibrate(
     tokenizer: options.Tokenizer = None,
     device: options.Device = None,
     precision: options.Precision = None,
-    workers: options.Workers = None,
+    engine: EngineOption = "local",
+    workers: Workers = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -193,7 +195,7 @@ def calibrate(
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
-            workers=workers,
+            engine=EngineArgs(engine, workers),
             output=output if file is None else None,
             file=file,
             restart=restart,
@@ -258,7 +260,7 @@ def run(args: CalibrateArgs) -> CalibrateResult:
             pool_with=args.pool_with,
             symmetric=args.symmetric,
             compare={name: parts for name, parts in settings.items() if parts and parts != args.parts},
-            workers=workers_for(args.workers, [model]),
+            engine=engine_for(args, [model]),
             progress=progress,
         )
     warnings = left_out_sentences(setup.plan.left_out)

@@ -11,14 +11,15 @@ import typer
 
 from kronos.cli import options
 from kronos.cli.completion import complete_baseline
+from kronos.cli.engine_options import EngineArgs, EngineOption, Workers
 from kronos.cli.errors import report_skipped
 from kronos.cli.evaluation_setup import (
     EvaluationResult,
     EvaluationRunArgs,
     LoadedModel,
+    engine_for,
     evaluation_progress,
     prepare,
-    workers_for,
 )
 from kronos.cli.files import check_no_folder, check_not_read, check_suffix
 from kronos.cli.reading_options import ReadingArgs
@@ -85,7 +86,8 @@ def evaluate(
     tokenizer: options.Tokenizer = None,
     device: options.Device = None,
     precision: options.Precision = None,
-    workers: options.Workers = None,
+    engine: EngineOption = "local",
+    workers: Workers = None,
     horizon: options.Horizon = 24,
     stride: options.Stride = None,
     lookback: options.Lookback = None,
@@ -221,7 +223,7 @@ def evaluate(
         calibrate=calibrate,
         calibrations=tuple(calibration or ()),
         adaptive=adaptive,
-        workers=workers,
+        engine=EngineArgs(engine, workers),
         output=output,
         restart=restart,
         report=report,
@@ -265,7 +267,7 @@ def run(args: EvaluateArgs) -> EvaluationResult:
     args.check_outputs("--output", files, setup.data)
     check_not_read("--output", files, args.calibrations)
     corrections = load_corrections(args, models)
-    workers = workers_for(args.workers, models)
+    engine = engine_for(args, models)
     args.prepare_output()
     title = f"Forecasting at {len(setup.plan):,} origins"
     with evaluation_progress(args, title, next_title="Scoring") as progress:
@@ -279,7 +281,7 @@ def run(args: EvaluateArgs) -> EvaluationResult:
             corrections=corrections,
             adaptive=args.adaptive,
             trained_until={model.name: cutoffs(model.predictor, setup.plan) for model in models},
-            workers=workers,
+            engine=engine,
             progress=progress,
         )
         evaluation = replace(evaluation, warnings=[*_simulated_warning(setup.data), *evaluation.warnings])

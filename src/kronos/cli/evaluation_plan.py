@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kronos.cli.console import ConsoleColumn, page, page_width, print_json, spinner, table
 from kronos.cli.evaluate import EvaluateArgs, load_corrections
-from kronos.cli.evaluation_setup import prepare, workers_for
+from kronos.cli.evaluation_setup import engine_for, prepare
 from kronos.formatting import duration, relative_path
 
 if TYPE_CHECKING:
@@ -47,13 +47,15 @@ class EvaluationPlan:
         setup: The data, the dates and the origins.
         contenders: Models, calibrated models and baselines.
         folder: Folder of the results.
-        workers: Number of worker processes.
+        engine: Name of the engine.
+        workers: Number of processes that the estimated time is for.
         measured: Most forecasts that were measured of one contender.
     """
 
     setup: EvaluationSetup
     contenders: tuple[PlannedContender, ...]
     folder: Path
+    engine: str
     workers: int
     measured: int
 
@@ -92,6 +94,7 @@ class EvaluationPlan:
                 for one in self.contenders
             ],
             "folder": str(self.folder),
+            "engine": self.engine,
             "workers": self.workers,
             "estimated_seconds": self.seconds,
         }
@@ -127,7 +130,7 @@ def make_plan(args: EvaluateArgs) -> EvaluationPlan:
     setup, models = prepare(replace(args, local=True))
     args = args.with_run_folder(setup.plan, models)
     corrections = load_corrections(args, models)
-    workers, settings, plan = workers_for(args.workers, models), args.rolling_settings(), setup.plan
+    engine, settings, plan = engine_for(args, models), args.rolling_settings(), setup.plan
     forecasters: list[Forecaster] = [*(model.forecaster for model in models), *baselines]
     if not args.restart:
         check_run(plan, forecasters, args.run_folder, settings)
@@ -142,7 +145,9 @@ def make_plan(args: EvaluateArgs) -> EvaluationPlan:
     names = [*(one.name for one in corrections), *(one.name for one in bands)]
     derived = [PlannedContender(name, False, 0, 0, None) for name in names]
     contenders[len(models) : len(models)] = derived
-    return EvaluationPlan(setup, tuple(contenders), args.folder, workers, min(MEASURED, len(plan)))
+    return EvaluationPlan(
+        setup, tuple(contenders), args.folder, engine.name, engine.workers or 1, min(MEASURED, len(plan))
+    )
 
 
 def _lines(plan: EvaluationPlan) -> list[RenderableType]:
@@ -169,6 +174,7 @@ def _lines(plan: EvaluationPlan) -> list[RenderableType]:
         Text.assemble(("→ ", "dim"), relative_path(plan.folder)),
     ]
     processes = "1 process" if plan.workers == 1 else f"{plan.workers} processes"
+    processes += " of this machine" if plan.engine == "ray" else ""
     if any(one.pending for one in plan.contenders):
         lines.append(
             Text(

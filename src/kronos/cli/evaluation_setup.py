@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 from kronos.cli.console import spinner, stderr
+from kronos.cli.engine_options import LOCAL, EngineArgs
 from kronos.cli.errors import INTERRUPTED
 from kronos.cli.files import check_folder, check_not_read
 from kronos.cli.model_loading import ModelArgs, SamplingArgs, model_files
@@ -24,6 +25,7 @@ from kronos.formatting import to_json, unique_name
 from kronos.progress import ProgressCallback, progress_bar
 
 if TYPE_CHECKING:
+    from kronos.engines import Engine
     from kronos.evaluation import (
         Evaluation,
         EvaluationSetup,
@@ -69,7 +71,7 @@ class EvaluationRunArgs:
         temperature: Sampling temperature.
         top_p: Total probability of the tokens to sample from.
         top_k: Number of tokens to sample from.
-        workers: Number of worker processes; None for one per core.
+        engine: Where the forecasts are computed.
         output: Folder for results and for the forecasts of the run; None for one in ``parent`` that is named by the
             candles and a digest of the plan.
         parent: Folder of the output folders that are named by their plans.
@@ -105,7 +107,7 @@ class EvaluationRunArgs:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    workers: int | None = None
+    engine: EngineArgs = LOCAL
     output: Path | None = None
     parent: Path = Path("out") / "evaluation"
     run_name: str | None = "run"
@@ -317,23 +319,15 @@ def load_models(args: EvaluationRunArgs) -> list[LoadedModel]:
     return models
 
 
-def workers_for(requested: int | None, models: Sequence[LoadedModel]) -> int:
-    """Return the number of worker processes.
+def engine_for(args: EvaluationRunArgs, models: Sequence[LoadedModel]) -> Engine:
+    """Return the engine that computes the forecasts.
 
     Raises:
-        ParameterError: If several are requested, but a model is on a GPU.
+        ParameterError: If several processes would share a GPU, or Ray is not installed.
     """
     from kronos.settings import get_settings
 
-    on_gpu = next((model for model in models if model.predictor.device.type != "cpu"), None)
-    if on_gpu is None:
-        return requested or get_settings().threads or os.cpu_count() or 1
-    if requested is not None and requested > 1:
-        raise ParameterError(
-            f"{on_gpu.name} is on {on_gpu.predictor.device}, which only one process can use: leave out --workers, or "
-            f"use --device cpu."
-        )
-    return 1
+    return args.engine.open({model.name: model.predictor for model in models}, threads=get_settings().threads)
 
 
 @contextmanager

@@ -272,15 +272,6 @@ Precision = Annotated[
     ),
 ]
 Threads = Annotated[int | None, _option("CPU threads to use (KRONOS_THREADS).", panel=MODEL_PANEL)]
-Workers = Annotated[
-    int | None,
-    _option(
-        "Number of worker processes; results do not depend on it.",
-        minimum=1,
-        default="one per core, or KRONOS_THREADS; 1 on a GPU",
-        panel=MODEL_PANEL,
-    ),
-]
 
 # Training
 Configs = Annotated[

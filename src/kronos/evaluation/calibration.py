@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kronos.baselines import BASELINES
 from kronos.calibration import BASELINE_PATHS, PARTS, Calibration, CalibrationSet, ModelIdentity, fit
 from kronos.calibration.transforms import check_parts
+from kronos.engines import Engine
 from kronos.errors import ParameterError
 from kronos.evaluation.ablation import AblationRow, ablate, cross_fitted
 from kronos.evaluation.forecasters import BaselineForecaster, Forecaster
@@ -84,7 +85,13 @@ def check_pooling_baseline(name: str) -> None:
 
 
 def baseline_paths(
-    plan: Plan, name: str, folder: Path, seed: int, *, workers: int = 1, progress: ProgressCallback | None = None
+    plan: Plan,
+    name: str,
+    folder: Path,
+    seed: int,
+    *,
+    engine: Engine | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ForecastPaths:
     """Sample the paths of the baseline to pool with at every origin; they are stored in the folder of the run.
 
@@ -93,7 +100,7 @@ def baseline_paths(
         name: Name in `kronos.baselines.BASELINES`.
         folder: Folder of the run.
         seed: Random seed.
-        workers: Number of processes, see `run_rolling`.
+        engine: Where forecasts are computed, see `run_rolling`.
         progress: Called with the number of finished forecasts and their total.
 
     Raises:
@@ -107,7 +114,7 @@ def baseline_paths(
         [baseline],
         folder / _POOLING_FOLDER / name,
         settings,
-        workers=workers,
+        engine=engine,
         progress=progress,
         whole_candles=False,  # only closes are pooled
     )
@@ -223,7 +230,7 @@ def calibrate(
     compare: Mapping[str, Sequence[str]] | None = None,
     steps: Sequence[int] | None = None,
     folds: int = 5,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: ProgressCallback | None = None,
 ) -> FittedCalibration:
     """Forecast at every origin, fit a calibration, and measure what it improves.
@@ -239,7 +246,7 @@ def calibrate(
         compare: Further sets of parts to measure, by name.
         steps: Steps ahead to report; None for 1, 4, 8, 24 and the horizon.
         folds: Number of folds for cross-fitting.
-        workers: Number of processes, see `run_rolling`.
+        engine: Where forecasts are computed, see `run_rolling`.
         progress: Called with the number of finished forecasts and their total.
 
     Raises:
@@ -250,8 +257,8 @@ def calibrate(
     pooled = any("pooling" in own for own in part_sets.values())
     if pooled:
         check_pooling_baseline(pool_with)
-    paths = run_rolling(plan, [forecaster], folder, settings, workers=workers, progress=progress)[forecaster.name]
-    baseline = baseline_paths(plan, pool_with, folder, settings.seed, workers=workers) if pooled else None
+    paths = run_rolling(plan, [forecaster], folder, settings, engine=engine, progress=progress)[forecaster.name]
+    baseline = baseline_paths(plan, pool_with, folder, settings.seed, engine=engine) if pooled else None
     past = calibration_set_of(plan, Actuals.of(plan), paths, identity_of(forecaster), baseline)
     rolling = plan.rolling
     recorded = {

@@ -20,6 +20,7 @@ import pandas as pd
 from kronos import provenance
 from kronos.baselines import BASELINES
 from kronos.calibration import MIN_OUTCOMES
+from kronos.engines import Engine
 from kronos.errors import DataError, ParameterError
 from kronos.evaluation.adaptive import (
     METHOD,
@@ -174,7 +175,7 @@ def evaluate(
     adaptive: bool = False,
     steps: Sequence[int] | None = None,
     trained_until: Mapping[str, Mapping[str, pd.Timestamp] | None] | None = None,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Forecast at every origin, score the forecasts, and derive verdicts.
@@ -193,7 +194,7 @@ def evaluate(
         trained_until: By forecaster and group (or ``all``), the time from which candles are new to it, see `cutoffs`;
             None for a forecaster whose training dates are unknown. Corrections and adaptive bands inherit that of their
             forecaster.
-        workers: Number of processes, see `run_rolling`.
+        engine: Where forecasts are computed, see `run_rolling`.
         progress: Called with the number of finished forecasts and their total.
 
     Raises:
@@ -207,11 +208,11 @@ def evaluate(
     bands = adaptive_contenders(forecasters, corrections) if adaptive else []
     _check_names(forecasters, corrections, [baseline.name for baseline in others])
     _check_adaptive_names(bands, [*forecasters, *corrections, *others])
-    paths = run_rolling(plan, [*forecasters, *others], folder, settings, workers=workers, progress=progress)
+    paths = run_rolling(plan, [*forecasters, *others], folder, settings, engine=engine, progress=progress)
     for correction in corrections:
         pooled = None
         if "pooling" in correction.applied_parts:
-            pooled = baseline_paths(plan, correction.calibration.baseline, folder, settings.seed, workers=workers)
+            pooled = baseline_paths(plan, correction.calibration.baseline, folder, settings.seed, engine=engine)
         paths[correction.name] = apply_correction(plan, paths[correction.of], correction, pooled)
     evaluated = [Contender(own.name, own.description, False, dict(own.identity())) for own in forecasters]
     evaluated += [_calibrated_contender(correction, forecasters) for correction in corrections]

@@ -11,6 +11,9 @@
             return {name: kronos.forecasts.Forecast(…) for name in histories}
 
 `kronos.baselines.from_closes` turns the sampled closes of any other model into a `Forecast`.
+
+Engines send forecasters to other processes and machines, so they have to be picklable. A forecaster that uses a GPU may
+say so with an attribute ``gpu = True``: Ray then gives it one.
 """
 
 from __future__ import annotations
@@ -77,6 +80,20 @@ class ModelForecaster:
         self.name = name
         self._predictor = predictor
         self._sampling = sampling
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Wrap the predictor for another process or machine."""
+        from kronos.inference.portable import PortablePredictor
+
+        return {**self.__dict__, "_predictor": PortablePredictor.of(self._predictor)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _predictor=state["_predictor"].predictor)
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the model uses a GPU that an engine has to provide."""
+        return self._predictor.device.type == "cuda"
 
     @property
     def description(self) -> str:

@@ -2,35 +2,30 @@
 
 A run is a folder. ``run.json`` records the plan and the settings, and a run resumes only if they are unchanged.
 ``<forecaster>/<shard>.npz`` hold the sampled cumulative log returns of the close, from which scores and calibrations
-are computed, and the losses of whole candles. Several processes can share a run: shards are independent, and random
-numbers are keyed by origin, so the number of workers does not change any result.
+are computed, and the losses of whole candles. Shards are computed by an engine, and stored by this process. They are
+independent, and random numbers are keyed by origin, so neither the engine nor its number of workers changes any result.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kronos.atomic import atomic_path, write_text
-from kronos.errors import DataError, DeviceError, ParameterError, StorageError
+from kronos.engines import Engine, LocalEngine, uses_gpu
+from kronos.errors import DataError, ParameterError, StorageError
 from kronos.evaluation.candle_losses import CandleLosses
 from kronos.evaluation.forecasters import Forecaster
 from kronos.evaluation.origins import Plan
@@ -46,7 +41,6 @@ _IDENTITY = "forecaster.json"
 _SLOW = 5.0  # seconds of a forecast after which a single one is measured
 _FORMAT = 1
 
-JobT = TypeVar("JobT")
 Shard = tuple[int, range]  # position of a forecaster, and origins
 
 
@@ -93,7 +87,7 @@ def run_rolling(
     folder: Path,
     settings: RollingSettings = RollingSettings(),
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: ProgressCallback | None = None,
     whole_candles: bool = True,
 ) -> dict[str, ForecastPaths]:
@@ -104,8 +98,7 @@ def run_rolling(
         forecasters: The forecasters; their names differ.
         folder: Folder of the run.
         settings: Samples and seed.
-        workers: Number of processes; they share the CPU threads of this one. A script that uses more than one needs
-            the usual ``if __name__ == "__main__":``, because they start by importing it.
+        engine: Where they are computed; by default in this process.
         progress: Called with the number of finished forecasts and their total, first with those already stored.
         whole_candles: Whether to compute the losses of whole candles too; stored forecasts keep what they have.
 
@@ -115,7 +108,7 @@ def run_rolling(
     Raises:
         ParameterError: If the folder belongs to another run, or two forecasters share a name.
         StorageError: If the folder cannot be written.
-        DeviceError: If a worker process was killed.
+        DeviceError: If workers are killed again and again.
     """
     names = [forecaster.name for forecaster in forecasters]
     if len({_folder_name(name).casefold() for name in names}) < len(names):  # some file systems ignore case
@@ -123,15 +116,20 @@ def run_rolling(
     _check_run(plan, folder, settings)
     for forecaster in forecasters:
         _check_identity(forecaster, folder)
-    job = _ShardJob(plan, tuple(forecasters), folder, settings, whole_candles)
-    pending = [shard for shard in job.shards() if not job.path(shard).is_file()]
+    # Origins first: slow and fast forecasters alternate, so that the remaining time can be estimated.
+    shards = [(who, origins) for origins in shard_ranges(len(plan)) for who in range(len(forecasters))]
+    files = {(who, origins): _shard_path(folder, names[who], origins) for who, origins in shards}
+    pending = [shard for shard in shards if not files[shard].is_file()]
     total = len(plan) * len(forecasters)
     done = total - sum(len(origins) for _, origins in pending)
     if progress is not None:
         progress(done, total)
-    with closing(run_jobs(job, pending, workers)) as finished:
-        for _, origins in finished:
-            done += len(origins)
+    job = _ShardJob(plan, tuple(forecasters), settings, whole_candles)
+    with closing((engine or LocalEngine()).run(job, pending, gpu=uses_gpu(forecasters))) as finished:
+        for position, arrays in finished:
+            with atomic_path(files[pending[position]]) as temporary, temporary.open("wb") as handle:
+                np.savez(handle, **arrays)
+            done += len(pending[position][1])
             if progress is not None:
                 progress(done, total)
     return {name: read_run(plan, folder, name) for name in names}
@@ -139,30 +137,21 @@ def run_rolling(
 
 @dataclass(frozen=True)
 class _ShardJob:
-    """Computes and stores one shard of one forecaster; picklable, for worker processes."""
+    """Computes the arrays of one shard of one forecaster; picklable, for other processes and machines."""
 
     plan: Plan
     forecasters: tuple[Forecaster, ...]
-    folder: Path
     settings: RollingSettings
     whole_candles: bool = True
 
-    def shards(self) -> list[Shard]:
-        # Origins first: slow and fast forecasters alternate, so that the remaining time can be estimated.
-        return [(who, origins) for origins in shard_ranges(len(self.plan)) for who in range(len(self.forecasters))]
-
-    def path(self, shard: Shard) -> Path:
-        return _shard_path(self.folder, self.forecasters[shard[0]].name, shard[1])
-
-    def __call__(self, shard: Shard) -> None:
+    def __call__(self, shard: Shard) -> dict[str, Any]:
         forecasts = _forecast_shard(
             self.plan, self.forecasters[shard[0]], shard[1], self.settings, whole_candles=self.whole_candles
         )
         arrays: dict[str, Any] = {"returns": forecasts.returns, "level_error": forecasts.level_error}
         if forecasts.candles is not None:
             arrays |= forecasts.candles.to_arrays()
-        with atomic_path(self.path(shard)) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, **arrays)
+        return arrays
 
 
 def _forecast_shard(
@@ -361,78 +350,3 @@ def _shard_path(folder: Path, name: str, origins: range) -> Path:
 
 def _folder_name(name: str) -> str:
     return re.sub(r"[^\w.+=@-]+", "-", name).strip("-.") or "forecaster"
-
-
-# Worker processes ------------------------------------------------------------
-
-_function: Callable[[Any], None] | None = None  # what a worker process calls with each job
-
-
-def run_jobs(
-    function: Callable[[JobT], None], jobs: Sequence[JobT], workers: int, *, isolate: bool = False
-) -> Generator[JobT]:
-    """Call a function with every job and yield each job once it is done.
-
-    Args:
-        function: Must be picklable if there are several workers.
-        jobs: In the order in which they are started.
-        workers: Number of processes, which share the CPU threads of this one; 1 runs everything in this process.
-        isolate: Whether a single job has a process of its own, too, if there are several workers.
-
-    Raises:
-        ParameterError: If ``workers`` is less than 1.
-        DeviceError: If a worker process was killed, for example for lack of memory.
-    """
-    if workers < 1:
-        raise ParameterError(f"Invalid number of workers {workers}: choose at least 1.")
-    if workers == 1 or (len(jobs) < 2 and not isolate):
-        for job in jobs:
-            function(job)
-            yield job
-        return
-    import torch
-
-    number = min(workers, len(jobs))
-    threads = max(1, torch.get_num_threads() // number)
-    before = set(active_children())
-    pool = ProcessPoolExecutor(number, get_context("spawn"), _start_worker, (function, threads))
-    try:
-        pending: dict[Future[None], JobT] = {pool.submit(_run_job, job): job for job in jobs}
-        for future in as_completed(pending):
-            future.result()
-            yield pending[future]
-        pool.shutdown()  # here, so that workers are also killed if Ctrl-C interrupts the wait for their end
-    except BrokenProcessPool as error:
-        raise DeviceError(
-            "A worker process was killed, possibly for lack of memory. Run again with fewer workers; finished "
-            "forecasts are not repeated."
-        ) from error
-    except (KeyboardInterrupt, GeneratorExit):  # the results of unfinished jobs are of no use
-        for process in set(active_children()) - before:
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(function: Callable[[Any], None], threads: int) -> None:
-    import torch
-
-    global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
-    torch.set_num_threads(threads)
-    _function = function
-    threading.Thread(target=exit_with_parent, daemon=True).start()
-
-
-def exit_with_parent() -> None:
-    """Wait for the parent of this process and end with it, even if it is killed; run it in a thread."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _run_job(job: Any) -> None:
-    assert _function is not None
-    _function(job)

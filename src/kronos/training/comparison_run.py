@@ -28,6 +28,7 @@ import torch
 
 from kronos import provenance
 from kronos.baselines import BASELINES
+from kronos.engines import LocalEngine
 from kronos.errors import DataError, KronosError, ParameterError
 from kronos.evaluation import (
     ALL,
@@ -74,7 +75,7 @@ class ComparisonSettings:
         baselines: Names of the baselines; None for those of `BASELINE_NAMES` whose libraries are installed.
         names: Names of the initial and the trained model in tables.
         seed: Random seed of the forecasts.
-        workers: Processes that share the forecasts, see `kronos.evaluation.run_rolling`.
+        workers: Processes that share the forecasts, see `kronos.engines.LocalEngine`.
     """
 
     origins: int = 300
@@ -274,7 +275,7 @@ def _evaluate_forecasts(
             RollingSettings(settings.paths, settings.seed),
             baselines=baseline_forecasters(baselines),
             trained_until={} if start is None else dict.fromkeys(names, until),
-            workers=settings.workers,
+            engine=LocalEngine(settings.workers),
             progress=progress,
         )
 

@@ -430,7 +430,7 @@ def _receive(task: _Task, receiver: Connection, process: SpawnProcess) -> StageR
 
 def _work(task: _Task, options: RunOptions, threads: int, sender: Connection) -> None:
     """Run a stage in a process of its own: output goes to a file, the result to the parent process."""
-    from kronos.evaluation.rolling import exit_with_parent
+    from kronos.engines import exit_with_parent
 
     log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,227 @@
+"""Engines: every item is computed once, whatever becomes of the workers, and all that uses engines gives the same.
+
+Batches, evaluations, signals and live forecasts are made in this process and elsewhere, and are equal bit for bit.
+"""
+
+import os
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from backtest.candles import instruments as stocks
+from batch.markets import PicklingEngine, TouchingJob, few, long_table, tiny_predictor, write
+from evaluation.random_walks import instruments as walks
+from kronos import KronosPredictor
+from kronos.backtest.signal_run import check_point_in_time, compute_signals
+from kronos.backtest.signals import SignalSettings, plan_signals
+from kronos.baselines import BASELINES
+from kronos.batch import make_plan, run
+from kronos.batch.shards import Shard
+from kronos.engines import LocalEngine, RayEngine, uses_gpu
+from kronos.errors import DataError, DeviceError, ParameterError
+from kronos.evaluation.forecasters import BaselineForecaster, ModelForecaster
+from kronos.evaluation.origins import RollingOrigins
+from kronos.evaluation.origins import make_plan as plan_origins
+from kronos.evaluation.rolling import RollingSettings, run_rolling
+from kronos.live import forecaster as live
+from live.replays import START, make_config, recorded_candles
+
+SHARDS = [Shard(position, 1, "") for position in range(6)]
+
+
+def done(folder):
+    return {path.name: path.read_text() for path in sorted(folder.glob("*.done"))}
+
+
+ALL = {f"{shard.position}.done": "done\n" for shard in SHARDS}
+
+
+def test_one_process(tmp_path):
+    assert [position for position, _ in LocalEngine().run(TouchingJob(tmp_path), SHARDS, gpu=False)] == list(range(6))
+    assert done(tmp_path) == ALL
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_replaced(tmp_path):
+    finished = list(LocalEngine(2).run(TouchingJob(tmp_path, kills=2), SHARDS, gpu=False))
+    assert sorted(finished) == [(position, f"{position}") for position in range(6)]
+    assert set(done(tmp_path)) == set(ALL)
+
+
+@pytest.mark.slow
+def test_processes_that_are_always_killed_end_the_run(tmp_path):
+    with pytest.raises(DeviceError, match="was killed"):
+        list(LocalEngine(2).run(TouchingJob(tmp_path, kills=0, always=True), SHARDS[:2], gpu=False))
+
+
+def has_one_thread(item):
+    return torch.get_num_threads() == 1 and -item
+
+
+@pytest.mark.slow
+def test_processes_share_the_threads_and_return_results():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert sorted(LocalEngine(2).run(has_one_thread, [10, 20], gpu=False)) == [(0, -10), (1, -20)]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_gpus_are_asked_for_by_those_that_use_one():
+    class OnGpu:
+        gpu = True
+
+    assert not uses_gpu([])
+    assert not uses_gpu([BaselineForecaster(BASELINES["drift"]), ModelForecaster(tiny_predictor(), "tiny")])
+    assert uses_gpu([BaselineForecaster(BASELINES["drift"]), OnGpu()])
+
+
+# What uses engines ---------------------------------------------------------------
+
+
+def make_evaluation(folder, engine):
+    """Paths of a model and of a baseline at more origins than a shard has."""
+    plan = plan_origins(walks(3, 1300), RollingOrigins(horizon=24))
+    forecasters = [ModelForecaster(tiny_predictor(), "tiny"), BaselineForecaster(BASELINES["ewma-volatility"])]
+    made = run_rolling(plan, forecasters, folder, RollingSettings(samples=4), engine=engine)
+    return {name: own.returns for name, own in made.items()} | {"losses": made["tiny"].candles.crps}
+
+
+def make_signals(folder, engine):
+    """Signals of several shards."""
+    model = tiny_predictor()
+    plan = plan_signals(stocks(2), model, SignalSettings(lookback=20, horizon=3, samples=64))
+    table = compute_signals(plan, model, folder, engine=engine).table
+    return {name: table[name].to_numpy() for name in ("last", "risk_adjusted")}
+
+
+def make_live(folder, engine):
+    """Shown and raw paths and a baseline's of several blocks of symbols, with the bundled model."""
+    config = make_config(folder, model={"model_name": "kronos-nano"})
+    model = live.load_forecaster("kronos-nano", config)
+    histories = {f"S{seed}": recorded_candles(f"S{seed}", 100, seed) for seed in range(5)}
+    found, reasons = live.forecast_all(model, histories, START, config, engine)
+    assert not reasons
+    assert {one.shown.metadata.state for one in found.values()} == {"calibrated"}
+    assert {one.raw.metadata.details["model"]["sha256"] for one in found.values()} == {model.identity.sha256}
+    return {
+        f"{symbol} {name}": forecast.paths
+        for symbol, one in sorted(found.items())
+        for name, forecast in one.contenders.items()
+    }
+
+
+FACES = {"evaluation": make_evaluation, "signals": make_signals, "live": make_live}
+
+
+def check_equal(face, folder, engine, monkeypatch):
+    """Compare, bit for bit, with the forecasts of this process on as many threads as a worker has."""
+    monkeypatch.setattr(live, "BLOCK", 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here, there = (FACES[face](folder / name, own) for name, own in (("here", None), ("there", engine)))
+    finally:
+        torch.set_num_threads(before)
+    assert list(here) == list(there)
+    for name, values in here.items():
+        np.testing.assert_array_equal(there[name], values)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_copies_give_the_same(face, tmp_path, monkeypatch):
+    check_equal(face, tmp_path, PicklingEngine(), monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("face", FACES)
+def test_processes_give_the_same(face, tmp_path, monkeypatch):
+    check_equal(face, tmp_path, LocalEngine(2), monkeypatch)
+
+
+def test_copies_calibrate_signals(tmp_path):
+    model = KronosPredictor.from_pretrained(device="cpu")
+    settings = SignalSettings(lookback=20, horizon=3, samples=4, temperature=1.0, top_p=1.0, calibrated=True)
+    plan = plan_signals(stocks(1, 24), model, settings, seen="mark", start="2024-01-01")
+    here = compute_signals(plan, model, tmp_path / "here")
+    there = compute_signals(plan, model, tmp_path / "there", engine=PicklingEngine())
+    pd.testing.assert_frame_equal(here.table, there.table, check_exact=True)
+    check_point_in_time(there, plan, model)
+
+
+# Misuse, and Ray -----------------------------------------------------------------
+
+
+def test_misuse(tmp_path):
+    with pytest.raises(ParameterError, match="at least 1"):
+        LocalEngine(0)
+    with pytest.raises(ParameterError, match="Only one process"):
+        list(LocalEngine(2).run(TouchingJob(tmp_path), SHARDS, gpu=True))
+
+
+def test_ray_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ParameterError, match="install the extra 'ray'"):
+        RayEngine()
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray cluster of this machine, for the tests of this module."""
+    ray = pytest.importorskip("ray", reason="needs Ray, of the extra ray, which make test does not install")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # actors import the jobs of the tests
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
+        yield ray
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_forecasts(ray, tmp_path):
+    plan, predictor = make_plan(write(long_table(7), tmp_path / "c" / "all.parquet")), tiny_predictor()
+    here = run(plan, predictor, tmp_path / "here", few()).to_frame()
+    calls = []
+    there = run(
+        plan,
+        predictor,
+        tmp_path / "there",
+        few(),
+        engine=RayEngine(2),
+        progress=lambda *call: calls.append(call),
+    )
+    pd.testing.assert_frame_equal(here, there.to_frame(), check_exact=True)
+    assert (there.engine, there.forecasts) == ("ray", 7)
+    assert [count for count, _ in calls] in ([0, 3, 6, 7], [0, 3, 4, 7], [0, 1, 4, 7])
+
+
+@pytest.mark.slow
+def test_ray_replaces_a_killed_actor(ray, tmp_path):
+    finished = list(RayEngine(2).run(TouchingJob(tmp_path, kills=2), SHARDS, gpu=False))
+    assert sorted(finished) == [(position, f"{position}") for position in range(6)]
+    assert set(done(tmp_path)) == set(ALL)
+
+
+@pytest.mark.slow
+def test_errors_of_actors_are_those_of_the_job(ray, tmp_path):
+    origins = pd.DataFrame({"unique_id": ["other"], "cutoff": ["2024-01-03"]})
+    plan = make_plan(write(long_table(1), tmp_path / "c" / "all.parquet"), origins=origins)
+    with pytest.raises(DataError, match="no candles of other"):
+        run(plan, tiny_predictor(), tmp_path / "out", few(strict=True), engine=RayEngine(1))
+
+
+@pytest.mark.slow
+def test_ray_without_a_gpu(ray, tmp_path):
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("the machine has a GPU")
+    with pytest.raises(DeviceError, match="no GPU"):
+        list(RayEngine().run(TouchingJob(tmp_path), SHARDS, gpu=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("face", FACES)
+def test_ray_gives_the_same(ray, face, tmp_path, monkeypatch):
+    check_equal(face, tmp_path, RayEngine(2), monkeypatch)
