@@ -128,7 +128,7 @@ def _record(symbol: str, simulated: bool) -> tuple[list[Past], CycleResult]:
     entry = pairs[-1][0]
     known = candles
     origin = closing_time(known.end, HOUR)
-    live = forecast_all(forecaster, {symbol: known}, origin, config)[symbol]
+    live = forecast_all(forecaster, {symbol: known}, origin, config)[0][symbol]
     made = origin + pd.Timedelta("7s")
     fetched = FetchedCandles(known, "exchange", simulated, made, made, False, {})
     return pairs, CycleResult(series, "forecast", origin, live, entry, fetched, [entry])  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def _origin(number: int, known: Candles, candles: Candles, series: LiveSeries, c
     if number == MISSED:
         reason = "no forecast was made before its next candle closed"
         return MissedEntry(series.id, format_time(origin), format_time(made + HOUR.delta), reason), None
-    live = forecast_all(series.forecaster, {series.symbol: known}, origin, config)[series.symbol]
+    live = forecast_all(series.forecaster, {series.symbol: known}, origin, config)[0][series.symbol]
     entry = forecast_entry(
         live,
         series=series.id,

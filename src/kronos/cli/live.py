@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kronos.cli import options
+from kronos.cli.engine_options import EngineName
 from kronos.cli.errors import CommandGroup
 
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ Format = Annotated[Literal["parquet", "csv"], typer.Option("--format", help="For
 PageHost = Annotated[str, typer.Option(help="Address to listen on; the page is readable by whoever can reach it.")]
 Symbol = Annotated[str | None, typer.Option(metavar="NAMES", help="Symbols, separated by commas.")]
 
+CycleEngine = Annotated[
+    EngineName | None,
+    typer.Option("--engine", help="local: this machine; ray: a Ray cluster (RAY_ADDRESS).", show_default="local"),
+]
+CycleWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Processes, or Ray's actors, that a cycle of many symbols starts.", show_default="1"
+    ),
+]
+
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
@@ -81,6 +93,8 @@ def run(
     interval: options.Interval = None,
     model: options.Model = None,
     device: options.Device = None,
+    engine: CycleEngine = None,
+    workers: CycleWorkers = None,
     output: Output = None,
     record: RecordFolder = None,
     cycles: Cycles = None,
@@ -103,6 +117,8 @@ def run(
             ("data", "replay_start"): replay_start,
             ("model", "model_name"): model,
             ("model", "device"): device,
+            ("model", "engine"): engine,
+            ("model", "workers"): workers,
             ("output", "folder"): output,
             ("record", "folder"): record,
             ("logging", "json_lines"): json or None,

@@ -75,6 +75,8 @@ class ModelSection(Section):
         model_path: Folder that holds the models' folders; None for the hub's cache.
         max_context: Longest window of history and forecast; None for the model's own.
         device: ``cpu``, ``cuda`` or ``mps``; None for the best one available.
+        engine: Where forecasts are computed: ``local``, this machine, or ``ray``, a Ray cluster.
+        workers: Processes, or actors of Ray, that a cycle starts; None for 1, or Ray's default.
     """
 
     model_name: Names = ("kronos-nano",)
@@ -82,6 +84,8 @@ class ModelSection(Section):
     model_path: Folder | None = None
     max_context: Annotated[int | None, Field(ge=2)] = None
     device: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    workers: Annotated[int | None, Field(ge=1)] = None
 
 
 class SamplingSection(Section):

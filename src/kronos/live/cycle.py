@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from kronos.errors import DataError, KronosError, SourceError
+from kronos.engines import Engine
+from kronos.errors import KronosError, SourceError
 from kronos.forecasts import Forecast
 from kronos.intervals import Interval
 from kronos.live.clock import Clock, closes_between
@@ -113,6 +114,7 @@ class Cycle:
         clock: Clock of this machine.
         record: The record.
         forecasters: The models.
+        engine: Where the forecasts are computed; by default in this process.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class Cycle:
         clock: Clock,
         record: Record,
         forecasters: Sequence[LiveForecaster],
+        engine: Engine | None = None,
     ) -> None:
+        self._engine = engine
         self.config, self._feed, self._clock, self._record = config, feed, clock, record
         self._interval = config.interval
         self.series = [
@@ -188,7 +192,7 @@ class Cycle:
     def _forecast(
         self, forecaster: LiveForecaster, fetched: Mapping[str, FetchedCandles | SourceError]
     ) -> list[CycleResult]:
-        """Forecast all symbols of one model; those that share an origin in one batch."""
+        """Forecast all symbols of one model; those that share an origin together."""
         window = self.config.data.volatility_window
         results: dict[str, CycleResult] = {}
         batches: dict[pd.Timestamp, list[tuple[LiveSeries, FetchedCandles]]] = {}
@@ -210,16 +214,14 @@ class Cycle:
             else:
                 batches.setdefault(candles.closed_at, []).append((series, candles))
         for origin, batch in batches.items():
-            reason = "The candles cannot be forecast."
-            try:
-                histories = {series.symbol: found.candles for series, found in batch}
-                forecasts = forecast_all(forecaster, histories, origin, self.config)
-            except DataError as error:
-                forecasts, reason = {}, str(error)
+            histories = {series.symbol: found.candles for series, found in batch}
+            forecasts, reasons = forecast_all(forecaster, histories, origin, self.config, self._engine)
             for series, found in batch:
                 live = forecasts.get(series.symbol)
                 if live is None:
-                    results[series.symbol] = CycleResult(series, "failed", origin, fetched=found, reason=reason)
+                    results[series.symbol] = CycleResult(
+                        series, "failed", origin, fetched=found, reason=reasons[series.symbol]
+                    )
                 elif found.stand_in:
                     reason = found.failures["sources"]
                     results[series.symbol] = CycleResult(series, "stand-in", origin, live, None, found, (), reason)

@@ -1,10 +1,15 @@
-"""Forecasts of the live forecaster: one model for all symbols, calibrated and raw, with baselines beside it."""
+"""Forecasts of the live forecaster: one model for all symbols, calibrated and raw, with baselines beside it.
+
+An engine computes them in blocks of symbols. Random numbers are keyed by origin and symbol, so neither the engine nor
+its number of workers changes any forecast.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +21,7 @@ import pandas as pd
 from kronos.baselines import BASELINES
 from kronos.calibration import Calibration, calibrate_forecast
 from kronos.candles import Candles
+from kronos.engines import Engine, LocalEngine, uses_gpu
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import Forecast, log_returns
 from kronos.live.chain import canonical_json
@@ -25,6 +31,8 @@ from kronos.live.protocol import ProtocolModel
 from kronos.metrics.forecast_score import history_sigma
 from kronos.provenance import frame_digest, versions
 from kronos.rng import derive_seed
+
+BLOCK = 32  # symbols that are forecast together
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,36 +93,39 @@ class LiveModel:
 
     def __init__(self, ref: str, config: LiveConfig) -> None:
         from kronos.inference import KronosPredictor, SamplingParams
+        from kronos.inference.portable import PortablePredictor
 
         model, sampling = config.model, config.sampling
-        self._predictor = KronosPredictor.from_pretrained(
+        predictor = KronosPredictor.from_pretrained(
             _reference(ref, model.model_path), tokenizer=model.tokenizer_name, device=model.device
         )
         if model.max_context is not None:
-            self._predictor.max_context = min(model.max_context, self._predictor.max_context)
+            predictor.max_context = min(model.max_context, predictor.max_context)
+        self._portable = PortablePredictor.of(predictor)
         self._sampling = SamplingParams(
             temperature=sampling.temperature, top_p=sampling.top_p, samples=sampling.num_samples
         )
-        self._calibration: Calibration | None = self._predictor.calibration_for(None, self._sampling)
+        self._calibration: Calibration | None = predictor.calibration_for(None, self._sampling)
         self._horizon, self._lookback = config.data.forecast_horizon, config.data.history_window
 
     @property
     def identity(self) -> ProtocolModel:
         """Name and digests of the model, its tokenizer and its calibration."""
-        from kronos.inference.metadata import model_title, weights_info
-
         calibration = None
         if self._calibration is not None:
             text = canonical_json(self._calibration.to_dict())
             calibration = hashlib.sha256(text.encode("ascii")).hexdigest()
-        model, tokenizer = self._predictor.model, self._predictor.tokenizer
-        return ProtocolModel(
-            model_title(model), weights_info(model).get("sha256"), weights_info(tokenizer).get("sha256"), calibration
-        )
+        model, tokenizer = (self._portable.weights[name].get("sha256") for name in ("model", "tokenizer"))
+        return ProtocolModel(self._portable.name, model, tokenizer, calibration)
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the model uses a GPU that an engine has to provide."""
+        return self._portable.gpu
 
     def forecast(self, histories: Mapping[str, Candles], seed: int) -> dict[str, tuple[Forecast, Forecast]]:
         """Forecast each symbol in one batch; see `LiveForecaster.forecast`."""
-        raw = self._predictor.forecast_many(
+        made = self._portable.predictor.forecast_many(
             dict(histories),
             self._horizon,
             sampling=replace(self._sampling, seed=seed),
@@ -122,6 +133,7 @@ class LiveModel:
             calibration=False,
             strict=False,
         )
+        raw = {name: self._portable.sign(forecast) for name, forecast in made.items()}
         if self._calibration is None:
             return {name: (forecast, forecast) for name, forecast in raw.items()}
         return {name: (calibrate_forecast(forecast, self._calibration), forecast) for name, forecast in raw.items()}
@@ -186,37 +198,99 @@ def check_baselines(names: Sequence[str]) -> None:
             )
 
 
+@dataclass(frozen=True)
+class BlockForecasts:
+    """The forecasts of a block of symbols.
+
+    Attributes:
+        found: Forecasts by symbol, without the symbols whose candles cannot be used.
+        reason: Why the others have none.
+    """
+
+    found: dict[str, LiveForecast]
+    reason: str = "The candles cannot be forecast."
+
+
+@dataclass(frozen=True)
+class BlockJob:
+    """Forecasts a block of symbols that share an origin, with the baselines beside the model.
+
+    It is picklable, for other processes and machines.
+
+    Attributes:
+        forecaster: The model.
+        seed: Random seed of the origin.
+        baselines: Names of the baselines.
+        samples: Sample paths of a baseline.
+    """
+
+    forecaster: LiveForecaster
+    seed: int
+    baselines: tuple[str, ...]
+    samples: int
+
+    def __call__(self, histories: Mapping[str, Candles]) -> BlockForecasts:
+        """Forecast each symbol; none if the model can use the candles of none of them."""
+        try:
+            forecasts = self.forecaster.forecast(histories, self.seed)
+        except DataError as error:
+            return BlockForecasts({}, str(error))
+        return BlockForecasts(
+            {
+                symbol: LiveForecast(shown, raw, self._baselines(symbol, raw), self.seed)
+                for symbol, (shown, raw) in forecasts.items()
+            }
+        )
+
+    def _baselines(self, symbol: str, raw: Forecast) -> dict[str, Forecast]:
+        found = {}
+        for name in self.baselines:
+            with suppress(DataError):  # the history is too short or constant: the forecast is without this baseline
+                found[name] = BASELINES[name](
+                    raw.history,
+                    raw.horizon,
+                    samples=self.samples,
+                    seed=derive_seed(self.seed, f"{symbol} {name}"),
+                    timestamps=raw.timestamps,
+                )
+        return found
+
+
 def forecast_all(
-    forecaster: LiveForecaster, histories: Mapping[str, Candles], origin: pd.Timestamp, config: LiveConfig
-) -> dict[str, LiveForecast]:
-    """Forecast the symbols that share an origin, with the baselines beside the model.
+    forecaster: LiveForecaster,
+    histories: Mapping[str, Candles],
+    origin: pd.Timestamp,
+    config: LiveConfig,
+    engine: Engine | None = None,
+) -> tuple[dict[str, LiveForecast], dict[str, str]]:
+    """Forecast the symbols that share an origin, in blocks of `BLOCK`.
 
     Args:
         forecaster: The model.
         histories: Candles by symbol.
         origin: Closing time of the last candles.
         config: The configuration.
+        engine: Where the blocks are computed; by default in this process.
 
     Returns:
-        Forecasts by symbol, without the symbols whose candles cannot be used.
+        Forecasts by symbol, and the reasons of the symbols whose candles cannot be used.
+
+    Raises:
+        DeviceError: If workers are killed again and again.
     """
     seed = derive_seed(config.sampling.seed, format_time(origin)) % 2**31
-    found = {}
-    for symbol, (shown, raw) in forecaster.forecast(histories, seed).items():
-        baselines = {}
-        for name in config.record.baselines:
-            try:
-                baselines[name] = BASELINES[name](
-                    raw.history,
-                    raw.horizon,
-                    samples=config.sampling.num_samples,
-                    seed=derive_seed(seed, f"{symbol} {name}"),
-                    timestamps=raw.timestamps,
-                )
-            except DataError:  # the history is too short or constant: this baseline is left out of this forecast
-                continue
-        found[symbol] = LiveForecast(shown, raw, baselines, seed)
-    return found
+    job = BlockJob(forecaster, seed, tuple(config.record.baselines), config.sampling.num_samples)
+    symbols = list(histories)
+    blocks = [
+        {symbol: histories[symbol] for symbol in symbols[start : start + BLOCK]}
+        for start in range(0, len(symbols), BLOCK)
+    ]
+    forecasts, reasons = dict[str, LiveForecast](), dict[str, str]()
+    with closing((engine or LocalEngine()).run(job, blocks, gpu=uses_gpu([forecaster]))) as finished:
+        for position, block in finished:
+            forecasts |= block.found
+            reasons |= {symbol: block.reason for symbol in blocks[position] if symbol not in block.found}
+    return forecasts, reasons
 
 
 def forecast_entry(

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from kronos.atomic import write_text
+from kronos.engines import Engine, LocalEngine, RayEngine
 from kronos.errors import KronosError, ParameterError
 from kronos.live.alerts import Alerts
 from kronos.live.clock import DELAY, Backoff, Clock, ReplayClock, SystemClock, next_close, wait_until
@@ -199,8 +200,19 @@ def open_cycle(config: LiveConfig, *, forecasts: bool = True) -> Iterator[tuple[
         )
         record = stack.enter_context(Record.open(config.record.database))
         names = config.model.model_name if forecasts else ()
+        engine = open_engine(config)
         forecasters: list[LiveForecaster] = [load_forecaster(name, config) for name in names]
-        yield Cycle(config, feed, clock, record, forecasters), record, clock
+        yield Cycle(config, feed, clock, record, forecasters, engine), record, clock
+
+
+def open_engine(config: LiveConfig) -> Engine:
+    """Open the configured engine.
+
+    Raises:
+        ParameterError: If it is ``ray``, and Ray is not installed.
+    """
+    workers = config.model.workers
+    return RayEngine(workers) if config.model.engine == "ray" else LocalEngine(workers or 1)
 
 
 def open_sources(config: LiveConfig) -> list[CandleSource]:
