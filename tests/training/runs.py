@@ -3,10 +3,12 @@
 python runs.py '{"kind": "model", "folder": "/tmp/run", "candles": "/tmp/walk.csv", "settings": {…}, …}'
 """
 
+import atexit
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,24 @@ def main(request: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(statuses) + "\n")
 
 
+def record_samples(folder: Path) -> None:
+    """Write the training samples that this process reads, when it ends."""
+    indexes: list[int] = []
+    read = WindowDataset.__getitem__
+
+    def record(dataset: WindowDataset, index: int) -> Any:
+        if dataset.part == "train" and threading.current_thread() is not threading.main_thread():  # it prefetches
+            indexes.append(index)
+        return read(dataset, index)
+
+    WindowDataset.__getitem__ = record
+    file = folder / f"samples-{os.environ['RANK']}.json"
+    atexit.register(lambda: file.write_text(json.dumps(indexes)))
+
+
 def run(request: Mapping[str, Any], death: Mapping[str, int]) -> None:
+    if "trace" in request:
+        record_samples(Path(request["trace"]))
     callbacks = (Killer(death["at_step"]),) if "at_step" in death else ()
     if "at_file" in death:
         kill_while_writing(death["at_file"])
