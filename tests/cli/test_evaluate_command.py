@@ -394,3 +394,10 @@ def test_an_interrupted_run_prints_how_to_resume(walks, checkpoint):
         message = process.stderr.read()
     assert process.returncode == 130
     assert message == "Stopped. Finished forecasts are in stopped/run; the same command resumes the run.\n"
+
+
+def test_the_engine_ray_is_an_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = run("--engine", "ray")
+    assert (done.exit_code, "install the extra 'ray'" in done.stderr) == (2, True)
+    assert not Path("out").exists()

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.candles import Candles
+from kronos.engines import Engine
 from kronos.errors import SourceError
 from kronos.intervals import Interval
 from kronos.live.clock import Clock, ReplayClock
@@ -110,14 +111,16 @@ def make_config(folder: Path, **sections: dict[str, Any]) -> LiveConfig:
 
 
 @contextmanager
-def open_world(config: LiveConfig, *sources: Any, clock: Clock | None = None) -> Iterator[tuple[Cycle, Record]]:
+def open_world(
+    config: LiveConfig, *sources: Any, clock: Clock | None = None, engine: Engine | None = None
+) -> Iterator[tuple[Cycle, Record]]:
     """Open a cycle over some sources; the clock is that of the first one."""
     first = sources[0].replay if isinstance(sources[0], FaultySource) else sources[0]
     clock = ReplayClock(first) if clock is None else clock
     fallback = SimulatedSource(clock=clock.now) if config.data.simulated_fallback else None
     with Record.open(config.record.database) as record:
         forecasters = [load_forecaster(name, config) for name in config.model.model_name]
-        yield Cycle(config, MarketFeed(sources, clock, fallback), clock, record, forecasters), record
+        yield Cycle(config, MarketFeed(sources, clock, fallback), clock, record, forecasters, engine), record
 
 
 def closes_of(candles: Candles) -> np.ndarray:

@@ -1,10 +1,13 @@
 """The configuration of the live forecaster."""
 
+import sys
+
 import pytest
 import yaml
 
 from kronos.errors import ParameterError
 from kronos.live.config import DEFAULT_FILE, PROFILES, LiveConfig, load_config, profile_file
+from kronos.live.runner import open_engine
 
 
 def test_the_defaults_need_no_file(tmp_path, monkeypatch):
@@ -98,3 +101,12 @@ def test_secrets_are_not_shown(tmp_path, monkeypatch):
     )
     assert config.record.database == secret
     assert "hunter2" not in repr(config)
+
+
+def test_the_engine_is_configured(monkeypatch):
+    assert open_engine(LiveConfig()).workers == 1
+    config = load_config(environment={"KRONOS_LIVE__MODEL__WORKERS": "3"})
+    assert (open_engine(config).name, open_engine(config).workers) == ("local", 3)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ParameterError, match="extra 'ray'"):
+        open_engine(load_config(overrides={("model", "engine"): "ray"}, environment={}))

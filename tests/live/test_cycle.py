@@ -7,15 +7,18 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from batch.markets import PicklingEngine
+from kronos.errors import DataError
 from kronos.live.alerts import Alerts
 from kronos.live.clock import ReplayClock, closes_between
 from kronos.live.config import AlertsSection
 from kronos.live.entries import ForecastEntry, MissedEntry, RevisionEntry, ScoreEntry, UnresolvedEntry, parse_time
+from kronos.live.forecaster import LiveBaseline, forecast_all
 from kronos.live.record import Record, entry_of
 from kronos.live.runner import LiveRunner
 from kronos.live.verification import verify
 from kronos.sources.simulation import SimulatedSource
-from live.replays import HOUR, FaultySource, make_config, open_world, replay
+from live.replays import HOUR, FaultySource, make_config, open_world, recorded_candles, replay
 
 BEGIN = pd.Timestamp("2026-03-05 00:00:05", tz="UTC")
 
@@ -409,3 +412,31 @@ def test_candles_of_one_symbol_do_not_keep_the_others_from_a_forecast(tmp_path):
         first, second = cycle.run()
     assert first.status == "forecast"
     assert second.status in ("failed", "forecast")
+
+
+def test_an_engine_makes_the_same_forecasts(tmp_path):
+    found = {}
+    for name, engine in (("here", None), ("elsewhere", PicklingEngine())):
+        config = make_config(tmp_path / name, data={"symbol": ("A", "B")})
+        with open_world(config, replay(BEGIN, "A", "B"), engine=engine) as (cycle, _):
+            found[name] = [(result.status, result.entry.paths) for result in cycle.run()]
+    assert found["here"] == found["elsewhere"]
+    assert [status for status, _ in found["here"]] == ["forecast", "forecast"]
+
+
+class Choosy(LiveBaseline):
+    """Refuses all symbols that are forecast together with C."""
+
+    def forecast(self, histories, seed):
+        if "C" in histories:
+            raise DataError("C has no candles.")
+        return super().forecast(histories, seed)
+
+
+def test_candles_that_cannot_be_forecast_fail_their_block_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("kronos.live.forecaster.BLOCK", 2)
+    histories = {symbol: recorded_candles(symbol, 100) for symbol in "ABCDE"}
+    config = make_config(tmp_path)
+    found, reasons = forecast_all(Choosy("drift", config), histories, BEGIN, config)
+    assert list(found) == ["A", "B", "E"]
+    assert reasons == dict.fromkeys("CD", "C has no candles.")
