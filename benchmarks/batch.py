@@ -190,9 +190,9 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             "",
             f"The run was repeated with Ray. An actor was killed after {disturbed.worker_after} of "
             f"{math.ceil(plan.series / plan.shard)} shards, the main process with its cluster after "
-            f"{disturbed.driver_after}. The same command found {disturbed.resumed.found:,} forecasts and made "
-            f"{disturbed.resumed.forecasts:,}. All three tables are complete, without doubles, and equal to the last "
-            f"digit (SHA-256 `{results.digest[:16]}…`).",
+            f"{disturbed.driver_after}. The same command found {disturbed.resumed.found:,} forecasts, with those that "
+            f"actors had still finished, and made {disturbed.resumed.forecasts:,}. All three tables are complete, "
+            f"without doubles, and equal to the last digit (SHA-256 `{results.digest[:16]}…`).",
             "",
             "## Memory",
             "",
@@ -214,14 +214,15 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
 
 
 def main() -> None:
+    assumed = Plan()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run with few forecasts")
-    parser.add_argument("--series", type=int, default=Plan.series, help="number of series, one forecast each")
+    parser.add_argument("--series", type=int, default=assumed.series, help="number of series, one forecast each")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes and actors")
-    parser.add_argument("--symbols", type=int, default=Plan.symbols, help="symbols of an exchange, assumed")
-    parser.add_argument("--price", type=float, default=Plan.price, help="price of a core-hour, assumed")
-    parser.add_argument("--currency", default=Plan.currency, help="currency of the price")
-    parser.add_argument("--seed", type=int, default=Plan.seed, help="random seed of what is killed, and when")
+    parser.add_argument("--symbols", type=int, default=assumed.symbols, help="symbols of an exchange, assumed")
+    parser.add_argument("--price", type=float, default=assumed.price, help="price of a core-hour, assumed")
+    parser.add_argument("--currency", default=assumed.currency, help="currency of the price")
+    parser.add_argument("--seed", type=int, default=assumed.seed, help="random seed of what is killed, and when")
     parser.add_argument("--output", type=Path, help="the file to write instead of printing")
     arguments = parser.parse_args()
     RayEngine()  # without Ray, end before anything is measured
