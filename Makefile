@@ -38,7 +38,8 @@ test: install-dev web  ## Set up and run the tests, one process a core
 test-long: install-dev  ## Run the tests that take minutes: soak, fuzzing and load of the server
 	$(BIN)/python -m pytest -n auto -m long
 
-test-web: web  ## Check format and types of the workbench, and run its unit tests
+test-web: web  ## Check format and types of the workbench and the browser's package, and run their unit tests
+	cd web && { test -d node_modules/onnxruntime-web || npm ci --ignore-scripts --no-audit --no-fund; }
 	cd web && npm run lint && npm run types && npm test
 
 test-qlib: install-dev  ## Check our Qlib folders against the real Qlib, set up in .venv-qlib
@@ -81,7 +82,7 @@ install: $(VENV)/.installed  ## Set up what forecasting needs
 
 install-dev: $(VENV)/.installed-dev  ## Set up what development needs
 
-$(ASSETS): $(shell find web -type f -not -path '*/node_modules/*') \
+$(ASSETS): $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/browser/*') \
 		$(wildcard src/kronos/reports/shared/*.json) | $(BIN)/python
 	@$(BIN)/python web/build.py --has-node || $(PIP) install --quiet $(NODE_PACKAGE)
 	$(BIN)/python web/build.py
