@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,12 +89,17 @@ class BatchLimits:
     bucketed: bool = False
 
     @classmethod
+    def fixed(cls, row_bytes: int) -> BatchLimits:
+        """The limits where free memory is unknown, for ``row_bytes`` bytes of keys and values per candle."""
+        return cls(MAX_ROWS, CACHE_BYTES, row_bytes, row_bytes)
+
+    @classmethod
     def of(cls, packed: PackedModel) -> BatchLimits:
         """The limits on the networks' device: of a GPU with CUDA by its free memory, else fixed ones."""
         model, tokenizer = packed.model, packed.tokenizer
         free = free_memory(model.device)
         if free is None:
-            return cls(MAX_ROWS, CACHE_BYTES, model.row_bytes, model.row_bytes, bucketed=packed.graphs is not None)
+            return replace(cls.fixed(model.row_bytes), bucketed=packed.graphs is not None)
         coding = max(tokenizer.encoder.activation_bytes, tokenizer.decoder.activation_bytes)
         logits = max(len(model.head1), len(model.head2)) * model.head1.element_size()
         share = int(_CUDA_SHARE * free)

@@ -22,7 +22,7 @@ from kronos.calendars import FutureTimes
 from kronos.candles import COLUMNS, Candles
 from kronos.errors import CheckpointError, DataError, ParameterError
 from kronos.forecasts import Forecast, ForecastMetadata, repair_candles
-from kronos.inference.batching import SampledPaths, plan_batches
+from kronos.inference.batching import BatchLimits, SampledPaths, plan_batches
 from kronos.inference.engine import TokenSampler, check_horizon
 from kronos.inference.metadata import sampling_details
 from kronos.inference.sampling import CounterBasedSampler, SamplingParams
@@ -145,7 +145,7 @@ class OnnxForecaster:
         shapes = self.manifest.shapes
         row_bytes = 2 * 4 * (shapes.layers + 1) * shapes.width
         parts = []
-        for batch in plan_batches([rows], params.samples, horizon, row_bytes):
+        for batch in plan_batches([rows], params.samples, horizon, BatchLimits.fixed(row_bytes)):
             uniforms = keyed_uniforms(params.seed or 0, name, batch.paths, horizon)
             sampler = CounterBasedSampler(params, torch.from_numpy(uniforms)[None].float())
             parts.append(self.generate((s1, s2), prepared, sampler, len(batch.paths)))
