@@ -38,6 +38,10 @@ def test_the_walk_through_and_the_program(tmp_path):
 def test_options_and_numbers():
     command = typer.main.get_command(app).commands["batch"]
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
-    assert set(re.findall(r"`(--[a-z][a-z-]*)", GUIDE)) <= known
+    batches, gpus = GUIDE.split("## GPUs")
+    source = (ROOT / "benchmarks" / "gpu.py").read_text("utf-8")
+    measuring = set(re.findall(r'add_argument\("(--[a-z-]+)"', source))
+    assert set(re.findall(r"`(--[a-z][a-z-]*)", batches)) <= known
+    assert set(re.findall(r"`[^`\n]*?(--[a-z][a-z-]*)", gpus.split("\n## ")[0])) <= known | measuring
     assert f"at most {SHARD} forecasts per worker" in GUIDE
     assert f"Only the last {HISTORY} candles" in GUIDE
