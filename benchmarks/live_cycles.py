@@ -67,7 +67,7 @@ def measure_cycles(count: int, folder: Path, *, quick: bool) -> CycleCost:
         model = LiveModel(config.model.model_name[0], config)
         cycle = Cycle(config, MarketFeed([replay], clock), clock, record, [model])
         site = LiveSite(cycle, record, clock)
-        _note(seconds, model._predictor, "forecast_many", "its forecast alone")
+        _note(seconds, model._portable.predictor, "forecast_many", "its forecast alone")
         _note(seconds, cycle_module, "forecast_all", "forecast, calibration and baselines")
         _note(seconds, cycle, "_fetch", "candles")
         _note(seconds, cycle, "_enter", "entry in the record")

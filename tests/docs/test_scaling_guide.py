@@ -26,7 +26,9 @@ def test_the_walk_through_and_the_program(tmp_path):
     named = re.findall(r"`(\w+)`", GUIDE.split("one row per step:")[1].split("\n`--quantile`")[0])
     assert set(named) <= set(table.columns)
     assert {name for name in table.columns if not name.startswith("close_q")} <= set(named)
-    files = set(re.findall(r"^\| `([\w.]+)` \|", GUIDE.split("## Output")[1], re.MULTILINE)) - {"last_close"}
+    files = set(re.findall(r"^\| `([\w.]+)` \|", GUIDE.split("## Output")[1].split("\n## ")[0], re.MULTILINE)) - {
+        "last_close"
+    }
     assert files - {"skipped.csv"} == {path.name for path in (tmp_path / "out" / "latest").iterdir() if path.is_file()}
     again = run(lines[4], tmp_path).stdout
     assert "3 of them by earlier runs" in again

@@ -32,6 +32,7 @@ class PortablePredictor:
         max_context: Longest window of history and forecast.
         clip: Bound of the normalised candles.
         precision: ``exact`` or ``fast``.
+        cuda_graphs: Whether a GPU with CUDA replays graphs.
     """
 
     name: str
@@ -42,6 +43,7 @@ class PortablePredictor:
     max_context: int
     clip: float
     precision: Precision
+    cuda_graphs: bool = True
     _predictor: KronosPredictor | None = field(default=None, repr=False)
 
     @classmethod
@@ -56,6 +58,7 @@ class PortablePredictor:
             max_context=predictor.max_context,
             clip=predictor.clip,
             precision=predictor.precision,
+            cuda_graphs=predictor.cuda_graphs,
             _predictor=predictor,
         )
 
@@ -76,7 +79,13 @@ class PortablePredictor:
         """The predictor, built at the first use on another machine or in another process."""
         if self._predictor is None:
             self._predictor = KronosPredictor(
-                self.model, self.tokenizer, self.device, self.max_context, self.clip, precision=self.precision
+                self.model,
+                self.tokenizer,
+                self.device,
+                self.max_context,
+                self.clip,
+                precision=self.precision,
+                cuda_graphs=self.cuda_graphs,
             )
         return self._predictor
 
