@@ -5,38 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 import torch
 
-from kronos import Candles, KronosPredictor
+from kronos import KronosPredictor
 from kronos.inference.engine import Prompt, Rollout, Tokens, TokenSampler
 from kronos.onnx import OnnxForecaster
 from kronos.preprocessing import ModelInput, resolve_future
+from random_walks import hourly_walk
 
 NEEDS = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
 
 
-def walk(seed: int, rows: int, symbol: str = "X") -> Candles:
-    """A random walk of valid hourly candles."""
-    rng = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
-    opened = np.concatenate(([100.0], close[:-1]))
-    spread = 1 + rng.uniform(0, 0.01, (2, rows))
-    frame = pd.DataFrame(
-        {
-            "open": opened,
-            "high": np.maximum(opened, close) * spread[0],
-            "low": np.minimum(opened, close) / spread[1],
-            "close": close,
-            "volume": rng.uniform(1, 10, rows),
-        },
-        index=pd.date_range("2024-01-01", periods=rows, freq="h"),
-    )
-    return Candles.from_frame(frame, symbol=symbol)
-
-
 def prepared(forecaster: OnnxForecaster, rows: int, horizon: int, seed: int = 1) -> ModelInput:
-    history = walk(seed, rows)
+    history = hourly_walk(seed, rows, "X")
     return forecaster.prepare(history, resolve_future("X", history, horizon, None))
 
 

@@ -19,7 +19,8 @@ from kronos.onnx.manifest import GRAPHS
 from kronos.rng import keyed_uniforms
 from kronos.training.lora import add_lora
 from networks import random_model, random_tokenizer
-from onnx_exports import NEEDS, engine_ids, logits_of, prepared, walk
+from onnx_exports import NEEDS, engine_ids, logits_of, prepared
+from random_walks import hourly_walk
 
 pytest.importorskip("onnx.helper", reason=NEEDS)
 pytest.importorskip("onnxruntime", reason=NEEDS)
@@ -106,7 +107,7 @@ def test_published_shapes(tmp_path: Path, name: str, s2_attention: str) -> None:
 def test_forecasts_are_those_of_the_predictor(
     predictor: KronosPredictor, nano: OnnxForecaster, params: SamplingParams
 ) -> None:
-    history = walk(2, 120)
+    history = hourly_walk(2, 120, "X")
     expected = predictor.forecast(history, 8, sampling=params, calibration=False)
     actual = nano.forecast(history, 8, sampling=params)
     scale = np.abs(expected.paths).max(axis=(0, 1))
@@ -125,11 +126,11 @@ def test_the_whole_context_is_used_and_the_window_does_not_slide(nano: OnnxForec
     assert nano.sample_tokens(prepared(nano, 252, 4), "X", params)[1].shape == (1, 4, 2)
     with pytest.raises(ParameterError, match="history of 253 candles and a horizon of 4 exceed the context of 256"):
         nano.sample_tokens(prepared(nano, 253, 4), "X", params)
-    assert nano.forecast(walk(1, 300), 4, samples=2, seed=1).metadata.details["lookback"] == 252
+    assert nano.forecast(hourly_walk(1, 300, "X"), 4, samples=2, seed=1).metadata.details["lookback"] == 252
 
 
 def test_the_shipped_calibration_fits(predictor: KronosPredictor, nano: OnnxForecaster) -> None:
-    history = walk(3, 100)
+    history = hourly_walk(3, 100, "X")
     raw = nano.forecast(history, 5, samples=50, seed=2)
     corrected = calibrate_forecast(raw, Calibration.load(nano.folder / "calibration.json"))
     expected = predictor.forecast(history, 5, samples=50, seed=2)
@@ -164,6 +165,6 @@ def test_small_weights(
 
 def test_histories_and_horizons_out_of_range(nano: OnnxForecaster) -> None:
     with pytest.raises(DataError, match="kronos-nano needs at least 8 candles of history; got 5"):
-        nano.forecast(walk(1, 5), 4)
+        nano.forecast(hourly_walk(1, 5, "X"), 4)
     with pytest.raises(ParameterError, match="Invalid horizon 256"):
-        nano.forecast(walk(1, 50), 256)
+        nano.forecast(hourly_walk(1, 50, "X"), 256)
