@@ -118,6 +118,11 @@ def time_each(measured: Measured) -> float:
     return (measured.seconds - measured.first) / measured.rest
 
 
+def cpu_each(measured: Measured) -> float:
+    """CPU seconds per forecast of all processes, with their start."""
+    return measured.cpu / measured.forecasts
+
+
 def rate(measured: Measured, workers: int) -> float:
     """Forecasts per second and core, likewise."""
     return 1 / time_each(measured) / workers
@@ -138,7 +143,7 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
     local, ray, disturbed = results.local, results.ray, results.disturbed
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     per_core = {"local": rate(local, plan.workers), "ray": rate(ray, plan.workers)}
-    overhead = time_each(ray) - time_each(local)
+    overhead, cpu = time_each(ray) - time_each(local), cpu_each(ray) - cpu_each(local)
     runs = [
         [
             name,
@@ -147,6 +152,7 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             f"{one.seconds:.1f} s",
             f"{1e3 * time_each(one):.2f} ms",
             f"{per_core[name]:.1f}",
+            f"{1e3 * cpu_each(one):.2f} ms",
         ]
         for name, one in (("local", local), ("ray", ray))
     ]
@@ -180,11 +186,23 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             "",
             "## Engines",
             "",
-            table(["engine", "forecasts", "first shard after", "in all", "per forecast", "per second and core"], runs),
+            table(
+                [
+                    "engine",
+                    "forecasts",
+                    "first shard after",
+                    "in all",
+                    "per forecast",
+                    "per second and core",
+                    "CPU time",
+                ],
+                runs,
+            ),
             "",
             "Time per forecast is counted from the first shard on. Before it, candles are hashed, processes start, Ray "
-            "starts a cluster of this machine, and all of them load the model. Ray itself costs "
-            f"{1e3 * overhead:+.2f} ms per forecast for the same shards.",
+            "starts a cluster of this machine, and all of them load the model. CPU time per forecast is that of all "
+            "processes, start included; what else runs on the machine changes it little. Ray itself costs "
+            f"{1e3 * overhead:+.2f} ms and {1e3 * cpu:+.2f} ms of CPU time per forecast for the same shards.",
             "",
             "## Failures",
             "",

@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -32,6 +33,7 @@ HISTORY, HORIZON, SAMPLES = 200, 24, 20
 _ROOT = Path(__file__).resolve().parents[1]
 _FILE = 500  # series of a file
 _WAIT = 0.05  # seconds between two looks at a run
+_CPU_WAIT = 0.25  # seconds between two readings of the CPU time of a run's processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Measured:
         rest: Forecasts after the first shard.
         main: Peak bytes of its main process.
         worker: Peak bytes of its largest worker process; 0 where they are not its children, as Ray's.
+        cpu: CPU seconds of all its processes, from their start to their end; `finish` counts them.
     """
 
     forecasts: int
@@ -74,6 +77,7 @@ class Measured:
     rest: int
     main: int
     worker: int
+    cpu: float = 0.0
 
 
 def write_candles(folder: Path, series: int) -> None:
@@ -125,10 +129,27 @@ def finish(process: subprocess.Popen[str]) -> Measured:
     Raises:
         RuntimeError: If it failed.
     """
+    times: dict[int, float] = {}
+    reader = threading.Thread(target=_read_cpu_times, args=(process, times), daemon=True)
+    reader.start()
     out, errors = process.communicate()
+    reader.join()
     if process.returncode:
         raise RuntimeError(f"A run ended with status {process.returncode}: {errors[-2000:]}")
-    return Measured(**json.loads(out.splitlines()[-1]))
+    return replace(Measured(**json.loads(out.splitlines()[-1])), cpu=sum(times.values()))
+
+
+def _read_cpu_times(process: subprocess.Popen[str], times: dict[int, float]) -> None:
+    """Note the CPU seconds of a run's processes by their ids, until it ends; those of the last moment are missed."""
+    tick = os.sysconf("SC_CLK_TCK")
+    while process.poll() is None:
+        for pid in (process.pid, *(pid for pid, _ in _descendants(process.pid))):
+            try:
+                fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended
+                continue
+            times[pid] = (int(fields[11]) + int(fields[12])) / tick
+        time.sleep(_CPU_WAIT)
 
 
 @dataclass(frozen=True, slots=True)
