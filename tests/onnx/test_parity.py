@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from kronos.errors import DataError, ParameterError
 from kronos.inference.sampling import CounterBasedSampler
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.onnx import OnnxForecaster, export_onnx
-from kronos.onnx.graph import WeightType
 from kronos.onnx.manifest import GRAPHS
 from kronos.rng import keyed_uniforms
 from kronos.training.lora import add_lora
@@ -54,6 +54,11 @@ def assert_same_logits(
     assert len(actual) == len(expected) == 2 * horizon
     for got, want in zip(actual, expected, strict=True):
         assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
+
+
+def size_of(exported: OnnxForecaster) -> int:
+    """Bytes of all graphs."""
+    return sum(exported.manifest.files[name].bytes for name in GRAPHS)
 
 
 def share_of_equal_tokens(
@@ -152,15 +157,38 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     assert_same_logits(predictor, OnnxForecaster(tmp_path / "out", threads=1), rows=20, horizon=3, samples=2)
 
 
-@pytest.mark.parametrize(("weights", "least"), [("float16", 0.9), ("int8", 0.3)])
-def test_small_weights(
-    predictor: KronosPredictor, nano: OnnxForecaster, tmp_path: Path, weights: WeightType, least: float
+@pytest.mark.parametrize("s2_attention", ["published", "causal"])
+def test_float16_is_exact_for_float16_weights(tmp_path: Path, s2_attention: str) -> None:
+    model = random_model(7, s2_attention=s2_attention).half().float()
+    predictor = KronosPredictor(model, random_tokenizer(7), device="cpu", max_context=CONTEXT)
+    ids = np.random.default_rng(5).integers(0, 32, (3, 5, 2))
+    seen = []
+    for weights in ("float32", "float16"):
+        export_onnx(predictor, tmp_path / weights, weights=weights)
+        exported = OnnxForecaster(tmp_path / weights, threads=1)
+        series = prepared(exported, 20, 5)
+        history, _ = exported.sample_tokens(series, "X", SamplingParams(samples=1, seed=1))
+        seen.append(logits_of(partial(exported.generate, history, series, samples=3), ids))
+    for full, half in zip(*seen, strict=True):
+        np.testing.assert_array_equal(half, full)
+
+
+def test_float16_is_exact_for_the_bundled_model(
+    predictor: KronosPredictor, nano: OnnxForecaster, tmp_path: Path
 ) -> None:
-    export_onnx(predictor, tmp_path / "out", weights=weights)
+    export_onnx(predictor, tmp_path / "out", weights="float16")
+    half = OnnxForecaster(tmp_path / "out", threads=1)
+    assert size_of(half) < 0.55 * size_of(nano)
+    run = {"horizon": 8, "samples": 20, "seed": 4}
+    history = hourly_walk(2, 120, "X")
+    np.testing.assert_array_equal(half.forecast(history, **run).paths, nano.forecast(history, **run).paths)
+
+
+def test_int8_weights(predictor: KronosPredictor, nano: OnnxForecaster, tmp_path: Path) -> None:
+    export_onnx(predictor, tmp_path / "out", weights="int8")
     small = OnnxForecaster(tmp_path / "out", threads=1)
-    sizes = [sum(m.files[name].bytes for name in GRAPHS) for m in (small.manifest, nano.manifest)]
-    assert sizes[0] < {"float16": 0.55, "int8": 0.35}[weights] * sizes[1]
-    assert share_of_equal_tokens(predictor, small, SamplingParams(samples=32, seed=9), 100, 8) >= least
+    assert size_of(small) < 0.35 * size_of(nano)
+    assert share_of_equal_tokens(predictor, small, SamplingParams(samples=32, seed=9), 100, 8) >= 0.3
 
 
 def test_histories_and_horizons_out_of_range(nano: OnnxForecaster) -> None:

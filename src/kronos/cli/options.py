@@ -448,7 +448,7 @@ ExportFormat = Annotated[Literal["onnx"], _option("Format of the files.", "--for
 ExportFolder = Annotated[Path, _option("Folder to write; it must be new or empty.", "--output", "-o", metavar="DIR")]
 WeightStorage = Annotated[
     Literal["float32", "float16", "int8"],
-    _option("Numbers in which weights are stored; all are computed in float32.", "--weights"),
+    _option("Numbers in which weights are stored; float16 is exact for kronos-nano.", "--weights"),
 ]
 ForceDownload = Annotated[bool, _option("Download again, even if cached.", "--force")]
 Host = Annotated[str | None, _option("Address to listen on; any but loopback needs API keys.", default="127.0.0.1")]

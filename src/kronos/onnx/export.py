@@ -42,8 +42,9 @@ def export_onnx(
     Args:
         model: A predictor, or the zoo name, hub id or folder of a model.
         folder: Folder to write; it must be new or empty.
-        weights: How matrices and tables are stored: ``float32``; ``float16``; or ``int8``, with one scale per output
-            channel. All are computed in float32. The tokenizer's are always float32: its codes are decided by signs.
+        weights: How matrices and tables are stored: ``float32``; ``float16``, which is exact if they are float16
+            values, as kronos-nano's are; or ``int8``, with one scale per output channel. All are computed in float32.
+            The tokenizer's are always float32: its codes are decided by signs.
         tokenizer: Replaces the tokenizer that belongs to the model; only with a name or folder.
         local_files_only: Do not use the network.
 

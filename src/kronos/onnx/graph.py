@@ -1,7 +1,8 @@
 """Building of an ONNX graph: operations by their names, weights in the precision in which they are stored.
 
-- Stored weights are converted to float32 by operations on constants, which a runtime folds when it loads the file: a
-  file is small, but every product is one of float32.
+- Matrices are stored as the model has them. They are converted to float32, scaled and multiplied with each other by
+  operations on constants, which a runtime folds when it loads the file: a file is small, but every product is one of
+  float32, and float16 is exact for a model whose weights are float16 values.
 - int8 has one scale per output channel of a matrix and per row of a table, at which its largest weight is 127.
 - A matrix whose weights exceed the range of float16 stays float32.
 - Vectors (biases, weights of norms) and rotations always are float32.
@@ -114,29 +115,24 @@ class GraphBuilder:
         """A bias, a norm's weights or a table of rotations, float32."""
         return self._store(to_float32(tensor))
 
-    def linear(self, x: str, weight: Tensor, bias: Tensor | None = None) -> str:
-        """Map ``[..., in]`` to ``[..., out]`` by ``weight [out, in]`` and ``bias [out]``."""
-        values = np.ascontiguousarray(to_float32(weight).T)
-        if self.weights == "int8":
-            integers, scale = quantise(values, axis=0)
-            matrix = self.op("Mul", self._as_float32(self._store(integers)), self._store(scale))
-        elif self.weights == "float16" and _fits_float16(values):
-            matrix = self._as_float32(self._store(values.astype(np.float16)))
-        else:
-            matrix = self._store(values)
+    def linear(self, x: str, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> str:
+        """Map ``[..., in]`` to ``[..., out]`` by ``weight [out, in]``, times ``scale [out]``, and ``bias [out]``.
+
+        The weights are scaled in the graph, because as float16 values they would be rounded.
+        """
+        matrix = self._matrix(to_float32(weight).T, shared_axis=0)
+        if scale is not None:
+            matrix = self.op("Mul", matrix, self.vector(scale))
         product = self.op("MatMul", x, matrix)
         return product if bias is None else self.op("Add", product, self.vector(bias))
 
-    def lookup(self, table: Tensor, ids: str) -> str:
-        """Rows ``[..., d]`` of ``table [V, d]`` at ``ids [...]``; only these rows are converted to float32."""
-        values = to_float32(table)
-        if self.weights == "int8":
-            integers, scale = quantise(values, axis=1)
-            rows = self._as_float32(self.op("Gather", self._store(integers), ids, axis=0))
-            return self.op("Mul", rows, self.op("Gather", self._store(scale), ids, axis=0))
-        if self.weights == "float16" and _fits_float16(values):
-            return self._as_float32(self.op("Gather", self._store(values.astype(np.float16)), ids, axis=0))
-        return self.op("Gather", self._store(values), ids, axis=0)
+    def table(self, values: Tensor) -> str:
+        """A table ``[V, d]``, as float32."""
+        return self._matrix(to_float32(values), shared_axis=1)
+
+    def lookup(self, table: str, ids: str) -> str:
+        """Rows ``[..., d]`` of a table ``[V, d]`` at ``ids [...]``."""
+        return self.op("Gather", table, ids, axis=0)
 
     def size(self, value: str, axis: int) -> str:
         """The length of an axis, as a vector of one number; the axis counts from 0."""
@@ -199,12 +195,22 @@ class GraphBuilder:
         return self.concat(*(size if isinstance(size, str) else self.constant([size]) for size in sizes))
 
     def _store(self, array: NDArray[Any]) -> str:
+        array = np.ascontiguousarray(array) if array.ndim else array
         key = hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).digest()
         if key not in self._constants:
             name = self._constants[key] = f"constant_{len(self._constants)}"
             self._initializers.append(self._onnx.numpy_helper.from_array(array, name))
             self._bytes += array.nbytes
         return self._constants[key]
+
+    def _matrix(self, values: NDArray[np.float32], shared_axis: int) -> str:
+        """A stored matrix, as float32; ``shared_axis`` is the one whose numbers share a scale as int8."""
+        if self.weights == "int8":
+            integers, scale = quantise(values, shared_axis)
+            return self.op("Mul", self._as_float32(self._store(integers)), self._store(scale))
+        if self.weights == "float16" and _fits_float16(values):
+            return self._as_float32(self._store(values.astype(np.float16)))
+        return self._store(values)
 
     def _as_float32(self, value: str) -> str:
         return self.op("Cast", value, to=self._onnx.TensorProto.FLOAT)

@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.inference.engine import CHANNELS
@@ -128,8 +127,9 @@ def fine_graph(graph: GraphBuilder, model: Kronos, context: int) -> None:
     shape = graph.concat(samples, graph.constant([CROSS_HEADS, 1, ec]))
     guard = graph.op("Expand", graph.constant(0, _REAL), shape)  # see `guard_mask`: there may be no own rows
     own, own_mask = append(graph, own, KeysValues(guard, guard)), guard_mask(graph, rows)
-    scale = ec**-0.5
-    queries = F.linear(model.embedding.emb_s1.weight, cross.q_proj.weight * scale, cross.q_proj.bias * scale)
+    # Queries only depend on the coarse token: a runtime computes their table once.
+    scale, tokens = ec**-0.5, graph.table(model.embedding.emb_s1.weight)
+    queries = graph.linear(tokens, cross.q_proj.weight, cross.q_proj.bias * scale, torch.full((d,), scale))
     q = graph.reshape(graph.lookup(queries, s1), sizes.samples, CROSS_HEADS, 1, ec)
     if model.s2_attention == "causal":
         start = graph.op("Reshape", position, one)
@@ -180,11 +180,11 @@ def _embed_codes(graph: GraphBuilder, tokenizer: KronosTokenizer, ids: list[str]
 
 
 def _embed_tokens(graph: GraphBuilder, model: Kronos, s1: str, s2: str) -> str:
-    """Embedded pairs ``[S, t, d]``: both tables are folded with the layer that joins them."""
+    """Embedded pairs ``[S, t, d]``: a runtime folds both tables with the layer that joins them."""
     embedding, d = model.embedding, model.norm.weight.shape[0]
-    fusion = embedding.fusion_proj.weight * embedding.scale
-    first = embedding.emb_s1.weight @ fusion[:, :d].T + embedding.fusion_proj.bias
-    second = embedding.emb_s2.weight @ fusion[:, d:].T
+    fusion, scale = embedding.fusion_proj.weight, torch.full((d,), embedding.scale)
+    first = graph.linear(graph.table(embedding.emb_s1.weight), fusion[:, :d], embedding.fusion_proj.bias, scale)
+    second = graph.linear(graph.table(embedding.emb_s2.weight), fusion[:, d:], scale=scale)
     return graph.op("Add", graph.lookup(first, s1), graph.lookup(second, s2))
 
 
@@ -192,7 +192,7 @@ def _embed_calendar(graph: GraphBuilder, model: Kronos, stamps: str) -> str:
     """Sum of the calendar embeddings ``[t, d]``, from one table of all features."""
     tables: list[Tensor] = [next(model.time_emb.get_submodule(f"{name}_embed").parameters()) for name in CALENDAR_SIZES]
     offsets = np.cumsum([0, *CALENDAR_SIZES.values()])[:-1]
-    rows = graph.lookup(torch.cat(tables), graph.op("Add", stamps, graph.constant(offsets)))  # [t, 5, d]
+    rows = graph.lookup(graph.table(torch.cat(tables)), graph.op("Add", stamps, graph.constant(offsets)))  # [t, 5, d]
     return graph.op("ReduceSum", rows, graph.constant([1]), keepdims=0)
 
 

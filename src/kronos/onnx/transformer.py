@@ -177,12 +177,14 @@ def block(
     attention, h = layer.self_attn, layer.self_attn.n_heads
     e = 2 * attention.rotary.inv_freq.shape[0]
     normed = rms_norm(graph, x, layer.norm1)
-    scale, d = e**-0.5, h * e
-    weight = torch.cat((attention.q_proj.weight * scale, attention.k_proj.weight, attention.v_proj.weight))
-    bias = torch.cat((attention.q_proj.bias * scale, attention.k_proj.bias, attention.v_proj.bias))
+    d = h * e
+    scale = attention.q_proj.bias.new_ones(3 * d)
+    scale[:d] = e**-0.5  # of queries
+    weight = torch.cat((attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight))
+    bias = torch.cat((attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias)) * scale
     q, k, v = (
         graph.transpose(graph.reshape(part, sizes.samples, sizes.rows, h, e), 0, 2, 1, 3)
-        for part in graph.split(graph.linear(normed, weight, bias), -1, d, d, d)
+        for part in graph.split(graph.linear(normed, weight, bias, scale), -1, d, d, d)
     )
     q, new = rotate(graph, q, rotation, e), KeysValues(rotate(graph, k, rotation, e), v)
     shared, before = past
