@@ -17,7 +17,7 @@ from kronos.nn import Kronos, KronosTokenizer
 from kronos.onnx import OnnxForecaster, export_onnx
 from kronos.onnx.manifest import GRAPHS
 from kronos.rng import keyed_uniforms
-from kronos.training.lora import add_lora
+from kronos.training.lora import LoRA, add_lora, load_adapter, save_adapter
 from networks import random_model, random_tokenizer
 from onnx_exports import NEEDS, engine_ids, logits_of, prepared
 from random_walks import hourly_walk
@@ -145,8 +145,6 @@ def test_the_shipped_calibration_fits(predictor: KronosPredictor, nano: OnnxFore
 
 
 def test_adapters_are_merged(tmp_path: Path) -> None:
-    from kronos.training.lora import LoRA
-
     model = add_lora(random_model(1), LoRA(rank=2, targets=("q_proj", "w1", "proj_s2")))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -155,6 +153,27 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     predictor = KronosPredictor(model, random_tokenizer(1), device="cpu", max_context=CONTEXT)
     export_onnx(predictor, tmp_path / "out")
     assert_same_logits(predictor, OnnxForecaster(tmp_path / "out", threads=1), rows=20, horizon=3, samples=2)
+
+
+def test_a_fine_tuned_model(predictor: KronosPredictor, tmp_path: Path) -> None:
+    """A LoRA of the bundled model, saved, merged into its base and exported by its folder."""
+    adapted = add_lora(predictor.model, LoRA(rank=4, targets=(*LoRA().targets, "w2", "proj_s1")))
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02, generator=generator)
+    merged = load_adapter(predictor.model, save_adapter(adapted, tmp_path / "adapter"))
+    predictor.tokenizer.save_pretrained(tmp_path / "mine" / "tokenizer")
+    merged.save_pretrained(tmp_path / "mine" / "model", context=256, tokenizer="../tokenizer")
+    tuned = KronosPredictor.from_pretrained(tmp_path / "mine", device="cpu")
+    manifest = export_onnx(tmp_path / "mine", tmp_path / "out")
+    assert (manifest.name, manifest.calibration) == ("mine", None)
+    exported = OnnxForecaster(tmp_path / "out", threads=1)
+    assert_same_logits(tuned, exported, rows=100, horizon=4, samples=4)
+    params = SamplingParams(samples=64, seed=9)
+    assert share_of_equal_tokens(tuned, exported, params, 100, 6) >= 0.999
+    assert share_of_equal_tokens(predictor, exported, params, 100, 6) < 0.9
 
 
 @pytest.mark.parametrize("s2_attention", ["published", "causal"])
