@@ -38,6 +38,14 @@ def folder(onnx, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def exchange(folder: Path, name: str, data: bytes) -> None:
+    """Replace a file, and enter its size and hash in the manifest."""
+    (folder / name).write_bytes(data)
+    document = json.loads((folder / "kronos.json").read_text("utf-8"))
+    document["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / "kronos.json").write_text(json.dumps(document), "utf-8")
+
+
 def test_the_packages_are_an_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ParameterError, match="install the extra 'onnx'"):
@@ -148,22 +156,29 @@ def test_a_graph_of_another_export_is_refused(folder, tmp_path):
     """Even if its hash was entered."""
     predictor = small_predictor()
     predictor.max_context = 40
-    other = export_onnx(predictor, tmp_path / "other")
-    (folder / "fine.onnx").write_bytes((tmp_path / "other" / "fine.onnx").read_bytes())
-    document = json.loads((folder / "kronos.json").read_text("utf-8"))
-    document["files"]["fine.onnx"] = other.files["fine.onnx"].model_dump()
-    (folder / "kronos.json").write_text(json.dumps(document), "utf-8")
+    export_onnx(predictor, tmp_path / "other")
+    exchange(folder, "fine.onnx", (tmp_path / "other" / "fine.onnx").read_bytes())
     with pytest.raises(CheckpointError, match=r"belongs to another export \(kronos.context is '40'\)"):
         OnnxForecaster(folder)
 
 
 def test_a_file_that_is_no_graph_is_refused(folder):
-    data = b"not a graph"
-    (folder / "fine.onnx").write_bytes(data)
-    document = json.loads((folder / "kronos.json").read_text("utf-8"))
-    document["files"]["fine.onnx"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (folder / "kronos.json").write_text(json.dumps(document), "utf-8")
+    exchange(folder, "fine.onnx", b"not a graph")
     with pytest.raises(CheckpointError, match=r"fine.onnx cannot be loaded \(.*\): export it again"):
+        OnnxForecaster(folder)
+
+
+def test_a_graph_of_another_program_is_refused(onnx, folder):
+    """With the hash of the exported file, and with its own."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "foreign", [x], [y])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    data = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    (folder / "fine.onnx").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"fine.onnx is not the file that was exported"):
+        OnnxForecaster(folder)
+    exchange(folder, "fine.onnx", data)
+    with pytest.raises(CheckpointError, match=r"fine.onnx is a graph of another program: export the model again"):
         OnnxForecaster(folder)
 
 
@@ -173,6 +188,7 @@ def test_a_file_that_is_no_graph_is_refused(folder):
         ({"format": "other"}, "is not the manifest of an ONNX export"),
         ({"format_version": 2}, "has the format version 2; this release reads version 1"),
         ({"context": 1}, "invalid context"),
+        ({"weights": "int4"}, "invalid weights"),
         ({"colour": "red"}, "invalid colour"),
         ({"files": {}}, "does not list tokenizer-encode.onnx"),
         ({"card": "../README.md"}, "invalid card"),

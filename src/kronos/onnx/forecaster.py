@@ -212,7 +212,10 @@ class OnnxForecaster:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{path} cannot be loaded ({reason}): export it again.") from error
         properties = session.get_modelmeta().custom_metadata_map
-        different = [key for key, value in self.manifest.properties().items() if properties.get(key) != value]
+        expected = self.manifest.properties()
+        if not expected.keys() & properties.keys():
+            raise CheckpointError(f"{path} is a graph of another program: export the model again.")
+        different = [key for key, value in expected.items() if properties.get(key) != value]
         if different:
             raise CheckpointError(
                 f"{path} belongs to another export ({different[0]} is {properties.get(different[0])!r}): "

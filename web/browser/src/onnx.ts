@@ -22,6 +22,22 @@ import type {
   Tokens,
 } from "./sessions";
 
+type GraphName = (typeof GRAPHS)[number];
+
+/** Names of each graph's inputs and outputs. */
+const VALUES: Readonly<Record<GraphName, readonly [string, string]>> = {
+  "tokenizer-encode.onnx": ["x", "s1 s2"],
+  "tokenizer-decode.onnx": ["history_s1 history_s2 s1 s2", "last values"],
+  "step.onnx": [
+    "s1 s2 stamps position shared_keys shared_values own_keys own_values",
+    "hidden s1_logits keys values cross_keys cross_values",
+  ],
+  "fine.onnx": [
+    "hidden s1 position shared_cross_keys shared_cross_values own_cross_keys own_cross_values",
+    "s2_logits",
+  ],
+};
+
 type Runtime = typeof import("onnxruntime-web");
 /** Returns the content of a file of the export, by its name. */
 export type ReadFile = (name: string) => Promise<Uint8Array<ArrayBuffer>>;
@@ -39,12 +55,12 @@ export interface LoadedModel {
  * @param wasmPaths Where the runtime's files lie, if not beside the program.
  */
 export async function loadModel(readFile: ReadFile, wasmPaths?: string): Promise<LoadedModel> {
-  const manifest = parseManifest(parseJson(await readFile("kronos.json"), "kronos.json"));
+  const manifest = parseManifest(parseJson(await read(readFile, "kronos.json"), "kronos.json"));
   const runtime: Runtime = await import("onnxruntime-web/wasm");
   runtime.env.wasm.numThreads = 1;
   if (wasmPaths !== undefined) runtime.env.wasm.wasmPaths = wasmPaths;
-  const load = async (name: string): Promise<InferenceSession> =>
-    runtime.InferenceSession.create(await readChecked(readFile, manifest, name), { executionProviders: ["wasm"] });
+  const load = async (name: GraphName): Promise<InferenceSession> =>
+    createSession(runtime, name, await readChecked(readFile, manifest, name));
   const [encode, decode, step, fine] = await inOrder(GRAPHS, load);
   const { calibration } = manifest;
   return {
@@ -54,6 +70,27 @@ export async function loadModel(readFile: ReadFile, wasmPaths?: string): Promise
         ? null
         : parseCalibration(parseJson(await readChecked(readFile, manifest, calibration), calibration)),
   };
+}
+
+/** A graph's session, if it has the inputs and outputs of the contract in docs/onnx.md. */
+async function createSession(
+  runtime: Runtime,
+  name: GraphName,
+  data: Uint8Array<ArrayBuffer>,
+): Promise<InferenceSession> {
+  let session: InferenceSession;
+  try {
+    session = await runtime.InferenceSession.create(data, { executionProviders: ["wasm"] });
+  } catch (error) {
+    throw new CheckpointError(`${name} cannot be loaded (${firstLine(error)}): export the model again.`);
+  }
+  const [inputs, outputs] = VALUES[name];
+  const same = (names: readonly string[], expected: string): boolean =>
+    [...names].sort().join(" ") === expected.split(" ").sort().join(" ");
+  if (!same(session.inputNames, inputs) || !same(session.outputNames, outputs)) {
+    throw new CheckpointError(`${name} has other inputs or outputs than an exported graph: export the model again.`);
+  }
+  return session;
 }
 
 async function inOrder<T, R>(items: readonly T[], load: (item: T) => Promise<R>): Promise<R[]> {
@@ -70,6 +107,18 @@ function parseJson(data: Uint8Array, name: string): unknown {
   }
 }
 
+async function read(readFile: ReadFile, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await readFile(name);
+  } catch (error) {
+    throw new CheckpointError(`${name} cannot be read (${firstLine(error)}): copy the whole folder again.`);
+  }
+}
+
+function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).split("\n")[0]!;
+}
+
 /** The content of a file, if it is the one that was exported. */
 async function readChecked(
   readFile: ReadFile,
@@ -78,7 +127,7 @@ async function readChecked(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const expected = manifest.files[name];
   if (!expected) throw new CheckpointError(`kronos.json does not list ${name}: export the model again.`);
-  const data = await readFile(name);
+  const data = await read(readFile, name);
   // Browsers only compute hashes in pages of HTTPS or localhost; elsewhere the size has to do.
   const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
   const digest = subtle ? hexadecimal(await subtle.digest("SHA-256", data)) : expected.sha256;

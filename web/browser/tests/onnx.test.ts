@@ -7,7 +7,7 @@ import { CheckpointError } from "../src/errors";
 import { readCandles } from "../src/csv/read";
 import { forecast } from "../src/forecast";
 import { parseManifest } from "../src/manifest";
-import { loadModel } from "../src/onnx";
+import { loadModel, type ReadFile } from "../src/onnx";
 import { expectClose, flat } from "./golden";
 
 /** An export of the bundled model, which is too large to keep here: `kronos models export` writes it. */
@@ -35,15 +35,29 @@ const MANIFEST = {
     s1_vocabulary: 1024,
     s2_vocabulary: 1024,
   },
+  weights: "float16",
   calibration: null,
   files: { "tokenizer-encode.onnx": { bytes: 3, sha256: "0" } },
 };
 
-function files(contents: Record<string, unknown>): (name: string) => Promise<Uint8Array<ArrayBuffer>> {
+function files(contents: Record<string, unknown>): ReadFile {
   return async (name) => {
     const content = contents[name];
     return new TextEncoder().encode(typeof content === "string" ? content : JSON.stringify(content));
   };
+}
+
+/** A valid graph of another program: y = x. */
+const FOREIGN = Uint8Array.from(
+  atob("CAg6PQoQCgF4EgF5IghJZGVudGl0eRIHZm9yZWlnbloPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBE="),
+  (character) => character.charCodeAt(0),
+);
+
+/** An export whose first graph is `graph`; its hash is that in the manifest, unless another is given. */
+async function exportWith(graph: Uint8Array<ArrayBuffer>, digest?: string): Promise<ReadFile> {
+  const sha256 = digest ?? Buffer.from(await crypto.subtle.digest("SHA-256", graph)).toString("hex");
+  const manifest = { ...MANIFEST, files: { "tokenizer-encode.onnx": { bytes: graph.length, sha256 } } };
+  return async (name: string) => (name === "kronos.json" ? new TextEncoder().encode(JSON.stringify(manifest)) : graph);
 }
 
 describe("manifest", () => {
@@ -87,6 +101,23 @@ describe("models", () => {
     ],
   ])("are refused with %s", async (_, contents, message) => {
     await expect(loadModel(files(contents))).rejects.toThrow(message);
+  });
+
+  it("are refused with a missing file", async () => {
+    const found = files({ "kronos.json": MANIFEST });
+    const readFile: ReadFile = (name) => (name === "kronos.json" ? found(name) : Promise.reject(new Error("404")));
+    const message = "tokenizer-encode.onnx cannot be read (404): copy the whole folder again.";
+    await expect(loadModel(readFile)).rejects.toThrow(new CheckpointError(message));
+  });
+
+  it.each([
+    ["a changed byte", FOREIGN.with(40, 1), "0".repeat(64), "tokenizer-encode.onnx is not the file that was exported"],
+    ["no graph", Uint8Array.of(1, 2, 3), undefined, "tokenizer-encode.onnx cannot be loaded ("],
+    ["another program's graph", FOREIGN, undefined, "tokenizer-encode.onnx has other inputs or outputs than"],
+  ])("are refused with %s", async (_, graph, digest, message) => {
+    const loading = loadModel(await exportWith(graph, digest));
+    await expect(loading).rejects.toThrow(CheckpointError);
+    await expect(loading).rejects.toThrow(message);
   });
 
   it.runIf(FOLDER)("forecast what Python does", { timeout: 120_000 }, async () => {
