@@ -2,10 +2,11 @@
 
     python scripts/measure_onnx.py candles/crypto/BTC_1h.parquet candles/fx/EURUSD_1h.parquet
 
-For each way to store weights: size of the files; share of equal tokens with the same random numbers; divergence of the
-fine and coarse tokens' distributions (Kullback–Leibler, nats per token) for the same preceding tokens; difference of
-quantiles of the close from the predictor's with the same seed, divided by that between the predictor's seeds, both as
-root mean squares in widths of the 90 % band; CPU time.
+For each way to store weights: size of the files; share of equal tokens with the same random numbers; probability that
+all tokens of a path are equal, from 1000 random numbers for each draw; divergence of the fine and coarse tokens'
+distributions (Kullback–Leibler, nats per token) for the same preceding tokens; difference of quantiles of the close
+from the predictor's with the same seed, divided by that between the predictor's seeds, both as root mean squares in
+widths of the 90 % band; CPU time.
 """
 
 from __future__ import annotations
@@ -68,6 +69,16 @@ def divergence(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
     return float(np.mean(parts))
 
 
+def path_agreement(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
+    """Probability that all tokens of a path are equal, from logits ``[S, V]`` of each draw."""
+    equal = torch.ones(len(ours[0]), dtype=torch.float64)
+    uniforms = torch.rand((len(equal), 1000, 1, 1), generator=torch.Generator().manual_seed(1))
+    draw = partial(CounterBasedSampler(SamplingParams(), uniforms), 0, 0)
+    for p, q in zip(ours, theirs, strict=True):
+        equal *= (draw(p.float()[:, None]) == draw(q.float()[:, None])).double().mean(1)
+    return float(equal.mean())
+
+
 def timed(run: Callable[[], Forecast]) -> tuple[FloatArray, float]:
     """Quantiles of log closes ``[levels, H]`` of a forecast, and its CPU seconds."""
     start = time.process_time()
@@ -91,14 +102,15 @@ def main() -> None:
         forecast = partial(predictor.forecast, history, args.horizon, samples=args.samples, calibration=False)
         runs = [timed(partial(forecast, seed=seed)) for seed in SEEDS]
         expected.append(runs)
-    print("| weights | MB | equal tokens | KL, nats | quantiles | CPU seconds |\n|---|---|---|---|---|---|")
-    print(f"| predictor | | | | 1 | {np.mean([seconds for runs in expected for _, seconds in runs]):.2f} |")
+    print("| weights | MB | equal tokens | equal paths | KL, nats | quantiles | CPU seconds |")
+    print("|---|---|---|---|---|---|---|")
+    print(f"| predictor | | | | | 1 | {np.mean([seconds for runs in expected for _, seconds in runs]):.2f} |")
     for weights in ("float32", "float16", "int8"):
         with tempfile.TemporaryDirectory() as folder:
             manifest = export_onnx(predictor, Path(folder, "out"), weights=weights)
             exported = OnnxForecaster(Path(folder, "out"), threads=1)
         size = sum(file.bytes for name, file in manifest.files.items() if name.endswith(".onnx")) / 1e6
-        equal, kl, moved, noise, seconds = [], [], [], [], []
+        equal, paths, kl, moved, noise, seconds = [], [], [], [], [], []
         for history, runs in zip(histories, expected, strict=True):
             series = exported.prepare(history, resolve_future("series", history, args.horizon, None))
             recorded = RecordingSampler(params, args.horizon)
@@ -107,6 +119,7 @@ def main() -> None:
             equal.append(float((torch.from_numpy(own) == ids).double().mean()))
             forced = RecordingSampler(params, args.horizon, ids)
             exported.generate(own_history, series, forced, args.samples)
+            paths.append(path_agreement(recorded.logits, forced.logits))
             kl.append(divergence(recorded.logits, forced.logits))
             run = partial(exported.forecast, history, args.horizon, samples=args.samples, seed=1)
             quantiles, spent = timed(run)
@@ -117,8 +130,8 @@ def main() -> None:
             seconds.append(spent)
         ratio = np.sqrt(np.sum(moved) / np.sum(noise))
         print(
-            f"| {weights} | {size:.1f} | {np.mean(equal):.2%} | {np.mean(kl):.1e} | {ratio:.2f} "
-            f"| {np.mean(seconds):.2f} |"
+            f"| {weights} | {size:.1f} | {np.mean(equal):.2%} | {np.mean(paths):.2%} | {np.mean(kl):.1e} "
+            f"| {ratio:.2f} | {np.mean(seconds):.2f} |"
         )
 
 

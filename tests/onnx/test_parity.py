@@ -72,6 +72,23 @@ def share_of_equal_tokens(
     return float((ids == engine_ids(predictor, series, sampler, params.samples)).mean())
 
 
+def share_of_equal_paths(
+    predictor: KronosPredictor, exported: OnnxForecaster, rows: int, horizon: int, samples: int
+) -> float:
+    """Probability that a whole path is equal, from 2000 uniform numbers for each of its draws: few paths differ."""
+    series, params = prepared(exported, rows, horizon), SamplingParams(samples=samples, seed=3)
+    history, ids = exported.sample_tokens(series, "X", params)
+    expected = logits_of(lambda sampler: engine_ids(predictor, series, sampler, samples), ids)
+    actual = logits_of(lambda sampler: exported.generate(history, series, sampler, samples), ids)
+    uniforms = torch.rand((samples, 2000, 1, 1), generator=torch.Generator().manual_seed(4))
+    draw = partial(CounterBasedSampler(params, uniforms), 0, 0)
+    equal = [
+        (draw(torch.from_numpy(got[0, :, None])) == draw(torch.from_numpy(want[0, :, None]))).double().mean(1)
+        for got, want in zip(actual, expected, strict=True)
+    ]
+    return float(torch.stack(equal).prod(0).mean())
+
+
 @pytest.mark.parametrize("s2_attention", ["published", "causal"])
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (3, 2), (2, 4)])
 def test_random_networks(tmp_path: Path, s2_attention: str, layers: int, heads: int) -> None:
@@ -124,6 +141,10 @@ def test_forecasts_are_those_of_the_predictor(
 def test_the_bundled_models_logits_and_tokens(predictor: KronosPredictor, nano: OnnxForecaster) -> None:
     assert_same_logits(predictor, nano, rows=250, horizon=6, samples=4)
     assert share_of_equal_tokens(predictor, nano, SamplingParams(samples=64, seed=9), 200, 24) >= 0.999
+
+
+def test_the_bundled_models_paths(predictor: KronosPredictor, nano: OnnxForecaster) -> None:
+    assert share_of_equal_paths(predictor, nano, rows=200, horizon=12, samples=32) >= 0.999
 
 
 def test_the_whole_context_is_used_and_the_window_does_not_slide(nano: OnnxForecaster) -> None:

@@ -165,10 +165,14 @@ class CounterBasedSampler:
 
     def __call__(self, step: int, head: int, logits: Tensor) -> Tensor:
         """Sample ids ``[B, S]`` from logits ``[B, 1 or S, V]``."""
-        cdf = filter_logits(logits, self.params, static=self.static).softmax(-1).cumsum(-1)  # [B, 1 or S, V]
-        if cdf.device.type != "cpu":
+        probabilities = filter_logits(logits, self.params, static=self.static).softmax(-1)
+        if probabilities.device.type == "cpu":
+            # In float32 its rounding decides more draws than that of the logits, and differently in other programs.
+            cdf = probabilities.cumsum(-1, dtype=torch.float64)  # [B, 1 or S, V]
+        else:
+            cdf = probabilities.cumsum(-1)
             cdf = cdf.cummax(-1).values  # parallel sums may decrease, which could select a filtered token
-        # Rounded to the logits' precision, a uniform number may become 1, beyond every token.
+        # Rounded to float32, a uniform number may become 1, beyond every token.
         below_one = 1 - torch.finfo(cdf.dtype).eps / 2
         u = self.uniforms[:, :, step, head].to(cdf.dtype).clamp(max=below_one)  # [B, S]
         if cdf.shape[1] == 1:

@@ -2,9 +2,9 @@
  * Sampling of tokens by inverting the distribution function at given uniform numbers, as Python's
  * `kronos.inference.sampling.CounterBasedSampler`.
  *
- * Everything that decides a token is rounded to float32 where Python rounds it. Exponentials are rounded correctly here,
- * and to within one unit in the last place there: a token differs only if its uniform number lies within about 1e-7 of
- * the border between two tokens.
+ * Probabilities are rounded to float32 where Python rounds them, and cumulated in float64. Exponentials are rounded
+ * correctly here, and to within one unit in the last place there: a token differs only if its uniform number lies within
+ * about 1e-7 of the border between two tokens.
  */
 
 import { ParameterError } from "./errors";
@@ -12,7 +12,7 @@ import { general } from "./formatting";
 
 export const MAX_SAMPLES = 100_000;
 const LEAST_TEMPERATURE = 1e-30; // logits divided by less could exceed float32
-const BELOW_ONE = 1 - 2 ** -24;
+const BELOW_ONE = 1 - 2 ** -53;
 const round = Math.fround;
 
 /** How sample paths are drawn from the model's distribution. */
@@ -60,17 +60,16 @@ export function sampleTokens(
 ): BigInt64Array {
   const tokens = new BigInt64Array(uniforms.length);
   const shared = logits.length === vocabulary;
-  let cdf = shared ? distribution(logits, params) : new Float32Array();
+  let cdf = shared ? distribution(logits, params) : new Float64Array();
   uniforms.forEach((uniform, s) => {
     if (!shared) cdf = distribution(logits.subarray(s * vocabulary, (s + 1) * vocabulary), params);
-    const u = round(Math.min(round(uniform), BELOW_ONE) * cdf[vocabulary - 1]!);
-    tokens[s] = BigInt(firstAbove(cdf, u));
+    tokens[s] = BigInt(firstAbove(cdf, Math.min(round(uniform), BELOW_ONE) * cdf[vocabulary - 1]!));
   });
   return tokens;
 }
 
 /** The distribution function over the tokens, not necessarily ending at exactly 1. */
-function distribution(logits: Float32Array, params: SamplingParams): Float32Array {
+function distribution(logits: Float32Array, params: SamplingParams): Float64Array {
   const filtered = filterLogits(logits, params);
   const weights = new Float32Array(filtered.length);
   const highest = maximum(filtered);
@@ -78,7 +77,7 @@ function distribution(logits: Float32Array, params: SamplingParams): Float32Arra
   filtered.forEach((logit, i) => (sum += weights[i] = round(Math.exp(round(logit - highest)))));
   const total = round(sum);
   let mass = 0;
-  return weights.map((weight) => (mass += round(weight / total)));
+  return Float64Array.from(weights, (weight) => (mass += round(weight / total)));
 }
 
 /** Logits divided by the temperature, −∞ where a token is filtered out. */
@@ -113,7 +112,7 @@ function maximum(values: Float32Array): number {
 }
 
 /** Index of the first value above a number, in increasing values. */
-function firstAbove(values: Float32Array, number: number): number {
+function firstAbove(values: Float64Array, number: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {
