@@ -7,6 +7,8 @@ export interface SnippetContext {
   fileName: string;
   /** Key of the model, such as "kronos-nano". */
   model: string;
+  /** Market of the calibration's factors; absent where it is inferred. */
+  market?: string;
   interval: string;
   /** Address of the server, without a slash at the end. */
   server: string;
@@ -64,6 +66,7 @@ export function command(request: PredictRequest, context: SnippetContext): strin
   if (request.top_p !== 1) words.push(`--top-p ${request.top_p}`);
   if (request.seed !== null) words.push(`--seed ${request.seed}`);
   if (!request.calibrate) words.push("--no-calibrate");
+  if (context.market) words.push(`--market ${shellQuote(context.market)}`);
   if (request.as_of !== null) words.push(`--as-of ${shellQuote(request.as_of)}`);
   if (context.model !== BUNDLED) words.push(`--model ${shellQuote(context.model)}`);
   words.push("--plot forecast.png");
@@ -99,6 +102,7 @@ export function python(request: PredictRequest, context: SnippetContext): string
     ...(request.seed === null ? [] : [`seed=${request.seed}`]),
     ...sampling,
     ...(request.calibrate ? [] : ["calibration=False"]),
+    ...(context.market ? [`market=${pythonText(context.market)}`] : []),
   ];
   return [
     ...(isSample(request) ? ["from importlib.resources import files", ""] : []),

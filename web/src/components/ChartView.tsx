@@ -12,13 +12,14 @@ import {
   type ForecastOverlay,
 } from "../chart";
 import type { PredictResponse } from "../api/types";
-import { candleTime, change, compact, intervalSeconds, price } from "../formats";
+import { candleTime, intervalSeconds, price } from "../formats";
 import { language, t } from "../i18n";
 import { data, seconds, zone } from "../state/data";
 import { forecastWindow, originIsFree, picking, planning, setOrigin } from "../state/forecast";
 import { resampled, shownCandles, shownInterval, shownTime } from "../state/intervals";
 import { actualShown, drawn, origin, overlay, selected } from "../state/results";
 import { chartPalette, reducedMotion, scale, shownZone } from "../state/settings";
+import { chartMessages } from "./chart_messages";
 
 /** Candles in view after data have been opened; charts of the field begin with as many. */
 const FIRST_VIEW = 250;
@@ -66,52 +67,8 @@ export function formatOrigin(document: PredictResponse): string {
   return candleTime(origin(document), shownZone(timezone), intervalSeconds(interval));
 }
 
-function candleSentence(at: CrosshairReading): string {
-  const { candle, previousClose } = at;
-  if (!candle) return formatChartTime(at.time);
-  const values = {
-    time: formatChartTime(at.time),
-    open: formatPrice(candle.open),
-    high: formatPrice(candle.high),
-    low: formatPrice(candle.low),
-    close: formatPrice(candle.close),
-    change: change((candle.close - (previousClose ?? candle.open)) / (previousClose ?? candle.open), language.value),
-  };
-  if (candle.volume === null) return t("chart.candle_no_volume", values);
-  return t("chart.candle", { ...values, volume: compact(candle.volume, language.value) });
-}
-
-function forecastSentence(at: CrosshairReading, of: ForecastOverlay): string {
-  const quantiles = at.forecasts.find((forecast) => forecast.id === of.id)?.quantiles ?? {};
-  const value = (probability: number): string => {
-    const found = Object.entries(quantiles).find(([name]) => Math.abs(Number(name) - probability) < 1e-9);
-    return found ? formatPrice(found[1]) : "–";
-  };
-  const values = { time: formatTime(at.time), label: of.label, median: value(0.5) };
-  if (!of.bands.length) return t("chart.step_paths", values);
-  return t("chart.step", {
-    ...values,
-    low50: value(0.25),
-    high50: value(0.75),
-    low80: value(0.1),
-    high80: value(0.9),
-    low95: value(0.025),
-    high95: value(0.975),
-  });
-}
-
 function messages(): ChartMessages {
-  return {
-    locale: language.value === "zh" ? "zh-CN" : "en-GB",
-    price: formatPrice,
-    volume: (value) => compact(value, language.value),
-    dateTime: formatChartTime,
-    forecastStarts: (time) => t("chart.starts", { time }),
-    chartLabel: t("chart.label"),
-    keyboardHelp: t("chart.help"),
-    candleSentence,
-    forecastSentence,
-  };
+  return chartMessages({ price: formatPrice, candleTime: formatChartTime, stepTime: formatTime });
 }
 
 /** Give the chart only what is new: older candles in front of the same ones must not move the view. */

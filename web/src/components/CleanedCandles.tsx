@@ -6,7 +6,7 @@ import { asFailure, type Failure, requestFile } from "../api/client";
 import type { FileRequest } from "../api/types";
 import { saveFile } from "../downloads";
 import { t } from "../i18n";
-import { FailureNote } from "./controls";
+import { FailureNote } from "./FailureNote";
 
 const FORMATS = [
   ["csv", "CSV"],

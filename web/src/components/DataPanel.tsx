@@ -23,7 +23,8 @@ import {
 import { afterNewData } from "../state/page";
 import { focusChart } from "./ChartView";
 import { CleanedCandles } from "./CleanedCandles";
-import { FailureNote, Select, ServerText } from "./controls";
+import { Select } from "./controls";
+import { FailureNote, ServerText } from "./FailureNote";
 import { ReadingOptions } from "./ReadingOptions";
 import { Step } from "./Step";
 

@@ -7,7 +7,8 @@ import { downloadStem, saveFile } from "../downloads";
 import { t } from "../i18n";
 import { data } from "../state/data";
 import { selected, seriesName } from "../state/results";
-import { copyText, FailureNote, Menu } from "./controls";
+import { copyText, Menu } from "./controls";
+import { FailureNote } from "./FailureNote";
 import { pngPicture, svgPicture } from "./picture";
 
 const FORMATS = ["csv", "parquet", "json", "npz"] as const;

@@ -24,7 +24,8 @@ import { currentModel } from "../state/models";
 import { visible } from "../state/results";
 import { untilClose } from "../state/staleness";
 import { type Mode, RANGES } from "../state/url";
-import { FailureNote, NumberField, Progress, Segmented } from "./controls";
+import { NumberField, Progress, Segmented } from "./controls";
+import { FailureNote } from "./FailureNote";
 import { Step } from "./Step";
 import { WindowStrip } from "./WindowStrip";
 

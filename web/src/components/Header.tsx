@@ -20,6 +20,7 @@ import {
   ZONES,
 } from "../state/settings";
 import { Menu, Select } from "./controls";
+import { Logo } from "./Logo";
 
 export function Header({ help }: { help: Signal<boolean> }) {
   const other = language.value === "zh" ? "en" : "zh";
@@ -60,16 +61,6 @@ export function Header({ help }: { help: Signal<boolean> }) {
         <span aria-hidden="true">?</span>
       </button>
     </header>
-  );
-}
-
-function Logo() {
-  return (
-    <svg class="logo" viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
-      <path class="logo-line" d="M3 22l7-8 4 4" />
-      <path class="logo-wide" d="M14 18L30 6v20z" />
-      <path class="logo-narrow" d="M14 18L30 12v9z" />
-    </svg>
   );
 }
 

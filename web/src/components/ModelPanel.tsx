@@ -7,7 +7,8 @@ import { integer } from "../formats";
 import { language, plural, t, term } from "../i18n";
 import { parameters, setParameters } from "../state/forecast";
 import { currentModel, loadingModel, loadModel, modelFailure, models, status } from "../state/models";
-import { FailureNote, Progress, Segmented } from "./controls";
+import { Progress, Segmented } from "./controls";
+import { FailureNote } from "./FailureNote";
 import { Step } from "./Step";
 
 export function ModelPanel({ open }: { open: Signal<boolean> }) {

@@ -9,7 +9,8 @@ import { percent } from "../formats";
 import { language, t } from "../i18n";
 import { dash, drawn, hue, quantile, selected, type ShownResult } from "../state/results";
 import { formatTime, shownDigits } from "./ChartView";
-import { FailureNote, NumberField, Select, Swatch } from "./controls";
+import { NumberField, Select, Swatch } from "./controls";
+import { FailureNote } from "./FailureNote";
 
 const EVENTS = ["above", "below", "touch", "between"] as const;
 type Event = (typeof EVENTS)[number];

@@ -1,7 +1,5 @@
 /** Above the chart: the header figures of the selected result, and the list of results on the page. */
 
-import type { ComponentChildren } from "preact";
-
 import type { PredictResponse } from "../api/types";
 import { integer, percent } from "../formats";
 import { language, plural, t, term } from "../i18n";
@@ -23,7 +21,8 @@ import {
 import { chartCandles, removeResult, selectResult } from "../state/page";
 import { closedSince } from "../state/staleness";
 import { formatOrigin, formatPrice, formatTime } from "./ChartView";
-import { Hint, Swatch } from "./controls";
+import { Swatch } from "./controls";
+import { Figure } from "./Figure";
 
 export function Figures() {
   const result = selected.value;
@@ -109,28 +108,6 @@ function DataFigures() {
       />
       <Figure name={t("data.facts.rows")} value={integer(info.rows, language.value)} detail={info.timeframe} />
     </dl>
-  );
-}
-
-interface FigureProps {
-  name: string;
-  value: string;
-  detail: string;
-  definition?: ComponentChildren;
-}
-
-function Figure({ name, value, detail, definition }: FigureProps) {
-  return (
-    <div class="figure">
-      <dt>
-        {name}
-        {definition && <Hint name={name}>{definition}</Hint>}
-      </dt>
-      <dd>
-        <span class="figure-value">{value}</span>
-        <span class="figure-detail">{detail}</span>
-      </dd>
-    </div>
   );
 }
 

@@ -8,7 +8,7 @@ import { language, t, term } from "../i18n";
 import { showResults } from "../state/page";
 import { deleteSaved, MOST_RESULTS, resultFailure, saved, shown } from "../state/results";
 import { focusChart } from "./ChartView";
-import { FailureNote } from "./controls";
+import { FailureNote } from "./FailureNote";
 
 const FIRST = 8;
 

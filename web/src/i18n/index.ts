@@ -1,21 +1,18 @@
-/** Texts of the page. A catalogue is loaded when its language is chosen; reading a text subscribes to the language. */
+/** Texts of the workbench, and those of its server in the language of the page. */
 
 import { signal } from "@preact/signals";
 
 import type english from "../../../src/kronos/reports/shared/workbench.en.json";
-import type { Language } from "../formats";
+import { defineTexts, fill, type Keys, language, setLanguage, type Values } from "./catalogues";
 
 export type Catalogue = typeof english;
-
-type Keys<T> = { [K in keyof T & string]: T[K] extends string ? K : `${K}.${Keys<T[K]>}` }[keyof T & string];
 export type MessageKey = Keys<Catalogue>;
-/** Keys of texts that have a form for one and a form for many. */
-export type PluralKey = MessageKey extends infer K ? (K extends `${infer P}.other` ? P : never) : never;
 
-type Values = Record<string, string | number>;
-
-export const catalogue = signal<Catalogue | null>(null);
-export const language = signal<Language>("en");
+export { language, setLanguage };
+export const { catalogue, find, t, plural } = defineTexts<Catalogue>({
+  en: () => import("../../../src/kronos/reports/shared/workbench.en.json"),
+  zh: () => import("../../../src/kronos/reports/shared/workbench.zh.json"),
+});
 
 /** Sentences of the server about files, by their kind, and the words that they quote. English ones come from it. */
 interface Sentences {
@@ -25,43 +22,9 @@ interface Sentences {
 
 const sentences = signal<Sentences | null>(null);
 
-const LOADERS: Record<Language, () => Promise<{ default: Catalogue }>> = {
-  en: () => import("../../../src/kronos/reports/shared/workbench.en.json"),
-  zh: () => import("../../../src/kronos/reports/shared/workbench.zh.json"),
-};
-
-/** Load a language, then show it; the page never shows keys in between. */
-export async function setLanguage(next: Language): Promise<void> {
-  catalogue.value = (await LOADERS[next]()).default;
-  language.value = next;
-}
-
 /** Load the sentences once one is to be shown: without a file, nobody needs them. */
 async function loadSentences(): Promise<void> {
   sentences.value = (await import("../../../src/kronos/reports/shared/reader.zh.json")).default;
-}
-
-function find(key: string): string | undefined {
-  let entry: unknown = catalogue.value;
-  for (const part of key.split(".")) {
-    if (typeof entry !== "object" || entry === null) return undefined;
-    entry = (entry as Record<string, unknown>)[part];
-  }
-  return typeof entry === "string" ? entry : undefined;
-}
-
-export function fill(text: string, values: Values): string {
-  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
-}
-
-export function t(key: MessageKey, values: Values = {}): string {
-  return fill(find(key) ?? key, values);
-}
-
-/** A text that depends on a count; `{count}` is the number as text, or as given in `values`. */
-export function plural(key: PluralKey, count: number, values: Values = {}): string {
-  const form = count === 1 ? "one" : "other";
-  return fill(find(`${key}.${form}`) ?? key, { count, ...values });
 }
 
 export interface ServerMessage {

@@ -5,7 +5,7 @@ import { computed, effect, signal } from "@preact/signals";
 import type { ChartPalette, PriceScale } from "../chart/types";
 import palettes from "../../../src/kronos/reports/shared/palettes.json";
 import type { Language } from "../formats";
-import { language, setLanguage, t } from "../i18n";
+import { language, setLanguage } from "../i18n";
 import type { ViewSettings } from "./url";
 
 export const THEMES = ["auto", "dark", "light"] as const;
@@ -146,7 +146,6 @@ export async function startSettings(address: ViewSettings): Promise<void> {
     root.dataset["palette"] = paletteName.value;
     root.style.colorScheme = themeName.value;
     for (const [name, value] of Object.entries(colours.value)) root.style.setProperty(`--${name}`, value);
-    document.title = t("page.title");
   });
 }
 

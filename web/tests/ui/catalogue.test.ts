@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import english from "../../../src/kronos/reports/shared/workbench.en.json";
 import chinese from "../../../src/kronos/reports/shared/workbench.zh.json";
-import { fill } from "../../src/i18n";
+import { fill } from "../../src/i18n/catalogues";
 
 type Tree = { [key: string]: string | Tree };
 
