@@ -18,10 +18,10 @@ import { formatInterval, type Interval } from "./intervals";
 import { normalise, type Scaler } from "./normalisation";
 import { keyedUniforms } from "./random";
 import { repairCandles } from "./repair";
-import { Rollout, type Progress, type Prompt } from "./rollout";
+import { Rollout, type Prompt } from "./rollout";
 import { DEFAULT_SAMPLING, checkSampling, type SamplingParams } from "./sampling";
 import type { ModelSessions } from "./sessions";
-import { checkLevels, sortedQuantile } from "./statistics";
+import { checkLevels, estimateProbability, medoid, sortedQuantile, type Probability } from "./statistics";
 import { formatTime, type Times } from "./times";
 
 /** What a forecast is made with. */
@@ -50,7 +50,9 @@ export interface ForecastOptions {
   /** Market of the calibration's factors, such as `crypto`; by default inferred from the calendar. */
   readonly market?: string;
   /** Called with the number of generated candles of all paths and their total. */
-  readonly progress?: Progress;
+  readonly progress?: (done: number, total: number) => void;
+  /** Ends the forecast between two steps; with it, other tasks of the thread run between them. */
+  readonly signal?: AbortSignal;
 }
 
 /** How a forecast was made. */
@@ -116,6 +118,17 @@ export class Forecast {
     );
     return levels.map((level) => ordered.map((sorted) => sortedQuantile(sorted, level)));
   }
+
+  /** Probability that the close of the last step is above the last known one. */
+  upsideProbability(): Probability {
+    const closes = this.channel("close").filter((_, i) => i % this.horizon === this.horizon - 1);
+    return estimateProbability(closes.filter((close) => close > this.lastClose).length, this.samples);
+  }
+
+  /** Index of the medoid: the path with the smallest total distance to the others in log close. */
+  representative(): number {
+    return medoid(this.channel("close"), this.samples);
+  }
 }
 
 /**
@@ -151,7 +164,7 @@ export async function forecast(
     futureStamps: marketFeatures(future.times, future.clock),
   };
   const request = { samples, seed, symbol: candles.symbol, sampling };
-  const raw = await samplePaths(model.sessions, prompt, scaler, request, options.progress);
+  const raw = await samplePaths(model.sessions, prompt, scaler, request, options);
   if (!candles.hasVolume) raw.paths.forEach((_, i) => (i % CHANNELS >= VOLUME ? (raw.paths[i] = 0) : undefined));
   const repaired = repairCandles(raw.paths, samples);
   const lastClose = values[values.length - CHANNELS + CLOSE]!;
@@ -191,7 +204,7 @@ async function samplePaths(
   prompt: Prompt,
   scaler: Scaler,
   { samples, seed, symbol, sampling }: SampleRequest,
-  progress?: Progress,
+  { progress, signal }: Pick<ForecastOptions, "progress" | "signal">,
 ): Promise<{ paths: Float64Array; last: Float64Array }> {
   const horizon = prompt.futureStamps.length / 5;
   const rollout = await Rollout.prefill(sessions, prompt, sampling);
@@ -201,9 +214,12 @@ async function samplePaths(
   for (let first = 0; first < samples; first += BATCH) {
     const count = Math.min(BATCH, samples - first);
     const uniforms = keyedUniforms(seed, symbol, { first, count }, horizon);
-    const tokens = await rollout.generate(uniforms, count, (step) =>
-      progress?.(first * horizon + step * count, samples * horizon),
-    );
+    const tokens = await rollout.generate(uniforms, count, async (step) => {
+      progress?.(first * horizon + step * count, samples * horizon);
+      if (!signal) return;
+      await otherTasks();
+      signal.throwIfAborted();
+    });
     const decoded = await sessions.decode({ history: prompt.tokens, tokens });
     const values = Float64Array.from(decoded.values.data);
     for (let s = 0; s < count; s++) {
@@ -212,6 +228,18 @@ async function samplePaths(
     last = scaler.inverseLast(Float64Array.from(decoded.last.data)) as Float64Array<ArrayBuffer>;
   }
   return { paths, last };
+}
+
+/** Lets other tasks of this thread run, such as the one that aborts; a timer would wait for milliseconds. */
+function otherTasks(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /** Throws a `ParameterError` unless the horizon is positive and leaves room for history. */

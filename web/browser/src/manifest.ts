@@ -38,6 +38,10 @@ export interface ModelManifest {
   readonly shapes: ModelShapes;
   /** SHA-256 of the weights that the graphs were made of; null if unknown. */
   readonly weights: { readonly model: string | null; readonly tokenizer: string | null };
+  /** Licence of the weights; null if unknown. */
+  readonly licence: string | null;
+  /** First date whose candles were not used for training, by market or `all`; null if unknown. */
+  readonly trainedUntil: Readonly<Record<string, string>> | null;
   /** Name of the calibration's file, if one ships with the model. */
   readonly calibration: string | null;
   /** Every other file, by name. */
@@ -81,6 +85,8 @@ export function parseManifest(content: unknown): ModelManifest {
       model: fields.record("model").optionalText("sha256"),
       tokenizer: fields.record("tokenizer").optionalText("sha256"),
     },
+    licence: fields.optionalText("licence"),
+    trainedUntil: fields.optionalTexts("trained_until"),
     calibration: fields.optionalText("calibration"),
     files: Object.fromEntries(
       files.names.map((name) => {
@@ -123,6 +129,12 @@ class Fields {
 
   optionalText(name: string): string | null {
     return this.get(name) === null || this.get(name) === undefined ? null : this.text(name);
+  }
+
+  optionalTexts(name: string): Record<string, string> | null {
+    if (this.get(name) === null || this.get(name) === undefined) return null;
+    const texts = this.record(name);
+    return Object.fromEntries(texts.names.map((key) => [key, texts.text(key)]));
   }
 
   positive(name: string): number {

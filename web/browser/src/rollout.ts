@@ -18,8 +18,6 @@ export interface Prompt {
   readonly futureStamps: BigInt64Array;
 }
 
-export type Progress = (done: number, total: number) => void;
-
 const FEATURES = 5;
 
 /** What all samples share: the history's keys and values, and the states of its last row. */
@@ -63,9 +61,9 @@ export class Rollout {
    * Generate the steps of some samples.
    *
    * @param uniforms `[S, H, 2]`
-   * @param progress Called after each step with its number and the number of steps.
+   * @param stepDone Awaited after each step, with its number.
    */
-  async generate(uniforms: Float64Array, samples: number, progress?: Progress): Promise<Tokens> {
+  async generate(uniforms: Float64Array, samples: number, stepDone?: (step: number) => Promise<void>): Promise<Tokens> {
     const horizon = this.prompt.futureStamps.length / FEATURES;
     const { layers, heads, headWidth, crossHeads, crossWidth } = this.sessions.manifest.shapes;
     const s1 = new BigInt64Array(samples * horizon);
@@ -85,7 +83,7 @@ export class Rollout {
         s1[s * horizon + step] = before.s1.data[s]!;
         s2[s * horizon + step] = before.s2.data[s]!;
       }
-      progress?.(step + 1, horizon);
+      await stepDone?.(step + 1);
     }
     return { s1: { data: s1, dims: [samples, horizon] }, s2: { data: s2, dims: [samples, horizon] } };
   }

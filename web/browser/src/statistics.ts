@@ -69,3 +69,47 @@ export function interpolate(x: number, knots: readonly number[], values: readonl
   const slope = (values[i + 1]! - values[i]!) / (knots[i + 1]! - knots[i]!);
   return slope * (x - knots[i]!) + values[i]!;
 }
+
+/** The probability of an event, estimated from sample paths. */
+export interface Probability {
+  /** (k + ½) / (n + 1) for an event on k of n paths: the posterior mean under Jeffreys' prior. */
+  readonly value: number;
+  /** Ends of Wilson's 95 % score interval. */
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+  readonly paths: number;
+}
+
+const Z95 = 1.959963984540054; // the normal distribution's 97.5 % quantile
+
+/** A probability from the number of paths with the event. */
+export function estimateProbability(count: number, paths: number): Probability {
+  const share = count / paths;
+  const square = Z95 ** 2;
+  const centre = (share + square / (2 * paths)) / (1 + square / paths);
+  const half = (Z95 / (1 + square / paths)) * Math.sqrt((share * (1 - share)) / paths + square / (4 * paths ** 2));
+  return {
+    value: (count + 0.5) / (paths + 1),
+    low: count === 0 ? 0 : Math.max(0, centre - half),
+    high: count === paths ? 1 : Math.min(1, centre + half),
+    count,
+    paths,
+  };
+}
+
+/** Index of the path with the smallest sum of Euclidean distances to the others, in logs of closes `[S, H]`. */
+export function medoid(closes: Float64Array, samples: number): number {
+  const horizon = closes.length / samples;
+  const logs = closes.map(Math.log);
+  const totals = new Float64Array(samples);
+  for (let a = 0; a < samples; a++) {
+    for (let b = a + 1; b < samples; b++) {
+      let square = 0;
+      for (let step = 0; step < horizon; step++) square += (logs[a * horizon + step]! - logs[b * horizon + step]!) ** 2;
+      totals[a]! += Math.sqrt(square);
+      totals[b]! += Math.sqrt(square);
+    }
+  }
+  return totals.indexOf(Math.min(...totals));
+}

@@ -54,6 +54,26 @@ describe("forecasts", () => {
     expect(done.at(-1)).toEqual([450, 450]);
   });
 
+  it("end between two steps when they are aborted", async () => {
+    const controller = new AbortController();
+    const sessions = stub(FIRST!);
+    const options = { horizon: 200, samples: 5, seed: 1, signal: controller.signal };
+    // Another task of the thread, as the message of a page is: it has to get its turn.
+    setTimeout(() => controller.abort(), 0);
+    await expect(forecast({ sessions, calibration: null }, candlesOf(FIRST!), options)).rejects.toThrow("abort");
+    expect(sessions.calls.length).toBeLessThan(200);
+  });
+
+  it("summarise their last step and their middle", async () => {
+    const result = await forecast({ sessions: stub(FIRST!), calibration: null }, candlesOf(FIRST!), {
+      samples: 30,
+      seed: 5,
+    });
+    const last = result.channel("close").filter((_, i) => i % 24 === 23);
+    expect(result.upsideProbability().count).toBe(last.filter((close) => close > result.lastClose).length);
+    expect(result.representative()).toBeLessThan(30);
+  });
+
   it("keep the first paths when there are more", async () => {
     const model = { sessions: stub(FIRST!), calibration: null };
     const few = await forecast(model, candlesOf(FIRST!), { horizon: 2, samples: 3, seed: 5 });

@@ -8,6 +8,7 @@ import { fitScaler, normalise, type Normalisation } from "../src/normalisation";
 import { blake2b, keyedUniforms } from "../src/random";
 import { repairCandles } from "../src/repair";
 import { checkSampling, sampleTokens, type SamplingParams } from "../src/sampling";
+import { estimateProbability, medoid } from "../src/statistics";
 import { expectClose, flat, type Nested } from "./golden";
 
 describe("random numbers", () => {
@@ -74,5 +75,23 @@ describe("repair", () => {
   it("refuses a path without any price", () => {
     const path = Float64Array.of(NaN, NaN, NaN, NaN, 1, 1);
     expect(() => repairCandles(path, 1)).toThrow("Sample path 0 has no finite price");
+  });
+});
+
+describe("statistics", () => {
+  it.each([
+    [0, 30, 0.016129032258064516, 0, 0.11351339317396876],
+    [17, 30, 0.5645161290322581, 0.3919730700081361, 0.7262251442353347],
+    [30, 30, 0.9838709677419355, 0.8864866068260312, 1],
+  ])("estimate the probability of %i of %i paths as Python does", (count, paths, value, low, high) => {
+    expectClose([estimateProbability(count, paths)].map((one) => [one.value, one.low, one.high]).flat(), [
+      value,
+      low,
+      high,
+    ]);
+  });
+
+  it("find the path that is nearest to the others", () => {
+    expect(medoid(Float64Array.of(100, 101, 103, 100, 99, 98, 101, 102, 102.5, 99, 101, 100.5), 4)).toBe(3);
   });
 });

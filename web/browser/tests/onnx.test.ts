@@ -66,6 +66,10 @@ describe("manifest", () => {
     expect(manifest.leastHistory).toBe(8);
     expect(manifest.weights).toEqual({ model: "a", tokenizer: null });
     expect(manifest.shapes.crossWidth).toBe(48);
+    expect(manifest.licence).toBeNull();
+    expect(parseManifest({ ...MANIFEST, trained_until: { crypto: "2022-12-31" } }).trainedUntil).toEqual({
+      crypto: "2022-12-31",
+    });
   });
 
   it.each([

@@ -44,6 +44,8 @@ export class StubSessions implements ModelSessions {
         s2Vocabulary: options.vocabulary,
       },
       weights: { model: null, tokenizer: null },
+      licence: null,
+      trainedUntil: null,
       calibration: null,
       files: {},
     };

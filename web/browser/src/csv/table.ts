@@ -46,6 +46,11 @@ export function readTable(content: string, name: string): TextTable {
   return dropUnnamed(fitRows(rows, { name, delimiter, labels, firstLine: first + 1 }));
 }
 
+/** Names of the columns of a text, as `readTable` divides it. */
+export function readLabels(content: string, name: string): readonly string[] {
+  return readTable(content, name).labels;
+}
+
 function findDelimiter(header: string): string {
   const score = (delimiter: string): number => {
     const cells = header.split(delimiter).map((cell) => cell.replaceAll('"', ""));
