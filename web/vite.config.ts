@@ -21,5 +21,8 @@ export default defineConfig({
     },
   },
   server: { proxy: { "/api": "http://127.0.0.1:5000" } },
-  test: { include: ["tests/**/*.test.ts", "browser/tests/**/*.test.ts"], environment: "node" },
+  test: {
+    include: ["tests/**/*.test.ts", "browser/tests/**/*.test.ts", "demo/tests/**/*.test.ts"],
+    environment: "node",
+  },
 });

@@ -1,18 +1,10 @@
 /** What the chart draws, independent of the server's documents and of the drawing library. */
 
+import type { CandleColumns } from "./candle_columns";
 import type { Scope } from "./drawing";
 import type { ZoneClock } from "./time_zone";
 
-/** Candles in columns, oldest first. `time` is the open of each candle in UTC epoch seconds, strictly increasing. */
-export interface CandleColumns {
-  time: number[];
-  open: number[];
-  high: number[];
-  low: number[];
-  close: number[];
-  /** Null if the data have no volume. */
-  volume: number[] | null;
-}
+export type { CandleColumns };
 
 /** One band of the close: the central interval of probability `level`, e.g. 0.8, one value per step. */
 export interface Band {

@@ -5,9 +5,10 @@ import { useEffect, useRef } from "preact/hooks";
 
 import { parseTime } from "../formats";
 import { t } from "../i18n";
+import { QUANTILES } from "../quantiles";
 import { chartCandles } from "../state/page";
 import { actualShown, label, quantile, selected } from "../state/results";
-import { CandleTable, QUANTILES, QuantileTable } from "./candle_tables";
+import { CandleTable, QuantileTable } from "./candle_tables";
 import { formatPrice, formatTime } from "./ChartView";
 
 export function DataTable({ visible }: { visible: Signal<boolean> }) {

@@ -4,11 +4,11 @@ import type { PredictResponse } from "../api/types";
 import { integer, percent } from "../formats";
 import { language, plural, t, term } from "../i18n";
 import { data } from "../state/data";
+import { LEAST_PATHS } from "../quantiles";
 import {
   dash,
   hue,
   label,
-  LEAST_PATHS,
   origin,
   quantile,
   sameMarket,
@@ -23,6 +23,7 @@ import { closedSince } from "../state/staleness";
 import { formatOrigin, formatPrice, formatTime } from "./ChartView";
 import { Swatch } from "./controls";
 import { Figure } from "./Figure";
+import { ForecastNote } from "./ForecastNote";
 
 export function Figures() {
   const result = selected.value;
@@ -215,36 +216,10 @@ export function ResultNotes() {
       {forecast.notes.length > 0 && (
         <ul class="notes">
           {forecast.notes.map((note) => (
-            <Note key={note} text={note} />
+            <ForecastNote key={note} text={note} />
           ))}
         </ul>
       )}
     </section>
   );
-}
-
-/** Notes of the server that the page can say in other languages, by what is typical of them. */
-const NOTES = [
-  [/^Used the last ([\d,]+) of ([\d,]+) candles/, "seen"],
-  [/^Calibrated \(.*?\) on ([\d,]+) past forecasts, ([\d-]+) to ([\d-]+)/, "calibrated"],
-  [/fitted up to step (\d+)/, "fitted"],
-  [/^Look-ahead:/, "look_ahead"],
-  [/^Partial look-ahead:/, "partial_look_ahead"],
-  [/^Only (\d+) paths/, "paths"],
-  [/^The calibration has no group '(.*?)'/, "group"],
-  [/^Factors of (.*?): the market is inferred/, "market"],
-  [/^The calendar matches no known market:/, "no_market"],
-  [/^Future times follow the calendar (\S+),.* are projected/, "projected"],
-  [/^Future times follow the calendar (\S+),/, "times"],
-  [/^Future times repeat the history's own pattern/, "pattern"],
-] as const;
-
-/** A caveat; those without a translation are shown as the server writes them. */
-function Note({ text }: { text: string }) {
-  if (language.value === "en") return <li>{text}</li>;
-  for (const [pattern, code] of NOTES) {
-    const [found, a = "", b = "", c = ""] = pattern.exec(text) ?? [];
-    if (found !== undefined) return <li title={text}>{t(`notes.${code}`, { a, b, c })}</li>;
-  }
-  return <li lang="en">{text}</li>;
 }

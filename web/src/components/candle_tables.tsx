@@ -4,8 +4,6 @@ import type { CandleColumns } from "../chart/types";
 import { compact, percent } from "../formats";
 import { language, t } from "../i18n";
 
-/** Probabilities of the quantiles that are shown: the median, and both ends of the bands. */
-export const QUANTILES = [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975] as const;
 const TAIL = 20;
 const PRICES = ["open", "high", "low", "close"] as const;
 

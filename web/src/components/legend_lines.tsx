@@ -3,7 +3,7 @@
 import type { CandleColumns, CrosshairReading } from "../chart/types";
 import { change, compact } from "../formats";
 import { language, t } from "../i18n";
-import { QUANTILES } from "./candle_tables";
+import { QUANTILES } from "../quantiles";
 import { Swatch } from "./controls";
 
 interface CandleLineProps {

@@ -4,7 +4,8 @@ import { t } from "../i18n";
 import { data } from "../state/data";
 import { ownInterval, resampled, shownInterval } from "../state/intervals";
 import { simulated } from "../state/page";
-import { dash, drawn, hue, label, LEAST_PATHS, seriesName } from "../state/results";
+import { LEAST_PATHS } from "../quantiles";
+import { dash, drawn, hue, label, seriesName } from "../state/results";
 import { colours } from "../state/settings";
 import { chart, formatOrigin } from "./ChartView";
 

@@ -7,6 +7,7 @@ import type { PredictRequest, PredictResponse, SavedResult } from "../api/types"
 import type { Band, ForecastOverlay } from "../chart/types";
 import { parseTime } from "../formats";
 import { plural, t, term } from "../i18n";
+import { LEAST_PATHS } from "../quantiles";
 import { colours } from "./settings";
 
 export interface ShownResult {
@@ -20,8 +21,6 @@ export interface ShownResult {
 export const MOST_RESULTS = 6;
 /** More forecasts than this on one chart cannot be told apart: a new one leaves so many earlier ones of its window. */
 const KEPT_DRAWN = 2;
-/** Below this number of paths, quantiles are too coarse for bands. */
-export const LEAST_PATHS = 20;
 const DASHES: number[][] = [[], [6, 3], [2, 3], [9, 3, 2, 3], [12, 4], [3, 6]];
 
 export const shown = signal<ShownResult[]>([]);

@@ -1,0 +1,41 @@
+/**
+ * The service worker: stores the page, the runtime, the model and the sample, and serves them without a network.
+ *
+ * A new build is stored beside the old one, and takes its place when the page asks for it or the last tab closes.
+ */
+
+import { fetchFile } from "./build_files";
+import { cacheName, fileOf, outdatedCaches, type Precache } from "./precache";
+
+declare const self: ServiceWorkerGlobalScope & { readonly PRECACHE: Precache };
+
+const { scope } = self.registration;
+const { PRECACHE } = self;
+const NAME = cacheName(scope, PRECACHE.version);
+
+self.addEventListener("install", (event) => event.waitUntil(storeFiles()));
+self.addEventListener("activate", (event) => event.waitUntil(removeOutdated()));
+self.addEventListener("message", (event) => {
+  if (event.data === "activate") event.waitUntil(self.skipWaiting());
+});
+self.addEventListener("fetch", (event) => {
+  const name = event.request.method === "GET" ? fileOf(event.request.url, scope, PRECACHE) : null;
+  if (name !== null) event.respondWith(answer(name, event.request));
+});
+
+async function storeFiles(): Promise<void> {
+  const cache = await caches.open(NAME);
+  for (const [name, sha256] of Object.entries(PRECACHE.files)) {
+    const address = new URL(name, scope).href;
+    await cache.put(address, await fetchFile(address, sha256));
+  }
+}
+
+async function removeOutdated(): Promise<void> {
+  for (const name of outdatedCaches(await caches.keys(), scope, PRECACHE.version)) await caches.delete(name);
+}
+
+async function answer(name: string, request: Request): Promise<Response> {
+  const cache = await caches.open(NAME);
+  return (await cache.match(new URL(name, scope).href)) ?? fetch(request);
+}

@@ -1,0 +1,50 @@
+/** What the model does not know, from its manifest and its calibration. */
+
+import { model } from "../state/model";
+import { text } from "../texts";
+import { groupName, groupNames } from "./markets";
+
+export function Limits() {
+  const facts = model.value;
+  return (
+    <section class="card" aria-labelledby="limits-title" data-limits>
+      <h2 id="limits-title">{text("limits.title")}</h2>
+      <ul class="notes">
+        <li>{text("limits.candles")}</li>
+        <li>{text("limits.direction")}</li>
+        {facts && (
+          <li>
+            {facts.groups.length
+              ? text("limits.calibrated", { groups: groupNames(facts.groups).join("; ") })
+              : text("limits.uncalibrated")}
+          </li>
+        )}
+        <li>
+          <strong>{text("limits.advice")}</strong>
+        </li>
+        {facts?.licence && <li>{text("limits.licence", { licence: facts.licence })}</li>}
+      </ul>
+      {facts?.trainedUntil && (
+        <details>
+          <summary>{text("limits.trained", { model: facts.name })}</summary>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">{text("limits.market")}</th>
+                <th scope="col">{text("limits.until")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {Object.entries(facts.trainedUntil).map(([group, date]) => (
+                <tr key={group}>
+                  <th scope="row">{groupName(group)}</th>
+                  <td>{date}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </details>
+      )}
+    </section>
+  );
+}
