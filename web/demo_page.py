@@ -1,7 +1,7 @@
 """Build the demo page: export the bundled model, then Vite.
 
-``python web/demo_page.py --output out/demo-page`` writes a folder for any static host. Node and npm are found as for the
-workbench; the export needs the extra ``onnx``.
+``python web/demo_page.py --output out/demo-page`` writes a folder for any static host. Node and npm are found as for
+the workbench; the export needs the extra ``onnx``.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ export default defineConfig({
   server: { proxy: { "/api": "http://127.0.0.1:5000" } },
   test: {
     include: ["tests/**/*.test.ts", "browser/tests/**/*.test.ts", "demo/tests/**/*.test.ts"],
+    alias: { "@kronos-forecast/browser": new URL("browser/src/index.ts", import.meta.url).pathname },
     environment: "node",
   },
 });

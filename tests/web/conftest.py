@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kronos.locks import exclusive_lock
 from serve.servers import RunningServer, run_server, settings_in
-from web.workbench import NO_LIMITS, Workbench, chromium
+from web.demo_tab import PREFIX
+from web.workbench import NO_LIMITS, ROOT, Workbench, chromium
 
 PROFILE: dict[str, Any] = {
     "locale": "en-GB",
@@ -76,3 +82,22 @@ def tab(shared_tab: Workbench) -> Iterator[Workbench]:
     problems = shared_tab.problems()
     shared_tab.reset()
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo page under `PREFIX`, built once for all processes of the tests."""
+    reason = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
+    pytest.importorskip("onnx.helper", reason=reason)
+    pytest.importorskip("onnxruntime", reason=reason)
+    if not (ROOT / "web/node_modules/onnxruntime-web").is_dir() or shutil.which("npm") is None:
+        pytest.skip("needs the packages of the demo page: run 'make demo-page'")
+    base = tmp_path_factory.getbasetemp()
+    site = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-site"
+    page = site / PREFIX
+    with exclusive_lock(site / ".lock", busy="the demo page is being built", fix="wait", wait=300):
+        if not (page / "service_worker.js").is_file():
+            command = [sys.executable, str(ROOT / "web/demo_page.py"), "--output", str(page)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    return site

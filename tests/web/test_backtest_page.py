@@ -37,8 +37,8 @@ def test_the_report_has_no_fault_of_accessibility(open_report, language, scheme)
     tab = open_report(language, color_scheme=scheme)
     for details in tab.page.locator("details").all():
         details.evaluate("element => { element.open = true; }")
-    tab.page.evaluate(workbench._AXE.read_text("utf-8"))
-    reports = tab.page.evaluate(workbench._AXE_RUN)
+    tab.page.evaluate(workbench.axe_program())
+    reports = tab.page.evaluate(workbench.AXE_RUN)
     assert not reports, "\n".join(reports)
 
 

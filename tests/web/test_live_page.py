@@ -49,9 +49,9 @@ def freshness(tab):
 
 
 def check_accessibility(tab):
-    tab.page.evaluate(workbench._AXE.read_text("utf-8"))
+    tab.page.evaluate(workbench.axe_program())
     tab.page.clock.resume()  # axe waits by timers
-    reports = tab.page.evaluate(workbench._AXE_RUN)
+    reports = tab.page.evaluate(workbench.AXE_RUN)
     assert not reports, "\n".join(reports)
 
 

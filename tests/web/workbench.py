@@ -27,21 +27,21 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Requests of other tests must not count for this one, and tests are faster than people.
 NO_LIMITS = {"requests_per_minute": 0, "work_per_minute": 0}
 _AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-_WATCH_POLICY = """
+WATCH_POLICY = """
 window.policyViolations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.policyViolations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile ?? ""}`));
 """
 # Each row as the texts of its cells. One call for the whole table: a call for each cell takes seconds.
 _ROWS = "table => [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()))"
-_AXE_RUN = """async rules => {
+AXE_RUN = """async rules => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"], ...(rules && { runOnly: rules }) });
   return violations.flatMap(({ id, help, nodes }) =>
     nodes.map(node => `${id}: ${help} · ${node.target} · ${node.any.map(check => check.message).join("; ")}`));
 }"""
 # Names depend on the language and contrast on the theme: two runs with all rules see both of both. What a longer or
 # shorter text may change in the other theme is seen by two runs of these rules alone.
-_LOOKS = (
+LOOKS = (
     ("en", "dark", None),
     ("zh", "dark", ["color-contrast"]),
     ("zh", "light", None),
@@ -74,7 +74,7 @@ class Workbench:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._problems.append(f"uncaught: {error}"))
         page.on("request", self._on_request)
-        page.add_init_script(_WATCH_POLICY)
+        page.add_init_script(WATCH_POLICY)
 
     # What must not happen --------------------------------------------------
 
@@ -231,13 +231,13 @@ class Workbench:
     def check_accessibility(self) -> None:
         """Have axe-core look at the page in both languages and themes; nothing may be reported."""
         if not self.page.evaluate("'axe' in window"):
-            self.page.evaluate(_AXE.read_text("utf-8"))
+            self.page.evaluate(axe_program())
         reports: list[str] = []
-        for language, theme, rules in _LOOKS:
+        for language, theme, rules in LOOKS:
             self.choose_language(language)
             self.page.emulate_media(color_scheme=theme)
             self.page.wait_for_selector(f'html[data-theme="{theme}"]', state="attached")
-            reports += [f"{language}, {theme}: {each}" for each in self.page.evaluate(_AXE_RUN, rules)]
+            reports += [f"{language}, {theme}: {each}" for each in self.page.evaluate(AXE_RUN, rules)]
         self.choose_language("en")
         self.page.emulate_media(color_scheme="dark")
         assert not reports, "\n".join(reports)
@@ -249,6 +249,11 @@ class Workbench:
             # Not a click of the mouse: an open dialog covers the button.
             self.page.locator(f'header button[lang="{tag}"]').evaluate("button => button.click()")
             self.page.wait_for_selector(f'html[lang="{tag}"]', state="attached")
+
+
+def axe_program() -> str:
+    """The program of axe-core, which checks accessibility."""
+    return _AXE.read_text("utf-8")
 
 
 def number(text: str) -> float:

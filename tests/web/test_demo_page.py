@@ -1,0 +1,276 @@
+"""The demo page: forecasts of dropped files in the browser, equal to Python's, without a server or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kronos
+from kronos.calibration import Calibration, calibrate_forecast
+from random_walks import random_walk
+from web.conftest import PROFILE
+from web.demo_tab import PREFIX, DemoPage, damaged_copy, static_host
+
+HORIZON, SAMPLES, SEED = 24, 30, 1
+TOLERANCE = 1e-4  # of the price: float32 leaves about 1e-6, another token far more
+PRICES = slice(0, 4)
+PHONE = {"width": 360, "height": 740}
+MOST_STOPS = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dropped file, and the calendar that it needs."""
+
+    name: str
+    content: bytes
+    calendar: str | None = None
+
+
+def walk(name: str, seed: int, index: pd.DatetimeIndex, *, volume: bool = True) -> Case:
+    frame = random_walk(seed, index).round(4)
+    if not volume:
+        frame = frame.drop(columns="volume")
+    return Case(name, frame.to_csv(index_label="timestamps").encode())
+
+
+def cases(shared: Path) -> list[Case]:
+    """Three odd files, and simulated ones of several intervals and markets."""
+    odd = [("polygon_t.csv", None), ("headers_jp.csv", None), ("us_130m.csv", "inferred")]
+    return [
+        *(Case(name, (shared / "cases/files" / name).read_bytes(), calendar) for name, calendar in odd),
+        walk("crypto_1h.csv", 1, pd.date_range("2024-01-01", periods=400, freq="h", tz="UTC")),
+        walk("crypto_5m.csv", 2, pd.date_range("2024-03-01", periods=300, freq="5min")),
+        walk("crypto_4h.csv", 3, pd.date_range("2023-05-01", periods=500, freq="4h", tz="Etc/GMT-8")),
+        walk("crypto_1d.csv", 4, pd.date_range("2023-01-01", periods=260, freq="D")),
+        walk("fx_1d.csv", 5, pd.bdate_range("2022-01-03", periods=600), volume=False),
+        walk("weekly.csv", 6, pd.date_range("2015-01-05", periods=300, freq="W-MON")),
+        walk("short_15m.csv", 7, pd.date_range("2024-01-01", periods=40, freq="15min")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def host(demo_site: Path) -> Iterator[str]:
+    with static_host(demo_site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def shared_demo(browser: Any, host: str) -> DemoPage:
+    """One tab for most tests: each new one has to load the model."""
+    demo = DemoPage(browser.new_context(**PROFILE), host)
+    demo.open()
+    return demo
+
+
+@pytest.fixture
+def demo(shared_demo: DemoPage) -> Iterator[DemoPage]:
+    yield shared_demo
+    assert shared_demo.problems() == []
+
+
+@pytest.fixture(scope="module")
+def engines(demo_site: Path) -> tuple[Any, kronos.KronosPredictor, Calibration]:
+    """The page's own export in Python, the predictor, and the calibration that ships with the page."""
+    from kronos.onnx import OnnxForecaster
+
+    model = demo_site / PREFIX / "model"
+    predictor = kronos.KronosPredictor.from_pretrained("kronos-nano", device="cpu")
+    return OnnxForecaster(model), predictor, Calibration.load(model / "calibration.json")
+
+
+def equal_paths(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Which paths have the same prices [S]."""
+    assert ours.shape == theirs.shape
+    distance = np.abs(ours[..., PRICES] / theirs[..., PRICES] - 1)
+    return (distance < TOLERANCE).all(axis=(1, 2))
+
+
+# The numbers ---------------------------------------------------------------------------------
+
+
+def test_ten_dropped_files_have_the_paths_of_python(demo, engines, shared, tmp_path):
+    forecaster, predictor, calibration = engines
+    onnx, torch = [], []
+    for case in cases(shared):
+        demo.drop(case.name, case.content, "error" if case.calendar else "forecast")
+        if case.calendar:
+            demo.page.get_by_label("Trading calendar").select_option(case.calendar)
+            demo.wait("forecast")
+        times, paths = demo.paths()
+        assert paths.shape == (SAMPLES, HORIZON, 6), case.name
+
+        (tmp_path / case.name).write_bytes(case.content)
+        candles = kronos.read_candles(tmp_path / case.name, calendar=case.calendar)
+        # The page names a series as the command does: by its file, where that states no name.
+        candles = replace(candles, symbol=candles.symbol or case.name.removesuffix(".csv"))
+        raw = forecaster.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED)
+        exported = calibrate_forecast(raw, calibration)
+        assert list(times) == list(exported.timestamps), case.name
+        onnx.append(equal_paths(paths, exported.paths))
+        torch.append(equal_paths(paths, predictor.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED).paths))
+    # Where float32 is rounded otherwise, a number near the border of two tokens may draw the other one.
+    assert np.mean(onnx) >= 0.999, [int(each.sum()) for each in onnx]
+    assert np.mean(torch) >= 0.99, [int(each.sum()) for each in torch]
+
+
+def test_the_sample_is_marked_as_simulated_and_repeated_by_the_command(demo, engines):
+    from kronos.cli.forecast.run import read_sample
+
+    demo.sample()
+    for place in ("header", "[data-legend]", "[data-table] h2", "[data-findings] h2", "[data-simulated-note]"):
+        assert "SIMULATED" in demo.text(place), place
+    command = demo.text("[data-repeat] code")
+    assert command.startswith("kronos forecast --demo --horizon 24 --lookback 232 --samples 30 --seed 1")
+    expected = engines[1].forecast(read_sample(), HORIZON, samples=SAMPLES, seed=SEED)
+    assert equal_paths(demo.paths()[1], expected.paths).mean() >= 0.99
+    name, table = demo.download("quantiles")
+    assert name.startswith("SIMULATED_BTC-simulated_1h_")
+    wanted = expected.to_frame()[[column for column in table.columns if column != "timestamps"]]
+    np.testing.assert_allclose(table[wanted.columns].to_numpy(), wanted.to_numpy(), rtol=1e-3)
+
+
+def test_the_summary_says_the_probability_the_range_and_how_long_it_took(demo, engines):
+    from kronos.cli.forecast.run import read_sample
+
+    demo.sample()
+    expected = engines[1].forecast(read_sample(), HORIZON, samples=SAMPLES, seed=SEED)
+    low, high = expected.quantiles([0.1, 0.9]).iloc[-1]
+    up = expected.upside_probability()
+    sentence = demo.text("[data-sentence]")
+    for part in (f"{up:.0%}", f"{up.low:.0%} to {up.high:.0%}", f"{low:,.1f}", f"{high:,.1f}", "crypto 1h"):
+        assert part in sentence
+    assert "Computed in this tab in" in demo.text("[data-took]")
+    limits = demo.text("[data-limits]")
+    assert "no news" in limits
+    assert "A forecast is not investment advice." in limits
+
+
+# Errors and progress ---------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_asks_for_what_reads_it(demo):
+    table = random_walk(3, pd.date_range("2024-01-01", periods=120, freq="h")).round(4)
+    table = table.rename(columns={"close": "Kurs abends"})
+    demo.drop("kurse.csv", table.to_csv(index_label="timestamps").encode(), "error")
+    assert "kurse.csv has no column for close" in demo.text("[data-failure=DataError]")
+    demo.page.locator("fieldset.highlighted").get_by_label("Close").select_option("Kurs abends")
+    demo.page.get_by_role("button", name="Read again").click()
+    demo.wait("forecast")
+    assert "--column 'close=Kurs abends'" in demo.text("[data-repeat] code")
+
+
+def test_a_forecast_can_be_cancelled_and_another_one_runs(demo):
+    demo.sample()
+    demo.set("Paths", 1000)
+    demo.page.locator("[data-run]").click()
+    demo.page.locator("[data-cancel]").click()
+    demo.page.wait_for_selector("text=Cancelled.")
+    demo.set("Paths", 20)
+    demo.run()
+    assert len(demo.paths()[1]) == 20
+    demo.set("Paths", SAMPLES)
+
+
+def test_the_files_of_an_altered_model_are_refused_with_a_sentence(browser, demo_site, tmp_path):
+    damaged_copy(demo_site, tmp_path / "site")
+    with static_host(tmp_path / "site") as host:
+        demo = DemoPage(browser.new_context(**PROFILE, service_workers="block"), host)
+        demo.page.goto(f"{host}/{PREFIX}/")
+        demo.page.wait_for_selector("[data-model-failure]")
+        assert "step.onnx is not the file that was exported: its SHA-256 differs" in demo.text("[data-model-failure]")
+        demo.expected.append("service worker|ServiceWorker")
+        assert demo.problems() == []
+        demo.context.close()
+
+
+# Without a network ------------------------------------------------------------------------------
+
+
+def test_the_page_works_without_a_network_after_it_has_been_loaded(demo):
+    assert any(url.endswith("model/step.onnx") for url in demo.requests), "the worker's requests are not seen"
+    demo.wait_stored()
+    demo.context.set_offline(True)
+    try:
+        demo.page.reload()
+        demo.page.wait_for_selector('html[data-model="ready"]', state="attached")
+        demo.sample()
+        assert len(demo.paths()[1]) == SAMPLES
+    finally:
+        demo.context.set_offline(False)
+
+
+# For everyone -----------------------------------------------------------------------------------
+
+
+def test_axe_finds_nothing_in_either_language_and_theme(demo):
+    demo.page.reload()
+    demo.page.wait_for_selector('html[data-model="ready"]', state="attached")
+    demo.check_accessibility()
+    demo.sample()
+    demo.page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
+    demo.check_accessibility()
+    demo.drop("empty.csv", b"", "error")
+    demo.check_accessibility()
+
+
+def test_a_forecast_needs_no_mouse(demo):
+    demo.page.reload()
+    demo.page.wait_for_selector('html[data-model="ready"]', state="attached")
+    keys = demo.page.keyboard
+    content = random_walk(8, pd.date_range("2024-01-01", periods=120, freq="h")).to_csv().encode()
+    with demo.page.expect_file_chooser() as chooser:
+        tab_to(demo, ".drop button")
+        keys.press("Enter")
+    chooser.value.set_files({"name": "mine.csv", "mimeType": "text/csv", "buffer": content})
+    demo.wait("forecast")
+    tab_to(demo, 'input[type="number"]')
+    keys.press("ControlOrMeta+A")
+    keys.type("6")
+    tab_to(demo, "[data-run]")
+    keys.press("Enter")
+    demo.page.wait_for_selector("[data-sentence]:has-text('2024-01-06 05:00')")
+    tab_to(demo, '[data-chart] [role="application"]')
+    keys.press("End")
+    demo.page.wait_for_selector("[data-chart] [aria-live]:has-text('forecast by')", state="attached")
+    tab_to(demo, '[data-download="paths"]')
+    with demo.page.expect_download():
+        keys.press("Enter")
+
+
+def tab_to(demo: DemoPage, selector: str) -> None:
+    """Press Tab until an element has the focus; every stop on the way has to be visible."""
+    for _ in range(MOST_STOPS):
+        demo.page.keyboard.press("Tab")
+        found, shown, html = demo.page.evaluate(
+            """selector => {
+              const { activeElement: element } = document;
+              const { width, height } = element.getBoundingClientRect();
+              return [element.matches(selector), width > 0 && height > 0, element.outerHTML.slice(0, 200)];
+            }""",
+            selector,
+        )
+        assert shown, html
+        if found:
+            return
+    pytest.fail(f"{selector} cannot be reached with Tab")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_phone_shows_the_page_without_scrolling_sideways(demo, language):
+    demo.page.set_viewport_size(PHONE)
+    try:
+        demo.open(lang=language)
+        demo.sample()
+        demo.page.wait_for_selector('[data-chart][data-ready="true"]')
+        width = demo.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"]
+    finally:
+        demo.page.set_viewport_size(PROFILE["viewport"])
+        demo.open(lang="en")
