@@ -20,6 +20,8 @@ export interface ForecastSettings {
   readonly topP: number;
   /** Null to detect it from the times. */
   readonly calendar: string | null;
+  /** Correct the paths by the calibration, where it is for this sampling. */
+  readonly calibrate: boolean;
   /** Market of the calibration's factors; null to infer it from the calendar. */
   readonly market: string | null;
 }

@@ -25,7 +25,7 @@ export function snippet(kind: SnippetKind, { answer, settings, source, file, rea
     top_p: settings.topP,
     sample_count: settings.samples,
     seed: settings.seed,
-    calibrate: true,
+    calibrate: settings.calibrate,
     as_of: null,
   };
   const context = {

@@ -115,7 +115,7 @@ const HANDLERS: Handlers = {
 
   async forecast({ settings }, { signal, progress }) {
     if (!model || !candles) throw new KronosError("There are no candles or no model to forecast with.");
-    const { horizon, samples, seed, temperature, topP, calendar, market } = settings;
+    const { horizon, samples, seed, temperature, topP, calendar, calibrate, market } = settings;
     warming?.abort();
     await warm;
     const started = performance.now();
@@ -125,6 +125,7 @@ const HANDLERS: Handlers = {
       seed,
       sampling: { temperature, topP },
       ...(calendar === null ? {} : { calendar }),
+      ...(calibrate ? {} : { calibration: false }),
       ...(market === null ? {} : { market }),
       signal,
       progress: (done, total) => progress(done / total),

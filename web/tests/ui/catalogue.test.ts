@@ -3,18 +3,7 @@ import { describe, expect, it } from "vitest";
 import english from "../../../src/kronos/reports/shared/workbench.en.json";
 import chinese from "../../../src/kronos/reports/shared/workbench.zh.json";
 import { fill } from "../../src/i18n/catalogues";
-
-type Tree = { [key: string]: string | Tree };
-
-function flatten(tree: Tree, prefix = ""): [string, string][] {
-  return Object.entries(tree).flatMap(([key, value]) =>
-    typeof value === "string" ? [[prefix + key, value] as [string, string]] : flatten(value, `${prefix}${key}.`),
-  );
-}
-
-function placeholders(text: string): string[] {
-  return [...new Set([...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!))].sort();
-}
+import { flatten, placeholders } from "./catalogues";
 
 const SOURCES = import.meta.glob<string>("../../src/**/*.{ts,tsx}", { query: "?raw", import: "default", eager: true });
 

@@ -2,7 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 
-import { NumberField, Progress, Select } from "../../../src/components/controls";
+import { NumberField, Progress, Segmented, Select } from "../../../src/components/controls";
 import { Step } from "../../../src/components/Step";
 import { percent } from "../../../src/formats";
 import { language, t } from "../../../src/i18n";
@@ -25,6 +25,7 @@ import { offline } from "../state/offline";
 import { text } from "../texts";
 import { marketName } from "./markets";
 
+const BANDS = ["calibrated", "raw"] as const;
 const CALENDARS = ["24/7", "inferred"] as const;
 
 export function SettingsPanel({ open }: { open: Signal<boolean> }) {
@@ -84,7 +85,7 @@ function change(changes: Parameters<typeof setParameters>[0], run = false): void
 }
 
 function More() {
-  const { temperature, topP, market } = parameters.value;
+  const { temperature, topP, calibrate, market } = parameters.value;
   return (
     <details class="sampling">
       <summary>{text("settings.more")}</summary>
@@ -107,6 +108,13 @@ function More() {
         />
       </div>
       {topP < 1 && <p class="note notice">{t("forecast.top_p_warning")}</p>}
+      <Segmented
+        label={t("model.calibrate")}
+        value={calibrate ? "calibrated" : "raw"}
+        options={BANDS.map((one) => [one, t(`model.${one}`)] as const)}
+        onChange={(value) => change({ calibrate: value === "calibrated" })}
+      />
+      <p class="field-hint">{t(calibrate ? "model.calibrated_hint" : "model.raw_hint")}</p>
       {markets.value.length > 1 && (
         <>
           <Select

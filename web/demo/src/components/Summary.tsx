@@ -17,7 +17,7 @@ export function Summary() {
   const at = (probability: number): string => formatPrice(quantile(shown, probability).at(-1)!);
   const end = formatTime(time.at(-1)!);
   return (
-    <section class="summary" aria-label={text("settings.title")} data-summary>
+    <section class="summary" aria-label={text("summary.title")} data-summary>
       <dl class="figures" data-figures>
         <Figure
           name={t("result.last_close")}

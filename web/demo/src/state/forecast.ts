@@ -21,6 +21,7 @@ export const DEFAULT_PARAMETERS: ForecastParameters = {
   temperature: 1,
   topP: 1,
   calendar: null,
+  calibrate: true,
   market: null,
 };
 
@@ -110,7 +111,9 @@ export async function runForecast(): Promise<void> {
   await ended;
   if (number !== newest) return;
   if (!hasModel) return void (progress.value = null); // the failure of the model is shown
-  call = worker.request("forecast", { settings }, { progress: (share) => (progress.value = share) });
+  // Progress of a cancelled forecast may still be on its way.
+  const follow = (share: number): void => void (number === newest && (progress.value = share));
+  call = worker.request("forecast", { settings }, { progress: follow });
   ended = call.answer.catch(() => {});
   try {
     const answer = await call.answer;
