@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from kronos.locks import exclusive_lock
 from serve.servers import RunningServer, run_server, settings_in
 from web.demo_tab import PREFIX
 from web.workbench import NO_LIMITS, ROOT, Workbench, chromium
@@ -85,7 +85,7 @@ def tab(shared_tab: Workbench) -> Iterator[Workbench]:
 
 
 @pytest.fixture(scope="session")
-def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder with the demo page under `PREFIX`, built once for all processes of the tests."""
     reason = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
     pytest.importorskip("onnx.helper", reason=reason)
@@ -93,9 +93,10 @@ def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ROOT / "web/node_modules/onnxruntime-web").is_dir() or shutil.which("npm") is None:
         pytest.skip("needs the packages of the demo page: run 'make demo-page'")
     base = tmp_path_factory.getbasetemp()
-    site = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-site"
+    shared = base if worker_id == "master" else base.parent
+    site = shared / "demo-site"
     page = site / PREFIX
-    with exclusive_lock(site / ".lock", busy="the demo page is being built", fix="wait", wait=300):
+    with FileLock(shared / "demo-site.lock"):
         if not (page / "service_worker.js").is_file():
             command = [sys.executable, str(ROOT / "web/demo_page.py"), "--output", str(page)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ describe("fields that a message names", () => {
     ["columns", "timestamps,open,high,low,Kurs abends\n2024-01-01,1,2,1,2\n2024-01-02,1,2,1,2", {}],
     ["interval", `${HEAD}2024-01-01 00:00,1.1,2.1,1.1,2.1\n2024-01-01 01:00,1.1,2.1,1.1,2.1`, { interval: "2x" }],
     ["interval", `${HEAD}2024-01-01 00:00,1.1,2.1,1.1,2.1\n2024-01-01 01:00,1.1,2.1,1.1,2.1`, { interval: "1d" }],
-    ["decimal", `${HEAD}2024-01-01,5.916,5.931,5.902,5.925\n2024-01-02,5.925,5.944,5.911,5.937`, {}],
+    ["decimal", "date;open;high;low;close\n2024-01-01;5.916;5.931;5.902;5.925\n2024-01-02;5.925;5.944;5.911;5.937", {}],
   ])("%s, of the reader", (field, text, options) => {
     expect.assertions(1);
     try {

@@ -4,6 +4,8 @@ import { model } from "../state/model";
 import { text } from "../texts";
 import { groupName, groupNames } from "./markets";
 
+const CARD = "model/README.md";
+
 export function Limits() {
   const facts = model.value;
   return (
@@ -22,6 +24,11 @@ export function Limits() {
         <li>
           <strong>{text("limits.advice")}</strong>
         </li>
+        {facts && (
+          <li>
+            <a href={CARD}>{text("limits.card")}</a>
+          </li>
+        )}
         {facts?.licence && <li>{text("limits.licence", { licence: facts.licence })}</li>}
       </ul>
       {facts?.trainedUntil && (

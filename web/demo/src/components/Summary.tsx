@@ -55,7 +55,7 @@ export function Summary() {
         })}{" "}
         {bandsText(shown)} {samples < LEAST_PATHS && t("result.paths_only")}
       </p>
-      <p class="quiet" data-took role="status">
+      <p class="quiet" data-took={seconds} role="status">
         {text("summary.took", { seconds: decimal(seconds, 2, language.value) })}
       </p>
     </section>
