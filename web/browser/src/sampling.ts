@@ -71,13 +71,23 @@ export function sampleTokens(
 /** The distribution function over the tokens, not necessarily ending at exactly 1. */
 function distribution(logits: Float32Array, params: SamplingParams): Float64Array {
   const filtered = filterLogits(logits, params);
-  const weights = new Float32Array(filtered.length);
   const highest = maximum(filtered);
+  const size = filtered.length;
+  const cdf = new Float64Array(size);
   let sum = 0;
-  filtered.forEach((logit, i) => (sum += weights[i] = round(Math.exp(round(logit - highest)))));
+  // Plain loops: a forecast takes millions of exponentials, and callbacks would cost more than these.
+  for (let i = 0; i < size; i++) {
+    const weight = round(Math.exp(round(filtered[i]! - highest)));
+    cdf[i] = weight;
+    sum += weight;
+  }
   const total = round(sum);
   let mass = 0;
-  return Float64Array.from(weights, (weight) => (mass += round(weight / total)));
+  for (let i = 0; i < size; i++) {
+    mass += round(cdf[i]! / total);
+    cdf[i] = mass;
+  }
+  return cdf;
 }
 
 /** Logits divided by the temperature, −∞ where a token is filtered out. */
@@ -107,7 +117,7 @@ function nucleusThreshold(descending: Float32Array, topP: number): number {
 
 function maximum(values: Float32Array): number {
   let highest = -Infinity;
-  for (const value of values) if (value > highest) highest = value;
+  for (let i = 0; i < values.length; i++) if (values[i]! > highest) highest = values[i]!;
   return highest;
 }
 
