@@ -70,12 +70,13 @@ imports: install-dev  ## Check the import rules with import-linter
 docs: install-dev  ## Build the documentation site into site/; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-bench: install-dev web  ## Run the benchmarks and write docs/performance*.md
+bench: install-dev web demo-page  ## Run the benchmarks and write docs/performance*.md
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks training
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.workbench
+	$(BIN)/python -m benchmarks.demo_page
 	$(BIN)/python -m benchmarks.live --output docs/performance-live.md
 	$(BIN)/python -m benchmarks.backtest
 	$(BIN)/python -m benchmarks.signals --output docs/performance-signals.md

@@ -1,6 +1,7 @@
 /** Step 2: the settings of the forecast, and the button that runs it. */
 
 import type { Signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 
 import { NumberField, Progress, Segmented, Select } from "../../../src/components/controls";
 import { Step } from "../../../src/components/Step";
@@ -33,20 +34,24 @@ export function SettingsPanel({ open }: { open: Signal<boolean> }) {
   const failure = forecastFailure.value;
   const wanted: readonly Field[] = failure ? namedFields(failure.message) : [];
   const summary = `${t("result.made.horizon")} ${horizon}`;
+  const panel = useRef<HTMLDivElement>(null);
+  useEffect(() => panel.current?.querySelector<HTMLElement>(".highlighted select")?.focus(), [failure]);
   return (
     <Step number={2} name="settings" title={text("settings.title")} summary={summary} open={open}>
       {failure && <ForecastFailure failure={failure} wanted={wanted} />}
-      <Select
-        label={text("settings.calendar")}
-        value={calendar ?? ""}
-        highlighted={wanted.includes("calendar")}
-        options={[
-          ["", text("settings.calendars.detected")],
-          [CALENDARS[0], text("settings.calendars.always")],
-          [CALENDARS[1], text("settings.calendars.inferred")],
-        ]}
-        onChange={(value) => change({ calendar: value || null }, true)}
-      />
+      <div ref={panel}>
+        <Select
+          label={text("settings.calendar")}
+          value={calendar ?? ""}
+          highlighted={wanted.includes("calendar")}
+          options={[
+            ["", text("settings.calendars.detected")],
+            [CALENDARS[0], text("settings.calendars.always")],
+            [CALENDARS[1], text("settings.calendars.inferred")],
+          ]}
+          onChange={(value) => change({ calendar: value || null }, true)}
+        />
+      </div>
       <div class="fields">
         <NumberField
           label={t("forecast.horizon")}
