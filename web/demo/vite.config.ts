@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 
 import { defineConfig } from "vite";
 
-import { precacheList } from "./precache.ts";
+import { precacheList } from "./precache_plugin.ts";
 
 const SERVICE_WORKER = "service_worker";
 

@@ -4,8 +4,7 @@
  * A new build is stored beside the old one, and takes its place when the page asks for it or the last tab closes.
  */
 
-import { fetchFile } from "./build_files";
-import { cacheName, fileOf, outdatedCaches, type Precache } from "./precache";
+import { cacheName, fetchFile, fileOf, outdatedCaches, type Precache } from "./precache";
 
 declare const self: ServiceWorkerGlobalScope & { readonly PRECACHE: Precache };
 
