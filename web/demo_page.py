@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -25,13 +25,12 @@ def stage_files(folder: Path) -> None:
     """Write what the page loads besides its own program: the exported model, and the simulated sample."""
     from kronos.onnx import export_onnx
 
-    shutil.rmtree(folder, ignore_errors=True)
     (folder / "sample").mkdir(parents=True)
     export_onnx(MODEL, folder / "model", weights=WEIGHTS, local_files_only=True)
     (folder / "sample" / SAMPLE).write_bytes((resources.files("kronos.samples") / SAMPLE).read_bytes())
 
 
-def build_page(output: Path, staged: Path = ROOT / "build" / "demo-page") -> None:
+def build_page(output: Path) -> None:
     """Build the page into a folder, whose content is replaced.
 
     Raises:
@@ -40,9 +39,10 @@ def build_page(output: Path, staged: Path = ROOT / "build" / "demo-page") -> Non
     npm = find_npm()
     if not (WEB / "node_modules" / "onnxruntime-web").is_dir():
         _run(npm, ["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-    stage_files(staged)
-    os.environ["KRONOS_DEMO_FILES"] = str(staged.resolve())
-    _run(npm, ["run", "build", "--workspace", "demo", "--", "--outDir", str(output.resolve())])
+    with tempfile.TemporaryDirectory() as staged:
+        stage_files(Path(staged))
+        os.environ["KRONOS_DEMO_FILES"] = staged
+        _run(npm, ["run", "build", "--workspace", "demo", "--", "--outDir", str(output.resolve())])
 
 
 def _run(npm: Npm, arguments: list[str]) -> None:

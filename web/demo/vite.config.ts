@@ -15,7 +15,7 @@ function path(relative: string): string {
 export default defineConfig({
   base: "./",
   // The model and the sample, which web/demo_page.py puts there.
-  publicDir: process.env["KRONOS_DEMO_FILES"] ?? path("../../build/demo-page"),
+  publicDir: process.env["KRONOS_DEMO_FILES"] ?? false,
   resolve: { alias: { "@kronos-forecast/browser": path("../browser/src/index.ts") } },
   plugins: [precacheList(`${SERVICE_WORKER}.js`)],
   worker: { format: "es" },
