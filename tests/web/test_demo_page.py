@@ -274,3 +274,4 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(demo):
             assert demo.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], language
     finally:
         demo.page.set_viewport_size(PROFILE["viewport"])
+        demo.open()

@@ -115,6 +115,8 @@ function watchPage(): () => void {
   addEventListener("dragover", allow);
   addEventListener("drop", onDrop);
   const show = effect(() => {
+    if (readFailure.value) fileOpen.value = true;
+    if (forecastFailure.value) settingsOpen.value = true;
     if (!small.matches) return;
     const shown = result.value !== null;
     fileOpen.value = !shown;
