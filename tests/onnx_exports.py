@@ -13,8 +13,6 @@ from kronos.onnx import OnnxForecaster
 from kronos.preprocessing import ModelInput, resolve_future
 from random_walks import hourly_walk
 
-NEEDS = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
-
 
 def prepared(forecaster: OnnxForecaster, rows: int, horizon: int, seed: int = 1) -> ModelInput:
     history = hourly_walk(seed, rows, "X")

@@ -105,7 +105,6 @@ def test_bundled_card_has_no_front_matter(invoke):
 
 
 def test_export_writes_a_folder_and_lists_its_files(invoke, checkpoint, tmp_path):
-    pytest.importorskip("onnx.helper", reason="needs onnx, of the extra onnx, which make test does not install")
     done = invoke("models", "export", checkpoint, "--output", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
     for name in ("tokenizer-encode.onnx", "tokenizer-decode.onnx", "step.onnx", "fine.onnx"):
@@ -119,7 +118,6 @@ def test_export_writes_a_folder_and_lists_its_files(invoke, checkpoint, tmp_path
 
 
 def test_export_as_json(invoke, checkpoint, tmp_path):
-    pytest.importorskip("onnx.helper", reason="needs onnx, of the extra onnx, which make test does not install")
     options = ("--format", "onnx", "--weights", "int8", "--json")
     done = invoke("models", "export", checkpoint, "--output", tmp_path / "out", *options)
     assert done.exit_code == 0, done.stderr

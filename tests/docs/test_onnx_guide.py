@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import onnx
 import pytest
 import typer
 
@@ -13,7 +14,6 @@ from kronos.onnx import export_onnx
 from networks import random_model, random_tokenizer
 
 GUIDE = (ROOT / "docs" / "onnx.md").read_text("utf-8")
-REASON = "needs onnx and onnxruntime, of the extra onnx, which make test does not install"
 COMMANDS = [line for line in "\n".join(blocks(GUIDE, "sh")).splitlines() if line.startswith("kronos ")]
 
 
@@ -27,8 +27,6 @@ def test_options_exist():
 
 
 def test_the_tables_are_the_graphs(tmp_path):
-    onnx = pytest.importorskip("onnx", reason=REASON)
-    pytest.importorskip("onnx.helper", reason=REASON)
     predictor = KronosPredictor(random_model(1), random_tokenizer(1), device="cpu", max_context=48)
     manifest = export_onnx(predictor, tmp_path / "out")
     for name in (file for file in manifest.files if file.endswith(".onnx")):
@@ -48,8 +46,6 @@ def test_the_tables_are_the_graphs(tmp_path):
 
 @pytest.mark.slow
 def test_commands_and_programs_run(tmp_path):
-    pytest.importorskip("onnx.helper", reason=REASON)
-    pytest.importorskip("onnxruntime", reason=REASON)
     for line in COMMANDS:
         assert "step.onnx" in run(line, tmp_path).stdout
     first, second = (run(["python", "-c", program], tmp_path).stdout for program in blocks(GUIDE, "python"))

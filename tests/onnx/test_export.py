@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -14,7 +15,6 @@ from kronos import KronosPredictor
 from kronos.errors import CheckpointError, ParameterError, StorageError
 from kronos.onnx import Manifest, OnnxForecaster, export_onnx
 from networks import random_model, random_tokenizer
-from onnx_exports import NEEDS
 
 GRAPHS = {"tokenizer-encode.onnx", "tokenizer-decode.onnx", "step.onnx", "fine.onnx"}
 
@@ -24,16 +24,7 @@ def small_predictor(seed: int = 1) -> KronosPredictor:
 
 
 @pytest.fixture
-def onnx():
-    pytest.importorskip("onnxruntime", reason=NEEDS)
-    pytest.importorskip("onnx.helper", reason=NEEDS)
-    import onnx
-
-    return onnx
-
-
-@pytest.fixture
-def folder(onnx, tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     export_onnx(small_predictor(), tmp_path / "out")
     return tmp_path / "out"
 
@@ -59,7 +50,7 @@ def test_running_needs_the_extra(monkeypatch, folder):
         OnnxForecaster(folder)
 
 
-def test_the_bundled_models_manifest(onnx, tmp_path):
+def test_the_bundled_models_manifest(tmp_path):
     predictor = KronosPredictor.from_pretrained(device="cpu")
     manifest = export_onnx(predictor, tmp_path / "out")
     assert manifest == Manifest.load(tmp_path / "out")
@@ -83,7 +74,7 @@ def test_the_bundled_models_manifest(onnx, tmp_path):
         assert (properties["kronos.licence"], properties["kronos.context"]) == ("MIT", "256")
 
 
-def test_inputs_and_outputs_are_the_contracts(onnx, folder):
+def test_inputs_and_outputs_are_the_contracts(folder):
     def axes(values) -> dict[str, list]:
         return {
             value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
@@ -116,7 +107,7 @@ def test_inputs_and_outputs_are_the_contracts(onnx, folder):
     assert axes(graph.output) == {"last": [6], "values": ["S", "H", 6]}
 
 
-def test_a_saved_model_is_exported_by_its_folder(onnx, tmp_path):
+def test_a_saved_model_is_exported_by_its_folder(tmp_path):
     predictor = small_predictor()
     predictor.tokenizer.save_pretrained(tmp_path / "mine" / "tokenizer")
     predictor.model.save_pretrained(tmp_path / "mine" / "model", context=40, tokenizer="../tokenizer")
@@ -126,7 +117,7 @@ def test_a_saved_model_is_exported_by_its_folder(onnx, tmp_path):
     assert manifest.model.sha256 is not None
 
 
-def test_changed_weights_have_no_hash_and_no_calibration(onnx, tmp_path):
+def test_changed_weights_have_no_hash_and_no_calibration(tmp_path):
     predictor = KronosPredictor.from_pretrained(device="cpu")
     with torch.no_grad():
         predictor.model.norm.weight.mul_(1.01)
@@ -168,7 +159,7 @@ def test_a_file_that_is_no_graph_is_refused(folder):
         OnnxForecaster(folder)
 
 
-def test_a_graph_of_another_program_is_refused(onnx, folder):
+def test_a_graph_of_another_program_is_refused(folder):
     """With the hash of the exported file, and with its own."""
     x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "foreign", [x], [y])
@@ -218,7 +209,7 @@ def test_arguments_are_validated(folder):
         export_onnx(small_predictor(), folder, tokenizer="kronos-tokenizer-base")
 
 
-def test_matrices_beyond_float16_stay_float32(onnx, tmp_path):
+def test_matrices_beyond_float16_stay_float32(tmp_path):
     predictor = small_predictor()
     with torch.no_grad():
         predictor.model.head.proj_s1.weight[0, 0] = 1e6

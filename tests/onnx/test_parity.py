@@ -19,11 +19,8 @@ from kronos.onnx.manifest import GRAPHS
 from kronos.rng import keyed_uniforms
 from kronos.training.lora import LoRA, add_lora, load_adapter, save_adapter
 from networks import random_model, random_tokenizer
-from onnx_exports import NEEDS, engine_ids, logits_of, prepared
+from onnx_exports import engine_ids, logits_of, prepared
 from random_walks import hourly_walk
-
-pytest.importorskip("onnx.helper", reason=NEEDS)
-pytest.importorskip("onnxruntime", reason=NEEDS)
 
 CONTEXT = 48
 
