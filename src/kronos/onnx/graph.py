@@ -35,11 +35,10 @@ def import_onnx() -> Any:
         ParameterError: If it is not installed.
     """
     try:
+        import onnx
         import onnx.checker
         import onnx.helper
         import onnx.numpy_helper
-
-        import onnx
     except ImportError as error:
         raise ParameterError("The export needs the package onnx: install the extra 'onnx'.") from error
     return onnx
