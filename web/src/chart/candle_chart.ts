@@ -48,6 +48,7 @@ import type {
 } from "./types";
 import { Viewport, type AxisExtent } from "./viewport";
 import { VolumePane } from "./volume_pane";
+import { centralVolumes } from "./volume_series";
 import { ZoneLabel } from "./zone_label";
 
 /** Milliseconds without a drawing after which the chart counts as drawn, and its probes are written. */
@@ -352,6 +353,7 @@ class CandlestickChart implements CandleChart {
     const forecast = this.timeline.rows.map((row) => row.time);
     this.times = forecast.length === 0 ? this.candles.time : unionTimes(this.candles.time, forecast);
     this.volumePane.setBars(barsOf(this.candles.time, this.times));
+    this.volumePane.setCentral(centralVolumes(this.overlays, this.times));
     this.forecastIndices = forecast.map((time) => indexOfTime(this.times, time));
     const banded = this.overlays.some((overlay) => overlay.bands.length > 0);
     return {

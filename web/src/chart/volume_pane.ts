@@ -4,7 +4,7 @@ import type { AutoscaleInfo, IChartApiBase, ISeriesApi, Time } from "lightweight
 import type { Scope } from "./drawing";
 import { Regions, type RegionDrawing } from "./regions";
 import type { CandleColumns, ChartPalette } from "./types";
-import { VolumeSeries, type VolumeItem } from "./volume_series";
+import { VolumeSeries, type CentralVolume, type VolumeItem } from "./volume_series";
 
 /** Heights of the panes of prices and volume relative to each other. */
 const STRETCH = [4, 1] as const;
@@ -37,6 +37,11 @@ export class VolumePane {
   /** Bar of each candle on the axis; null where the bars are numbered as the candles are. */
   setBars(bars: readonly number[] | null): void {
     this.view.bars = bars;
+  }
+
+  /** Volumes of the forecasts' central paths; drawn where the candles have volume. */
+  setCentral(central: readonly CentralVolume[]): void {
+    this.view.central = central;
   }
 
   /** Vertical coordinate of a volume in this pane, and back; null without volume. */

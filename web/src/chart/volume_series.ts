@@ -1,4 +1,7 @@
-/** Volume bars, drawn from columns: muted, and coloured by the direction of their candle. */
+/**
+ * Volume bars, drawn from columns: muted, and coloured by the direction of their candle. Those of a forecast's central
+ * path are outlines in its colour.
+ */
 
 import {
   customSeriesDefaultOptions,
@@ -15,14 +18,35 @@ import {
   type Time,
 } from "lightweight-charts";
 import { fastConverter } from "./band_geometry";
-import { lowerBound, NO_CANDLES } from "./candles";
+import { indexOfTime, lowerBound, NO_CANDLES } from "./candles";
 import { withAlpha } from "./colours";
 import type { DrawingTarget, Scope } from "./drawing";
-import type { CandleColumns, ChartPalette } from "./types";
+import type { CandleColumns, ChartPalette, ForecastOverlay } from "./types";
+
+const CENTRAL_ALPHA = 0.2;
+
+/** From a bar, or a volume, to device pixels. */
+type Coordinate = (value: number) => number;
 
 /** The item that gives the pane its price scale. */
 export interface VolumeItem extends CustomData<Time> {
   value: number;
+}
+
+/** Volumes of a forecast's central path, their bars on the axis, and its colour. */
+export interface CentralVolume {
+  bars: readonly number[];
+  volume: readonly number[];
+  colour: string;
+}
+
+/** The volumes of all central paths on an axis of all times. */
+export function centralVolumes(overlays: readonly ForecastOverlay[], times: readonly number[]): CentralVolume[] {
+  return overlays.flatMap(({ central, colour }) =>
+    central?.volume
+      ? [{ bars: central.time.map((time) => indexOfTime(times, time)), volume: central.volume, colour }]
+      : [],
+  );
 }
 
 /** A bar in device pixels, and the candle that it stands for. */
@@ -63,6 +87,7 @@ export function volumeBars(
 export class VolumeSeries implements ICustomSeriesPaneView<Time, VolumeItem>, ICustomSeriesPaneRenderer {
   /** Bar of each candle on the axis; null where the bars are numbered as the candles are. */
   bars: readonly number[] | null = null;
+  central: readonly CentralVolume[] = [];
   private spacing = 0;
   private candles: CandleColumns = NO_CANDLES;
   private colours = { up: "", down: "" };
@@ -96,31 +121,39 @@ export class VolumeSeries implements ICustomSeriesPaneView<Time, VolumeItem>, IC
 
   /** From 0 to the largest volume in sight. */
   range(): AutoscaleInfo | null {
-    const { first, end } = this.visible();
-    return first === end ? null : { priceRange: { minValue: 0, maxValue: this.largest(first, end) } };
+    const largest = this.largest();
+    return largest === null ? null : { priceRange: { minValue: 0, maxValue: largest } };
   }
 
   draw(target: DrawingTarget, convert: PriceToCoordinateConverter): void {
     target.useBitmapCoordinateSpace((scope) => this.paint(scope, convert));
   }
 
-  paint({ context, horizontalPixelRatio, verticalPixelRatio }: Scope, convert: PriceToCoordinateConverter): void {
-    const { open, close, volume } = this.candles;
-    const { first, end } = this.visible();
-    if (volume === null || first === end) return;
-    const y = fastConverter((value) => convert(value), 0, Math.max(this.largest(first, end), Number.MIN_VALUE));
+  paint(scope: Scope, convert: PriceToCoordinateConverter): void {
+    const largest = this.largest();
+    if (largest === null) return;
+    const y = fastConverter((value) => convert(value), 0, Math.max(largest, Number.MIN_VALUE));
     if (y === null) return;
     const { spacing } = this;
     const origin = this.chart.timeScale().logicalToCoordinate(0 as Logical) ?? NaN;
-    const middle = (candle: number): number =>
-      (origin + spacing * (this.bars === null ? candle : this.bars[candle]!)) * horizontalPixelRatio;
-    const bars = volumeBars(volume, first, end, spacing * horizontalPixelRatio, middle);
-    const ground = Math.round(y(0) * verticalPixelRatio);
+    const x = (bar: number): number => (origin + spacing * bar) * scope.horizontalPixelRatio;
+    const height = (volume: number): number => Math.round(y(volume) * scope.verticalPixelRatio);
+    this.paintCandles(scope, x, height);
+    for (const central of this.central) this.paintCentral(scope, x, height, central);
+  }
+
+  private paintCandles({ context, horizontalPixelRatio }: Scope, x: Coordinate, y: Coordinate): void {
+    const { open, close, volume } = this.candles;
+    const { first, end } = this.visible();
+    if (volume === null) return;
+    const middle = (candle: number): number => x(this.bars === null ? candle : this.bars[candle]!);
+    const bars = volumeBars(volume, first, end, this.spacing * horizontalPixelRatio, middle);
+    const ground = y(0);
     for (const rising of [true, false]) {
       context.beginPath();
       for (const { left, width, candle } of bars) {
         if (close[candle]! >= open[candle]! !== rising) continue;
-        const height = Math.max(1, ground - Math.round(y(volume[candle]!) * verticalPixelRatio));
+        const height = Math.max(1, ground - y(volume[candle]!));
         context.rect(left, ground - height, width, height);
       }
       context.fillStyle = rising ? this.colours.up : this.colours.down;
@@ -128,11 +161,49 @@ export class VolumeSeries implements ICustomSeriesPaneView<Time, VolumeItem>, IC
     }
   }
 
-  private largest(first: number, end: number): number {
-    const volume = this.candles.volume!;
-    let largest = 0;
-    for (let candle = first; candle < end; candle++) if (volume[candle]! > largest) largest = volume[candle]!;
+  private paintCentral(
+    { context, horizontalPixelRatio }: Scope,
+    x: Coordinate,
+    y: Coordinate,
+    central: CentralVolume,
+  ): void {
+    const { volume, colour } = central;
+    const { first, end } = this.visibleSteps(central);
+    const bars = volumeBars(volume, first, end, this.spacing * horizontalPixelRatio, (step) => x(central.bars[step]!));
+    const stroke = Math.max(1, Math.floor(horizontalPixelRatio));
+    const ground = y(0);
+    context.fillStyle = withAlpha(colour, CENTRAL_ALPHA);
+    context.strokeStyle = colour;
+    context.lineWidth = stroke;
+    for (const { left, width, candle: step } of bars) {
+      const height = Math.max(1, ground - y(volume[step]!));
+      context.fillRect(left, ground - height, width, height);
+      // An outline lies within its bar; below three pixels there is no room for one.
+      if (width < 3 * stroke) continue;
+      context.strokeRect(left + stroke / 2, ground - height + stroke / 2, width - stroke, height);
+    }
+  }
+
+  /** Null without volume in sight. */
+  private largest(): number | null {
+    const { first, end } = this.visible();
+    let largest: number | null = null;
+    const count = (value: number): void => {
+      if (value >= (largest ?? 0)) largest = value;
+    };
+    for (let candle = first; candle < end; candle++) count(this.candles.volume![candle]!);
+    for (const central of this.central) {
+      const steps = this.visibleSteps(central);
+      for (let step = steps.first; step < steps.end; step++) count(central.volume[step]!);
+    }
     return largest;
+  }
+
+  /** Steps of a central path whose bars are in sight, at least in part. */
+  private visibleSteps({ bars }: CentralVolume): { first: number; end: number } {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (range === null) return { first: 0, end: 0 };
+    return { first: lowerBound(bars, Math.floor(range.from)), end: lowerBound(bars, Math.ceil(range.to) + 1) };
   }
 
   /** Candles whose bars are in sight, at least in part. */
