@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "docs" / "figures" / "demo-page.png"
 PAGE = ROOT / "out" / "demo-page"
 DESK, PHONE = (1440, 1180), (360, 740)
+FIGURE_PATHS = "200"
 _SECONDS = 120_000
 
 
@@ -39,6 +40,8 @@ def take(
     path.parent.mkdir(parents=True, exist_ok=True)
     if whole:
         page.screenshot(path=path.with_stem(f"{path.stem}-empty"), full_page=True)
+    else:
+        page.get_by_label("Paths", exact=True).fill(FIGURE_PATHS)  # smoother bands than the page's default of 30 gives
     page.locator("[data-sample]").click()
     page.wait_for_selector("html[data-state=forecast][data-ready=true]", state="attached", timeout=_SECONDS)
     page.wait_for_selector("[data-chart][data-ready=true]", timeout=_SECONDS)

@@ -110,6 +110,13 @@ class DemoPage:
         """Fill in a number field by its label."""
         self.page.get_by_label(label, exact=True).fill(str(value))
 
+    def choose_bands(self, state: str) -> None:
+        """Forecast again with bands that are ``calibrated`` or ``raw``."""
+        more = self.page.locator("details.sampling")
+        more.evaluate("each => { each.open = true; }")
+        more.locator(f'label:has(input[value="{state}"])').click()
+        self.run()
+
     def download(self, kind: str) -> tuple[str, pd.DataFrame]:
         """Name and content of the table of ``quantiles`` or of all ``paths``."""
         with self.page.expect_download() as download:

@@ -14,7 +14,7 @@ import pytest
 import kronos
 from kronos.calibration import Calibration, calibrate_forecast
 from kronos.cli.forecast.run import read_sample
-from kronos.forecasts import Probability
+from kronos.forecasts import Forecast, Probability
 from random_walks import random_walk
 from web.conftest import PROFILE
 from web.demo_tab import PREFIX, DemoPage, damaged_copy, static_host
@@ -99,7 +99,7 @@ def equal_paths(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 def test_ten_dropped_files_have_the_paths_of_python(demo, engines, shared, tmp_path):
     forecaster, predictor, calibration = engines
-    onnx, torch = [], []
+    onnx = torch = 0
     for case in cases(shared):
         demo.drop(case.name, case.content, "error" if case.calendar else "forecast")
         if case.calendar:
@@ -112,15 +112,29 @@ def test_ten_dropped_files_have_the_paths_of_python(demo, engines, shared, tmp_p
         candles = kronos.read_candles(tmp_path / case.name, calendar=case.calendar)
         # The page names a series as the command does: by its file, where that states no name.
         candles = replace(candles, symbol=candles.symbol or case.name.removesuffix(".csv"))
-        raw = forecaster.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED)
-        exported = calibrate_forecast(raw, calibration)
+        exported = forecaster.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED)
+        decoded = predictor.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED, calibration=False)
         assert list(times) == list(exported.timestamps), case.name
-        onnx.append(equal_paths(paths, exported.paths))
-        torch.append(equal_paths(paths, predictor.forecast(candles, HORIZON, samples=SAMPLES, seed=SEED).paths))
-    assert np.mean(onnx) >= 0.999, [int(each.sum()) for each in onnx]
-    # torch rounds float32 otherwise, so that a number near the border of two tokens may draw the other one. One such
-    # path changes the quantiles that the calibration moves all paths of its file by.
-    assert np.mean(torch) >= 0.8, [int(each.sum()) for each in torch]
+        onnx += count_others(demo, paths, exported, calibration)
+        torch += count_others(demo, paths, decoded, calibration)
+    # Of 300 paths. Two more than none: processors round differently, and docs/demo-page.md has the share of many paths.
+    assert onnx <= 2
+    assert torch <= 2
+
+
+def count_others(demo: DemoPage, paths: np.ndarray, raw: Forecast, calibration: Calibration) -> int:
+    """Count the raw paths of the page that differ from Python's; without any, the calibrated ones must not either.
+
+    A random number near the border of two tokens may draw the other one, and from there on its path is another. The
+    calibration then moves all paths of the file by other quantiles, so the raw ones have to be compared.
+    """
+    if equal_paths(paths, calibrate_forecast(raw, calibration).paths).all():
+        return 0
+    demo.choose_bands("raw")
+    others = int((~equal_paths(demo.paths()[1], raw.paths)).sum())
+    demo.choose_bands("calibrated")
+    assert others, "The same raw paths were calibrated differently."
+    return others
 
 
 def test_the_sample_is_marked_as_simulated_and_repeated_by_the_command(demo, engines):
@@ -130,7 +144,8 @@ def test_the_sample_is_marked_as_simulated_and_repeated_by_the_command(demo, eng
     command = demo.text("[data-repeat] code")
     assert command.startswith("kronos forecast --demo --horizon 24 --lookback 232 --samples 30 --seed 1")
     expected = engines[1].forecast(read_sample(), HORIZON, samples=SAMPLES, seed=SEED)
-    assert equal_paths(demo.paths()[1], expected.paths).mean() >= 0.99
+    raw = engines[1].forecast(read_sample(), HORIZON, samples=SAMPLES, seed=SEED, calibration=False)
+    assert count_others(demo, demo.paths()[1], raw, engines[2]) <= 1
     name, table = demo.download("quantiles")
     assert name.startswith("SIMULATED_BTC-simulated_1h_")
     wanted = expected.to_frame()
