@@ -133,6 +133,7 @@ def test_forecasts_are_those_of_the_predictor(
     assert (np.abs(actual.paths - expected.paths) <= 1e-5 * scale).all(axis=(1, 2)).mean() >= 0.99
     assert (actual.timestamps == expected.timestamps).all()
     assert actual.metadata.details["seed"] == 4
+    assert actual.metadata.details["level_error"] == pytest.approx(expected.metadata.details["level_error"], abs=1e-6)
 
 
 def test_the_bundled_models_logits_and_tokens(predictor: KronosPredictor, nano: OnnxForecaster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 
 from kronos import provenance
 from kronos.calendars import FutureTimes
-from kronos.candles import Candles
+from kronos.candles import COLUMNS, Candles
 from kronos.candles.anomalies import describe_anomalies, find_anomalies
 from kronos.forecasts import ForecastMetadata
 from kronos.inference.sampling import SamplingParams
 from kronos.nn import Kronos, KronosTokenizer
+from kronos.typing import FloatArray
 
 _SHORT_HISTORY = 32  # candles below which a forecast gets a note
 
@@ -93,6 +95,17 @@ def build_metadata(
         simulated=history.simulated,
         notes=_notes(history, used, settings, future),
     )
+
+
+def level_error(last: FloatArray, history: Candles) -> float | None:
+    """Log ratio of the last close as the tokenizer reconstructs it to the actual one; None if it is not positive.
+
+    Args:
+        last: The history's last candle as the tokenizer reconstructs it. [6]
+        history: The history.
+    """
+    close, actual = float(last[COLUMNS.index("close")]), float(history.frame["close"].iloc[-1])
+    return math.log(close / actual) if close > 0 else None
 
 
 def sampling_details(params: SamplingParams) -> dict[str, Any]:

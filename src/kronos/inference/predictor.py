@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from kronos.inference.metadata import (
     ForecastSettings,
     PredictorInfo,
     build_metadata,
+    level_error,
     model_title,
     sampling_details,
     weights_info,
@@ -55,7 +55,6 @@ from kronos.preprocessing import (
     time_features,
 )
 from kronos.progress import ProgressCallback
-from kronos.typing import FloatArray
 from kronos.zoo import DEFAULT_MODEL, find_entry
 
 CalibrationChoice = Calibration | str | Path | bool | None
@@ -451,7 +450,7 @@ class KronosPredictor(CompatMixin):
             paths, repaired = repair_candles(raw.paths)
             metadata = build_metadata(info, settings, (name, history), rows, future, seed)
             reasons = repair_reasons(raw.paths) if repaired else {}
-            metadata = metadata.with_details(level_error=_level_error(raw.last, history), repairs=reasons)
+            metadata = metadata.with_details(level_error=level_error(raw.last, history), repairs=reasons)
             metadata = replace(metadata, notes=(*metadata.notes, note)) if note else metadata
             forecasts[name] = Forecast(paths, future.times, history, metadata, repaired)
         return forecasts
@@ -479,12 +478,6 @@ def _check_names(argument: str, values: Mapping[str, object], names: Sequence[st
     if unknown:
         known = join_names(names, 8)
         raise ParameterError(f"{argument} names '{unknown[0]}', which is not one of the series: choose from {known}.")
-
-
-def _level_error(last: FloatArray, history: Candles) -> float | None:
-    """Log ratio of the last close as the tokenizer reconstructs it to the actual one; None if it is not positive."""
-    close, actual = float(last[COLUMNS.index("close")]), float(history.frame["close"].iloc[-1])
-    return math.log(close / actual) if close > 0 else None
 
 
 def _check_pairing(model: Kronos, tokenizer: KronosTokenizer) -> None:

@@ -24,7 +24,7 @@ from kronos.errors import CheckpointError, DataError, ParameterError
 from kronos.forecasts import Forecast, ForecastMetadata, repair_candles
 from kronos.inference.batching import BatchLimits, SampledPaths, plan_batches
 from kronos.inference.engine import TokenSampler, check_horizon
-from kronos.inference.metadata import sampling_details
+from kronos.inference.metadata import level_error, sampling_details
 from kronos.inference.sampling import CounterBasedSampler, SamplingParams
 from kronos.normalisation import normalise
 from kronos.onnx.manifest import GRAPHS, Manifest
@@ -106,6 +106,7 @@ class OnnxForecaster:
             raw.paths[..., 4:] = 0.0
         paths, repaired = repair_candles(raw.paths)
         metadata = self._metadata(name, history, len(used), future, replace(params, seed=number))
+        metadata = metadata.with_details(level_error=level_error(raw.last, history))
         return Forecast(paths, future.times, history, metadata, repaired)
 
     def prepare(self, history: Candles, future: FutureTimes) -> ModelInput:
