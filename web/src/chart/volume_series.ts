@@ -26,7 +26,7 @@ import type { CandleColumns, ChartPalette, ForecastOverlay } from "./types";
 const CENTRAL_ALPHA = 0.2;
 
 /** From a bar, or a volume, to device pixels. */
-type Coordinate = (value: number) => number;
+type ToPixels = (value: number) => number;
 
 /** The item that gives the pane its price scale. */
 export interface VolumeItem extends CustomData<Time> {
@@ -142,7 +142,7 @@ export class VolumeSeries implements ICustomSeriesPaneView<Time, VolumeItem>, IC
     for (const central of this.central) this.paintCentral(scope, x, height, central);
   }
 
-  private paintCandles({ context, horizontalPixelRatio }: Scope, x: Coordinate, y: Coordinate): void {
+  private paintCandles({ context, horizontalPixelRatio }: Scope, x: ToPixels, y: ToPixels): void {
     const { open, close, volume } = this.candles;
     const { first, end } = this.visible();
     if (volume === null) return;
@@ -163,8 +163,8 @@ export class VolumeSeries implements ICustomSeriesPaneView<Time, VolumeItem>, IC
 
   private paintCentral(
     { context, horizontalPixelRatio }: Scope,
-    x: Coordinate,
-    y: Coordinate,
+    x: ToPixels,
+    y: ToPixels,
     central: CentralVolume,
   ): void {
     const { volume, colour } = central;

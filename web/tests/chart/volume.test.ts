@@ -1,6 +1,6 @@
 /** The volumes of a forecast's central path: where their bars are, and what the pane's scale has to hold. */
 
-import type { IChartApiBase, Time } from "lightweight-charts";
+import type { Coordinate, IChartApiBase, Time } from "lightweight-charts";
 import { describe, expect, it } from "vitest";
 import type { CandleColumns, ForecastOverlay } from "../../src/chart/types";
 import { centralVolumes, VolumeSeries } from "../../src/chart/volume_series";
@@ -57,7 +57,7 @@ function painted(view: VolumeSeries): { kind: string; colour: string; box: numbe
   const scope = { context, horizontalPixelRatio: 1, verticalPixelRatio: 1 } as unknown as Parameters<
     VolumeSeries["paint"]
   >[0];
-  view.paint(scope, (volume) => 100 - volume);
+  view.paint(scope, (volume) => (100 - volume) as Coordinate);
   return boxes;
 }
 
