@@ -2,7 +2,7 @@ import { forecast, readCandles } from "@kronos-forecast/browser";
 import { describe, expect, it } from "vitest";
 
 import { StubSessions } from "../../browser/tests/stub";
-import { type Field, namedFields } from "../src/advice";
+import { type Field, missingOption, namedFields } from "../src/advice";
 
 const HEAD = "timestamps,open,high,low,close\n";
 
@@ -42,6 +42,16 @@ describe("fields that a message names", () => {
       (thrown: Error) => thrown,
     );
     expect(namedFields((error as Error).message)).toEqual([field]);
+  });
+
+  it.each([
+    ["thousands=", "The prices of a.csv such as 1,234 may be …: give thousands=',' or decimal=','."],
+    ["header=", "name each column in the header, or give its line as header=."],
+    ["timezone=", "pass timezone='America/New_York' (its offsets agree) for a wall clock."],
+    ["read_many", "a.csv has 2 instruments (A, B …); read it with read_many or split_long."],
+    [null, "Say the interval, such as interval='1h'."],
+  ])("do not include %s", (option, message) => {
+    expect(missingOption(message)).toBe(option);
   });
 
   it("are none where the file has to be changed", () => {

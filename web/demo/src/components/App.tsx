@@ -5,11 +5,11 @@ import { useEffect } from "preact/hooks";
 
 import { t } from "../../../src/i18n";
 import { file, readFailure, readingName, simulated } from "../state/file";
-import { forecastFailure, forecastFile, progress, result } from "../state/forecast";
+import { forecastFailure, progress, result } from "../state/forecast";
 import { model, modelFailure } from "../state/model";
 import { offline } from "../state/offline";
 import { text } from "../texts";
-import { FilePanel } from "./FilePanel";
+import { FilePanel, openDropped } from "./FilePanel";
 import { Findings } from "./Findings";
 import { ForecastCard } from "./ForecastCard";
 import { Header } from "./Header";
@@ -99,8 +99,7 @@ function Introduction() {
 /** A file may be dropped anywhere: a browser would otherwise leave the page for it. */
 function onDrop(event: DragEvent): void {
   event.preventDefault();
-  const dropped = event.dataTransfer?.files[0];
-  if (dropped) void forecastFile(dropped);
+  if (event.dataTransfer) openDropped(event.dataTransfer);
 }
 
 /** What the page shows, as attributes of its root for tests. */

@@ -1,5 +1,6 @@
 /** What the model does not know, from its manifest and its calibration. */
 
+import { parameters, result } from "../state/forecast";
 import { model } from "../state/model";
 import { text } from "../texts";
 import { groupName, groupNames } from "./markets";
@@ -8,16 +9,19 @@ const CARD = "model/README.md";
 
 export function Limits() {
   const facts = model.value;
+  const { horizon } = result.value?.settings ?? parameters.value;
   return (
     <section class="card" aria-labelledby="limits-title" data-limits>
       <h2 id="limits-title">{text("limits.title")}</h2>
       <ul class="notes">
-        <li>{text("limits.candles")}</li>
+        <li>
+          {facts ? text("limits.candles_most", { most: facts.context - horizon, horizon }) : text("limits.candles")}
+        </li>
         <li>{text("limits.direction")}</li>
         {facts && (
           <li>
             {facts.groups.length
-              ? text("limits.calibrated", { groups: groupNames(facts.groups).join("; ") })
+              ? text("limits.calibrated", { groups: groupNames(facts.groups) })
               : text("limits.uncalibrated")}
           </li>
         )}

@@ -38,7 +38,7 @@ export function ReadingOptions({ wanted }: { wanted: readonly Field[] }) {
   };
   return (
     <details class="reading" ref={details}>
-      <summary>{t("data.options")}</summary>
+      <summary>{text("file.options")}</summary>
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -24,6 +24,7 @@ import {
 import { loaded, model, modelFailure } from "../state/model";
 import { offline } from "../state/offline";
 import { text } from "../texts";
+import { HistoryNote } from "./HistoryNote";
 import { marketName } from "./markets";
 
 const BANDS = ["calibrated", "raw"] as const;
@@ -78,6 +79,7 @@ export function SettingsPanel({ open }: { open: Signal<boolean> }) {
           onChange={(value) => change({ seed: value === null ? null : Math.round(value) })}
         />
       </div>
+      <HistoryNote horizon={horizon} />
       <More />
     </Step>
   );

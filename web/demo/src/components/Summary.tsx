@@ -16,6 +16,17 @@ export function Summary() {
   const share = (value: number): string => percent(value, 0, language.value);
   const at = (probability: number): string => formatPrice(quantile(shown, probability).at(-1)!);
   const end = formatTime(time.at(-1)!);
+  const bands = samples >= LEAST_PATHS;
+  const state = t(`result.states.${shown.answer.metadata.calibration ? "calibrated" : "raw"}`);
+  const [paths, steps] = [plural("result.paths", samples), plural("result.steps", time.length)];
+  const chance = {
+    time: end,
+    last: formatPrice(lastClose),
+    up: share(upside.value),
+    paths,
+    low: share(upside.low),
+    high: share(upside.high),
+  };
   return (
     <section class="summary" aria-label={text("summary.title")} data-summary>
       <dl class="figures" data-figures>
@@ -30,30 +41,22 @@ export function Summary() {
           detail={t("result.interval95", { low: share(upside.low), high: share(upside.high) })}
           definition={t("result.upside_definition", { count: upside.count, paths: upside.paths })}
         />
-        <Figure
-          name={t("result.range80")}
-          value={`${at(0.1)} – ${at(0.9)}`}
-          detail={end}
-          definition={t("result.range80_definition", { time: end })}
-        />
+        {bands && (
+          <Figure
+            name={t("result.range80")}
+            value={`${at(0.1)} – ${at(0.9)}`}
+            detail={end}
+            definition={t("result.range80_definition", { time: end })}
+          />
+        )}
         <Figure name={t("result.median")} value={at(0.5)} detail={end} definition={t("result.median_definition")} />
-        <Figure
-          name={t("result.state")}
-          value={t(`result.states.${shown.answer.metadata.calibration ? "calibrated" : "raw"}`)}
-          detail={`${plural("result.paths", samples)} · ${plural("result.steps", time.length)}`}
-        />
+        <Figure name={t(bands ? "result.state" : "chart.paths")} value={state} detail={`${paths} · ${steps}`} />
       </dl>
       <p data-sentence>
-        {text("summary.sentence", {
-          time: end,
-          last: formatPrice(lastClose),
-          up: share(upside.value),
-          low: share(upside.low),
-          high: share(upside.high),
-          lowest: at(0.1),
-          highest: at(0.9),
-        })}{" "}
-        {bandsText(shown)} {samples < LEAST_PATHS && t("result.paths_only")}
+        {bands
+          ? text("summary.sentence", { ...chance, lowest: at(0.1), highest: at(0.9) })
+          : text("summary.sentence_few", chance)}{" "}
+        {bands ? bandsText(shown) : t("result.paths_only")}
       </p>
       <p class="quiet" data-took={seconds} role="status">
         {text("summary.took", { seconds: decimal(seconds, 2, language.value) })}

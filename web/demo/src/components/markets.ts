@@ -17,15 +17,16 @@ export function groupName(group: string): string {
   return [marketName(market), ...interval].join(" ");
 }
 
-/** Groups by market, their intervals from short to long: `crypto 15m, 1h, 1d`. */
-export function groupNames(groups: readonly string[]): string[] {
+/** Groups by market, their intervals from short to long: `crypto 15m, 1h, 1d; FX 1h`. */
+export function groupNames(groups: readonly string[]): string {
   const intervals = new Map<string, string[]>();
   for (const group of groups) {
     const [market = "", interval = ""] = group.split(" ");
     intervals.set(market, [...(intervals.get(market) ?? []), interval]);
   }
-  return [...intervals].map(([market, names]) => {
+  const lists = [...intervals].map(([market, names]) => {
     const ordered = names.toSorted((a, b) => intervalSeconds(a) - intervalSeconds(b));
-    return `${marketName(market)} ${ordered.join(", ")}`;
+    return `${marketName(market)} ${ordered.join(text("lists.comma"))}`;
   });
+  return lists.join(text("lists.semicolon"));
 }
