@@ -133,7 +133,8 @@ function Chooser() {
           }}
         />
         <p class="field-hint" id="file-limits">
-          {text("file.limits")} {model.value && text("file.least", { least: model.value.leastHistory })}
+          {text("file.limits")}
+          {model.value && text("lists.sentence") + text("file.least", { least: model.value.leastHistory })}
         </p>
       </div>
       {!file.value && (

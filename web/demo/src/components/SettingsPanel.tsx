@@ -180,7 +180,8 @@ export function RunBar() {
         </p>
       )}
       <p class="quiet" role="status" data-model-state>
-        {modelText()} {offline.value !== "none" && text(`offline.${offline.value}`)}
+        {modelText()}
+        {offline.value !== "none" && text("lists.sentence") + text(`offline.${offline.value}`)}
       </p>
     </div>
   );

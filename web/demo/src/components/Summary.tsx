@@ -55,7 +55,8 @@ export function Summary() {
       <p data-sentence>
         {bands
           ? text("summary.sentence", { ...chance, lowest: at(0.1), highest: at(0.9) })
-          : text("summary.sentence_few", chance)}{" "}
+          : text("summary.sentence_few", chance)}
+        {text("lists.sentence")}
         {bands ? bandsText(shown) : t("result.paths_only")}
       </p>
       <p class="quiet" data-took={seconds} role="status">
