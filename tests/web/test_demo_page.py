@@ -205,7 +205,73 @@ def test_the_files_of_an_altered_model_are_refused_with_a_sentence(browser, demo
         demo.context.close()
 
 
+SLOW_FILES = """() => {
+  const { arrayBuffer } = Blob.prototype;
+  Blob.prototype.arrayBuffer = async function () {
+    if (this.size > 20_000) await new Promise((resolve) => setTimeout(resolve, 1500));
+    return arrayBuffer.call(this);
+  };
+}"""
+
+
+def test_the_newest_of_several_files_is_forecast(browser, host):
+    demo = DemoPage(browser.new_context(**PROFILE, service_workers="block"), host)
+    demo.expected.append("Service Worker registration blocked")
+    demo.open()
+    demo.page.evaluate(SLOW_FILES)
+    large, small = (
+        walk(f"{name}.csv", rows, pd.date_range(start, periods=rows, freq="h")).content.decode()
+        for name, rows, start in (("large", 400, "2020-01-01"), ("small", 100, "2024-01-01"))
+    )
+    assert len(large) > 20_000 > len(small)
+    demo.page.evaluate(
+        """files => {
+          for (const [name, text] of files) {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], name));
+            document.querySelector("#main").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+          }
+        }""",
+        [["large.csv", large], ["small.csv", small]],
+    )
+    demo.wait("forecast")
+    demo.page.wait_for_timeout(2000)
+    assert "small.csv" in demo.text("[data-findings]")
+    assert str(demo.paths()[0][0]).startswith("2024-01-05")
+
+    demo.page.route("**/sample/*", lambda route: (demo.page.wait_for_timeout(1000), route.continue_()))
+    demo.page.locator("[data-sample]").click()
+    demo.drop("small.csv", small.encode())
+    demo.page.wait_for_timeout(2000)
+    assert "small.csv" in demo.text("[data-findings]")
+    assert demo.problems() == []
+    demo.context.close()
+
+
 # Without a network ------------------------------------------------------------------------------
+
+
+def test_a_damaged_stored_file_is_replaced_by_the_hosts(browser, host):
+    demo = DemoPage(browser.new_context(**PROFILE), host)
+    demo.open()
+    demo.wait_stored()
+    demo.page.evaluate(
+        """async () => {
+          const cache = await caches.open((await caches.keys())[0]);
+          const [request] = (await cache.keys()).filter(({ url }) => url.endsWith("step.onnx"));
+          const bytes = new Uint8Array(await (await cache.match(request)).arrayBuffer());
+          bytes[1000] ^= 1;
+          await cache.put(request, new Response(bytes));
+        }"""
+    )
+    demo.page.reload()
+    demo.page.wait_for_selector("[data-model-failure]")
+    demo.page.get_by_role("button", name="Load it again").click()
+    demo.page.wait_for_selector('html[data-model="ready"]', state="attached")
+    demo.context.set_offline(True)
+    demo.page.reload()
+    demo.page.wait_for_selector('html[data-model="ready"]', state="attached")
+    demo.context.close()
 
 
 def test_the_page_works_without_a_network_after_it_has_been_loaded(demo):

@@ -42,9 +42,14 @@ export async function fetchFile(address: string, sha256: string): Promise<Respon
   ];
   for (const source of sources) {
     const response = await source();
-    if (response?.ok && (await hashOf(response.clone())) === sha256) return response;
+    if (response && (await isFile(response, sha256))) return response;
   }
   throw new TypeError(`${address} is not the file of this build.`);
+}
+
+/** Whether a response has the file with this hash. */
+export async function isFile(response: Response, sha256: string): Promise<boolean> {
+  return response.ok && (await hashOf(response.clone())) === sha256;
 }
 
 async function hashOf(response: Response): Promise<string> {

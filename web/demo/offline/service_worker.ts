@@ -4,7 +4,7 @@
  * A new build is stored beside the old one, and takes its place when the page asks for it or the last tab closes.
  */
 
-import { cacheName, fetchFile, fileOf, outdatedCaches, type Precache } from "./precache";
+import { cacheName, fetchFile, fileOf, isFile, outdatedCaches, type Precache } from "./precache";
 
 declare const self: ServiceWorkerGlobalScope & { readonly PRECACHE: Precache };
 
@@ -19,7 +19,8 @@ self.addEventListener("message", (event) => {
 });
 self.addEventListener("fetch", (event) => {
   const name = event.request.method === "GET" ? fileOf(event.request.url, scope, PRECACHE) : null;
-  if (name !== null) event.respondWith(answer(name, event.request));
+  if (name === null) return;
+  event.respondWith(event.request.cache === "reload" ? renew(name, event.request) : answer(name, event.request));
 });
 
 async function storeFiles(): Promise<void> {
@@ -37,4 +38,15 @@ async function removeOutdated(): Promise<void> {
 async function answer(name: string, request: Request): Promise<Response> {
   const cache = await caches.open(NAME);
   return (await cache.match(new URL(name, scope).href)) ?? fetch(request);
+}
+
+/** The file from the host, which replaces the stored one if it is that of this build; without a network, that one. */
+async function renew(name: string, request: Request): Promise<Response> {
+  const response = await fetch(request).catch(() => null);
+  if (!response) return answer(name, request);
+  if (await isFile(response, PRECACHE.files[name]!)) {
+    const cache = await caches.open(NAME);
+    await cache.put(new URL(name, scope).href, response.clone());
+  }
+  return response;
 }

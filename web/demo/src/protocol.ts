@@ -28,11 +28,13 @@ export interface ForecastSettings {
 
 /** Requests by kind, with what they ask for. */
 export interface Requests {
-  load: { folder: string };
+  /** With `fresh`, files come from the host even if they are stored. */
+  load: { folder: string; fresh: boolean };
   read: { name: string; content: ArrayBuffer; simulated: boolean; settings: ReadSettings };
-  forecast: { settings: ForecastSettings };
-  /** A table of the last forecast: quantiles of each step, or all paths. */
-  table: { kind: TableKind };
+  /** `file` is the number of the file that was read. */
+  forecast: { file: number; settings: ForecastSettings };
+  /** A table of the forecast with this number: quantiles of each step, or all paths. */
+  table: { forecast: number; kind: TableKind };
 }
 
 export type TableKind = "quantiles" | "paths";
@@ -72,6 +74,7 @@ export interface ReadAnswer {
 }
 
 export interface CandleFile {
+  readonly number: number;
   /** Name of the instrument; the file's name if it states none. */
   readonly symbol: string;
   /** The file itself names the instrument. */
@@ -85,6 +88,7 @@ export interface CandleFile {
 }
 
 export interface ForecastAnswer {
+  readonly number: number;
   /** Seconds of the history's clock. */
   readonly time: readonly number[];
   readonly lastClose: number;

@@ -12,7 +12,7 @@ type Described = Pick<ForecastResult, "settings" | "source" | "file" | "reading"
 export function snippet(kind: SnippetKind, { answer, settings, source, file, reading }: Described): string {
   const { simulated, name } = source;
   const request = {
-    file_path: simulated ? "sample:simulated_btc_1h" : name,
+    file_path: simulated ? "sample:simulated_btc_1h" : "upload", // a file's own name may begin like a sample's
     // The command names a series by its file, Python's function leaves it without a name.
     ...(simulated || file.named ? {} : { symbol: file.symbol }),
     ...(reading.interval === undefined ? {} : { interval: reading.interval }),

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { snippet } from "../src/snippet";
 
 const FILE = {
+  number: 1,
   symbol: "btc",
   named: false,
   interval: "1h",

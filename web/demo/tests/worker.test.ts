@@ -33,8 +33,8 @@ describe("requests to the worker", () => {
     const port = new Port();
     const client = new WorkerClient(port);
     const shares: number[] = [];
-    const first = client.request("table", { kind: "paths" }, { progress: (share) => shares.push(share) });
-    const second = client.request("table", { kind: "quantiles" });
+    const first = client.request("table", { forecast: 1, kind: "paths" }, { progress: (share) => shares.push(share) });
+    const second = client.request("table", { forecast: 1, kind: "quantiles" });
     port.answer({ id: 2, kind: "answer", content: "second" });
     port.answer({ id: 1, kind: "progress", share: 0.5 });
     port.answer({ id: 1, kind: "answer", content: "first" });
@@ -46,10 +46,10 @@ describe("requests to the worker", () => {
   it("fail in the words of the worker, or together if it ends", async () => {
     const port = new Port();
     const client = new WorkerClient(port);
-    const refused = client.request("table", { kind: "paths" }).answer.catch(failureOf);
+    const refused = client.request("table", { forecast: 1, kind: "paths" }).answer.catch(failureOf);
     port.answer({ id: 1, kind: "failure", failure: { name: "DataError", message: "too short" } });
     expect(await refused).toEqual({ name: "DataError", message: "too short" });
-    const lost = client.request("table", { kind: "paths" }).answer.catch(failureOf);
+    const lost = client.request("table", { forecast: 1, kind: "paths" }).answer.catch(failureOf);
     port.fail("out of memory");
     expect(await lost).toEqual({ name: "Error", message: "out of memory" });
   });
@@ -70,11 +70,17 @@ describe("texts of files", () => {
 
 describe("files of the model", () => {
   it("are read with a count of their bytes", async () => {
-    vi.stubGlobal("fetch", async () => new Response("abcd"));
+    const modes: unknown[] = [];
+    vi.stubGlobal("fetch", async (_: URL, { cache }: RequestInit) => {
+      modes.push(cache);
+      return new Response("abcd");
+    });
     const counted: number[] = [];
-    const read = modelFiles("https://example.org/model/", (bytes) => counted.push(bytes));
+    const read = modelFiles("https://example.org/model/", false, (bytes) => counted.push(bytes));
     expect(new TextDecoder().decode(await read("a.onnx"))).toBe("abcd");
     expect(counted).toEqual([4]);
+    await modelFiles("https://example.org/model/", true, () => {})("a.onnx");
+    expect(modes).toEqual(["no-cache", "reload"]);
     vi.stubGlobal("fetch", async () => new Response("", { status: 404 }));
     await expect(read("a.onnx")).rejects.toThrow("a.onnx of the model cannot be loaded (HTTP 404)");
     vi.unstubAllGlobals();

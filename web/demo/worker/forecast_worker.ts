@@ -17,7 +17,15 @@ import {
 
 import type { CandleColumns } from "../../src/chart/candle_columns";
 import { QUANTILES } from "../../src/quantiles";
-import type { Answers, Failure, PageMessage, RequestKind, Requests, WorkerMessage } from "../src/protocol";
+import type {
+  Answers,
+  Failure,
+  ForecastAnswer,
+  PageMessage,
+  RequestKind,
+  Requests,
+  WorkerMessage,
+} from "../src/protocol";
 import { decodeText, fileStem } from "./file_text";
 import { modelFiles } from "./model_files";
 import { pathTable, quantileTable } from "./tables";
@@ -34,10 +42,14 @@ type Handlers = {
 /** As many steps as fill the time in which people find their file. */
 const WARM_UP = { horizon: 24, samples: 30, seed: 1 };
 
-/** What the page has loaded, and made of it. */
+/** Forecasts whose tables can be asked for: the page may show an older one, if the newest was cancelled as it ended. */
+const MOST_RESULTS = 8;
+
+/** What the page has loaded, and made of it; files and forecasts by their numbers. */
 let model: LoadedModel | null = null;
-let candles: Candles | null = null;
-let result: Forecast | null = null;
+let file: { readonly number: number; readonly candles: Candles } | null = null;
+let last = 0;
+const results = new Map<number, Forecast>();
 
 const running = new Map<number, AbortController>();
 
@@ -62,10 +74,10 @@ function warmUp(loaded: LoadedModel): void {
 }
 
 const HANDLERS: Handlers = {
-  async load({ folder }, { progress }) {
+  async load({ folder, fresh }, { progress }) {
     let total = 0;
     let received = 0;
-    const readFile = modelFiles(folder, (bytes) => {
+    const readFile = modelFiles(folder, fresh, (bytes) => {
       received += bytes;
       if (total) progress(Math.min(1, received / total));
     });
@@ -93,12 +105,14 @@ const HANDLERS: Handlers = {
       labels = labelsOf(text, name);
       // The names by which Python's command knows the sample and files: random numbers depend on them.
       const read = readCandles(text, { ...settings, name, ...(simulated ? { symbol: "BTC simulated" } : {}) });
-      candles = { ...read, symbol: read.symbol || fileStem(name) };
+      const candles = { ...read, symbol: read.symbol || fileStem(name) };
+      file = { number: ++last, candles };
       const { symbol, interval, times, findings } = candles;
       return {
         labels,
         failure: null,
         file: {
+          number: file.number,
           symbol,
           named: read.symbol !== "",
           interval: formatInterval(interval),
@@ -108,18 +122,19 @@ const HANDLERS: Handlers = {
         },
       };
     } catch (error) {
-      candles = null;
+      file = null;
       return { labels, file: null, failure: failureOf(error) };
     }
   },
 
-  async forecast({ settings }, { signal, progress }) {
-    if (!model || !candles) throw new KronosError("There are no candles or no model to forecast with.");
+  async forecast({ file: wanted, settings }, { signal, progress }) {
+    if (!model || file?.number !== wanted) throw new KronosError("There are no candles or no model to forecast with.");
+    const { candles } = file;
     const { horizon, samples, seed, temperature, topP, calendar, calibrate, market } = settings;
     warming?.abort();
     await warm;
     const started = performance.now();
-    result = await forecast(model, candles, {
+    const made = await forecast(model, candles, {
       horizon,
       samples,
       seed,
@@ -131,16 +146,20 @@ const HANDLERS: Handlers = {
       progress: (done, total) => progress(done / total),
     });
     const seconds = (performance.now() - started) / 1000;
-    return answerOf(result, candles.hasVolume, seconds);
+    const number = ++last;
+    results.set(number, made);
+    if (results.size > MOST_RESULTS) results.delete(results.keys().next().value!);
+    return { number, ...answerOf(made, candles.hasVolume, seconds) };
   },
 
-  table({ kind }) {
-    if (!result) throw new KronosError("There is no forecast yet.");
+  table({ forecast: number, kind }) {
+    const result = results.get(number);
+    if (!result) throw new KronosError("This forecast is no longer stored: run it again.");
     return kind === "quantiles" ? quantileTable(result) : pathTable(result);
   },
 };
 
-function answerOf(made: Forecast, hasVolume: boolean, seconds: number): ForecastAnswerOf {
+function answerOf(made: Forecast, hasVolume: boolean, seconds: number): Omit<ForecastAnswer, "number"> {
   const { horizon, samples, paths } = made;
   const size = horizon * COLUMNS.length;
   const central = made.representative();
@@ -158,8 +177,6 @@ function answerOf(made: Forecast, hasVolume: boolean, seconds: number): Forecast
     seconds,
   };
 }
-
-type ForecastAnswerOf = Answers["forecast"];
 
 function secondsOf({ wall }: Times): number[] {
   return Array.from(wall, (stamp) => stamp / 1000);

@@ -2,11 +2,11 @@
 
 import { CheckpointError, type ReadFile } from "@kronos-forecast/browser";
 
-/** Returns a reader of a folder that reports how many bytes have come. */
-export function modelFiles(folder: string, received: (bytes: number) => void): ReadFile {
+/** Returns a reader of a folder that reports how many bytes have come; a `fresh` one takes no stored copies. */
+export function modelFiles(folder: string, fresh: boolean, received: (bytes: number) => void): ReadFile {
   return async (name) => {
     // A changed file has a new hash in the manifest: a stored copy is only used if the host says that it is current.
-    const response = await fetch(new URL(name, folder), { cache: "no-cache" }).catch(() => null);
+    const response = await fetch(new URL(name, folder), { cache: fresh ? "reload" : "no-cache" }).catch(() => null);
     if (!response?.ok || !response.body) {
       const status = response ? ` (HTTP ${response.status})` : "";
       throw new CheckpointError(`${name} of the model cannot be loaded${status}: check the connection, and reload.`);

@@ -85,12 +85,15 @@ export function usualInterval(times: readonly number[]): number | null {
   return distances[Math.floor(distances.length / 2)] ?? null;
 }
 
+/** Of prices: 1e-10 with six digits has 15; from 16 on, a step has no exact inverse. */
+const MOST_DECIMALS = 15;
+
 /** Smallest price step of the newest candles, as a power of ten: 0.01 for prices with two decimals. */
 export function tickSize(candles: CandleColumns): number {
   let decimals = 0;
   for (const price of candles.close.slice(-200)) {
     while (
-      decimals < 8 &&
+      decimals < MOST_DECIMALS &&
       Math.abs(price * 10 ** decimals - Math.round(price * 10 ** decimals)) > 1e-7 * 10 ** decimals * Math.abs(price)
     ) {
       decimals++;

@@ -43,8 +43,8 @@ export function QuantileCard() {
   );
 }
 
-async function save(kind: TableKind, { file, source }: ForecastResult): Promise<void> {
-  const table = await worker.request("table", { kind }).answer;
+async function save(kind: TableKind, { answer, file, source }: ForecastResult): Promise<void> {
+  const table = await worker.request("table", { forecast: answer.number, kind }).answer;
   const asOf = new Date(file.candles.time.at(-1)! * 1000).toISOString();
   const stem = downloadStem(file.symbol, file.interval, asOf);
   const name = `${source.simulated ? "SIMULATED_" : ""}${stem}_${kind}.csv`;

@@ -48,14 +48,21 @@ export async function openFile(content: File): Promise<boolean> {
 
 export async function openSample(): Promise<boolean> {
   const name = SAMPLE.split("/").at(-1)!;
+  const number = ++newest;
   readingName.value = name;
   try {
     const response = await fetch(SAMPLE);
     if (!response.ok) throw new Error(`${name} cannot be loaded (HTTP ${response.status}).`);
-    return await open({ name, content: await response.blob(), simulated: true });
+    const content = await response.blob();
+    return number === newest && (await open({ name, content, simulated: true }));
   } catch (error) {
-    readFailure.value = failureOf(error);
-    readingName.value = null;
+    if (number !== newest) return false;
+    batch(() => {
+      source.value = { name, content: new Blob(), simulated: true };
+      file.value = null;
+      readFailure.value = failureOf(error);
+      readingName.value = null;
+    });
     return false;
   }
 }
@@ -77,7 +84,7 @@ function open(next: Source): Promise<boolean> {
   return read(next);
 }
 
-/** Only the newest request counts: another file may have been dropped meanwhile. */
+/** Number of the newest file; an older one that comes late is dropped. */
 let newest = 0;
 
 async function read({ name, content, simulated: isSample }: Source): Promise<boolean> {
@@ -86,6 +93,7 @@ async function read({ name, content, simulated: isSample }: Source): Promise<boo
   try {
     if (content.size > MOST_BYTES) throw new Error(`${name} has more than ${MOST_BYTES / 1e6} MB: cut the file.`);
     const bytes = await content.arrayBuffer();
+    if (number !== newest) return false;
     const request = { name, content: bytes, simulated: isSample, settings: settings.value };
     const answer = await worker.request("read", request, { transfer: [bytes] }).answer;
     if (number !== newest) return false;

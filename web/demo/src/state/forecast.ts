@@ -113,7 +113,7 @@ export async function runForecast(): Promise<void> {
   if (!hasModel) return void (progress.value = null); // the failure of the model is shown
   // Progress of a cancelled forecast may still be on its way.
   const follow = (share: number): void => void (number === newest && (progress.value = share));
-  call = worker.request("forecast", { settings }, { progress: follow });
+  call = worker.request("forecast", { file: read.number, settings }, { progress: follow });
   ended = call.answer.catch(() => {});
   try {
     const answer = await call.answer;

@@ -17,6 +17,7 @@ export const loaded = signal(0);
 export const modelFailure = signal<Failure | null>(null);
 
 let loading: Promise<boolean> | null = null;
+let failed = false;
 
 /** Load the model unless it is there; false if that failed. */
 export function loadModel(): Promise<boolean> {
@@ -29,10 +30,16 @@ async function load(): Promise<boolean> {
   loaded.value = 0;
   try {
     const folder = new URL(FOLDER, document.baseURI).href;
-    model.value = await worker.request("load", { folder }, { progress: (share) => (loaded.value = share) }).answer;
+    // A stored file may be damaged: after a failure all come from the host.
+    model.value = await worker.request(
+      "load",
+      { folder, fresh: failed },
+      { progress: (share) => (loaded.value = share) },
+    ).answer;
     return true;
   } catch (error) {
     modelFailure.value = failureOf(error);
+    failed = true;
     loading = null; // it can be tried again
     return false;
   }
