@@ -60,7 +60,7 @@ export function FilePanel({ open }: { open: Signal<boolean> }) {
       )}
       {failure && <ReadFailure failure={failure} />}
       {read && <p data-file-summary>{summary}</p>}
-      {source.value && (
+      {source.value && !source.value.simulated && (
         <ReadingOptions key={keyOf(source.value)} wanted={failure ? namedFields(failure.message) : []} />
       )}
       <Chooser />
