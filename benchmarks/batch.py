@@ -161,6 +161,7 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
         for count, one in ((plan.fewer, results.fewer), (plan.series, local))
     ]
     symbols = _EXCHANGES * plan.symbols
+    undisturbed = {"local": 1 / cpu_each(local), "ray": 1 / cpu_each(ray)}
     costs = [
         [
             name,
@@ -168,7 +169,7 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             f"{cores_for(symbols, _INTERVAL, one):,}",
             f"{cost_of_million(one, plan.price):,.2f} {plan.currency}",
         ]
-        for name, one in per_core.items()
+        for name, one in undisturbed.items()
     ]
     return "\n".join(
         [
@@ -201,7 +202,8 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             "",
             "Time per forecast is counted from the first shard on. Before it, candles are hashed, processes start, Ray "
             "starts a cluster of this machine, and all of them load the model. CPU time per forecast is that of all "
-            "processes, start included; what else runs on the machine changes it little. Ray itself costs "
+            "processes, start included; what else runs on the machine changes it little. A load above "
+            f"{plan.workers} says that something did, and that the other times are too long. Ray itself costs "
             f"{1e3 * overhead:+.2f} ms and {1e3 * cpu:+.2f} ms of CPU time per forecast for the same shards.",
             "",
             "## Failures",
@@ -222,8 +224,9 @@ def render(results: Results, plan: Plan, *, quick: bool) -> str:
             "",
             f"{_EXCHANGES} exchanges with {plan.symbols:,} symbols each need {symbols:,} forecasts every 5 minutes, or "
             f"{symbols / _INTERVAL:.0f} per second. Numbers of symbols and prices are arguments of the benchmark, not "
-            f"claims: this table assumes {plan.price:g} {plan.currency} per core-hour. Cores are rounded up, and cost "
-            "is 10⁶ ÷ (forecasts per second and core) ÷ 3600 × price.",
+            f"claims: this table assumes {plan.price:g} {plan.currency} per core-hour. Forecasts per second and core "
+            "are those of CPU time. Cores are rounded up, and cost is 10⁶ ÷ (forecasts per second and core) ÷ 3600 × "
+            "price.",
             "",
             table(["engine", "per second and core", "cores for every 5 minutes", "a million forecasts"], costs),
             "",

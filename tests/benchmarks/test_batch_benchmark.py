@@ -10,9 +10,9 @@ from benchmarks.batch_runs import Disturbed, Measured
 from benchmarks import batch
 
 
-def measured(seconds: float) -> Measured:
+def measured(seconds: float, cpu: float = 0.0) -> Measured:
     """A run whose first shard of 256 took 2 seconds."""
-    return Measured(10_000, 0, seconds, 2.0, 10_000 - 256, 300 * 2**20, 500 * 2**20)
+    return Measured(10_000, 0, seconds, 2.0, 10_000 - 256, 300 * 2**20, 500 * 2**20, cpu)
 
 
 def test_the_arithmetic() -> None:
@@ -22,11 +22,11 @@ def test_the_arithmetic() -> None:
 
 
 def test_the_page_has_every_figure() -> None:
-    local, ray = measured(2 + 9744 / 100), measured(2 + 9744 / 80)
+    local, ray = measured(2 + 9744 / 100, cpu=200), measured(2 + 9744 / 80, cpu=240)
     results = Results(local, local, ray, Disturbed(9, 20, measured(60.0)), "0123456789abcdef" * 4)
     page = render(results, Plan(price=0.09, currency="EUR"), quick=False)
-    assert "| ray | 10,000 | 2.0 s | 123.8 s | 12.50 ms | 40.0 |" in page
-    assert "Ray itself costs +2.50 ms" in page
+    assert "| ray | 10,000 | 2.0 s | 123.8 s | 12.50 ms | 40.0 | 24.00 ms |" in page
+    assert "Ray itself costs +2.50 ms and +4.00 ms of CPU time" in page
     assert "| local | 50.0 | 2 | 0.50 EUR |" in page
     assert "smoke test" not in page
 
