@@ -1,7 +1,7 @@
 /** Step 1: where the candles come from, how they are read, and what the reader found. */
 
 import { type Signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 
 import type { DataInfo, FileRequest, Finding, ReadOptions } from "../api/types";
 import { integer } from "../formats";
@@ -24,6 +24,7 @@ import { afterNewData } from "../state/page";
 import { focusChart } from "./ChartView";
 import { CleanedCandles } from "./CleanedCandles";
 import { Select } from "./controls";
+import { DropZone } from "./DropZone";
 import { FailureNote, ServerText } from "./FailureNote";
 import { ReadingOptions } from "./ReadingOptions";
 import { Step } from "./Step";
@@ -96,42 +97,17 @@ export function DataPanel({ open: unfolded }: { open: Signal<boolean> }) {
 }
 
 function Chooser({ first }: { first: boolean }) {
-  const over = useSignal(false);
-  const input = useRef<HTMLInputElement>(null);
   const read = (file: FileRequest, name?: string): void => void open(openFile(file, name));
   return (
     <div class="chooser">
-      <div
-        class={`drop ${over.value ? "over" : ""}`}
-        onDragOver={(event) => {
-          event.preventDefault();
-          over.value = true;
-        }}
-        onDragLeave={() => (over.value = false)}
-        onDrop={() => (over.value = false)}
-      >
-        <p class="drop-title" aria-hidden="true">
-          {t("data.drop")}
-        </p>
-        <button type="button" class="button" onClick={() => input.current?.click()} aria-describedby="data-limits">
-          {t("data.choose")}
-        </button>
-        <input
-          ref={input}
-          type="file"
-          hidden
-          aria-label={t("data.choose")}
-          accept=".csv,.tsv,.txt,.json,.jsonl,.feather,.arrow,.parquet,.gz,.zip"
-          onChange={(event) => {
-            const chosen = event.currentTarget.files?.[0];
-            if (chosen) void open(uploadFile(chosen));
-            event.currentTarget.value = "";
-          }}
-        />
-        <p class="field-hint" id="data-limits">
-          {t("data.limits")}
-        </p>
-      </div>
+      <DropZone
+        title={t("data.drop")}
+        accept=".csv,.tsv,.txt,.json,.jsonl,.feather,.arrow,.parquet,.gz,.zip"
+        primary={false}
+        hintId="data-limits"
+        hint={t("data.limits")}
+        onChoose={(chosen) => void open(uploadFile(chosen))}
+      />
       <button
         type="button"
         class={`button ${first ? "primary" : ""}`}

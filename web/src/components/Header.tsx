@@ -6,48 +6,13 @@ import { useId } from "preact/hooks";
 import { apiKey, setApiKey } from "../api/client";
 import { language, t } from "../i18n";
 import { simulated } from "../state/page";
-import {
-  chooseLanguage,
-  type PaletteName,
-  PALETTES,
-  paletteChoice,
-  paletteName,
-  scale,
-  SCALES,
-  theme,
-  THEMES,
-  zoneChoice,
-  ZONES,
-} from "../state/settings";
+import { chooseLanguage, scale, SCALES, zoneChoice, ZONES } from "../state/settings";
 import { Menu, Select } from "./controls";
-import { Logo } from "./Logo";
+import { LookFields, PageHeader } from "./PageHeader";
 
 export function Header({ help }: { help: Signal<boolean> }) {
-  const other = language.value === "zh" ? "en" : "zh";
   return (
-    <header class="header">
-      <a class="skip" href="#main">
-        {t("page.skip")}
-      </a>
-      <Logo />
-      <h1>
-        {t("page.brand")} <span class="wide-only">{t("page.workbench")}</span>
-      </h1>
-      {simulated.value && (
-        <p class="tag warning" data-simulated title={t("page.simulated_long")}>
-          {t("page.simulated")}
-        </p>
-      )}
-      <span class="spacer" />
-      <button
-        type="button"
-        class="button flat"
-        lang={other === "zh" ? "zh-CN" : "en"}
-        aria-label={t("page.language_label")}
-        onClick={() => void chooseLanguage(other)}
-      >
-        {t("page.language")}
-      </button>
+    <PageHeader name={t("page.workbench")} simulated={simulated.value}>
       <Menu label={t("page.settings")} class="right">
         {() => <Settings />}
       </Menu>
@@ -60,25 +25,14 @@ export function Header({ help }: { help: Signal<boolean> }) {
       >
         <span aria-hidden="true">?</span>
       </button>
-    </header>
+    </PageHeader>
   );
 }
 
 function Settings() {
   return (
     <div class="settings" data-settings>
-      <Select
-        label={t("settings.theme")}
-        value={theme.value}
-        options={THEMES.map((one) => [one, t(`settings.themes.${one}`)] as const)}
-        onChange={(value) => (theme.value = THEMES.find((one) => one === value)!)}
-      />
-      <Select
-        label={t("settings.palette")}
-        value={paletteName.value}
-        options={PALETTES.map((one) => [one, t(`settings.palettes.${one}`)] as const)}
-        onChange={(value) => (paletteChoice.value = value as PaletteName)}
-      />
+      <LookFields />
       <Select
         label={t("settings.language")}
         value={language.value}

@@ -1,8 +1,9 @@
 /** Step 1: the file, and how it is read. */
 
-import { signal, type Signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { signal, type Signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 
+import { DropZone } from "../../../src/components/DropZone";
 import { Step } from "../../../src/components/Step";
 import { integer } from "../../../src/formats";
 import { language, t } from "../../../src/i18n";
@@ -93,50 +94,24 @@ function ReadFailure({ failure }: { failure: Failure }) {
 }
 
 function Chooser() {
-  const over = useSignal(false);
-  const input = useRef<HTMLInputElement>(null);
   return (
     <div class="chooser">
-      <div
-        class={`drop ${over.value ? "over" : ""}`}
-        onDragOver={(event) => {
-          event.preventDefault();
-          over.value = true;
+      <DropZone
+        title={text("file.drop")}
+        accept=".csv,.tsv,.txt,text/csv"
+        primary={source.value === null}
+        hintId="file-limits"
+        hint={
+          <>
+            {text("file.limits")}
+            {model.value && text("lists.sentence") + text("file.least", { least: model.value.leastHistory })}
+          </>
+        }
+        onChoose={(chosen) => {
+          dropNote.value = null;
+          void forecastFile(chosen);
         }}
-        onDragLeave={() => (over.value = false)}
-        onDrop={() => (over.value = false)}
-      >
-        <p class="drop-title" aria-hidden="true">
-          {text("file.drop")}
-        </p>
-        <button
-          type="button"
-          class={`button ${source.value ? "" : "primary"}`}
-          onClick={() => input.current?.click()}
-          aria-describedby="file-limits"
-        >
-          {t("data.choose")}
-        </button>
-        <input
-          ref={input}
-          type="file"
-          accept=".csv,.tsv,.txt,text/csv"
-          aria-label={t("data.choose")}
-          hidden
-          onChange={(event) => {
-            const chosen = event.currentTarget.files?.[0];
-            if (chosen) {
-              dropNote.value = null;
-              void forecastFile(chosen);
-            }
-            event.currentTarget.value = "";
-          }}
-        />
-        <p class="field-hint" id="file-limits">
-          {text("file.limits")}
-          {model.value && text("lists.sentence") + text("file.least", { least: model.value.leastHistory })}
-        </p>
-      </div>
+      />
       {!file.value && (
         <div class="example" data-example>
           <p class="field-hint">{text("file.example")}</p>
