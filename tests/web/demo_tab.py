@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kronos.candles import COLUMNS
-from web.workbench import AXE_RUN, LOOKS, WATCH_POLICY, axe_program
+from web.workbench import WATCH_POLICY, check_accessibility, choose_language
 
 PREFIX = "pages/kronos"  # the page has to work under any path
 
@@ -137,24 +137,11 @@ class DemoPage:
 
     def check_accessibility(self) -> None:
         """Have axe-core look at the page in both languages and themes; nothing may be reported."""
-        if not self.page.evaluate("'axe' in window"):
-            self.page.evaluate(axe_program())
-        reports: list[str] = []
-        for language, theme, rules in LOOKS:
-            self.choose_language(language)
-            self.page.emulate_media(color_scheme=theme)
-            self.page.wait_for_selector(f'html[data-theme="{theme}"]', state="attached")
-            reports += [f"{language}, {theme}: {each}" for each in self.page.evaluate(AXE_RUN, rules)]
-        self.choose_language("en")
-        self.page.emulate_media(color_scheme="dark")
-        assert not reports, "\n".join(reports)
+        check_accessibility(self.page)
 
     def choose_language(self, language: str) -> None:
         """Press the button for the other language, unless the page speaks this one."""
-        tag = {"en": "en", "zh": "zh-CN"}[language]
-        if self.page.locator("html").get_attribute("lang") != tag:
-            self.page.locator(f'header button[lang="{tag}"]').click()
-            self.page.wait_for_selector(f'html[lang="{tag}"]', state="attached")
+        choose_language(self.page, language)
 
 
 def damaged_copy(site: Path, folder: Path) -> None:

@@ -62,6 +62,30 @@ def chromium() -> str:
     return program
 
 
+def choose_language(page: Any, language: str) -> None:
+    """Press the button for the other language, unless a page speaks this one."""
+    tag = {"en": "en", "zh": "zh-CN"}[language]
+    if page.locator("html").get_attribute("lang") != tag:
+        # Not a click of the mouse: an open dialog covers the button.
+        page.locator(f'header button[lang="{tag}"]').evaluate("button => button.click()")
+        page.wait_for_selector(f'html[lang="{tag}"]', state="attached")
+
+
+def check_accessibility(page: Any) -> None:
+    """Have axe-core look at a page in both languages and themes; nothing may be reported."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(axe_program())
+    reports: list[str] = []
+    for language, theme, rules in LOOKS:
+        choose_language(page, language)
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_selector(f'html[data-theme="{theme}"]', state="attached")
+        reports += [f"{language}, {theme}: {each}" for each in page.evaluate(AXE_RUN, rules)]
+    choose_language(page, "en")
+    page.emulate_media(color_scheme="dark")
+    assert not reports, "\n".join(reports)
+
+
 class Workbench:
     """One tab with the workbench of a server. `problems` collects what must not happen while a test uses it."""
 
@@ -230,25 +254,11 @@ class Workbench:
 
     def check_accessibility(self) -> None:
         """Have axe-core look at the page in both languages and themes; nothing may be reported."""
-        if not self.page.evaluate("'axe' in window"):
-            self.page.evaluate(axe_program())
-        reports: list[str] = []
-        for language, theme, rules in LOOKS:
-            self.choose_language(language)
-            self.page.emulate_media(color_scheme=theme)
-            self.page.wait_for_selector(f'html[data-theme="{theme}"]', state="attached")
-            reports += [f"{language}, {theme}: {each}" for each in self.page.evaluate(AXE_RUN, rules)]
-        self.choose_language("en")
-        self.page.emulate_media(color_scheme="dark")
-        assert not reports, "\n".join(reports)
+        check_accessibility(self.page)
 
     def choose_language(self, language: str) -> None:
         """Press the button for the other language, unless the page speaks this one."""
-        tag = {"en": "en", "zh": "zh-CN"}[language]
-        if self.page.locator("html").get_attribute("lang") != tag:
-            # Not a click of the mouse: an open dialog covers the button.
-            self.page.locator(f'header button[lang="{tag}"]').evaluate("button => button.click()")
-            self.page.wait_for_selector(f'html[lang="{tag}"]', state="attached")
+        choose_language(self.page, language)
 
 
 def axe_program() -> str:
