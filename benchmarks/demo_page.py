@@ -6,12 +6,10 @@ docs/performance-demo-page.md.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import gzip
 import os
 import platform
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -25,18 +23,17 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from benchmarks.command import find_chromium, run_benchmark
 from benchmarks.data import candles
 from benchmarks.machine import processor_name
 from benchmarks.report import table
 from benchmarks.results import Floor
 from benchmarks.servers import kronos
 from benchmarks.timing import say
-from kronos.atomic import write_text
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "performance-demo-page.md"
 _BUILT = _ROOT / "out" / "demo-page"
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _SMOKE = "**A smoke test with few runs: it only shows that the benchmark runs, and its numbers mean nothing.**\n\n"
 _BROTLI = "process.stdout.write(require('zlib').brotliCompressSync(require('fs').readFileSync(process.argv[1])))"
 # What an English page does not load: the card, the other language, the sample, and the service worker's program.
@@ -262,27 +259,15 @@ visits load nothing.
 
 
 def _chromium() -> str:
-    """The browser: the one that KRONOS_CHROMIUM names, or an installed one."""
-    program = os.environ.get("KRONOS_CHROMIUM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        raise SystemExit("Chromium was not found: install it, or name it in KRONOS_CHROMIUM.")
+    """The browser, if there is a page to drive."""
     if not (_BUILT / "index.html").is_file():
         raise SystemExit("The demo page is not built: run 'make demo-page'.")
-    return program
+    return find_chromium()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_page", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run with few repetitions, printed")
-    parser.add_argument("--output", type=Path, help="the file to write; a page in docs/ where not --quick")
-    arguments = parser.parse_args()
-    page = render(measure(_QUICK if arguments.quick else _FULL), quick=arguments.quick)
-    print(page)
-    output = arguments.output or (None if arguments.quick else _PAGE)
-    if output is not None:
-        write_text(output, page)
-        say(f"wrote {output}")
+def _run(quick: bool) -> str:
+    return render(measure(_QUICK if quick else _FULL), quick=quick)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.demo_page", __doc__, _PAGE, _run)

@@ -5,7 +5,6 @@ All of it in one run on loopback with the bundled model; writes docs/performance
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -19,12 +18,12 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks.command import run_benchmark
 from benchmarks.load import Answers, drive, get, poisson, post, saturate, together
 from benchmarks.servers import EMPTY, Server, kronos, simple
 from benchmarks.serving_page import render
 from benchmarks.serving_results import Beside, Crowd, Overload, Plan, Results, Route, Stop
 from benchmarks.timing import say
-from kronos.atomic import write_text
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance-serving.md"
 _CACHED = "/api/predict?symbol=BTC"
@@ -188,18 +187,9 @@ def _on(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run with short loads, printed")
-    parser.add_argument("--output", type=Path, help="the file to write; a page in docs/ where not --quick")
-    arguments = parser.parse_args()
-    page = render(measure(_QUICK if arguments.quick else _FULL), quick=arguments.quick)
-    print(page)
-    output = arguments.output or (None if arguments.quick else _PAGE)
-    if output is not None:
-        write_text(output, page)
-        say(f"wrote {output}")
+def _run(quick: bool) -> str:
+    return render(measure(_QUICK if quick else _FULL), quick=quick)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.serving", __doc__, _PAGE, _run)

@@ -5,13 +5,11 @@ A real server on loopback, a file of 50,000 candles, a headless browser; writes 
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import os
 import platform
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,18 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import find_chromium, run_benchmark
 from benchmarks.data import candles
 from benchmarks.machine import processor_name
 from benchmarks.report import table
 from benchmarks.results import Floor
 from benchmarks.servers import kronos
 from benchmarks.timing import say
-from kronos.atomic import write_text
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "performance-workbench.md"
 _ASSETS = _ROOT / "src" / "kronos" / "serve" / "assets"
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _WIDTH, _HEIGHT = 1280, 900
 _SETTLED = 60  # milliseconds after its last drawing when the chart says that it is drawn
 _SMOKE = "**A smoke test with few candles: it only shows that the benchmark runs, and its numbers mean nothing.**\n\n"
@@ -369,27 +366,15 @@ def _post(browser: Any, address: str, **content: Any) -> Any:
 
 
 def _chromium() -> str:
-    """The browser: the one that KRONOS_CHROMIUM names, or an installed one."""
-    program = os.environ.get("KRONOS_CHROMIUM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        raise SystemExit("Chromium was not found: install it, or name it in KRONOS_CHROMIUM.")
+    """The browser, if there is a page to drive."""
     if not (_ASSETS / "index.html").is_file():
         raise SystemExit("The workbench is not built: run 'make web'.")
-    return program
+    return find_chromium()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.workbench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run with few candles, printed")
-    parser.add_argument("--output", type=Path, help="the file to write; a page in docs/ where not --quick")
-    arguments = parser.parse_args()
-    page = render(measure(_QUICK if arguments.quick else _FULL), quick=arguments.quick)
-    print(page)
-    output = arguments.output or (None if arguments.quick else _PAGE)
-    if output is not None:
-        write_text(output, page)
-        say(f"wrote {output}")
+def _run(quick: bool) -> str:
+    return render(measure(_QUICK if quick else _FULL), quick=quick)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.workbench", __doc__, _PAGE, _run)
