@@ -39,7 +39,7 @@ demo-page: $(VENV)/.installed-onnx  ## Build the page that forecasts in the brow
 test: install-dev web  ## Set up and run the tests, one process a core
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
 
-test-long: install-dev  ## Run the tests that take minutes: soak, fuzzing and load of the server
+test-long: install-dev demo-page  ## Run the tests that take minutes: soak, fuzzing and load of the server
 	$(BIN)/python -m pytest -n auto -m long
 
 test-web: web  ## Check format and types of the workbench, the browser's package and the demo page, and run their unit tests
