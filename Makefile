@@ -72,6 +72,7 @@ docs: install-dev  ## Build the documentation site into site/; a broken link or 
 
 bench: install-dev web demo-page  ## Run the benchmarks and write docs/performance*.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.decoding_profile
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks training
 	$(BIN)/python -m benchmarks.serving

@@ -10,7 +10,7 @@ Notable here:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -126,6 +126,14 @@ def draws(case: Case, candles: Candles) -> TokenSampler:
         return TorchSampler(SamplingParams(top_p=_TOP_P, samples=case.samples))
     uniforms = keyed_uniforms(SEED, candles.symbol or "", range(case.samples), case.horizon)
     return CounterBasedSampler(SamplingParams(samples=case.samples), torch.from_numpy(uniforms).float()[None])
+
+
+def step_times(predictor: KronosPredictor, case: Case) -> Times:
+    """Our steps behind the first, in a rollout of their own."""
+    candles = random_candles(case.history)
+    clocked = Clocked(draws(case, candles))
+    _tokens(predictor, replace(case, plain_steps=case.horizon), candles, clocked)
+    return clocked.steps()
 
 
 @torch.inference_mode()

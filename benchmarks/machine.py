@@ -41,21 +41,27 @@ class Machine:
 
 def measure_machine(plan: Plan) -> Machine:
     tries = 3 if plan.quick else 30
-    n = plan.matrix
-
-    def square(dtype: torch.dtype) -> float:
-        a, b = (torch.randn(n, n).to(dtype) for _ in range(2))
-        return 2 * n**3 / timed(lambda: a @ b, tries).best
 
     def layer(dtype: torch.dtype) -> float:
         rows, inputs, outputs = _LAYER
         x, w = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
         return 2 * rows * inputs * outputs / timed(lambda: F.linear(x, w), 3 * tries).best
 
-    large = torch.ones(plan.read_mb * 10**6 // 4)
-    read = large.nbytes / timed(large.sum, tries).best
-    rates = (square(torch.float32), square(torch.bfloat16), layer(torch.float32), layer(torch.bfloat16))
-    return Machine(processor_name(), _cores(), *rates, read)
+    rates = (matrix_rate(plan.matrix, torch.float32, tries), matrix_rate(plan.matrix, torch.bfloat16, tries))
+    rates += (layer(torch.float32), layer(torch.bfloat16))
+    return Machine(processor_name(), available_cores(), *rates, read_rate(plan.read_mb, tries))
+
+
+def matrix_rate(side: int, dtype: torch.dtype, tries: int) -> float:
+    """Operations per second of the product of two square matrices, the best of some tries."""
+    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
+    return 2 * side**3 / timed(lambda: a @ b, tries).best
+
+
+def read_rate(megabytes: int, tries: int) -> float:
+    """Bytes per second of reading memory that no cache holds, the best of some tries."""
+    large = torch.ones(megabytes * 10**6 // 4)
+    return large.nbytes / timed(large.sum, tries).best
 
 
 def processor_name() -> str:
@@ -68,5 +74,6 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

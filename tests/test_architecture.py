@@ -201,7 +201,7 @@ SHORT = {
     "serve/middleware/cached_predictions.py",
     "training/torchrun.py",
 }
-MODULES, LONGEST, SHORTEST = 372, 500, 60
+MODULES, LONGEST, SHORTEST = 373, 500, 60
 
 
 def test_modules_are_neither_crumbs_nor_heaps():

@@ -101,7 +101,7 @@ class BatchLimits:
         if free is None:
             return replace(cls.fixed(model.row_bytes), bucketed=packed.graphs is not None)
         coding = max(tokenizer.encoder.activation_bytes, tokenizer.decoder.activation_bytes)
-        logits = max(len(model.head1), len(model.head2)) * model.head1.element_size()
+        logits = max(model.head1.shape[0], model.head2.shape[0]) * model.wide_dtype.itemsize
         share = int(_CUDA_SHARE * free)
         return cls(
             CUDA_ROWS,

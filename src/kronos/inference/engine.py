@@ -27,15 +27,13 @@ from kronos.inference.cuda_graphs import GraphCache, cuda_graph_cache
 from kronos.inference.fused_transformer import (
     FusedTransformer,
     KVCache,
-    Linear,
     Rotations,
     bifurcated_attention,
     cross_projections,
-    linear,
-    pack,
     rms_norm,
     rotate_interleaved,
 )
+from kronos.inference.packed_linear import PackedLinear, pack
 from kronos.inference.sampling import is_whole
 from kronos.nn import Kronos, KronosTokenizer
 from kronos.nn.model import CALENDAR_SIZES, CROSS_HEADS
@@ -118,13 +116,14 @@ class ModelDecoder:
         cross = model.dep_layer.cross_attn
         self.rotations = Rotations(cross.rotary, dtype) if model.s2_attention == "causal" else None
         packed = cross_projections(cross, self.rotations is not None)
-        self.cross_kv, self.cross_kv_bias = pack(packed.kv, dtype), pack(packed.kv_bias, dtype)
+        self.cross_kv = PackedLinear(packed.kv, packed.kv_bias, dtype)
         self.queries = pack(F.linear(embedding.emb_s1.weight, packed.q, packed.q_bias), dtype)  # [V1, d]
-        self.cross_out, self.cross_out_bias = pack(cross.out_proj.weight, dtype), pack(cross.out_proj.bias, dtype)
+        self.cross_out = PackedLinear(cross.out_proj.weight, cross.out_proj.bias, dtype)
         # Logits are always wide: rounded to bfloat16, a large one would be off by several percent of its probability.
-        self.head1, self.head1_bias = pack(model.head.proj_s1.weight, wide), pack(model.head.proj_s1.bias, wide)
-        self.head2 = pack(model.head.proj_s2.weight * model.dep_layer.norm.weight, wide)
-        self.head2_bias = pack(model.head.proj_s2.bias, wide)
+        self.head1 = PackedLinear(model.head.proj_s1.weight, model.head.proj_s1.bias, wide)
+        self.head2 = PackedLinear(
+            model.head.proj_s2.weight * model.dep_layer.norm.weight, model.head.proj_s2.bias, wide
+        )
 
     @property
     def row_bytes(self) -> int:
@@ -146,7 +145,7 @@ class ModelDecoder:
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """Logits of the coarse token ``[B, S, V1]``, float32 or wider, of states ``[B, S, d]``."""
-        return linear(hidden.to(self.wide_dtype), self.head1, self.head1_bias)
+        return self.head1(hidden.to(self.wide_dtype))
 
     def s2_logits(self, state: DecodeState, s1: Tensor) -> Tensor:
         """Logits of the fine token ``[B, S, V2]``, float32 or wider, given the coarse tokens ``[B, S]``."""
@@ -156,8 +155,8 @@ class ModelDecoder:
         q = q.transpose(1, 2).unsqueeze(3)  # [B, 4, S, 1, e]
         own = state.own or KVCache.allocate(state.shared.keys, (*q.shape[:3], 0, q.shape[-1]))
         mixed = bifurcated_attention(q, state.shared, own, state.mask).squeeze(3).transpose(1, 2).flatten(-2)
-        hidden = state.hidden + linear(mixed, self.cross_out, self.cross_out_bias)
-        return linear(rms_norm(hidden.to(self.wide_dtype)), self.head2, self.head2_bias)
+        hidden = state.hidden + self.cross_out(mixed)
+        return self.head2(rms_norm(hidden.to(self.wide_dtype)))
 
     def cross_keys(self, states: Tensor, first: Tensor, last: int) -> KVCache:
         """Keys and values ``[B, 4, S, t, e]`` of the s2 attention.
@@ -167,7 +166,7 @@ class ModelDecoder:
             first: Position of the first of the t rows, ``[B]``.
             last: The largest position, up to which rotations are tabulated.
         """
-        heads = linear(states, self.cross_kv, self.cross_kv_bias).view(*states.shape[:-1], 2 * CROSS_HEADS, -1)
+        heads = self.cross_kv(states).view(*states.shape[:-1], 2 * CROSS_HEADS, -1)
         keys, values = heads.chunk(2, dim=-2)  # [B, S, t, 4, e]
         if self.rotations is not None:
             t = states.shape[2]
@@ -244,7 +243,7 @@ class Rollout:
         states, self._shared, self._cross = self._read_history(rows)
         B, width = states.shape[0], self._cross.keys.shape[-1]
         added = max(0, self.cached_steps - 1)
-        self._own = self.decoder.stack.allocate_caches(B, self.samples, added)
+        self._own = self.decoder.stack.allocate_caches(states, B, self.samples, added)
         self._own_cross = KVCache.allocate(states, (B, CROSS_HEADS, self.samples, added, width))
         last = self.lengths - (self.rows - rows) - 1
         hidden = states[torch.arange(B, device=states.device), last][:, None]
@@ -266,7 +265,7 @@ class Rollout:
         kept = self.context - step  # rows of the history still in the window
         _, shared, cross = self._read_history(kept)
         start = torch.full_like(self.lengths, kept)
-        own = self.decoder.stack.allocate_caches(self.history.shape[0], self.samples, step)
+        own = self.decoder.stack.allocate_caches(self.history, self.history.shape[0], self.samples, step)
         x = self.decoder.stack.decode(self._embed_own(tokens, slice(0, step)), shared, own, start, 0)
         states = self.decoder.states(x)  # [B, S, step, d]
         last = self.context - 1
@@ -310,14 +309,14 @@ class TokenizerDecoder:
         self.decoder = FusedTransformer(tokenizer.decoder, self.dtype)
         layers = tokenizer.embed, tokenizer.quant_embed, tokenizer.post_quant_embed, tokenizer.head
         self.embed, self.quant_embed, self.post_quant_embed, self.head = (
-            Linear(pack(layer.weight, self.dtype), pack(layer.bias, self.dtype)) for layer in layers
+            PackedLinear(layer.weight, layer.bias, self.dtype) for layer in layers
         )
 
     @property
     def row_bytes(self) -> int:
         """Bytes of keys and values per row of a window."""
         layers = max(len(self.encoder.layers), len(self.decoder.layers))
-        return 2 * layers * self.embed.bias.numel() * self.embed.bias.element_size()
+        return 2 * layers * self.embed.shape[0] * self.embed.dtype.itemsize
 
     def encode(self, x: Tensor) -> Tokens:
         """Tokens ``[B, T]`` of normalised candles ``[B, T, 6]``, padded at the right."""
@@ -341,8 +340,9 @@ class TokenizerDecoder:
         ragged = padded or bool((lengths != rows).any())
         mask = _padding_mask(lengths, rows, self.dtype) if ragged else None
         past, shared = self.decoder.prefill(self._embed_tokens(history))
-        caches = self.decoder.allocate_caches(B, S, H)
-        x = self.decoder.decode(self._embed_tokens(own), shared, caches, lengths, 0, mask)
+        embedded = self._embed_tokens(own)
+        caches = self.decoder.allocate_caches(embedded, B, S, H)
+        x = self.decoder.decode(embedded, shared, caches, lengths, 0, mask)
         return self.head(past), self.head(x)
 
     def _embed_tokens(self, tokens: Tokens) -> Tensor:

@@ -20,13 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kronos.inference.packed_linear import PackedLinear
 from kronos.nn.layers import NORM_EPS, Attention, RotaryEmbedding, TransformerBlock
 
 # Elements of a score matrix; beyond it, samples are processed in slices, which bounds memory.
 _SCORE_ELEMENTS = 64 * 2**20
-# Rows up to which `linear` puts the weights on the left. With it a single path took 0.68 s instead of 1.05 s
-# (kronos-small, 392 + 120 candles, two cores); from six rows on it gained nothing.
-_FEW_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +51,10 @@ class KVCache:
 class FusedLayer:
     """Fused weights of one block, including the norm weights and the attention scale."""
 
-    qkv: Tensor  # [3d, d]
-    qkv_bias: Tensor  # [3d]
-    out: Tensor  # [d, d]
-    out_bias: Tensor  # [d]
-    gates: Tensor  # [2ff, d]
-    down: Tensor  # [d, ff]
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`, faster for a few float32 rows on a CPU.
-
-    The CPU's matrix library reads the weights at a fraction of the memory bandwidth if the left factor has few rows.
-    With the weights on the left it does not, from two columns on; so even a single row is cheaper computed twice.
-    """
-    rows = x.numel() // x.shape[-1]
-    if rows > _FEW_ROWS or x.device.type != "cpu" or x.dtype != torch.float32:
-        return F.linear(x, weight, bias)
-    columns = x.reshape(rows, -1).t() if rows > 1 else x.reshape(1, -1).repeat(2, 1).t()
-    product = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
-    return product[:, :rows].t().contiguous().view(*x.shape[:-1], -1)
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A packed linear layer: ``weight [out, in]``, ``bias [out]``."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map ``[..., in]`` to ``[..., out]``."""
-        return linear(x, self.weight, self.bias)
+    qkv: PackedLinear  # [3d, d]
+    out: PackedLinear  # [d, d]
+    gates: PackedLinear  # [2ff, d]
+    down: PackedLinear  # [d, ff]
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -128,11 +98,6 @@ def rotate_interleaved(x: Tensor, rotation: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
-def pack(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A contiguous copy of a weight, independent of the network."""
-    return x.detach().to(dtype, copy=True).contiguous()
-
-
 def fuse_layer(block: TransformerBlock, dtype: torch.dtype) -> FusedLayer:
     """Fuse one block's weights."""
     attention = block.self_attn
@@ -142,8 +107,12 @@ def fuse_layer(block: TransformerBlock, dtype: torch.dtype) -> FusedLayer:
     qkv = torch.cat((q.weight[order] * scale, k.weight[order], v.weight)) * block.norm1.weight
     bias = torch.cat((q.bias[order] * scale, k.bias[order], v.bias))
     gates = torch.cat((block.ffn.w1.weight, block.ffn.w3.weight)) * block.norm2.weight
-    tensors = (qkv, bias, attention.out_proj.weight, attention.out_proj.bias, gates, block.ffn.w2.weight)
-    return FusedLayer(*(pack(t, dtype) for t in tensors))
+    return FusedLayer(
+        qkv=PackedLinear(qkv, bias, dtype),
+        out=PackedLinear(attention.out_proj.weight, attention.out_proj.bias, dtype),
+        gates=PackedLinear(gates, None, dtype),
+        down=PackedLinear(block.ffn.w2.weight, None, dtype),
+    )
 
 
 class FusedTransformer:
@@ -221,28 +190,28 @@ class FusedTransformer:
         if not self.layers:
             return 0
         d, ff = self.layers[0].down.shape
-        return self.layers[0].down.element_size() * (6 * d + 3 * ff) + 4 * 4 * d
+        return self.layers[0].down.dtype.itemsize * (6 * d + 3 * ff) + 4 * 4 * d
 
-    def allocate_caches(self, series: int, samples: int, rows: int) -> list[KVCache]:
-        """Allocate uninitialised caches, one per layer, for ``rows`` rows of each sample."""
+    def allocate_caches(self, like: Tensor, series: int, samples: int, rows: int) -> list[KVCache]:
+        """Allocate uninitialised caches, one per layer, for ``rows`` rows of each sample; of the type of ``like``."""
         if not self.layers:
             return []
         width = self.layers[0].down.shape[0] // self.n_heads
         shape = (series, self.n_heads, samples, rows, width)
-        return [KVCache.allocate(layer.qkv, shape) for layer in self.layers]
+        return [KVCache.allocate(like, shape) for _ in self.layers]
 
     def _qkv(self, layer: FusedLayer, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated q and k, and v, each ``[..., h, e]``; q is scaled."""
-        heads = linear(rms_norm(x), layer.qkv, layer.qkv_bias).view(*x.shape[:-1], 3 * self.n_heads, -1)
+        heads = layer.qkv(rms_norm(x)).view(*x.shape[:-1], 3 * self.n_heads, -1)
         qk = rotate_interleaved(heads[..., : 2 * self.n_heads, :], rotation)
         return qk[..., : self.n_heads, :], qk[..., self.n_heads :, :], heads[..., 2 * self.n_heads :, :]
 
     @staticmethod
     def _finish_block(layer: FusedLayer, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a block after attention: both residuals and the feed-forward layer."""
-        x = x + linear(mixed, layer.out, layer.out_bias)
-        gate, up = linear(rms_norm(x), layer.gates).chunk(2, dim=-1)
-        return x + linear(F.silu(gate) * up, layer.down)
+        x = x + layer.out(mixed)
+        gate, up = layer.gates(rms_norm(x)).chunk(2, dim=-1)
+        return x + layer.down(F.silu(gate) * up)
 
 
 def bifurcated_attention(q: Tensor, shared: KVCache, own: KVCache, mask: Tensor | None) -> Tensor:
