@@ -282,6 +282,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding_profile", description=__doc__)
     parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, to compare with")
+    parser.add_argument("--revision", default="unknown", help="revision of --before, to name on the page")
     parser.add_argument("--quick", action="store_true", help="a smoke run with shrunken networks, printed")
     parser.add_argument("--output", type=Path, help="the file to write; docs/performance-profile.md where not --quick")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -291,7 +292,7 @@ def main() -> None:
         return
     if arguments.before is not None and not (arguments.before / "src" / "kronos").is_dir():
         parser.error(f"{arguments.before} is not a checkout: it has no src/kronos")
-    write_page(arguments.before, arguments.output, quickly=arguments.quick)
+    write_page(arguments.before, arguments.revision, arguments.output, quickly=arguments.quick)
 
 
 if __name__ == "__main__":

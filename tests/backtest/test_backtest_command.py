@@ -294,7 +294,7 @@ def test_files_of_other_intervals_are_left_out_and_counted(place):
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
 def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(place):
     for name in ("A", "B", "C"):
-        candles(name, 500).frame.to_csv(place / "daily" / f"{name}_1d.csv")
+        candles(name, 200).frame.to_csv(place / "daily" / f"{name}_1d.csv")
     command = [sys.executable, "-m", "kronos", *BASE[:-1]]
     environment = {**os.environ, "KRONOS_THREADS": "1"}
     handler = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731 (ignored in the background)

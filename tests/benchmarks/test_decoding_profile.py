@@ -44,7 +44,7 @@ def test_quantiles_of_bfloat16_are_compared_with_those_of_float32() -> None:
     assert all(row.sampling > 0 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
     output = tmp_path / "page.md"
     command = [
@@ -54,6 +54,8 @@ def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
         "--quick",
         "--before",
         str(ROOT),
+        "--revision",
+        "v1",
         "--output",
         str(output),
     ]
@@ -61,6 +63,7 @@ def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = output.read_text("utf-8")
     assert "its numbers mean nothing" in page
+    assert "*before* is revision v1" in page
     assert page.count("\n## Time of ") == 4
     assert "| many series | 16 to 28 + 4 × 2 |" in page
     assert "before, s (best) | now, s (best) | ratio" in page
