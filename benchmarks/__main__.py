@@ -12,6 +12,7 @@ from time import perf_counter
 import torch
 
 from benchmarks import plans, training
+from benchmarks.command import print_or_write
 from benchmarks.decoding import CaseResult, measure_case, measure_many, measure_models
 from benchmarks.drawing import measure_drawing
 from benchmarks.inputs import random_predictor
@@ -22,7 +23,6 @@ from benchmarks.report import render
 from benchmarks.results import Results
 from benchmarks.startup import measure_startup
 from benchmarks.timing import say
-from kronos.atomic import write_text
 from kronos.inference import KronosPredictor
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -39,12 +39,7 @@ def main() -> None:
         return
     plan = plans.quick() if arguments.quick else plans.full()
     page = render(measure(plan))
-    output = arguments.output or (None if plan.quick else _PAGE)
-    if output is None:
-        print(page)
-    else:
-        write_text(output, page)
-        say(f"wrote {output}")
+    print_or_write(page, arguments.output or (None if plan.quick else _PAGE))
 
 
 def measure(plan: Plan) -> Results:

@@ -26,6 +26,15 @@ def find_chromium() -> str:
     return program
 
 
+def print_or_write(page: str, output: Path | None) -> None:
+    """Write a page to a file, or print it if there is none."""
+    if output is None:
+        print(page)
+    else:
+        write_text(output, page)
+        say(f"wrote {output}")
+
+
 def run_benchmark(module: str, description: str | None, page: Path, run: Callable[[bool], str]) -> None:
     """Parse the command line, run a benchmark, print its page, and write it.
 

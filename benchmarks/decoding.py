@@ -172,11 +172,14 @@ def _model(name: str, predictor: KronosPredictor, case: Case, repeats: int, peak
     return ModelResult(name, predictor.precision, parameters, times, peak)
 
 
+def many_candles(plan: ManyPlan) -> dict[str, Candles]:
+    """Candles of all series of a plan, by name."""
+    return {f"S{i}": random_candles(rows, f"S{i}", i) for i, rows in enumerate(plan.lengths)}
+
+
 def measure_many(predictor: KronosPredictor, plan: ManyPlan, repeats: int) -> ManyResult:
-    """Lengths spread evenly, in no order."""
-    spread = (plan.longest - plan.shortest) / max(1, plan.series - 1)
-    lengths = [plan.shortest + round(spread * (i * 37 % plan.series)) for i in range(plan.series)]
-    series = {f"S{i}": random_candles(rows, f"S{i}", i) for i, rows in enumerate(lengths)}
+    """`forecast_many` against one `forecast` after the other."""
+    series = many_candles(plan)
 
     def together() -> None:
         predictor.forecast_many(series, plan.horizon, samples=plan.samples, seed=SEED)

@@ -24,9 +24,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks import plans
-from benchmarks.decoding import calling, step_times
+from benchmarks.decoding import calling, many_candles, step_times
 from benchmarks.inputs import SEED, random_candles, random_predictor
-from benchmarks.plans import Architecture, Case, ManyPlan
+from benchmarks.plans import Architecture, Case, ManyPlan, Plan
 from benchmarks.timing import Times
 from benchmarks.work import engine_flops, step_bytes
 from kronos.inference import KronosPredictor, engine
@@ -57,51 +57,38 @@ class ProfilePlan:
     """What is profiled.
 
     Attributes:
-        architecture: The networks; their weights are random.
+        base: Networks, threads, and how the machine's rates are measured.
         cases: Single forecasts, by what they are an example of.
         many: Series forecast in one call.
         repeats: Timings of each call, after a warm-up.
-        threads: Of torch.
-        matrix: Side of the square matrices that the matrix rate is measured with.
-        read_mb: Megabytes read to measure the memory's bandwidth.
-        tries: Measurements of either rate.
+        tries: Measurements of each of the machine's rates.
     """
 
-    architecture: Architecture
+    base: Plan
     cases: Mapping[str, Case]
     many: ManyPlan
     repeats: int
-    threads: int
-    matrix: int
-    read_mb: int
     tries: int
 
+    @property
+    def architecture(self) -> Architecture:
+        """The network, whose weights are random."""
+        return self.base.architecture("kronos-small")
 
-def full() -> ProfilePlan:
-    """What docs/performance-profile.md is made of."""
-    whole = plans.full()
-    cases = {
-        "a typical forecast": whole.typical,
-        "one path": Case(392, 120, 1),
-        "one path whose window slides": Case(400, 120, 1, method="predict"),
-    }
-    many = replace(whole.many, series=32)
-    return ProfilePlan(
-        whole.architecture("kronos-small"), cases, many, 5, whole.threads, whole.matrix, whole.read_mb, tries=30
-    )
-
-
-def quick() -> ProfilePlan:
-    """The same with shrunken networks, in seconds."""
-    small = plans.quick()
-    cases = {
-        "a typical forecast": small.typical,
-        "one path": Case(20, 12, 1),
-        "one path whose window slides": Case(24, 12, 1, method="predict"),
-    }
-    return ProfilePlan(
-        small.architecture("kronos-small"), cases, small.many, 2, small.threads, small.matrix, small.read_mb, tries=3
-    )
+    @classmethod
+    def of(cls, *, quickly: bool) -> ProfilePlan:
+        """What docs/performance-profile.md is made of; quickly: the same with shrunken networks, in seconds."""
+        base = plans.quick() if quickly else plans.full()
+        cases = {
+            "a typical forecast": base.typical,
+            "one path": Case(20, 12, 1) if quickly else Case(392, 120, 1),
+            "one path whose window slides": replace(
+                Case(24, 12, 1) if quickly else Case(400, 120, 1), method="predict"
+            ),
+        }
+        if quickly:
+            return cls(base, cases, base.many, repeats=2, tries=3)
+        return cls(base, cases, replace(base.many, series=32), repeats=5, tries=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +103,13 @@ class Spent:
 # Measurements in a process of their own ----------------------------------------------
 
 
-def many_lengths(plan: ManyPlan) -> list[int]:
-    """Lengths of the histories, evenly spread."""
-    spread = (plan.longest - plan.shortest) / max(1, plan.series - 1)
-    return [plan.shortest + round(spread * i) for i in range(plan.series)]
-
-
 def calls_of(plan: ProfilePlan, predictor: KronosPredictor) -> dict[str, Callable[[], object]]:
     """What is called, by name."""
     calls: dict[str, Callable[[], object]] = {
         name: calling(predictor, case, random_candles(case.history)) for name, case in plan.cases.items()
     }
-    series = {f"S{i}": random_candles(rows, f"S{i}", i) for i, rows in enumerate(many_lengths(plan.many))}
-    calls[MANY] = partial(predictor.forecast_many, series, plan.many.horizon, samples=plan.many.samples, seed=SEED)
+    many = plan.many
+    calls[MANY] = partial(predictor.forecast_many, many_candles(many), many.horizon, samples=many.samples, seed=SEED)
     return calls
 
 
@@ -170,8 +151,8 @@ def _annotated() -> Iterator[None]:
 
 def serve(*, quickly: bool) -> None:
     """Measure what each line of standard input asks for, and answer with a line of JSON."""
-    plan = quick() if quickly else full()
-    torch.set_num_threads(plan.threads)
+    plan = ProfilePlan.of(quickly=quickly)
+    torch.set_num_threads(plan.base.threads)
     predictor = random_predictor(plan.architecture)
     calls = calls_of(plan, predictor)
     warm = set()
@@ -200,6 +181,7 @@ class Worker:
     """
 
     def __init__(self, source: Path, *, quickly: bool) -> None:
+        self._source = source
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(source / "src"), str(ROOT)))}
         command = [sys.executable, "-m", "benchmarks.decoding_profile", "--worker", *(["--quick"] if quickly else [])]
         self._process = subprocess.Popen(
@@ -211,7 +193,10 @@ class Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(question, file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"The process that measures {self._source} ended early; its error is above.")
+        return json.loads(answer)
 
     def close(self) -> None:
         """End the process."""
@@ -240,7 +225,14 @@ class CaseProfile:
 
 def measure(plan: ProfilePlan, sources: Mapping[str, Path], *, quickly: bool) -> dict[str, dict[str, CaseProfile]]:
     """Measure each version in turn; profiles by case, then by version."""
-    workers = {name: Worker(path, quickly=quickly) for name, path in sources.items()}
+    with ExitStack() as stack:
+        workers = {name: Worker(path, quickly=quickly) for name, path in sources.items()}
+        for worker in workers.values():
+            stack.callback(worker.close)
+        return _measure_in_turn(plan, workers)
+
+
+def _measure_in_turn(plan: ProfilePlan, workers: Mapping[str, Worker]) -> dict[str, dict[str, CaseProfile]]:
     found: dict[str, dict[str, CaseProfile]] = {}
     for case in (*plan.cases, MANY):
         seconds: dict[str, list[float]] = {name: [] for name in workers}
@@ -256,8 +248,6 @@ def measure(plan: ProfilePlan, sources: Mapping[str, Path], *, quickly: bool) ->
             )
             for name, worker in workers.items()
         }
-    for worker in workers.values():
-        worker.close()
     return found
 
 
@@ -268,7 +258,7 @@ def flops_of(plan: ProfilePlan, case: str) -> int:
     if case != MANY:
         return engine_flops(model, tokenizer, plan.cases[case], context)
     many = plan.many
-    cases = [Case(rows, many.horizon, many.samples) for rows in many_lengths(many)]
+    cases = [Case(rows, many.horizon, many.samples) for rows in many.lengths]
     return sum(engine_flops(model, tokenizer, own, context) for own in cases)
 
 

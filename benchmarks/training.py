@@ -22,13 +22,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks import plans
+from benchmarks.command import print_or_write
 from benchmarks.inputs import random_candles, random_networks
 from benchmarks.machine import measure_machine
 from benchmarks.plain_training import BETAS, CLIP, DECAY, RATE, plain_training, seconds
 from benchmarks.plans import Architecture
 from benchmarks.report import table
 from benchmarks.timing import Times, say, timed
-from kronos.atomic import write_text
 from kronos.datasets import Batch, WindowDataset, WindowSettings, batches, collate, open_training_data
 from kronos.training import ModelObjective, TrainingArguments, process
 from kronos.training.optimization import OptimizerStep
@@ -339,12 +339,7 @@ cannot be cached between epochs, because windows are sampled and normalised anew
 def run(*, quickly: bool, output: Path | None = None) -> None:
     """Measure, and write the page; a quick run is printed unless told where to."""
     page = render(measure(quick() if quickly else full()))
-    target = output or (None if quickly else _PAGE)
-    if target is None:
-        print(page)
-    else:
-        write_text(target, page)
-        say(f"wrote {target}")
+    print_or_write(page, output or (None if quickly else _PAGE))
 
 
 def main() -> None:

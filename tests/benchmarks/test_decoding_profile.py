@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.decoding_profile import BETWEEN, MANY, bytes_of, calls_of, flops_of, profile_call, quick
+from benchmarks.decoding_profile import BETWEEN, MANY, ProfilePlan, bytes_of, calls_of, flops_of, profile_call
 from benchmarks.inputs import random_predictor
 from benchmarks.quantile_shift import LEVELS, STEPS, measure_shift
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_profile_has_all_stages_and_the_work_in_them() -> None:
-    plan = quick()
+    plan = ProfilePlan.of(quickly=True)
     calls = calls_of(plan, random_predictor(plan.architecture))
     assert set(calls) == {*plan.cases, MANY}
     for call in calls.values():
@@ -28,7 +28,7 @@ def test_a_profile_has_all_stages_and_the_work_in_them() -> None:
 
 
 def test_the_work_of_many_series_is_that_of_each() -> None:
-    plan = quick()
+    plan = ProfilePlan.of(quickly=True)
     one = {name: flops_of(plan, name) for name in plan.cases}
     assert all(flops > 0 for flops in one.values())
     assert flops_of(plan, MANY) > plan.many.series * one["a typical forecast"] / 10

@@ -66,6 +66,15 @@ def test_copies_compute_the_same(duplicate):
     assert torch.equal(duplicate(packed)(x), packed(x))
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+def test_large_weights_are_reordered_where_it_is_faster(monkeypatch):
+    monkeypatch.undo()
+    assert can_reorder(torch.zeros(512, 512))
+    assert not can_reorder(torch.zeros(192, 192))
+    assert not can_reorder(torch.zeros(512, 512, dtype=torch.float64))
+    assert not can_reorder(torch.zeros(512, 512, device="meta"))
+
+
 def test_builds_without_onednn_multiply_plainly(monkeypatch):
     torch.manual_seed(1)
     weight, x = torch.randn(5, 8), torch.randn(4, 8)

@@ -2,8 +2,8 @@
 
 oneDNN multiplies weights that it has reordered once; other products read them in rows and reorder them at every call,
 which decides the time when there are few rows. For the weights of kronos-small, on two cores with AVX2, products of 30
-rows took 0.65 to 0.75 of the time of `torch.nn.functional.linear`, and those of 240 rows 0.8 to 1.05. A call costs
-20 µs more, which is too much for small weights.
+rows took 0.65 to 0.8 of the time of `torch.nn.functional.linear`, and those of 240 rows 0.8 to 1.05. A call costs 20 µs
+more, which is too much for small weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LEAST_SIZE = 2**18  # elements of a weight; smaller ones gained nothing at any number of rows
+_LEAST_SIZE = 2**18  # elements of a weight; with smaller ones a product of one row took longer
 
 
 def pack(x: Tensor, dtype: torch.dtype) -> Tensor:
