@@ -3,7 +3,10 @@
 import io
 import json
 import math
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forks
 from kronos.errors import DataError, ParameterError, StorageError
 from kronos.training.callbacks import (
     EarlyStopping,
@@ -213,7 +217,17 @@ def test_terminal_knows_the_best_loss_before_a_resume(monkeypatch):
 
 def test_tensorboard_has_all_curves(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(TensorBoard(tmp_path), killed_at=45)
+    code = f"""import os, signal
+from training.test_callbacks import TensorBoard, train
+train(TensorBoard({str(tmp_path)!r}), killed_at=45)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = forks.run([sys.executable, "-c", code], preload=forks.TRAINING, env=environment)
+    assert process.returncode == -signal.SIGKILL
+    killed = time.time()
+    while int(time.time()) == int(killed):  # event files are read in the order of the seconds in their names
+        time.sleep(0.05)
     train(TensorBoard(tmp_path), first=40)
     events = accumulators.EventAccumulator(str(tmp_path))
     events.Reload()

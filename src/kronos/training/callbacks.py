@@ -296,6 +296,8 @@ class TensorBoard(TrainingCallback):
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+            # The writer's thread flushes every two minutes; a kill in between would lose points that no resume repeats.
+            self._writer.flush()
 
     def _close(self) -> None:
         if self._writer is not None:
