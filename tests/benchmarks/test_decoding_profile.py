@@ -44,7 +44,7 @@ def test_quantiles_of_bfloat16_are_compared_with_those_of_float32() -> None:
     assert all(row.sampling > 0 for row in rows)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
     output = tmp_path / "page.md"
     command = [

@@ -13,7 +13,7 @@ from web.workbench import chromium
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_quick_run_writes_its_page(tmp_path: Path) -> None:
     chromium()
     if not (ROOT / "out/demo-page/index.html").is_file() or shutil.which("node") is None:

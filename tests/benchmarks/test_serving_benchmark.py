@@ -119,7 +119,7 @@ def test_a_closed_loop_counts_answers() -> None:
     assert 0 < rate * 0.3 <= len(counted)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_quick_run_writes_its_page(tmp_path: Path) -> None:
     output = tmp_path / "performance-serving.md"
     command = [sys.executable, "-m", "benchmarks.serving", "--quick", "--output", str(output)]

@@ -11,7 +11,7 @@ from web.workbench import chromium
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_quick_run_writes_its_page(tmp_path: Path) -> None:
     chromium()
     output = tmp_path / "performance-workbench.md"

@@ -155,7 +155,7 @@ def test_a_sample_of_real_candles_is_readable(shared: Path) -> None:
     assert report.kept > 0.9 * report.candles
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_real_candles_are_readable(shared: Path) -> None:
     report = check_paths([shared / "data/candles"])
     assert len(report.series) == 182

@@ -67,7 +67,7 @@ def run_child(config, file, cycles, down, *, page=False):
 
 
 @needs_fork
-@pytest.mark.long
+@pytest.mark.slow
 def test_fifty_kills_in_a_fortnight_lose_and_double_nothing(tmp_path):
     config = make_config(tmp_path)
     file, cycles, draw = tmp_path / "clock", 336, random.Random(7)

@@ -205,7 +205,7 @@ CONFIG = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 240)
 def test_generated_requests_get_documented_responses(target):
     import schemathesis

@@ -31,7 +31,7 @@ FAILURES = {
     "rate": 0.3,
 }
 EVERY = pytest.mark.parametrize("name", ["binance", "okx", "coingecko"])
-RECORDS = [2_000, pytest.param(20_000, marks=pytest.mark.long)]
+RECORDS = [2_000, pytest.param(20_000, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def read_indexes(folder: Path) -> list[list[int]]:
     return [json.loads((folder / f"samples-{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun has no rendezvous on Windows")
 def test_two_machines_train_the_weights_of_one(walk, tmp_path):

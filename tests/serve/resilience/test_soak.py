@@ -19,7 +19,7 @@ from serve.raw_http import connect, head_of
 from serve.resilience.waiting import SYMBOLS, finished, report, wait
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_mixed_load_is_served_without_memory_growth(tmp_path, capsys):
     """KRONOS_SOAK_SECONDS=600 for a longer run."""
