@@ -50,6 +50,13 @@ def test_more_paths_and_steps_do_not_change_the_first_ones() -> None:
         np.testing.assert_array_equal(few, many[:4, :5])
 
 
+@given(seed=st.integers(0, 2**80) | st.sampled_from([2**32 - 1, 2**32, np.int64(5)]), path=st.integers(0, 20))
+def test_streams_of_paths_are_those_of_numpys_seed_sequence(seed: int, path: int) -> None:
+    normals, uniforms = keyed_normals_and_uniforms(seed, path + 1, 3)
+    np.testing.assert_array_equal(normals[path], np.random.default_rng([seed, path, 0]).standard_normal(3))
+    np.testing.assert_array_equal(uniforms[path], np.random.default_rng([seed, path, 1]).random(3))
+
+
 def test_streams_differ_by_every_name() -> None:
     assert len({derive_seed(seed, name) for seed in range(3) for name in "abc"}) == 9
     assert len({named_seed(1, step, micro) for step in range(3) for micro in range(3)}) == 9

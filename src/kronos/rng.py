@@ -71,7 +71,13 @@ def keyed_uniforms(seed: int, series: str, paths: range, horizon: int) -> FloatA
 def keyed_normals_and_uniforms(seed: int, paths: int, horizon: int) -> tuple[FloatArray, FloatArray]:
     """Standard normal numbers and uniform numbers in [0, 1), each ``[paths, horizon]``, one stream per path."""
     normals, uniforms = np.empty((paths, horizon)), np.empty((paths, horizon))
+    seed = int(seed)  # it may be one of numpy
+    words = max(1, -(-seed.bit_length() // 32))
+    entropy = np.zeros(words + 2, dtype=np.uint32)  # what numpy makes of [seed, path, stream], which takes it longer
+    entropy[:words] = np.frombuffer(seed.to_bytes(4 * words, "little"), dtype="<u4")
     for path in range(paths):
-        normals[path] = np.random.default_rng([seed, path, 0]).standard_normal(horizon)
-        uniforms[path] = np.random.default_rng([seed, path, 1]).random(horizon)
+        entropy[words:] = path, 0
+        normals[path] = np.random.default_rng(entropy).standard_normal(horizon)
+        entropy[words:] = path, 1
+        uniforms[path] = np.random.default_rng(entropy).random(horizon)
     return normals, uniforms
