@@ -30,7 +30,7 @@ from kronos.evaluation import (
 REFERENCE = "historical-volatility"
 GROUP = "walks 1h"
 BANDS = ("50", "80", "95")
-PLAN = make_plan(instruments(3, 1200), RollingOrigins(horizon=24))
+PLAN = make_plan(instruments(2, 1200), RollingOrigins(horizon=24))
 
 
 @dataclass

@@ -18,7 +18,7 @@ from kronos.evaluation.verdicts import derive_verdicts, evaluation_warnings
 REFERENCE = "historical volatility"
 
 
-def evaluate(folder, rolling, rows=800, count=30):
+def evaluate(folder, rolling, rows=800, count=16):
     plan = make_plan(instruments(count, rows), rolling)
     actuals = Actuals.of(plan)
     futures = {plan.name(i): actuals.returns[i] for i in range(len(plan))}
@@ -62,7 +62,7 @@ def test_verdicts_follow_from_the_figures(evaluated):
         own.sentence for own in found if (own.forecaster, own.group) == ("overconfident", ALL) and own.about == "price"
     ]
     assert sentence.startswith("worse than historical volatility by CRPS at 24 steps (skill -")
-    assert sentence.endswith("n = 900)")
+    assert sentence.endswith("n = 480)")
 
 
 @pytest.mark.parametrize(

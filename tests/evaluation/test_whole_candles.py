@@ -295,7 +295,7 @@ def test_units_do_not_matter(tmp_path):
     plans = []
     for factor, volume in ((1.0, 1.0), (1000.0, 1e-3)):
         own = []
-        for instrument in instruments(3, rows=600):
+        for instrument in instruments(2, rows=400):
             frame = instrument.candles.frame.copy()
             frame.iloc[:, :4] *= factor
             frame.iloc[:, 4] *= volume
@@ -334,8 +334,8 @@ def test_candles_without_volume_or_range_are_left_out_and_counted(tmp_path):
 
 
 def test_reasons_of_the_candles_are_stated(tmp_path):
-    daily = [Instrument(f"daily-{i}", "stocks", market(i, 500, interval="1d")) for i in range(2)]
-    silent = [Instrument(f"silent-{i}", "fx", market(i, 500, volume=False)) for i in range(2)]
+    daily = [Instrument(f"daily-{i}", "stocks", market(i, 200, interval="1d")) for i in range(2)]
+    silent = [Instrument(f"silent-{i}", "fx", market(i, 200, volume=False)) for i in range(2)]
     plan = make_plan([*daily, *silent], RollingOrigins(horizon=5))
     found = evaluate(plan, [DonorForecaster()], tmp_path, RollingSettings(10), baselines=[]).whole_candles
     omitted = {(own.group, measure): own.reason for own in found.omitted for measure in own.measures}
