@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from backtest.candles import instruments as stocks
-from batch.markets import PicklingEngine, TouchingJob, few, long_table, tiny_predictor, write
+from batch.jobs import HasOneThread, TouchingJob
+from batch.markets import PicklingEngine, few, long_table, tiny_predictor, write
 from evaluation.random_walks import instruments as walks
 from kronos import KronosPredictor
 from kronos.backtest.signal_run import check_point_in_time, compute_signals
 from kronos.backtest.signals import SignalSettings, plan_signals
 from kronos.baselines import BASELINES
 from kronos.batch import make_plan, run
-from kronos.batch.shards import Shard
 from kronos.engines import LocalEngine, RayEngine, uses_gpu
 from kronos.errors import DataError, DeviceError, ParameterError
 from kronos.evaluation.forecasters import BaselineForecaster, ModelForecaster
@@ -29,24 +29,26 @@ from kronos.evaluation.rolling import RollingSettings, run_rolling
 from kronos.live import forecaster as live
 from live.replays import START, make_config, recorded_candles
 
-SHARDS = [Shard(position, 1, "") for position in range(6)]
+POSITIONS = range(6)
 
 
 def done(folder):
     return {path.name: path.read_text() for path in sorted(folder.glob("*.done"))}
 
 
-ALL = {f"{shard.position}.done": "done\n" for shard in SHARDS}
+ALL = {f"{position}.done": "done\n" for position in POSITIONS}
 
 
 def test_one_process(tmp_path):
-    assert [position for position, _ in LocalEngine().run(TouchingJob(tmp_path), SHARDS, gpu=False)] == list(range(6))
+    assert [position for position, _ in LocalEngine().run(TouchingJob(tmp_path), POSITIONS, gpu=False)] == list(
+        range(6)
+    )
     assert done(tmp_path) == ALL
 
 
 @pytest.mark.slow
 def test_a_killed_process_is_replaced(tmp_path):
-    finished = list(LocalEngine(2).run(TouchingJob(tmp_path, kills=2), SHARDS, gpu=False))
+    finished = list(LocalEngine(2).run(TouchingJob(tmp_path, kills=2), POSITIONS, gpu=False))
     assert sorted(finished) == [(position, f"{position}") for position in range(6)]
     assert set(done(tmp_path)) == set(ALL)
 
@@ -54,19 +56,17 @@ def test_a_killed_process_is_replaced(tmp_path):
 @pytest.mark.slow
 def test_processes_that_are_always_killed_end_the_run(tmp_path):
     with pytest.raises(DeviceError, match="was killed"):
-        list(LocalEngine(2).run(TouchingJob(tmp_path, kills=0, always=True), SHARDS[:2], gpu=False))
-
-
-def has_one_thread(item):
-    return torch.get_num_threads() == 1 and -item
+        list(LocalEngine(2).run(TouchingJob(tmp_path, kills=0, always=True), POSITIONS[:2], gpu=False))
 
 
 @pytest.mark.slow
-def test_processes_share_the_threads_and_return_results():
+@pytest.mark.parametrize("late", [False, True])
+def test_processes_share_the_threads_and_return_results(late, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what a process would have otherwise
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert sorted(LocalEngine(2).run(has_one_thread, [10, 20], gpu=False)) == [(0, -10), (1, -20)]
+        assert sorted(LocalEngine(2).run(HasOneThread(late), [10, 20], gpu=False)) == [(0, -10), (1, -20)]
     finally:
         torch.set_num_threads(before)
 
@@ -85,7 +85,7 @@ def test_gpus_are_asked_for_by_those_that_use_one():
 
 def make_evaluation(folder, engine):
     """Paths of a model and of a baseline at more origins than a shard has."""
-    plan = plan_origins(walks(3, 1300), RollingOrigins(horizon=24))
+    plan = plan_origins(walks(2, 400), RollingOrigins(horizon=4))
     forecasters = [ModelForecaster(tiny_predictor(), "tiny"), BaselineForecaster(BASELINES["ewma-volatility"])]
     made = run_rolling(plan, forecasters, folder, RollingSettings(samples=4), engine=engine)
     return {name: own.returns for name, own in made.items()} | {"losses": made["tiny"].candles.crps}
@@ -160,7 +160,7 @@ def test_misuse(tmp_path):
     with pytest.raises(ParameterError, match="at least 1"):
         LocalEngine(0)
     with pytest.raises(ParameterError, match="Only one process"):
-        list(LocalEngine(2).run(TouchingJob(tmp_path), SHARDS, gpu=True))
+        list(LocalEngine(2).run(TouchingJob(tmp_path), POSITIONS, gpu=True))
 
 
 def test_ray_is_an_extra(monkeypatch):
@@ -200,7 +200,7 @@ def test_ray_gives_the_same_forecasts(ray, tmp_path):
 
 @pytest.mark.slow
 def test_ray_replaces_a_killed_actor(ray, tmp_path):
-    finished = list(RayEngine(2).run(TouchingJob(tmp_path, kills=2), SHARDS, gpu=False))
+    finished = list(RayEngine(2).run(TouchingJob(tmp_path, kills=2), POSITIONS, gpu=False))
     assert sorted(finished) == [(position, f"{position}") for position in range(6)]
     assert set(done(tmp_path)) == set(ALL)
 
@@ -218,7 +218,7 @@ def test_ray_without_a_gpu(ray, tmp_path):
     if ray.cluster_resources().get("GPU"):
         pytest.skip("the machine has a GPU")
     with pytest.raises(DeviceError, match="no GPU"):
-        list(RayEngine().run(TouchingJob(tmp_path), SHARDS, gpu=True))
+        list(RayEngine().run(TouchingJob(tmp_path), POSITIONS, gpu=True))
 
 
 @pytest.mark.slow

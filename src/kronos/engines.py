@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -298,11 +299,12 @@ def _run_processes(
 
 
 def _start_worker(function: Callable[[Any], Any], threads: int) -> None:
-    import torch
-
     global _function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
-    torch.set_num_threads(threads)
+    if "torch" in sys.modules:  # loaded with the function; not all functions need it, and loading it takes seconds
+        sys.modules["torch"].set_num_threads(threads)
+    else:
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
     _function = function
     threading.Thread(target=exit_with_parent, daemon=True).start()
 

@@ -1,8 +1,6 @@
 """Candles in Parquet files, a small predictor, and jobs that other processes can import."""
 
-import os
 import pickle
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +52,3 @@ class PicklingEngine:
         copy = pickle.loads(pickle.dumps(job))  # noqa: S301 (of this process)
         for position in reversed(range(len(shards))):
             yield position, pickle.loads(pickle.dumps(copy(shards[position])))  # noqa: S301 (of this process)
-
-
-class TouchingJob:
-    """Writes a file per shard and returns its position; the first worker that begins a certain shard is killed."""
-
-    def __init__(self, folder, kills=None, *, always=False):
-        self.folder, self.kills, self.always = Path(folder), kills, always
-
-    def __call__(self, shard):
-        begun = self.folder / f"{shard.position}.begun"
-        first = not begun.exists()
-        begun.touch()
-        if shard.position == self.kills and (first or self.always):
-            os.kill(os.getpid(), signal.SIGKILL)
-        with (self.folder / f"{shard.position}.done").open("a") as file:
-            file.write("done\n")
-        return f"{shard.position}"
