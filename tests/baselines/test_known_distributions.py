@@ -1,12 +1,12 @@
 """Baselines on markets of known distribution: nominal coverage, and better scores of volatility models."""
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
 
 from baselines.markets import garch_returns, market
-from kronos.baselines import BASELINES, BaselineSpec, historical_volatility
+from kronos.baselines import BASELINES, BaselineSpec, candle_shapes, historical_volatility
 from kronos.metrics import crps
 
 pytestmark = pytest.mark.slow
@@ -14,6 +14,14 @@ pytestmark = pytest.mark.slow
 BANDS = [entry for entry in BASELINES.values() if not entry.point]
 HORIZON = 24
 FIRST = 520
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept_numbers():
+    """Random numbers are kept for all days of a market, because every baseline uses the same ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candle_shapes, "_cached_numbers", lru_cache(maxsize=None)(candle_shapes._read_only_numbers))
+        yield
 
 
 def make_market(law, origins):
