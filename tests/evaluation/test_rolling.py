@@ -1,13 +1,12 @@
 """Rolling-origin forecasts: complete, stored, resumable, causal, and independent of the number of workers."""
 
 import json
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from evaluation.random_walks import GaussianForecaster, instruments
+from evaluation.random_walks import GaussianForecaster, KilledForecaster, instruments
 from kronos.baselines import BASELINES, BaselineSpec, historical_volatility, last_value
 from kronos.candles import Candles
 from kronos.engines import LocalEngine
@@ -164,14 +163,6 @@ def test_two_processes_give_the_same_paths_as_one(tmp_path):
     for name, own in alone.items():
         np.testing.assert_array_equal(shared[name].returns, own.returns)
     assert calls[-1] == (2 * len(plan), 2 * len(plan))
-
-
-@dataclass
-class KilledForecaster(GaussianForecaster):
-    """Ends its own process, like the operating system when memory runs out."""
-
-    def forecast(self, histories, times, *, samples, seed):
-        os._exit(9)
 
 
 def test_errors_of_worker_processes_are_raised(tmp_path):
