@@ -1,5 +1,7 @@
 """Simulated markets of known distribution, and models with known errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -75,12 +77,22 @@ def trials(
     )
 
 
+def only_steps(past, steps):
+    """The same forecasts of only some steps."""
+    where = np.searchsorted(past.steps, steps)
+    baseline = None if past.baseline is None else past.baseline[:, :, where]
+    chosen = {"returns": past.returns[:, :, where], "actual": past.actual[:, where], "baseline": baseline}
+    return replace(past, **chosen, steps=np.array(steps))
+
+
 def mean_crps(past, h):
     """Mean CRPS at step h in units of σ√h."""
-    scores = crps(past.returns[:, :, h - 1], past.actual[:, h - 1], axis=1)
+    at = np.searchsorted(past.steps, h)
+    scores = crps(past.returns[:, :, at], past.actual[:, at], axis=1)
     return float((scores / (past.sigma * np.sqrt(h))).mean())
 
 
 def coverage(past, h, band):
-    low, high = sample_quantiles(past.returns[:, :, h - 1], band_levels(band), axis=1)
-    return float(((low <= past.actual[:, h - 1]) & (past.actual[:, h - 1] <= high)).mean())
+    at = np.searchsorted(past.steps, h)
+    low, high = sample_quantiles(past.returns[:, :, at], band_levels(band), axis=1)
+    return float(((low <= past.actual[:, at]) & (past.actual[:, at] <= high)).mean())

@@ -1,11 +1,13 @@
 """Fits on simulated markets, evaluated on later dates of the same market."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
 
-from calibration.markets import coverage, mean_crps, trials
+from calibration import markets
+from calibration.markets import coverage, mean_crps, only_steps
 from kronos.calibration import PARTS, fit
 from kronos.errors import DataError, ParameterError
 from kronos.forecasts import BANDS
@@ -15,8 +17,15 @@ STEPS = (1, 4, 8, 24)
 WITHOUT_POOLING = ("anchor", "drift", "dispersion", "conformal")
 
 
-def later(**market):
-    return trials(origins=4000 // len(market.get("groups", "a")), seed=99, start="2040-01-01", **market)
+trials = lru_cache(maxsize=4)(markets.trials)  # several tests fit to the same market
+
+
+@lru_cache(maxsize=8)
+def later(horizon=24, **market):
+    """Forecasts of later dates, at the steps that are scored."""
+    origins = 4000 // len(market.get("groups", "a"))
+    past = markets.trials(origins, horizon=horizon, seed=99, start="2040-01-01", **market)
+    return only_steps(past, [h for h in STEPS if h <= horizon])
 
 
 def check_coverage(past, fitted_on, group=None):
@@ -120,9 +129,9 @@ def test_overconfident_up_probabilities_become_reliable():
     repaired = fit(trials(origins=2000, **market), WITHOUT_POOLING).apply_set(new)
 
     def sharpest(past):
-        probability = (past.returns[:, :, 3] > 0).mean(axis=1)
+        probability = (past.returns[:, :, 1] > 0).mean(axis=1)
         sharp = (probability > 0.8) | (probability < 0.2)
-        right = (past.actual[:, 3] > 0) == (probability > 0.5)
+        right = (past.actual[:, 1] > 0) == (probability > 0.5)
         return right[sharp].mean(), np.maximum(probability, 1 - probability)[sharp].mean()
 
     hit_rate, probability = sharpest(new)
@@ -223,14 +232,7 @@ def test_unknown_outcomes_are_ignored():
 def test_subset_of_steps_can_be_fitted():
     market = {"spread": 0.4, "level": 0.5, "leaves": 0.9}
     whole = trials(origins=600, **market)
-    where = np.array(STEPS) - 1
-    grid = replace(
-        whole,
-        returns=whole.returns[:, :, where],
-        actual=whole.actual[:, where],
-        baseline=whole.baseline[:, :, where],
-        steps=np.array(STEPS),
-    )
+    grid = only_steps(whole, STEPS)
     fitted = fit(grid)
     assert fitted.curves["dispersion"].knots == STEPS
     check_coverage(fitted.apply_set(later(**market)), 600)
