@@ -1,7 +1,5 @@
 """The profile of decoding accounts for the time of a call. No time is asserted."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,8 @@ import torch
 from benchmarks.decoding_profile import BETWEEN, MANY, ProfilePlan, bytes_of, calls_of, flops_of, profile_call
 from benchmarks.inputs import random_predictor
 from benchmarks.quantile_shift import LEVELS, STEPS, measure_shift
+
+from benchmarks import decoding_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,22 +45,11 @@ def test_quantiles_of_bfloat16_are_compared_with_those_of_float32() -> None:
 
 
 @pytest.mark.slow
-def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
+def test_a_quick_run_compares_two_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "page.md"
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.decoding_profile",
-        "--quick",
-        "--before",
-        str(ROOT),
-        "--revision",
-        "v1",
-        "--output",
-        str(output),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    options = ("--quick", "--before", str(ROOT), "--revision", "v1", "--output", str(output))
+    monkeypatch.setattr("sys.argv", ["decoding_profile", *options])
+    decoding_profile.main()
     page = output.read_text("utf-8")
     assert "its numbers mean nothing" in page
     assert "*before* is revision v1" in page
@@ -69,8 +58,11 @@ def test_a_quick_run_compares_two_versions(tmp_path: Path) -> None:
     assert "before, s (best) | now, s (best) | ratio" in page
 
 
-def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.decoding_profile", "--quick", "--before", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "is not a checkout: it has no src/kronos" in done.stderr
+def test_a_folder_that_is_no_checkout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["decoding_profile", "--quick", "--before", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        decoding_profile.main()
+    assert ended.value.code == 2
+    assert "is not a checkout: it has no src/kronos" in capsys.readouterr().err
