@@ -13,6 +13,7 @@ from benchmarks.gpu_page import render
 from benchmarks.gpu_speed import batch_work
 from benchmarks.plans import Case, published
 
+import forks
 from benchmarks import gpu
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,7 @@ def plan_of(folder: Path) -> gpu.GpuPlan:
 @pytest.mark.slow
 def test_a_quick_run_does_all_stages(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--output", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = forks.run(command, preload=forks.TRAINING, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
     assert {name: stage["state"] for name, stage in found["stages"].items()} == {
