@@ -221,7 +221,9 @@ def test_verdicts_that_differ_between_groups_are_reported(evaluation):
     """A forecaster with forecasts in small markets only has no verdict over all of them."""
     words = iter(["better", "worse"] * 20)
     apart = [replace(own, word=next(words)) for own in evaluation.verdicts if own.group != ALL and own.about == "price"]
-    assert "It depends on the market" in EvaluationReport(replace(with_few_figures(evaluation), verdicts=apart)).render()
+    assert (
+        "It depends on the market" in EvaluationReport(replace(with_few_figures(evaluation), verdicts=apart)).render()
+    )
 
 
 def test_baselines_alone_can_be_reported(tmp_path):
