@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,14 +34,30 @@ class ForecastSettings:
 
 @dataclass(frozen=True, slots=True)
 class PredictorInfo:
-    """The networks of a forecast, their context in candles, and how they compute."""
+    """The networks of a forecast, their context in candles, and how they compute.
 
-    model: Kronos
-    tokenizer: KronosTokenizer
+    Attributes:
+        title: Result of `model_title`.
+        model: Result of `weights_info` for the model.
+        tokenizer: The same for the tokenizer.
+        max_context: Candles of history and horizon together, at most.
+        precision: As the caller chose it.
+        dtype: Type of the weights.
+        device: Where they are.
+    """
+
+    title: str
+    model: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
     max_context: int
     precision: str
     dtype: torch.dtype
     device: torch.device
+
+    @classmethod
+    def of(cls, model: Kronos, tokenizer: KronosTokenizer, *how: Any) -> PredictorInfo:
+        """Describe the networks once for all forecasts of a call; ``how`` are the other attributes, in order."""
+        return cls(model_title(model), weights_info(model), weights_info(tokenizer), *how)
 
 
 def build_metadata(
@@ -78,8 +95,8 @@ def build_metadata(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        "model": weights_info(predictor.model),
-        "tokenizer": weights_info(predictor.tokenizer),
+        "model": dict(predictor.model),
+        "tokenizer": dict(predictor.tokenizer),
         "max_context": predictor.max_context,
         "precision": predictor.precision,
         "dtype": str(predictor.dtype).removeprefix("torch."),
@@ -88,7 +105,7 @@ def build_metadata(
         "created": provenance.now_utc(),
     }
     return ForecastMetadata(
-        model=model_title(predictor.model),
+        model=predictor.title,
         details=details,
         calendar=future.calendar,
         calendar_basis=future.basis,

@@ -19,7 +19,7 @@ import torch
 
 from kronos.calendars import FutureTimes
 from kronos.calibration import Calibration, ModelIdentity, calibrate_forecast
-from kronos.candles import COLUMNS, Candles
+from kronos.candles import Candles
 from kronos.errors import CheckpointError, ParameterError
 from kronos.forecasts import Forecast, Forecasts, repair_candles, repair_reasons
 from kronos.formatting import join_names, short_count
@@ -439,7 +439,7 @@ class KronosPredictor(CompatMixin):
         if not series:
             raise next(iter((skipped or {}).values()))
         packed = self.packed_model()
-        info = PredictorInfo(
+        info = PredictorInfo.of(
             self.model, self.tokenizer, self.max_context, self.precision, packed.model.dtype, self.device
         )
         sampled = sample_paths(packed, series, settings.sampling, seed, progress)
@@ -467,7 +467,7 @@ class KronosPredictor(CompatMixin):
         return candles.tail(max(2, room if settings.lookback is None else min(room, settings.lookback)))
 
     def _prepare(self, history: Candles, future: FutureTimes) -> ModelInput:
-        values = history.frame[list(COLUMNS)].to_numpy(dtype=np.float64)
+        values = history.frame.to_numpy(dtype=np.float64)
         x, scaler = normalise(values, self.clip, normalisation=self.tokenizer.normalisation)
         known, ahead = (time_features(future.clock.local(times)) for times in (history.index, future.times))
         return ModelInput(x, known, ahead, scaler, future.times)
