@@ -61,12 +61,13 @@ class GaussianForecaster:
         return {name: self._forecast(name, history, times[name], samples, seed) for name, history in histories.items()}
 
     def _forecast(self, name, history, times, samples, seed):
-        rng = np.random.default_rng([seed, *name.encode()])
+        rng = np.random.default_rng(np.array([seed, *name.encode()], dtype=np.uint32))  # a list takes numpy longer
         logs = np.cumsum(rng.normal(0, SIGMA * self.width, (samples, len(times))), axis=1)
         if self.futures is not None:
             logs = np.repeat(self.futures[name][None], samples, axis=0)
-        close = history.frame["close"].iloc[-1] * np.exp(logs)
-        opened = np.concatenate([np.full((samples, 1), history.frame["close"].iloc[-1]), close[:, :-1]], axis=1)
+        last = history.frame["close"].iloc[-1]
+        close = last * np.exp(logs)
+        opened = np.concatenate([np.full((samples, 1), last), close[:, :-1]], axis=1)
         parts = [opened, np.maximum(opened, close), np.minimum(opened, close), close, close * 0, close * 0]
         return Forecast(np.stack(parts, axis=-1), times, history, ForecastMetadata(self.name))
 
