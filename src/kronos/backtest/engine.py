@@ -165,7 +165,8 @@ class _DayLoop:
             self._listed &= panel.membership
         self._scores = scores
         self._missing = panel.bars_missed
-        self._sessions = panel.dates.normalize()
+        sessions = panel.dates.normalize()
+        self._begins_session = np.append(False, sessions[1:] != sessions[:-1])
 
     def run(self, span: slice) -> BacktestResult:
         days = span.stop - span.start
@@ -228,7 +229,7 @@ class _DayLoop:
             The value of the account at its close, and what borrowed shares have cost since the close before.
         """
         account, quotes = self._account, self._quotes
-        if row and self._sessions[row] != self._sessions[row - 1]:
+        if self._begins_session[row]:
             account.bought_today[:] = 0
         account.convert(quotes.ratios[row], quotes.before[row])
         borrowing = self._borrow(row)
