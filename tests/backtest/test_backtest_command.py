@@ -1,7 +1,6 @@
 """``kronos backtest``: data and configurations, overrides, refusals, resume, and the files it writes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import forks
 from backtest.candles import candles
 from kronos.backtest.config import find_backtest_config, is_backtest_config, load_backtest_config
 from kronos.cli import app
@@ -20,6 +20,7 @@ from kronos.errors import ParameterError
 from kronos.locks import LOCK, exclusive_lock
 from networks import random_model, random_tokenizer
 
+LIBRARIES = (*forks.FORECASTING, "kronos.backtest.report")
 QUICK = ("--lookback", "20", "--horizon", "3", "--samples", "2")
 
 
@@ -42,7 +43,7 @@ def place(tmp_path, monkeypatch):
     random_tokenizer(2).save_pretrained(tmp_path / "tiny" / "tokenizer")
     (tmp_path / "daily").mkdir()
     for name in ("A", "B", "C"):
-        candles(name).frame.to_csv(tmp_path / "daily" / f"{name}_1d.csv")
+        candles(name, 45).frame.to_csv(tmp_path / "daily" / f"{name}_1d.csv")
     return tmp_path
 
 
@@ -112,7 +113,7 @@ def test_a_configuration_with_overrides(place, monkeypatch):
 def test_signals_only_and_dry_run(place):
     plan = invoke("backtest", "daily", "--model", "tiny/model", *QUICK, "--dry-run", "--json")
     assert plan.exit_code == 0, plan.output
-    assert json.loads(plan.stdout)["forecasts"] == 3 * 41
+    assert json.loads(plan.stdout)["forecasts"] == 3 * 26
     assert not (place / "outputs").exists()
     done = invoke("backtest", "daily", "--model", "tiny/model", *QUICK, "--signals-only", "--quiet", "--output", "out")
     assert done.exit_code == 0, done.output
@@ -290,17 +291,22 @@ def test_files_of_other_intervals_are_left_out_and_counted(place):
 # Ctrl-C -----------------------------------------------------------------------
 
 
+# Files of a few forecasts, so that there is something left to do after the first.
+SMALL_FILES = """
+from kronos.backtest import signal_run
+from kronos.cli import main
+from kronos.inference import batching
+
+signal_run._BATCHES, batching.MAX_ROWS = 1, 40
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
 def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(place):
-    for name in ("A", "B", "C"):
-        candles(name, 200).frame.to_csv(place / "daily" / f"{name}_1d.csv")
-    command = [sys.executable, "-m", "kronos", *BASE[:-1]]
-    environment = {**os.environ, "KRONOS_THREADS": "1"}
-    handler = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731 (ignored in the background)
-    with subprocess.Popen(
-        [*command, "cut"], stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=handler
-    ) as process:
+    command = [sys.executable, "-c", SMALL_FILES, *BASE[:-1]]
+    with forks.Popen([*command, "cut"], stderr=subprocess.PIPE, text=True, preload=LIBRARIES) as process:
         while process.poll() is None and not list(place.glob("cut/signals/*/forecasts/*.npz")):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
@@ -311,7 +317,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(place):
     assert not (place / "cut" / "backtest.json").exists()
     assert not (place / "cut" / LOCK).exists()
     for folder in ("cut", "whole"):
-        subprocess.run([*command, folder, "--quiet"], check=True, env=environment)
+        forks.run([*command, folder, "--quiet"], check=True, preload=LIBRARIES)
     for name in ("signals/*/signals.parquet", "signals/*/signals.json", "daily.parquet", "trades.parquet"):
         (cut,), (whole,) = (list(place.glob(f"{folder}/{name}")) for folder in ("cut", "whole"))
         assert cut.read_bytes() == whole.read_bytes(), name

@@ -20,10 +20,16 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str] | str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a line or a program in a folder, in which ``kronos`` and ``python`` are the ones under test.
 
     They run in forked processes; a line with anything else, or with syntax of the shell, runs in a shell.
+
+    Args:
+        command: The line as it stands in a guide, or the words of a program.
+        folder: Where it runs.
+        variables: Variables of its environment, which make the work of a line smaller where its options leave that to
+            a configuration.
     """
     plain = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "LINES")}
     quiet = {name: value for name, value in plain.items() if not name.startswith("KRONOS_")}
@@ -32,6 +38,7 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
         "KRONOS_OFFLINE": "1",
         "KRONOS_THREADS": "1",  # the tests share the cores; and thus no processes for an evaluation
         "NO_COLOR": "1",
+        **variables,
     }
     options = {"cwd": folder, "capture_output": True, "encoding": "utf-8"}
     settings, program = _program(command)

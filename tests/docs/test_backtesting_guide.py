@@ -15,6 +15,15 @@ GUIDE = (ROOT / "docs" / "backtesting.md").read_text("utf-8")
 WALK = GUIDE.split("<!-- walk-through:")[1].split("<!-- end of walk-through -->")[0]
 
 
+# Forecasts of a few steps and comparisons with a few random signals: the lines are those of the guide.
+SMALL = {
+    "KRONOS_BACKTEST__SIGNALS__HORIZON": "3",
+    "KRONOS_BACKTEST__SIGNALS__SAMPLES": "2",
+    "KRONOS_BACKTEST__STUDY__RANDOM_SIGNALS": "5",
+    "KRONOS_BACKTEST__STUDY__REPETITIONS": "100",
+}
+
+
 def first_cells(section):
     rows = GUIDE.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)
@@ -25,7 +34,7 @@ def first_cells(section):
 def test_the_walk_through(tmp_path):
     lines = [line for block in blocks(WALK, "sh") for line in block.strip().splitlines()]
     assert [line.split()[1] for line in lines] == ["data", "train", "backtest", "backtest", "backtest"]
-    outputs = [run(line, tmp_path).stdout for line in lines]
+    outputs = [run(line, tmp_path, **SMALL).stdout for line in lines]
     assert "SIMULATED" in " ".join(outputs[3].split())
     folder = tmp_path / "out" / "backtest"
     assert len(TrialsLog(folder / "signals")) == 4
