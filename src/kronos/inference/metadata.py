@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,30 +35,37 @@ class ForecastSettings:
 
 @dataclass(frozen=True, slots=True)
 class PredictorInfo:
-    """The networks of a forecast, their context in candles, and how they compute.
+    """What forecasts of one call have in common: their networks, the context in candles, and how they compute.
 
     Attributes:
-        title: Result of `model_title`.
-        model: Result of `weights_info` for the model.
-        tokenizer: The same for the tokenizer.
-        max_context: Candles of history and horizon together, at most.
-        precision: As the caller chose it.
-        dtype: Type of the weights.
-        device: Where they are.
+        title: The name of the model.
+        details: What their metadata say of it.
     """
 
     title: str
-    model: Mapping[str, Any]
-    tokenizer: Mapping[str, Any]
-    max_context: int
-    precision: str
-    dtype: torch.dtype
-    device: torch.device
+    details: Mapping[str, Any]
 
     @classmethod
-    def of(cls, model: Kronos, tokenizer: KronosTokenizer, *how: Any) -> PredictorInfo:
-        """Describe the networks once for all forecasts of a call; ``how`` are the other attributes, in order."""
-        return cls(model_title(model), weights_info(model), weights_info(tokenizer), *how)
+    def of(
+        cls,
+        model: Kronos,
+        tokenizer: KronosTokenizer,
+        max_context: int,
+        precision: str,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> PredictorInfo:
+        """Describe the networks as they are now."""
+        details = {
+            "model": weights_info(model),
+            "tokenizer": weights_info(tokenizer),
+            "max_context": max_context,
+            "precision": precision,
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": str(device),
+            "versions": _versions(),
+        }
+        return cls(model_title(model), details)
 
 
 def build_metadata(
@@ -95,13 +103,7 @@ def build_metadata(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        "model": dict(predictor.model),
-        "tokenizer": dict(predictor.tokenizer),
-        "max_context": predictor.max_context,
-        "precision": predictor.precision,
-        "dtype": str(predictor.dtype).removeprefix("torch."),
-        "device": str(predictor.device),
-        "versions": _versions(),
+        **copy.deepcopy(dict(predictor.details)),
         "created": provenance.now_utc(),
     }
     return ForecastMetadata(
