@@ -29,6 +29,7 @@ from typing import Any
 
 FORECASTING = ("kronos.cli.forecast", "kronos.inference", "pydantic_settings", "rich.rule", "rich.table")
 TRAINING = (*FORECASTING, "kronos.cli.train", "kronos.evaluation", "kronos.training", "torch._dynamo")
+EVALUATING = (*TRAINING, "arch.univariate", "kronos.evaluation.report", "kronos.training.report")
 SERVING = (*FORECASTING, "kronos.cli.serve", "kronos.serve.server", "kronos.sandbox", "uvloop")
 NUMBER = struct.Struct("i")
 

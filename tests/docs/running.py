@@ -43,7 +43,7 @@ def run(command: list[str] | str, folder: Path, **variables: str) -> subprocess.
     options = {"cwd": folder, "capture_output": True, "encoding": "utf-8"}
     settings, program = _program(command)
     if program:
-        done = forks.run(program, preload=forks.TRAINING, env=environment | settings, **options)
+        done = forks.run(program, preload=forks.EVALUATING, env=environment | settings, **options)
     else:
         done = subprocess.run(command, shell=isinstance(command, str), env=environment, check=False, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
