@@ -18,6 +18,7 @@ QUICK = ("--source", "simulated", "--max-origins", "6", "--samples", "4")
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KRONOS_THREADS", "1")  # and thus no processes for the evaluation
+    monkeypatch.setenv("KRONOS_BACKTEST__STUDY__RANDOM_SIGNALS", "5")
     write_checkpoint(tmp_path / "start")
     write_candles(tmp_path / "walk_1h.csv")
     return tmp_path
@@ -27,7 +28,7 @@ def write(name, **changes):
     config = {
         "model_name": name,
         "target_symbols": ["BTC-USDT_1H"],
-        "records_per_timeframe": 400,
+        "records_per_timeframe": 200,
         "quality": "none",
         "windows": {"lookback": 16, "predict": 4},
         "start": "start",
