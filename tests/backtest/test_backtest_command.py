@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import forks
 from backtest.candles import candles
 from kronos.backtest.config import find_backtest_config, is_backtest_config, load_backtest_config
+from kronos.backtest.report.figures import BacktestFigures
 from kronos.cli import app
 from kronos.errors import ParameterError
 from kronos.locks import LOCK, exclusive_lock
@@ -45,6 +46,14 @@ def place(tmp_path, monkeypatch):
     for name in ("A", "B", "C"):
         candles(name, 45).frame.to_csv(tmp_path / "daily" / f"{name}_1d.csv")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def figures_in_two_tests(request, monkeypatch):
+    """Draws the figures of a report in two tests only; they take a fifth of the time of a command."""
+    if request.function not in (test_from_candles_to_a_report_and_again, test_a_configuration_with_overrides):
+        for name in ("wealth", "drawdown", "coefficients", "decay", "chance", "costs"):
+            monkeypatch.setattr(BacktestFigures, name, lambda _: [])
 
 
 def test_from_candles_to_a_report_and_again(place):
