@@ -4,13 +4,18 @@ Batches, evaluations, signals and live forecasts are made in this process and el
 """
 
 import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import forks
 from backtest.candles import instruments as stocks
 from batch.jobs import HasOneThread, TouchingJob
 from batch.markets import PicklingEngine, few, long_table, tiny_predictor, write
@@ -36,6 +41,13 @@ def done(folder):
     return {path.name: path.read_text() for path in sorted(folder.glob("*.done"))}
 
 
+SLOW_TO_LOAD = """
+import signal, sys
+from batch.jobs import SlowToLoad
+from kronos.engines import LocalEngine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it, and so would the workers
+print(sorted(LocalEngine(2).run(SlowToLoad(sys.argv[1]), range(4), gpu=False)))
+"""
 ALL = {f"{position}.done": "done\n" for position in POSITIONS}
 
 
@@ -51,6 +63,20 @@ def test_a_killed_process_is_replaced(tmp_path):
     finished = list(LocalEngine(2).run(TouchingJob(tmp_path, kills=2), POSITIONS, gpu=False))
     assert sorted(finished) == [(position, f"{position}") for position in range(6)]
     assert set(done(tmp_path)) == set(ALL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
+def test_workers_that_still_start_leave_an_interrupt_to_their_parent(tmp_path):
+    command = [sys.executable, "-c", SLOW_TO_LOAD, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with forks.Popen(command, preload=(), env=environment, **streams) as process:
+        while not (loading := list(tmp_path.glob("*.loading"))) and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(int(loading[0].stem), signal.SIGINT)  # a terminal sends it to all processes
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "[(0, 0), (1, 1), (2, 2), (3, 3)]\n", "")
 
 
 @pytest.mark.slow

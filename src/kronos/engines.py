@@ -281,7 +281,8 @@ def _run_processes(
     before = set(active_children())
     pool = ProcessPoolExecutor(number, get_context("spawn"), _start_worker, (function, threads))
     try:
-        pending: dict[Future[ResultT], int] = {pool.submit(_call, items[position]): position for position in positions}
+        with _without_interrupts():
+            pending: dict[Future[ResultT], int] = {pool.submit(_call, items[at]): at for at in positions}
         for future in as_completed(list(pending)):
             yield pending.pop(future), future.result()
         pool.shutdown()  # here, so that workers are also killed if Ctrl-C interrupts the wait for their end
@@ -298,9 +299,27 @@ def _run_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C for this thread and for processes that it starts, which otherwise die while they import.
+
+    Where signals cannot be blocked, on Windows, nothing is held back.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(function: Callable[[Any], Any], threads: int) -> None:
     global _function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # for programs that this process starts
     if "torch" in sys.modules:  # loaded with the function; not all functions need it, and loading it takes seconds
         sys.modules["torch"].set_num_threads(threads)
     else:

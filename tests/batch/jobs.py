@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,21 @@ class TouchingJob:
         with (self.folder / f"{position}.done").open("a") as file:
             file.write("done\n")
         return f"{position}"
+
+
+class SlowToLoad:
+    """Writes a file when a worker begins to load it, which takes a second."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        (self.folder / f"{os.getpid()}.loading").touch()
+        time.sleep(1)
+
+    def __call__(self, item):
+        return item
 
 
 @dataclass

@@ -392,7 +392,7 @@ def test_a_killed_run_resumes(invoke, walks, checkpoint, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
 def test_an_interrupted_run_prints_how_to_resume(walks, checkpoint):
-    # Long enough that both workers have started: one that is still importing says so.
+    # Long enough not to end before the interrupt.
     with started(walks, checkpoint, "stopped", "--from", "2024-01-05") as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         message = process.stderr.read()
