@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +68,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def first_context(data: Path) -> Callable[[], ServerContext]:
+    """Create the context on the first call, in the environment of a test, and return the same one from then on."""
+    return cache(lambda: ServerContext(ServerOptions(data, source="simulated")))
+
+
 @pytest.fixture
-def server_context(data: Path) -> ServerContext:
-    return ServerContext(ServerOptions(data, source="simulated"))
+def server_context(first_context: Callable[[], ServerContext]) -> ServerContext:
+    """A context of its own, with the models and the files that tests before it have loaded."""
+    return copy.copy(first_context())
 
 
 @pytest.fixture

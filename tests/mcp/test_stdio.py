@@ -17,7 +17,18 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from tests.mcp.results import content_of, text_of
 
+import forks
+from kronos.mcp.context import ServerContext
+from kronos.mcp.server import create_server
+
 TOOLS = ["list_models", "list_candles", "forecast", "evaluate"]
+SERVER = (*forks.FORECASTING, "kronos.mcp.server", "kronos.mcp.stdio")
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "client", "version": "1"}}
+
+
+def lines_of(*messages: dict[str, Any]) -> bytes:
+    """Messages of JSON-RPC as a client writes them."""
+    return b"".join(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n" for message in messages)
 
 
 def test_a_client_lists_forecasts_and_evaluates(spawned: StdioServerParameters):
@@ -41,17 +52,17 @@ def test_a_client_lists_forecasts_and_evaluates(spawned: StdioServerParameters):
             assert wrong.is_error
             events.clear()
             judged = await client.call_tool(
-                "evaluate", {"file": "coin_1h.csv", "horizon": 4, "origins": 3}, progress_callback=progress
+                "evaluate", {"file": "coin_1h.csv", "horizon": 4, "origins": 2}, progress_callback=progress
             )
-            assert content_of(judged)["origins"] == 3
-            assert events[-1] == (600, 600)
+            assert content_of(judged)["origins"] == 2
+            assert events[-1] == (400, 400)
 
     anyio.run(session)
 
 
-def test_the_legacy_handshake_works_and_simulated_data_are_named_first(spawned: StdioServerParameters):
+def test_the_legacy_handshake_works_and_simulated_data_are_named_first(server_context: ServerContext):
     async def session() -> None:
-        async with Client(spawned, mode="legacy") as client:
+        async with Client(create_server(server_context), mode="legacy") as client:
             result = await client.call_tool("forecast", {"symbol": "BTC/USDT", "horizon": 2, "samples": 5})
             assert content_of(result)["simulated"] is True
             assert text_of(result).startswith("SIMULATED")
@@ -60,9 +71,8 @@ def test_the_legacy_handshake_works_and_simulated_data_are_named_first(spawned: 
 
 
 def test_stdout_is_empty_at_start_and_end(data: Path):
-    done = subprocess.run(
-        [sys.executable, "-m", "kronos", "mcp", "--data", str(data)], stdin=subprocess.DEVNULL, capture_output=True
-    )
+    command = [sys.executable, "-m", "kronos", "mcp", "--data", str(data)]
+    done = forks.run(command, preload=SERVER, stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"")
 
 
@@ -93,31 +103,41 @@ UNREADABLE: list[tuple[bytes, int, int | str | None]] = [
 def mcp_process(data: Path) -> Iterator[Any]:
     """A server process with pipes, which is killed at the end."""
     command, pipe = [sys.executable, "-m", "kronos", "mcp", "--data", str(data)], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with forks.Popen(command, preload=SERVER, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def test_messages_that_cannot_be_read_are_answered_and_the_server_lives_on(data: Path):
-    ping = b'{"jsonrpc": "2.0", "id": "last", "method": "ping"}'
-    lines = [b"", b"   ", *(line for line, _, _ in UNREADABLE), ping]
+def test_without_docstrings_unreadable_messages_are_answered_and_tools_described(data: Path):
+    """One process that has neither docstrings nor assertions, because it compiles all modules anew."""
+    tools = [
+        {"id": "hello", "method": "initialize", "params": HELLO},
+        {"method": "notifications/initialized"},
+        {"id": "tools", "method": "tools/list"},
+        {"id": "candles", "method": "tools/call", "params": {"name": "list_candles", "arguments": {}}},
+    ]
+    unreadable = b"\n".join([b"", b"   ", *(line for line, _, _ in UNREADABLE)]) + b"\n"
     command = [sys.executable, "-OO", "-m", "kronos", "mcp", "--data", str(data)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write(b"\n".join(lines) + b"\n")
+        process.stdin.write(unreadable + lines_of({"id": "last", "method": "ping"}, *tools))
         process.stdin.flush()
-        # The end of stdin would cancel the ping, so it is read first.
-        answers = [json.loads(process.stdout.readline()) for _ in range(len(UNREADABLE) + 1)]
+        # The end of stdin would cancel what follows the errors, so it is read first.
+        answers = [json.loads(process.stdout.readline()) for _ in range(len(UNREADABLE) + 4)]
         process.stdin.close()
         assert (process.wait(timeout=60), process.stdout.read(), process.stderr.read()) == (0, b"", b"")
-    errors = [(answer["error"]["code"], answer["id"]) for answer in answers[:-1]]
+    errors = [(answer["error"]["code"], answer["id"]) for answer in answers[: len(UNREADABLE)]]
     assert errors == [(code, id_) for _, code, id_ in UNREADABLE]
-    assert (answers[-1]["id"], "error" in answers[-1]) == ("last", False)
+    results = {answer["id"]: answer["result"] for answer in answers[len(UNREADABLE) :]}
+    assert results.keys() == {"last", "hello", "tools", "candles"}
+    assert [tool["name"] for tool in results["tools"]["tools"]] == TOOLS
+    assert all(len(tool.get("description", "")) > 60 for tool in results["tools"]["tools"])
+    assert "coin_1h.csv" in [item["file"] for item in results["candles"]["structuredContent"]["files"]]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -133,15 +153,13 @@ def test_a_byte_order_mark_before_a_message_is_skipped(data: Path, end: bytes):
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 def test_a_client_that_dies_during_a_call_leaves_no_process_and_no_traceback(data: Path):
     call = {"name": "evaluate", "arguments": {"file": "coin_1h.csv", "origins": 20}, "_meta": {"progressToken": 1}}
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "client", "version": "1"}}
-    messages: list[dict[str, object]] = [
-        {"id": 0, "method": "initialize", "params": hello},
+    messages: list[dict[str, Any]] = [
+        {"id": 0, "method": "initialize", "params": HELLO},
         {"method": "notifications/initialized"},
         {"id": 1, "method": "tools/call", "params": call},
     ]
     with mcp_process(data) as process:
-        for message in messages:
-            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.write(lines_of(*messages))
         process.stdin.flush()
         while b"progress" not in process.stdout.readline():
             pass
@@ -151,27 +169,10 @@ def test_a_client_that_dies_during_a_call_leaves_no_process_and_no_traceback(dat
         assert process.stderr.read() == b""
 
 
-def test_tools_keep_their_descriptions_without_docstrings(data: Path, tmp_path: Path):
-    async def session() -> None:
-        arguments = ["-OO", "-m", "kronos", "mcp", "--data", str(data)]
-        async with Client(StdioServerParameters(command=sys.executable, args=arguments, cwd=tmp_path)) as client:
-            tools = (await client.list_tools()).tools
-            assert [tool.name for tool in tools] == TOOLS
-            assert all(len(tool.description or "") > 60 for tool in tools)
-            listed = content_of(await client.call_tool("list_candles"))
-            assert "coin_1h.csv" in [item["file"] for item in listed["files"]]
-
-    anyio.run(session)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_ctrl_c_exits_while_stdin_is_open(data: Path):
-    hello = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
-    command = [sys.executable, "-m", "kronos", "mcp", "--data", str(data)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(hello)
+    with mcp_process(data) as process:
+        process.stdin.write(lines_of({"id": 1, "method": "ping"}))
         process.stdin.flush()
         assert process.stdout.readline()  # it is serving
         process.send_signal(signal.SIGINT)
@@ -188,7 +189,8 @@ def test_ctrl_c_exits_while_stdin_is_open(data: Path):
 )
 def test_invalid_options_are_one_line_on_stderr(options: list[str], message: str):
     command = [sys.executable, "-m", "kronos", "mcp", *options]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8")
+    streams = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "encoding": "utf-8"}
+    done = forks.run(command, preload=SERVER, **streams)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

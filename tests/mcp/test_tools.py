@@ -261,10 +261,10 @@ def test_a_replay_counts_its_known_steps(call: Call, data: Path):
 
 
 def test_an_evaluation_has_verdicts_baselines_and_a_remark(call: Call):
-    result = call("evaluate", file="simulated_coin_1h.csv", horizon=2, origins=24)
+    result = call("evaluate", file="simulated_coin_1h.csv", horizon=2, origins=8)
     found = content_of(result)
-    assert (found["origins"], found["horizon"], found["simulated"]) == (24, 2, True)
-    assert "24 origins of one series" in found["remark"]
+    assert (found["origins"], found["horizon"], found["simulated"]) == (8, 2, True)
+    assert "8 origins of one series" in found["remark"]
     assert {item["forecaster"] for item in found["verdicts"]} == {"kronos-nano", "kronos-nano calibrated"}
     assert {item["about"] for item in found["verdicts"]} == {"price", "direction", "bands", "volatility"}
     table = {item["forecaster"]: item for item in found["table"]}
