@@ -166,10 +166,18 @@ def _segments(row: list[int]) -> Hours:
     return ((start, pause), (resume, end))
 
 
+def _calendar_type(name: str) -> Any:
+    """The class of a calendar, which knows its bounds; asked of the registry, since a calendar takes long to build."""
+    import exchange_calendars as xc
+
+    registered = getattr(xc.calendar_utils.global_calendar_dispatcher, "_calendar_factories", {})
+    return registered.get(name) or type(xc.get_calendar(name))
+
+
 def _build(name: str, first_year: int, last_year: int) -> Any:
     import exchange_calendars as xc
 
-    kind = type(xc.get_calendar(name))
+    kind = _calendar_type(name)
     low, high = kind.bound_min(), kind.bound_max()
     start = pd.Timestamp(f"{first_year}-01-01")
     end = pd.Timestamp(f"{last_year}-12-31")
