@@ -50,15 +50,13 @@ def draw_volume(axes: Axes, at: NDArray[Any], candles: FloatArray, style: Style,
     """Draw muted volume bars of candles `[N, 6]` in the colours of the candles."""
     rising = candles[:, 3] >= candles[:, 0]
     colors = [style.forecast if forecast else style.up if up else style.down for up in rising]
-    axes.bar(
-        at,
-        candles[:, 4],
-        width=2 * _BODY,
-        color=colors,
-        alpha=0.4 if forecast else 0.55,
-        linewidth=0,
-        zorder=3,
-    )
+    at = np.asarray(at, dtype=np.float64)
+    left, right, tops = at - _BODY, at + _BODY, candles[:, 4]
+    bottoms = np.zeros_like(tops)
+    corners = [[left, bottoms], [right, bottoms], [right, tops], [left, tops]]
+    bars = np.moveaxis(np.array(corners), -1, 0)  # one collection: each bar as a patch of its own takes far longer
+    alpha = 0.4 if forecast else 0.55
+    axes.add_collection(PolyCollection(list(bars), facecolors=colors, alpha=alpha, linewidths=0, zorder=3))
 
 
 def draw_fan(axes: Axes, data: ChartData, style: Style) -> None:
