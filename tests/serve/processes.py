@@ -1,4 +1,4 @@
-"""``kronos serve`` in a separate process."""
+"""``kronos serve`` in a separate process: forked, except where its start or its end are the subject of a test."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from typing import Any
 
 import httpx2
 
+import forks
+
+forked = partial(forks.Popen, preload=forks.SERVING)
 _OWN = ("KRONOS_", "DEVICE", "PORT", "COINGECKO")
 
 
@@ -77,9 +80,8 @@ def run_command(
     folder: Path, *arguments: str, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to fail."""
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(extra), capture_output=True, text=True, timeout=60, check=False
-    )
+    options: dict[str, Any] = {"cwd": folder, "env": environment(extra), "text": True, "timeout": 60}
+    return forks.run(command(*arguments), preload=forks.SERVING, capture_output=True, **options)
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def start_process(
     *arguments: str,
     extra: Mapping[str, str] | None = None,
     defaults: bool = True,
-    popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
+    popen: Callable[..., subprocess.Popen[bytes]] = forked,
 ) -> Iterator[ServerProcess]:
     """Run a server process in a working folder; kill it at the end unless it has exited."""
     given = ("--port", "0", "--source", "simulated", "--state", "state", "--data", "data") if defaults else ()

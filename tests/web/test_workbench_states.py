@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
-from functools import partial
 
 import pandas as pd
 import pytest
 
-import forks
 from kronos.candles import read_candles
 from serve.processes import start_process
 from serve.recordings import recorded, replay, serve_replay
@@ -365,9 +363,8 @@ def test_candles_of_an_exchange_age_before_the_eyes(new_tab, tmp_path):
 
 def test_a_killed_server_is_announced_the_chart_kept_and_work_goes_on_when_it_is_back(new_tab, tmp_path):
     arguments = ("--source", "simulated", "--state", "state", "--data", "data")
-    popen = partial(forks.Popen, preload=forks.SERVING)
     (tmp_path / "data").mkdir()
-    with start_process(tmp_path, *arguments, "--port", "0", defaults=False, popen=popen) as first:
+    with start_process(tmp_path, *arguments, "--port", "0", defaults=False) as first:
         first.wait_ready()
         tab = new_tab(first.address)
         tab.expect(
@@ -393,7 +390,7 @@ def test_a_killed_server_is_announced_the_chart_kept_and_work_goes_on_when_it_is
     tab.check_accessibility()
     tab.page.evaluate(WATCH_RETURN)
     port = first.address.rpartition(":")[2]
-    with start_process(tmp_path, *arguments, "--port", port, defaults=False, popen=popen) as second:
+    with start_process(tmp_path, *arguments, "--port", port, defaults=False) as second:
         assert second.address == first.address
         assert tab.page.evaluate("window.returned")
         assert not tab.page.locator('[data-server="gone"]').count()

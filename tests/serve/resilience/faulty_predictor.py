@@ -30,7 +30,7 @@ class FaultyPredictor(KronosPredictor):
 @contextmanager
 def faulty_server(folder, **document):
     """Run a server with a `FaultyPredictor`."""
-    with run_server(settings_in(folder, **{"work_per_minute": 0, **document})) as server:
+    with run_server(settings_in(folder, **{"work_per_minute": 0, "samples": 2, **document})) as server:
         server.wait_ready()
         state = server.state
         state.models.loaded(state.models.default).__class__ = FaultyPredictor

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import httpx2
 import pytest
 
 from serve.payloads import LONG, SMALL
-from serve.processes import start_process
+from serve.processes import forked, start_process
 from serve.raw_http import connect, head_of
 from serve.resilience.waiting import SHUTDOWN_SECONDS, finished, report, wait
 from serve.servers import run_server, settings_in
@@ -28,7 +30,7 @@ def listen(server, job, events):
 @pytest.mark.parametrize(("sig", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_process_and_keeps_saved_results(tmp_path, capsys, sig, status):
     announced = {}
-    with start_process(tmp_path) as server, server.client() as client:
+    with start_process(tmp_path, popen=subprocess.Popen) as server, server.client() as client:
         server.wait_ready()
         for seed in range(3):
             result = client.post("/api/predict", json={**SMALL, "seed": seed}).json()
@@ -132,18 +134,14 @@ def test_waiting_requests_get_503_at_shutdown(tmp_path):
             assert "stop" in answer.json()["message"]
 
 
-@contextmanager
-def inherited(action):
-    """What a process started here does with SIGHUP at first: nohup, for example, lets it be ignored."""
-    before = signal.signal(signal.SIGHUP, action)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def hangups(action):
+    """Start a process that finds this action for SIGHUP, as one does that nohup lets ignore it."""
+    code = f"import signal\nsignal.signal(signal.SIGHUP, signal.{action.name})\nfrom kronos.cli import main\nmain()"
+    return lambda command, **options: forked([sys.executable, "-c", code, *command[3:]], **options)
 
 
 def test_a_hangup_is_a_graceful_shutdown(tmp_path):
-    with inherited(signal.SIG_DFL), start_process(tmp_path) as server, server.client() as client:
+    with start_process(tmp_path, popen=hangups(signal.SIG_DFL)) as server, server.client() as client:
         server.wait_ready()
         job = client.post("/api/jobs/predict", json=LONG).json()
         events = []
@@ -158,7 +156,7 @@ def test_a_hangup_is_a_graceful_shutdown(tmp_path):
 
 
 def test_an_ignored_hangup_is_still_ignored(tmp_path):
-    with inherited(signal.SIG_IGN), start_process(tmp_path) as server, server.client() as client:
+    with start_process(tmp_path, popen=hangups(signal.SIG_IGN)) as server, server.client() as client:
         server.process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
         assert client.get("/health").status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ def test_mixed_load_is_served_without_memory_growth(tmp_path, capsys):
     """KRONOS_SOAK_SECONDS=600 for a longer run."""
     seconds = float(os.environ.get("KRONOS_SOAK_SECONDS", "60"))
     extra = {"KRONOS_SERVE__QUEUE": "2", "KRONOS_SERVE__SAMPLES": "10", "KRONOS_SERVE__WORK_PER_MINUTE": "0"}
-    with start_process(tmp_path, extra=extra) as server:
+    with start_process(tmp_path, extra=extra, popen=subprocess.Popen) as server:
         server.wait_ready()
         (tmp_path / "data").mkdir(exist_ok=True)
         found, slowest, problems, memory, idle = Counter(), [0.0], [], [], []
