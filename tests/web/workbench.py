@@ -86,6 +86,16 @@ def check_accessibility(page: Any) -> None:
     assert not reports, "\n".join(reports)
 
 
+def check_looks(page: Any, scheme: str) -> None:
+    """Have axe-core look at a page in one language: by all rules in one theme, and at the contrasts in the other."""
+    page.evaluate(axe_program())
+    reports: list[str] = []
+    for theme, rules in ((scheme, None), ("light" if scheme == "dark" else "dark", ["color-contrast"])):
+        page.emulate_media(color_scheme=theme)
+        reports += [f"{theme}: {each}" for each in page.evaluate(AXE_RUN, rules)]
+    assert not reports, "\n".join(reports)
+
+
 class Workbench:
     """One tab with the workbench of a server. `problems` collects what must not happen while a test uses it."""
 
