@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import forks
 from kronos.cli import app
 from live.replays import recorded_candles
 
@@ -26,8 +28,9 @@ def invoke(*arguments):
 
 def spawn(*arguments, folder):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
+    return forks.Popen(
         [sys.executable, "-m", "kronos", "live", *map(str, arguments)],
+        preload=("kronos.cli.live", "kronos.live.service", "kronos.sources.simulation"),
         cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -48,6 +51,17 @@ def recording(here):
     return folder
 
 
+@pytest.fixture(scope="module")
+def after_a_cycle(tmp_path_factory):
+    """A working folder after one cycle; tests go on in a copy."""
+    folder = tmp_path_factory.mktemp("after-a-cycle")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        recorded_candles(hours=24 * 12).frame.to_parquet("BTCUSDT_1h.parquet")
+        assert invoke("run", "--source", "replay:BTCUSDT_1h.parquet", *BASELINE, "--once").exit_code == 0
+    return folder
+
+
 def test_one_cycle_with_the_sample_gives_all_files_and_a_record_in_order(here):
     done = invoke("run", "--source", "replay", "--once")
     assert done.exit_code == 0, done.output
@@ -65,24 +79,25 @@ def test_one_cycle_with_the_sample_gives_all_files_and_a_record_in_order(here):
 
 
 def test_a_replay_runs_on_and_its_record_can_be_scored_exported_and_copied(here, recording):
-    done = invoke("run", "--source", f"replay:{recording}", *BASELINE, "--replay-start", "2026-03-10", "--cycles", 30)
+    (here / "config.yaml").write_text("data:\n  forecast_horizon: 3\n", "utf-8")
+    done = invoke("run", "--source", f"replay:{recording}", *BASELINE, "--replay-start", "2026-03-10", "--cycles", 5)
     assert done.exit_code == 0, done.output
     status = invoke("status", "--json")
     shown = json.loads(status.stdout)
-    assert (shown["entries"]["forecast"], shown["entries"]["score"]) == (30, 6)
+    assert (shown["entries"]["forecast"], shown["entries"]["score"]) == (5, 2)
     assert (status.exit_code, shown["state"]) == (1, "stale")  # a replay of the past, by the clock of today
     scored = invoke("score", "--source", f"replay:{recording}", "--json")
     assert scored.exit_code == 0, scored.output
-    assert json.loads(scored.stdout)["score"] == 24
+    assert json.loads(scored.stdout)["score"] == 3
     assert invoke("verify").exit_code == 0
     exported = invoke("export", here / "tables", "--format", "csv")
     assert exported.exit_code == 0, exported.output
-    assert len(pd.read_csv(here / "tables" / "rows.csv")) == 1 + 30 + 30
+    assert len(pd.read_csv(here / "tables" / "rows.csv")) == 1 + 5 + 5
     assert invoke("backup", here / "copy.sqlite").exit_code == 0
-    assert sqlite3.connect(here / "copy.sqlite").execute("SELECT count(*) FROM record").fetchone() == (61,)
+    assert sqlite3.connect(here / "copy.sqlite").execute("SELECT count(*) FROM record").fetchone() == (11,)
     verified = invoke("verify", "--record", here / "copy.sqlite", "--json")
     assert verified.exit_code == 0, verified.output
-    assert json.loads(verified.stdout)["rows"] == 61
+    assert json.loads(verified.stdout)["rows"] == 11
 
 
 def test_a_change_of_the_record_is_found_with_status_1(here, recording):
@@ -125,8 +140,8 @@ def test_mistakes_get_one_sentence(here, arguments, message):
 
 @pytest.mark.parametrize("name", ["heartbeat.json", "anchored.json", "site.json"])
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"interval_seconds": 3600, "next_cycle_at": null, "series": []}'])
-def test_damaged_files_of_state_get_one_sentence(here, recording, name, text):
-    assert invoke("run", "--source", f"replay:{recording}", *BASELINE, "--once").exit_code == 0
+def test_damaged_files_of_state_get_one_sentence(here, after_a_cycle, name, text):
+    shutil.copytree(after_a_cycle / "outputs", here / "outputs")
     (here / "outputs/live-record" / name).write_text(text, "utf-8")
     for command, expected in (("status", 1), ("verify", 2 if name == "anchored.json" else 0)):
         done = invoke(command)

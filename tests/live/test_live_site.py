@@ -1,6 +1,7 @@
 """The page of a running forecaster: rebuilt from the record, whatever lies in its folder."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -35,40 +36,51 @@ def origins(file: Path) -> list[int]:
     return sorted(int((pd.Timestamp(past["origin"]) - BEGIN) / HOUR) for past in listed)
 
 
-def test_another_model_does_not_take_over_past_forecasts(tmp_path):
-    run(tmp_path, 3)
-    run(tmp_path, 2, begin=BEGIN + 3 * HOUR, model="historical-volatility")
+@pytest.fixture(scope="module")
+def three_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page and the record after three cycles; tests go on in a copy."""
+    folder = tmp_path_factory.mktemp("three-hours")
+    run(folder, 3)
+    return folder
+
+
+@pytest.fixture
+def folder(three_hours: Path, tmp_path: Path) -> Path:
+    """A copy of the page and the record after three cycles."""
+    return Path(shutil.copytree(three_hours, tmp_path / "copy"))
+
+
+def test_another_model_does_not_take_over_past_forecasts(folder):
+    run(folder, 2, begin=BEGIN + 3 * HOUR, model="historical-volatility")
     for name in ("forecasts.json", "archive/2026-03.json"):
-        assert origins(tmp_path / "page" / name) == [3, 4]
-    run(tmp_path, 1, begin=BEGIN + 5 * HOUR)  # the first one again, with what it missed
-    assert origins(tmp_path / "page" / "forecasts.json") == list(range(6))
+        assert origins(folder / "page" / name) == [3, 4]
+    run(folder, 1, begin=BEGIN + 5 * HOUR)  # the first one again, with what it missed
+    assert origins(folder / "page" / "forecasts.json") == list(range(6))
 
 
 def test_another_order_of_the_symbols_keeps_their_archives(tmp_path):
-    run(tmp_path, 3, symbols="BTCUSDT,ETHUSDT")
-    run(tmp_path, 1, begin=BEGIN + 3 * HOUR, symbols="ETHUSDT,BTCUSDT")
+    run(tmp_path, 2, symbols="BTCUSDT,ETHUSDT")
+    run(tmp_path, 1, begin=BEGIN + 2 * HOUR, symbols="ETHUSDT,BTCUSDT")
     root, other = tmp_path / "page", tmp_path / "page" / "btcusdt-1h-ewma-volatility"
     for folder, symbol in ((root, "ETHUSDT"), (other, "BTCUSDT")):
         assert json.loads((folder / "forecasts.json").read_text("utf-8"))["symbol"] == symbol
-        assert origins(folder / "archive" / "2026-03.json") == [0, 1, 2, 3]
+        assert origins(folder / "archive" / "2026-03.json") == [0, 1, 2]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '{"forecasts": [1]}', '{"forecasts": [{}], "id": "x"}'])
-def test_a_damaged_archive_is_built_from_the_record(tmp_path, text):
-    run(tmp_path, 3)
-    (tmp_path / "page/archive/2026-03.json").write_text(text, "utf-8")
-    run(tmp_path, 1, begin=BEGIN + 3 * HOUR)
-    assert origins(tmp_path / "page/archive/2026-03.json") == [0, 1, 2, 3]
+def test_a_damaged_archive_is_built_from_the_record(folder, text):
+    (folder / "page/archive/2026-03.json").write_text(text, "utf-8")
+    run(folder, 1, begin=BEGIN + 3 * HOUR)
+    assert origins(folder / "page/archive/2026-03.json") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "null", '{"%s": "x"}'])
-def test_a_damaged_note_of_what_was_written_stops_nothing(tmp_path, text):
-    run(tmp_path, 2)
-    file = tmp_path / "record/site.json"
+def test_a_damaged_note_of_what_was_written_stops_nothing(folder, text):
+    file = folder / "record/site.json"
     series = next(iter(json.loads(file.read_text("utf-8"))))
     file.write_text(text.replace("%s", series), "utf-8")
-    run(tmp_path, 1, begin=BEGIN + 2 * HOUR)
-    assert origins(tmp_path / "page/forecasts.json") == [0, 1, 2]
+    run(folder, 1, begin=BEGIN + 3 * HOUR)
+    assert origins(folder / "page/forecasts.json") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("changes", [{"as_of": "x", "steps": None}, {"format": 2}])
