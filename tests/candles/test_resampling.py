@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +110,21 @@ FX = series(
     ),
     "1h",
 )  # fmt: skip
-KINDS = st.sampled_from([(ROUND_THE_CLOCK, "4h"), (ROUND_THE_CLOCK, "1d"), (SHANGHAI, "1h"), (SHANGHAI, "1d"),
-                         (FX, "4h"), (FX, "1d")])  # fmt: skip
+SOURCES = {"round the clock": ROUND_THE_CLOCK, "Shanghai": SHANGHAI, "FX": FX}
+KINDS = st.sampled_from([("round the clock", "4h"), ("round the clock", "1d"), ("Shanghai", "1h"), ("Shanghai", "1d"),
+                         ("FX", "4h"), ("FX", "1d")])  # fmt: skip
+
+
+@cache
+def resample_all(name: str, target: str) -> Candles:
+    """Longer candles of a whole source, which many examples compare with."""
+    return resample(SOURCES[name], target)
 
 
 @settings(max_examples=80)
 @given(kind=KINDS, where=st.floats(0, 1, exclude_max=True))
-def test_a_missing_candle_removes_only_its_longer_one(kind: tuple[Candles, str], where: float) -> None:
-    source, target = kind
-    full = resample(source, target)
+def test_a_missing_candle_removes_only_its_longer_one(kind: tuple[str, str], where: float) -> None:
+    target, source, full = kind[1], SOURCES[kind[0]], resample_all(*kind)
     position = int(where * len(source))
     bucket = floors(source.index[[position]], target)[0]
     partial = resample(replace(source, frame=source.frame.drop(source.index[position])), target)
@@ -126,9 +133,8 @@ def test_a_missing_candle_removes_only_its_longer_one(kind: tuple[Candles, str],
 
 @settings(max_examples=60)
 @given(kind=KINDS, where=st.floats(0, 1, exclude_max=True))
-def test_later_candles_do_not_change_earlier_results(kind: tuple[Candles, str], where: float) -> None:
-    source, target = kind
-    full = resample(source, target)
+def test_later_candles_do_not_change_earlier_results(kind: tuple[str, str], where: float) -> None:
+    target, source, full = kind[1], SOURCES[kind[0]], resample_all(*kind)
     cut = full.index[int(where * len(full))]
     later = source.index >= cut
     frame = source.frame.copy()
@@ -139,11 +145,10 @@ def test_later_candles_do_not_change_earlier_results(kind: tuple[Candles, str], 
 
 @settings(max_examples=60)
 @given(kind=KINDS, cut=st.integers(1, 200))
-def test_forming_candles_are_left_out(kind: tuple[Candles, str], cut: int) -> None:
-    source, target = kind
+def test_forming_candles_are_left_out(kind: tuple[str, str], cut: int) -> None:
+    target, source, full = kind[1], SOURCES[kind[0]], resample_all(*kind).frame
     known = source.head(len(source) - cut)
     result = resample(known, target)
-    full = resample(source, target).frame
     pd.testing.assert_frame_equal(result.frame, full.loc[full.index.isin(result.index)])
     if floors(source.index, target)[-cut] == floors(source.index, target)[-cut - 1]:
         assert result.end < floors(known.index, target)[-1]
