@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kronos.candles import COLUMNS, Candles, read_candles, read_many, split_long, write_candles
@@ -504,6 +504,7 @@ def random_candles(rows=30, zone="UTC", seed=0, **changes):
 
 
 @SUFFIXES
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1_000), rows=st.integers(2, 40), zone=st.sampled_from([None, "UTC", "Asia/Shanghai"]))
 def test_written_candles_are_restored_bit_for_bit(tmp_path_factory, suffix, seed, rows, zone):
     path = tmp_path_factory.mktemp("files") / f"coin_1h.{suffix}"

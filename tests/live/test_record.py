@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+import forks
 from kronos.errors import ParameterError, StorageError
 from kronos.live import database
 from kronos.live.chain import GENESIS, broken_links
@@ -263,7 +264,8 @@ def test_writers_that_are_killed_leave_no_gap_and_no_half(url):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
     def start(symbol):
-        return subprocess.Popen([sys.executable, "-c", WRITER, url, symbol], stdout=subprocess.PIPE, env=environment)
+        command, preload = [sys.executable, "-c", WRITER, url, symbol], ("kronos.live.record", "live.records")
+        return forks.Popen(command, preload=preload, stdout=subprocess.PIPE, env=environment)
 
     written = dict.fromkeys(("BTCUSDT", "ETHUSDT"), 0)
     writers = {symbol: start(symbol) for symbol in written}

@@ -216,7 +216,7 @@ def equal_forecasters(rng, blocks, horizon=6, paths=9):
 
 @pytest.mark.slow
 def test_false_alarms_stay_below_their_level_under_hourly_looking():
-    rng, count = np.random.default_rng(0), 1000
+    rng, count = np.random.default_rng(0), 400  # an interval for one look alarms in 42 % of them
     skill = coverage = 0
     for _ in range(count):
         own, other, shares = equal_forecasters(rng, blocks=60)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +10,18 @@ from kronos.candles import Candles
 from kronos.errors import DataError, ParameterError
 from kronos.metrics import crps, score
 
+PRICES = ("open", "high", "low", "close")
+
+
+@cache
+def flat(rows):
+    index = pd.date_range("2024-01-01", periods=rows, freq="1h", tz="UTC")
+    return Candles.from_frame(pd.DataFrame(1.0, index=index, columns=PRICES), interval="1h")
+
 
 def walk(rows, sigma=0.01, seed=0):
     closes = 100 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, sigma, rows)))
-    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes))
-    frame.index = pd.date_range("2024-01-01", periods=rows, freq="1h", tz="UTC")
-    return Candles.from_frame(frame, interval="1h")
+    return replace(flat(rows), frame=flat(rows).frame.assign(**dict.fromkeys(PRICES, closes)))
 
 
 @pytest.fixture(scope="module")
