@@ -69,11 +69,13 @@ except SystemExit as end:
 ROOMS = ["forecasts", "baselines", "metrics", "calibration", "candles", "calendars", "plotting", "reports", "sources"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_without_torch_load_none(room):
     assert "torch" not in loaded_by(f"import kronos.{room}")
 
 
+@pytest.mark.slow
 def test_networks_load_no_pandas():
     assert "pandas" not in loaded_by("import kronos.nn")
 
@@ -158,6 +160,7 @@ def modules() -> dict[str, str]:
     return {str(path.relative_to(SOURCE)): path.read_text("utf-8") for path in sorted(SOURCE.rglob("*.py"))}
 
 
+@pytest.mark.slow
 def test_a_public_class_name_has_one_meaning():
     places: dict[str, list[str]] = {}
     for name, text in modules().items():

@@ -158,6 +158,7 @@ def check_equal(face, folder, engine, monkeypatch):
         np.testing.assert_array_equal(there[name], values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("face", FACES)
 def test_copies_give_the_same(face, tmp_path, monkeypatch):
     check_equal(face, tmp_path, PicklingEngine(), monkeypatch)

@@ -56,6 +56,7 @@ def figures_in_two_tests(request, monkeypatch):
             monkeypatch.setattr(BacktestFigures, name, lambda _: [])
 
 
+@pytest.mark.slow
 def test_from_candles_to_a_report_and_again(place):
     command = ("backtest", "daily", "--model", "tiny/model", "--signal", "last", "--signal", "probability", *QUICK)
     done = invoke(*command, "--top", "1", "--drop", "1", "--hold", "1", "--market", "us_equity", "--json")
@@ -119,6 +120,7 @@ def test_a_configuration_with_overrides(place, monkeypatch):
     assert set(trades["instrument"]) <= {"A_1d", "B_1d"}
 
 
+@pytest.mark.slow
 def test_signals_only_and_dry_run(place):
     plan = invoke("backtest", "daily", "--model", "tiny/model", *QUICK, "--dry-run", "--json")
     assert plan.exit_code == 0, plan.output
@@ -194,6 +196,7 @@ def test_the_configurations_that_ship_are_valid():
     assert (costs.open_rate, costs.close_rate, costs.minimum, published.trading.cash) == (0.001, 0.0015, 5, 1e8)
 
 
+@pytest.mark.slow
 def test_the_published_mode_alone_says_that_it_has_no_page(place):
     command = ("backtest", "daily", "--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1")
     done = invoke(*command, "--mode", "published")
@@ -203,6 +206,7 @@ def test_the_published_mode_alone_says_that_it_has_no_page(place):
     assert not list(place.glob("outputs/backtest_results/daily/*.html"))
 
 
+@pytest.mark.slow
 def test_the_published_mode_trades_on_the_next_bar_only(place, monkeypatch):
     monkeypatch.setenv("KRONOS_BACKTEST__TRADING__LAG", "2")
     done = invoke(
@@ -212,6 +216,7 @@ def test_the_published_mode_trades_on_the_next_bar_only(place, monkeypatch):
     assert "choose lag 1" in " ".join(done.output.split())
 
 
+@pytest.mark.slow
 def test_other_instruments_are_another_trial(place):
     """Of three baskets of one size the best is one of three variants, not of one."""
     command = ("--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1", "--output", "out")
@@ -235,6 +240,7 @@ def test_a_price_limit_of_0_is_refused_rather_than_replaced(monkeypatch):
 BASE = ("backtest", "daily", "--model", "tiny/model", "--market", "us_equity", *QUICK, "--top", "1", "--output", "out")
 
 
+@pytest.mark.slow
 def test_a_run_replaces_the_results_of_an_earlier_one(place):
     both = invoke(*BASE, "--signal", "last", "--signal", "probability")
     assert both.exit_code == 0, both.output
@@ -248,6 +254,7 @@ def test_a_run_replaces_the_results_of_an_earlier_one(place):
     assert set(pd.read_parquet(place / "out" / "daily.parquet")["mode"]) == {"published"}
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_the_results_of_an_earlier_one(place):
     assert invoke(*BASE).exit_code == 0
     before = {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()}
@@ -256,6 +263,7 @@ def test_a_run_that_fails_leaves_the_results_of_an_earlier_one(place):
     assert {path.name: path.read_bytes() for path in (place / "out").iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_folder_belongs_to_one_run_at_a_time(place):
     with exclusive_lock(place / "out" / LOCK, busy="out is being written", fix="choose another folder"):
         done = invoke(*BASE)
@@ -280,6 +288,7 @@ def test_a_damaged_trials_log_is_refused_before_anything_is_forecast(place):
 # Intervals --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_of_other_intervals_are_left_out_and_counted(place):
     for name in ("A", "H"):
         hours = candles(name, 100).frame

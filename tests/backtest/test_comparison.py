@@ -223,6 +223,7 @@ def test_progress_is_counted(market):
     assert seen == [(done, 12) for done in range(1, 13)]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_studies(market, lucky):
     again = study_of(market, noise(market))
     assert again.performance == lucky.performance
@@ -401,6 +402,7 @@ def test_the_benchmark_is_invested_in_full():
     assert held.cash[10:].max() < 0.01 * held.start_cash
 
 
+@pytest.mark.slow
 def test_foresight_of_several_bars_is_suspected_though_it_lasts(market):
     later = np.full(market.close.shape, np.nan)
     later[:-10] = market.close[10:] / market.close[:-10] - 1

@@ -61,6 +61,7 @@ def test_accounts_add_up_and_are_never_overdrawn(panel, seed, strategy, costs, r
     np.testing.assert_allclose(result.returns_before_costs - result.returns, spent, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(markets(splits=False), SEEDS, LONG_ONLY, COSTS, RULES, CASH)
 def test_trades_explain_every_position_and_all_cash(panel, seed, strategy, costs, rules, cash):
     result = run_backtest(panel, scores_of(panel, seed), strategy, costs=costs, rules=rules, cash=cash)
@@ -80,6 +81,7 @@ def test_trades_explain_every_position_and_all_cash(panel, seed, strategy, costs
     np.testing.assert_allclose(trades["fee"], np.maximum(trades["value"] * rates, costs.minimum))
 
 
+@pytest.mark.slow
 @given(markets(), SEEDS, LONG_ONLY, RULES, st.booleans())
 def test_nothing_is_traded_against_the_rules(panel, seed, strategy, rules, intraday):
     if intraday:  # four bars a day, so that T+1 matters
@@ -110,6 +112,7 @@ def test_nothing_is_traded_against_the_rules(panel, seed, strategy, rules, intra
     assert (rows >= rules.lag).all()
 
 
+@pytest.mark.slow
 @given(markets(), SEEDS, LONG_ONLY | st.just(LongShortDeciles(0.4)), RULES, st.data())
 def test_the_future_changes_nothing_before_it(panel, seed, strategy, rules, data):
     rules = replace(rules, short_sales=True)
@@ -136,6 +139,7 @@ def test_the_future_changes_nothing_before_it(panel, seed, strategy, rules, data
         pd.testing.assert_frame_equal(first[first["date"] <= until], second[second["date"] <= until])
 
 
+@pytest.mark.slow
 @given(markets(), SEEDS, LONG_ONLY, RULES)
 def test_a_bar_before_all_others_shifts_everything_by_a_bar(panel, seed, strategy, rules):
     scores = scores_of(panel, seed)
@@ -151,6 +155,7 @@ def test_a_bar_before_all_others_shifts_everything_by_a_bar(panel, seed, strateg
     np.testing.assert_array_equal(one.net_asset_value, other.net_asset_value[1:])
 
 
+@pytest.mark.slow
 @given(markets(), SEEDS, LONG_ONLY, RULES, COSTS)
 def test_the_order_of_instruments_does_not_matter(panel, seed, strategy, rules, costs):
     # Equal weights are bought in the order of the panel where the cash does not pay for all of them.

@@ -149,6 +149,7 @@ def test_what_is_no_folder_of_daily_bars_is_refused(folder, tmp_path):
     assert qlib_folder(f"qlib:{folder}") == (folder, "all")
 
 
+@pytest.mark.slow
 def test_the_same_signals_in_both_modes(folder, tmp_path):
     config = load_backtest_config(
         overrides={

@@ -131,6 +131,7 @@ def test_figures_are_those_of_the_study(study, parsed):
     assert parsed.values.count(("class", "picture")) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("look", ["auto", "dark"])
 def test_all_languages_and_looks_render(study, single, language, look):

@@ -71,6 +71,7 @@ def test_the_published_unit_is_the_deviation_of_the_lookback(model):
     assert table["date"].iloc[0] == one.candles.index[19]
 
 
+@pytest.mark.slow
 def test_the_future_does_not_matter(model, tmp_path):
     series = instruments()
     signals = compute_signals(plan_signals(series, model, SETTINGS), model, tmp_path / "whole")
@@ -90,6 +91,7 @@ def test_the_future_does_not_matter(model, tmp_path):
     assert np.allclose(cut.table[list(SIGNALS)], before[list(SIGNALS)], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_shift_by_a_bar_is_caught(model, tmp_path):
     plan = plan_signals(instruments(), model, SETTINGS)
     signals = compute_signals(plan, model, tmp_path)
@@ -105,6 +107,7 @@ def test_a_shift_by_a_bar_is_caught(model, tmp_path):
         check_point_in_time(Signals(table.dropna(ignore_index=True), {}), plan, model, origins=100)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_shards")
 def test_a_killed_run_resumes_to_the_same_file(model, tmp_path):
     plan = plan_signals(instruments(), model, SETTINGS)

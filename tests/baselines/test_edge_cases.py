@@ -13,6 +13,7 @@ from kronos.candles import Candles
 from kronos.errors import DataError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 @settings(max_examples=40, deadline=None)
 @given(past=histories())

@@ -32,6 +32,7 @@ def test_drift_is_the_slope_between_the_averages():
     assert details["sigma"] == pytest.approx(np.diff(np.log(closes)).std(ddof=1))
 
 
+@pytest.mark.slow
 def test_drift_estimates_the_trend():
     rng = np.random.default_rng(8)
     trend = 0.0007

@@ -131,6 +131,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes(predictor, candles, output, tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
     process = forks.Popen([sys.executable, tmp_path / "driver.py", candles, output, TESTS])

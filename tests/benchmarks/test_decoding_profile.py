@@ -13,6 +13,7 @@ from benchmarks import decoding_profile
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_a_profile_has_all_stages_and_the_work_in_them() -> None:
     plan = ProfilePlan.of(quickly=True)
     calls = calls_of(plan, random_predictor(plan.architecture))
@@ -58,6 +59,7 @@ def test_a_quick_run_compares_two_versions(tmp_path: Path, monkeypatch: pytest.M
     assert "before, s (best) | now, s (best) | ratio" in page
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_checkout_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def format_times(times: pd.DatetimeIndex) -> list[str]:
     return [t.strftime("%m-%d %H:%M") for t in times]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     calendar=st.sampled_from(CALENDARS),

@@ -43,6 +43,7 @@ def test_coverage_recovers_after_a_change_of_volatility():
         assert settled == pytest.approx(1 - np.array(BANDS), abs=0.05)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(0, 1000), st.floats(0.01, 0.1))
 def test_miss_rate_converges_for_any_outcomes(seed, rate):

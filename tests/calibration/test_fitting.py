@@ -42,6 +42,7 @@ def changes(before, after):
     return np.array([mean_crps(after, h) / mean_crps(before, h) - 1 for h in STEPS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("parts", [("dispersion",), ("conformal",), WITHOUT_POOLING, PARTS])
 def test_narrow_bands_are_corrected(parts, symmetric):
@@ -52,6 +53,7 @@ def test_narrow_bands_are_corrected(parts, symmetric):
     assert (changes(new, repaired) < -0.08).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origins", [400, 1200])
 @pytest.mark.parametrize("parts", [*[(part,) for part in PARTS], WITHOUT_POOLING, PARTS])
 def test_calibrated_random_walk_is_unchanged(parts, origins):

@@ -503,6 +503,7 @@ def random_candles(rows=30, zone="UTC", seed=0, **changes):
     return replace(Candles.from_frame(table, interval="1h"), **changes)
 
 
+@pytest.mark.slow
 @SUFFIXES
 @settings(max_examples=40)
 @given(seed=st.integers(0, 1_000), rows=st.integers(2, 40), zone=st.sampled_from([None, "UTC", "Asia/Shanghai"]))

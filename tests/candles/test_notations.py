@@ -40,6 +40,7 @@ def check_same(candles: Candles, notation: Notation) -> None:
     np.testing.assert_array_equal(values, notation.values[order], err_msg=str(notation.choices))
 
 
+@pytest.mark.slow
 @settings(max_examples=FILES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 @pytest.mark.timeout(0)
@@ -49,6 +50,7 @@ def test_the_table_or_a_refusal(tmp_path: Path, seed: int) -> None:
         check_same(read(tmp_path, notation), notation)
 
 
+@pytest.mark.slow
 def test_most_notations_are_read(tmp_path: Path) -> None:
     refused = 0
     for seed in range(60):

@@ -67,6 +67,7 @@ TARGETS = [("15min", "1h"), ("15min", "4h"), ("1h", "6h"), ("1h", "1d"), ("4h", 
            ("1D", "1mo"), ("1min", "5m"), ("5min", "20m")]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     pair=st.sampled_from(TARGETS),
@@ -121,6 +122,7 @@ def resample_all(name: str, target: str) -> Candles:
     return resample(SOURCES[name], target)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(kind=KINDS, where=st.floats(0, 1, exclude_max=True))
 def test_a_missing_candle_removes_only_its_longer_one(kind: tuple[str, str], where: float) -> None:
@@ -131,6 +133,7 @@ def test_a_missing_candle_removes_only_its_longer_one(kind: tuple[str, str], whe
     pd.testing.assert_frame_equal(partial.frame, full.frame[full.index != bucket])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(kind=KINDS, where=st.floats(0, 1, exclude_max=True))
 def test_later_candles_do_not_change_earlier_results(kind: tuple[str, str], where: float) -> None:
@@ -143,6 +146,7 @@ def test_later_candles_do_not_change_earlier_results(kind: tuple[str, str], wher
     pd.testing.assert_frame_equal(resampled.frame[resampled.index < cut], full.frame[full.index < cut])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(kind=KINDS, cut=st.integers(1, 200))
 def test_forming_candles_are_left_out(kind: tuple[str, str], cut: int) -> None:

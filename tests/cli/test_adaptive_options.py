@@ -21,6 +21,7 @@ def walk(tmp_path, monkeypatch):
     return Path("walk_1h.csv")
 
 
+@pytest.mark.slow
 def test_evaluate_adds_a_contender(invoke, walk, checkpoint, no_figures):
     asked = ("evaluate", walk, "--model", checkpoint, "--from", "2024-01-03 18:00", *FEW, "--output", "out")
     plain = invoke(*asked, "--json")

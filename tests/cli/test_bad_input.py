@@ -229,6 +229,7 @@ def test_out_of_memory(invoke, checkpoint, candles_csv, monkeypatch):
     assert done.exit_code == 1
 
 
+@pytest.mark.slow
 def test_unreachable_hub(spawn, candles_csv, monkeypatch, tmp_path):
     monkeypatch.setenv("KRONOS_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -265,6 +266,7 @@ def test_repairable_candles_are_forecast_with_findings(invoke, checkpoint, candl
     assert json.loads(done.stdout)["forecasts"][0]["findings"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_full_stdout(checkpoint, candles_csv):
     command = [sys.executable, "-m", "kronos", "forecast", candles_csv, "--model", checkpoint, "-n", "2", "--json"]
@@ -306,6 +308,7 @@ def test_errors_of_a_new_process(spawn, checkpoint, candles_csv, tmp_path):
     assert misused.returncode == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda t: (HEADER + t).encode("utf-8"))))
 def test_any_content_is_forecast_or_reported(invoke, checkpoint, tmp_path, content):

@@ -21,6 +21,7 @@ def candles(tmp_path, candle_table):
     return tmp_path / "candles"
 
 
+@pytest.mark.slow
 def test_it_fits_to_validation_dates_and_forecast_applies_it(candles, checkpoint, tmp_path, invoke):
     result = invoke(
         *("calibrate", candles, "--model", checkpoint, *FEW, "--output", tmp_path / "mine.json"),
@@ -43,6 +44,7 @@ def test_it_fits_to_validation_dates_and_forecast_applies_it(candles, checkpoint
     assert json.loads(used.stdout)["forecasts"][0]["made"]["calibrated"] is True
 
 
+@pytest.mark.slow
 def test_json_has_the_ablation(candles, checkpoint, tmp_path, invoke):
     command = ("calibrate", candles, "--model", checkpoint, *FEW, "--output", tmp_path / "run", "--json")
     result = invoke(*command, "--ablation", "--part", "anchor", "--part", "dispersion")
@@ -57,6 +59,7 @@ def test_json_has_the_ablation(candles, checkpoint, tmp_path, invoke):
     assert "pooling" not in json.loads(again.stdout)["calibration"]["parts"]
 
 
+@pytest.mark.slow
 def test_unknown_training_dates_give_a_warning_and_invalid_options_discard_no_run(
     candles, checkpoint, tmp_path, invoke
 ):

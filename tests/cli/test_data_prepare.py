@@ -234,6 +234,7 @@ def test_log_level(invoke, recording, workplace, monkeypatch, variable, value):
     assert f"{variable} 'LOUD'" in result.stderr
 
 
+@pytest.mark.slow
 def test_log_messages_are_printed_above_the_progress_bar(recording, workplace):
     master, slave = os.openpty()
     words = ("data", "prepare", "-c", "model_a_4h", "--records-per-timeframe", "300", "--source", f"replay:{recording}")

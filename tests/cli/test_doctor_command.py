@@ -78,6 +78,7 @@ def lines_of(invoke, label):
     return [line.split() for line in invoke("doctor").stdout.splitlines() if f" {label} " in line]
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_has_no_tick(invoke, online):
     done = invoke("doctor", "--json")
     assert done.exit_code == 0  # the model is here

@@ -73,6 +73,7 @@ def without_time(text):
     return {name: value for name, value in document.items() if name not in ("created", "files")}
 
 
+@pytest.mark.slow
 def test_from_files_to_verdicts(run, walks, tmp_path):
     done = run("--report", "page.html", "--language", "zh", "--json")
     assert done.exit_code == 0, done.output
@@ -97,6 +98,7 @@ def test_from_files_to_verdicts(run, walks, tmp_path):
     assert "forecasts found" not in done.stderr
 
 
+@pytest.mark.slow
 def test_origins_have_the_history_that_a_model_needs(invoke, walks, checkpoint, tmp_path):
     demanding = shutil.copytree(checkpoint, tmp_path / "demanding")
     path = demanding / "model" / "kronos.json"
@@ -113,6 +115,7 @@ def test_origins_have_the_history_that_a_model_needs(invoke, walks, checkpoint, 
     assert found[checkpoint]["first"] < "2024-01-09T07" <= found[demanding]["first"]  # that of the 200th candle
 
 
+@pytest.mark.slow
 def test_output_fits_the_terminal_and_is_never_truncated(run, monkeypatch):
     for width in (80, 120):
         monkeypatch.setenv("COLUMNS", str(width))
@@ -130,6 +133,7 @@ def test_output_fits_the_terminal_and_is_never_truncated(run, monkeypatch):
     assert run("-q").output == ""
 
 
+@pytest.mark.slow
 def test_dates(run, walks):
     Path("splits.csv").write_text(SPLITS)
     documents = {}
@@ -166,6 +170,7 @@ def test_default_dates_are_after_the_training_of_the_model(run, checkpoint, tmp_
     assert not any("left 1h (tested" in text for text in document["warnings"])
 
 
+@pytest.mark.slow
 def test_a_calibrated_model_is_a_contender(run, checkpoint, tmp_path):
     predictor = KronosPredictor.from_pretrained(checkpoint, device="cpu")
     model = ModelForecaster(predictor, "random-tiny")
@@ -232,6 +237,7 @@ def test_invalid_options_give_one_line_and_write_nothing(run, options, words):
     assert sorted(Path().rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_are_listed(run, walks):
     (walks / "bad.csv").write_text("timestamps,open,high,low,close\nyesterday,1,1,1,1\n")
     done = run("--output", "out")
@@ -251,6 +257,7 @@ def test_threads_bound_the_workers(monkeypatch):
     assert EngineArgs().open({}, default=1).workers == 1
 
 
+@pytest.mark.slow
 def test_each_plan_has_its_own_folder_and_the_same_one_resumes(run, invoke, walks, checkpoint):
     """The chain of the README, with another temperature in between."""
     folders = []
@@ -275,6 +282,7 @@ def test_each_plan_has_its_own_folder_and_the_same_one_resumes(run, invoke, walk
     assert sorted(Path("out/evaluation").iterdir()) == folders
 
 
+@pytest.mark.slow
 def test_a_shipped_calibration_is_evaluated_by_default(run, walks, checkpoint, calibrated_checkpoint):
     def names(*options):
         done = run("--model", calibrated_checkpoint, *options, "--json")
@@ -285,6 +293,7 @@ def test_a_shipped_calibration_is_evaluated_by_default(run, walks, checkpoint, c
     assert names("--no-calibrate") == ["random-tiny", "own"]
 
 
+@pytest.mark.slow
 def test_dry_run_shows_the_plan_with_an_estimate_and_writes_nothing(run, walks):
     before = sorted(Path().rglob("*"))
     done = run("--dry-run", "--json")
@@ -324,6 +333,7 @@ def test_simulated_candles_give_a_warning(invoke, walks, checkpoint):
     assert "SIMULATED" in shown
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_run_and_restart_discards_it(run):
     there = ("--output", "out")
     assert run("-q", *there).exit_code == 0

@@ -116,6 +116,7 @@ def test_outputs_beside_the_inputs_are_written(tmp_path):
         check_not_read("--output", [tmp_path / "x" / ".." / "missing.csv"], [tmp_path / "missing.csv"])
 
 
+@pytest.mark.slow
 def test_candles_from_stdin_are_a_series_of_that_name(invoke, bundled, candles_csv):
     direct = invoke("forecast", candles_csv, *FEW, "--symbol", "stdin", "--json")
     piped = invoke("forecast", "-", *FEW, "--json", stdin=candles_csv.read_bytes())

@@ -59,6 +59,7 @@ def test_numbers_equal_those_of_the_python_api(invoke, checkpoint, candles_csv):
     assert told["made"]["details"]["seed"] == 3
 
 
+@pytest.mark.slow
 def test_json_is_one_document(spawn, checkpoint, candles_csv, tmp_path):
     picture = tmp_path / "picture.png"
     done = spawn("forecast", candles_csv, "--model", checkpoint, "-n", 4, "--samples", 3, "--json", "--plot", picture)
@@ -98,6 +99,7 @@ def test_long_table_has_every_path(invoke, checkpoint, candles_csv, tmp_path):
     assert table.attrs["kronos"]["coin_1h"]["details"]["seed"] == 1
 
 
+@pytest.mark.slow
 def test_several_files(invoke, checkpoint, tmp_path, candle_table):
     for folder, rows in (("a", 70), ("b", 40)):
         (tmp_path / folder).mkdir()
@@ -336,6 +338,7 @@ def test_terminal_without_unicode(spawn, checkpoint, candles_csv, tmp_path, monk
     assert json.loads(told.stdout)["forecasts"][0]["unique_id"] == "比特币"
 
 
+@pytest.mark.slow
 def test_calibrated_forecasts_are_labelled(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
     options = ("forecast", candles_csv, "--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1)
     asked = (*options, "--calibration", calibration_file, "--market", "crypto")
@@ -365,6 +368,7 @@ def test_calibrated_forecasts_are_labelled(invoke, checkpoint, candles_csv, cali
     assert "model_weight" not in table
 
 
+@pytest.mark.slow
 def test_calibrate_applies_the_models_own_calibration(invoke, checkpoint, candles_csv, calibration_file, tmp_path):
     options = ("forecast", candles_csv, "-n", 4, "--samples", 8, "--seed", 1, "--json")
     without = invoke(*options, "--model", checkpoint, "--calibrate")

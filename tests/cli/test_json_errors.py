@@ -36,6 +36,7 @@ MISUSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", MISUSES, ids=" ".join)
 def test_misuse_has_status_2_and_a_document(invoke, bundled, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

@@ -58,6 +58,7 @@ def test_json_is_one_document_and_equals_the_file(invoke, checkpoint, sample, tm
     assert again["rows"] == document["rows"]
 
 
+@pytest.mark.slow
 def test_sequences_are_generated_and_scored(invoke, checkpoint, sample):
     options = ("--lookback", "40", "--horizon", "8", "--sequences", "60", "--market", "toys")
     done = invoke("paper", "synthetic", sample, "--model", checkpoint, *options)
@@ -79,6 +80,7 @@ def test_quiet_prints_nothing(invoke, checkpoint, sample, tmp_path):
     assert (tmp_path / "paper-return.json").is_file()
 
 
+@pytest.mark.slow
 def test_invalid_arguments_give_one_line(invoke, checkpoint, sample, tmp_path, candle_table):
     old, half = tmp_path / "old.csv", tmp_path / "half.csv"
     candle_table(300, start="2020-01-01").to_csv(old, index=False)

@@ -197,6 +197,7 @@ def test_one_huge_line_is_one_sentence(invoke, tmp_path):
     assert len(result.output) < 1000
 
 
+@pytest.mark.slow
 def test_help_does_not_depend_on_docstrings():
     environment = os.environ | {"PYTHONOPTIMIZE": "2", "COLUMNS": "200"}
     top = start("--help", env=environment, capture_output=True).stdout.decode()

@@ -104,6 +104,7 @@ def test_evaluate_reads_qlib_folders(tmp_path):
 FAST = ("--epochs", "1", "--steps", "1", "--batch-size", "4", "--lookback", "16", "--predict", "4", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_training_skips_files_that_cannot_be_used(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "candles"

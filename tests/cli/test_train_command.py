@@ -54,6 +54,7 @@ def test_help_has_examples_and_is_not_truncated(invoke, monkeypatch, command):
     assert max(map(cell_len, shown.stdout.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_fine_tune_a_model_on_a_file(invoke, checkpoint, place):
     write_candles(place / "coin_1h.csv", rows=200)
     command = ("train", "model", "--data", "coin_1h.csv", "--start", checkpoint, *FAST, "--quality", "none")
@@ -77,6 +78,7 @@ def test_fine_tune_a_model_on_a_file(invoke, checkpoint, place):
     assert "different model settings" in other.stderr
 
 
+@pytest.mark.slow
 def test_text_output_has_the_comparison(invoke, recipe, place):
     path = recipe("Shown", stages=["model"])
     write_candles(place / "walk_1h.csv", rows=200)  # a comparison costs more than the training
@@ -95,6 +97,7 @@ def gappy_candles(path, every, rows=743):
     table.drop(index=range(every - 1, rows, every)).to_csv(path, index=False)
 
 
+@pytest.mark.slow
 def test_short_stretches_can_be_trained_on_with_the_options_that_the_message_names(invoke, checkpoint, place):
     gappy_candles(place / "gaps_1h.csv", every=70)
     command = ("train", "model", "--data", "gaps_1h.csv", "--start", checkpoint, "--batch-size", "4", "--no-compare")
@@ -119,6 +122,7 @@ def test_a_dataset_that_is_not_prepared_names_the_commands_that_do(invoke, place
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_tokenizer_and_then_its_model(invoke, checkpoint, place):
     write_candles(place / "coin_1h.csv")
     common = ("--data", "coin_1h.csv", *FAST, "--no-compare", "--json")
@@ -135,6 +139,7 @@ def test_tokenizer_and_then_its_model(invoke, checkpoint, place):
     assert Path("outputs/models/next/adapter/adapter_config.json").is_file()
 
 
+@pytest.mark.slow
 def test_train_from_random_weights(invoke, place):
     write_candles(place / "coin_1h.csv")
     done = invoke("train", "model", "--data", "coin_1h.csv", "--config", "mine.yaml")
@@ -173,6 +178,7 @@ def test_dry_run_shows_plans_and_problems(invoke, recipe, place):
     assert not (place / "models").exists()
 
 
+@pytest.mark.slow
 def test_failed_training_does_not_stop_the_others(invoke, recipe, place):
     names = [recipe(name, stages=["model"]) for name in ("Left", "Right")]
     (place / "models" / "left").mkdir(parents=True)

@@ -170,6 +170,7 @@ def test_unknown_names(name, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [

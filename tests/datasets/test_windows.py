@@ -118,6 +118,7 @@ def test_batch_moves_to_a_device(data):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     lengths=st.lists(st.integers(40, 160), min_size=1, max_size=4),

@@ -73,6 +73,7 @@ def test_the_walk_through_on_real_candles(tmp_path, monkeypatch, shared):
     assert daily["close"].isin(real["close"]).all()
 
 
+@pytest.mark.slow
 def test_what_the_guide_quotes_is_what_is_said():
     quoted = re.findall(
         r"^\| `([^`]+)`", GUIDE.read_text("utf-8").split("## When something goes wrong")[1], re.MULTILINE

@@ -46,6 +46,7 @@ def test_the_walk_through(tmp_path):
     assert (tmp_path / "runs" / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_commands_that_it_shows_are_understood():
     """Every option of every ``kronos`` command, wherever the guide or a README shows one."""
     texts = [GUIDE, *((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))]
@@ -114,6 +115,7 @@ def test_the_least_loss_of_a_tokenizer_is_as_told():
     assert "13.86" in GUIDE
 
 
+@pytest.mark.slow
 def test_what_the_guide_quotes_is_what_is_said():
     quoted = [row[0] for row in table("When something goes wrong") if row[0].startswith("`")]
     assert len(quoted) >= 10

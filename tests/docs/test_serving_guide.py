@@ -31,6 +31,7 @@ def server(tmp_path_factory):
         yield live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [GUIDE, README], ids=["guide", "readme"])
 def test_the_python_lines_print_a_prediction(server, text):
     program = next(block for block in blocks(text, "python") if "urllib" in block)
@@ -44,6 +45,7 @@ def test_the_python_lines_print_a_prediction(server, text):
     assert 0 < float(confidence) < 1
 
 
+@pytest.mark.slow
 def test_the_curl_lines_are_answered(server, tmp_path, shared_sample):
     shown = [line for line in lines(GUIDE) if line.startswith("curl") and SHOWN in line]
     assert len(shown) >= 7
@@ -78,6 +80,7 @@ def test_the_answer_it_shows_has_the_fields_of_a_real_one(server):
     assert shown["prediction"]["predictions"][0].keys() == real["prediction"]["predictions"][0].keys()
 
 
+@pytest.mark.slow
 def test_commands_that_are_shown_are_understood():
     """Every option of ``kronos serve`` and ``kronos mcp``, wherever a page shows one."""
     shown = [line for text in (GUIDE, README, CHINESE) for line in lines(text)]

@@ -26,6 +26,7 @@ def test_default_ablations_have_every_part_alone_and_together():
     assert not any("pooling" in parts for parts in default_ablations(pooling=False).values())
 
 
+@pytest.mark.slow
 def test_corrections_improve_dates_they_were_not_fitted_to():
     corrected = {"raw": PAST} | {
         name: cross_fitted(PAST, parts)

@@ -69,6 +69,7 @@ def tampered(instrument, row):
     return replace(instrument, candles=candles)
 
 
+@pytest.mark.slow
 def test_bands_use_no_outcome_before_it_is_known(tmp_path):
     series, row = instruments(2, 300), 200
     overlapping = 2  # origins are closer than the horizon, so that outcomes are pending at every origin
@@ -87,6 +88,7 @@ def test_bands_use_no_outcome_before_it_is_known(tmp_path):
     assert (own[blind] != before.paths["gaussian"].returns[blind]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "width"), WIDTHS.items())
 def test_overconfident_bands_reach_their_level(evaluation, name, width):
     for step in (1, HORIZON):
@@ -97,6 +99,7 @@ def test_overconfident_bands_reach_their_level(evaluation, name, width):
         assert found.interval_score < found.interval_score_before
 
 
+@pytest.mark.slow
 def test_calibrated_bands_hardly_change(evaluation):
     for step in (1, HORIZON):
         found = effect(evaluation, step=step, of="calibrated")
@@ -105,6 +108,7 @@ def test_calibrated_bands_hardly_change(evaluation):
         assert found.interval_score == pytest.approx(found.interval_score_before, rel=0.04)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_adds_them_without_a_new_forecast(tmp_path):
     plan = plan_of(instruments(2, 300))
     forecaster = GaussianForecaster(width=0.5)
@@ -119,6 +123,7 @@ def test_a_resumed_run_adds_them_without_a_new_forecast(tmp_path):
     assert crps.items() <= {(own.forecaster, own.group, own.step): own.crps for own in evaluation.aggregates}.items()
 
 
+@pytest.mark.slow
 def test_gain_and_cost_are_reported(tmp_path):
     evaluation = judged(plan_of(instruments(2, 300)), tmp_path / "run", [GaussianForecaster(width=0.5)], adaptive=True)
     [verdict] = [
@@ -140,6 +145,7 @@ def test_gain_and_cost_are_reported(tmp_path):
     assert f"once there are {MIN_OUTCOMES} of the market" in page
 
 
+@pytest.mark.slow
 def test_a_calibrated_forecaster_is_adapted_after_its_calibration(tmp_path):
     plan, forecaster = plan_of(instruments(2, 400)), GaussianForecaster(width=0.5)
     paths = run_rolling(plan, [forecaster], tmp_path / "run", RollingSettings(40))["gaussian"]

@@ -17,6 +17,8 @@ from kronos.evaluation.rolling import RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals, report_steps, score_paths, score_trajectories
 from kronos.metrics import crps
 
+pytestmark = pytest.mark.slow
+
 ROLLING = RollingOrigins(horizon=24)
 REFERENCE = "historical volatility"
 

@@ -150,6 +150,7 @@ def test_the_horizon_is_always_scored(tmp_path):
     assert found.verdicts
 
 
+@pytest.mark.slow
 def test_a_calibrated_contender_is_scored_next_to_the_raw_one(tmp_path):
     narrow, settings = GaussianForecaster(width=0.4), RollingSettings(40)
 

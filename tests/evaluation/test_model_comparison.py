@@ -139,6 +139,7 @@ def test_without_scores_there_is_nothing_to_compare():
     assert compare_models(Scores(table("a", 2, GAINS).iloc[:0], pd.DataFrame()), "walk", ROLLING) == []
 
 
+@pytest.mark.slow
 def test_overlapping_forecasts_are_less_evidence():
     losses = table("a", 200, GAINS, step=24)
     wide = losses.pivot(index="origin", columns="forecaster", values="crps")[list(NAMES)]

@@ -14,6 +14,7 @@ from kronos.evaluation.origins import Dates, Instrument, RollingOrigins, make_pl
 CUT = pd.Timestamp("2024-01-15")
 
 
+@pytest.mark.slow
 @given(
     horizon=st.integers(1, 40),
     stride=st.none() | st.integers(1, 60),

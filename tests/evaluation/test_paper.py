@@ -115,6 +115,7 @@ def test_invalid_settings_are_refused(task, settings, words):
 # Definitions -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(3, 12), coarse=st.booleans())
 def test_window_coefficients_are_scipys_averaged_over_channels(seed, steps, coarse):
     rng = np.random.default_rng(seed)
@@ -178,6 +179,7 @@ def test_windows_overlap_only_with_a_shorter_stride_or_different_dates():
 # Known answers ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_clairvoyant_forecaster_is_perfect():
     for task, names in (("price", ("ic", "rank_ic")), ("return", ("ic", "rank_ic")), ("volatility", ("r2",))):
         series = FEW if task == "volatility" else SERIES
@@ -188,6 +190,7 @@ def test_a_clairvoyant_forecaster_is_perfect():
             assert row.figures["skill"].value > 0.95
 
 
+@pytest.mark.slow
 def test_coefficients_on_random_walks_are_around_zero():
     for task in ("price", "return"):
         result = result_on_random_walks(task)
@@ -201,6 +204,7 @@ def test_coefficients_on_random_walks_are_around_zero():
     assert by_date.low < 0 < by_date.high
 
 
+@pytest.mark.slow
 def test_the_last_value_has_no_coefficients():
     for task in ("price", "return"):
         row = result_on_random_walks(task).row("walks 1h", "last-value")
@@ -365,6 +369,7 @@ def test_a_model_cannot_have_the_name_of_a_baseline():
         run("price", GaussianForecaster("momentum"))
 
 
+@pytest.mark.slow
 def test_a_forecaster_without_forecasts_has_no_figures():
     class Silent(GaussianForecaster):
         def forecast(self, histories, times, *, samples, seed):

@@ -31,6 +31,7 @@ def test_real_sequences_are_indistinguishable():
     assert abs(np.concatenate(wrong).mean() - 0.5) < 0.08
 
 
+@pytest.mark.slow
 def test_shifted_and_narrow_sequences_are_recognised():
     for change in (lambda x: x + 1.0, lambda x: x * 0.3):
         training = [noise(seed, 600) for seed in (1, 2)]
@@ -57,6 +58,7 @@ def walks(seed, count=640, length=12):
     return np.repeat(prices[..., None], 4, axis=-1)
 
 
+@pytest.mark.slow
 def test_the_forecaster_learns_from_similar_sequences_and_not_from_noise():
     test, windows = waves(9, 200), Windows(9, 3)
     real, _ = tstr_correlations(waves(1), test, windows, seed=1, on_epoch=ignore)
@@ -87,6 +89,7 @@ def test_sequences_are_normalised_by_their_context():
         np.testing.assert_allclose(normalised[0, :, :4].std(axis=0), 1, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_realistic_sequences_are_harder_to_recognise():
     calls = []
     result = run_paper(

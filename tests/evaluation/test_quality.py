@@ -64,6 +64,7 @@ def words(evaluation: Evaluation) -> dict[tuple[str, str], str]:
     return {(own.forecaster, own.about): own.word for own in evaluation.verdicts if own.group != "all"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [with_glitch, with_split])
 def test_a_wrong_price_changes_no_verdict(tmp_path, wrong) -> None:
     right, found = run(clean(), tmp_path / "clean"), run(wrong(), tmp_path / "wrong")

@@ -29,6 +29,8 @@ from kronos.evaluation.report import EvaluationReport
 from kronos.evaluation.report.figures import ReportFigures, series_of
 from kronos.reports import PageOptions
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "<script>alert('x')</script>"
 RAW, CALIBRATED = f"gaussian {SCRIPT}", "gaussian & its calibration"
 

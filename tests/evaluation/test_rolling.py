@@ -152,6 +152,7 @@ def test_fitted_parameters_are_reused_and_come_from_the_past(tmp_path):
 # Worker processes ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_paths_as_one(tmp_path):
     plan = make_plan(instruments(3, 1200), RollingOrigins(horizon=24))
     forecasters = [GaussianForecaster(), BaselineForecaster(BASELINES["ewma-volatility"])]
@@ -165,6 +166,7 @@ def test_two_processes_give_the_same_paths_as_one(tmp_path):
     assert calls[-1] == (2 * len(plan), 2 * len(plan))
 
 
+@pytest.mark.slow
 def test_errors_of_worker_processes_are_raised(tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
         run_rolling(PLAN, [GaussianForecaster(fails_after=0)], tmp_path / "run", FEW, engine=LocalEngine(2))

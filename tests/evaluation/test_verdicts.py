@@ -15,6 +15,8 @@ from kronos.evaluation.rolling import RollingSettings, run_rolling
 from kronos.evaluation.scoring import Actuals
 from kronos.evaluation.verdicts import derive_verdicts, evaluation_warnings
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = "historical volatility"
 
 

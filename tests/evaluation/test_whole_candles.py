@@ -31,6 +31,8 @@ from kronos.forecasts import Forecast, ForecastMetadata
 from kronos.metrics import crps
 from kronos.reports import PageOptions
 
+pytestmark = pytest.mark.slow
+
 GROUP, HORIZON = "market 1h", 12
 ONE_CANDLE = ("range", "volume", "upper_wick", "lower_wick", "gap")
 

@@ -73,6 +73,7 @@ def test_forecasts_are_a_dictionary():
     assert isinstance(forecasts, dict)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), min_size=1, max_size=4), st.data())
 def test_one_frame_has_the_rows_of_all_series(sizes, data):
     kind = data.draw(st.sampled_from(["wide", "long", "nixtla"]))

@@ -222,6 +222,7 @@ def test_files_that_unpack_to_much_more_than_their_size_are_refused(tmp_path):
         Forecast.load(tmp_path / "bomb.npz")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_flipped_bytes_give_the_same_forecast_or_an_error(tmp_path, position, byte):

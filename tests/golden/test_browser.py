@@ -26,6 +26,7 @@ def differences(actual, expected, tolerance, place=""):
     return [found for one, other, where in pairs for found in differences(one, other, tolerance, where)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_cases_of_the_browser_are_what_python_computes(name):
     computed = json.loads(json.dumps(FILES[name](), allow_nan=False))

@@ -68,6 +68,7 @@ def test_a_saved_calibration_is_written_byte_for_byte(path, tmp_path):
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_evaluation_continues_from_saved_forecasts_with_the_same_figures(sample, tmp_path):
     output = tmp_path / "evaluation"
     shutil.copytree(FORMATS / "evaluation", output)

@@ -51,6 +51,7 @@ def adapted_by_hand(predictor, history, stride, correct=lambda forecast: forecas
     return state.apply(correct(raw))
 
 
+@pytest.mark.slow
 def test_the_outcomes_are_those_of_forecasts_that_knew_nothing_later(predictor, history):
     found = predictor.forecast(history, HORIZON, adapt=ORIGINS, **OPTIONS)
     stride = (len(history) - LEAST - HORIZON) // (ORIGINS - 1)
@@ -83,6 +84,7 @@ def test_paths_keep_their_ranks_and_stay_valid(predictor, history):
     assert np.diff(high).mean() / np.diff(low).mean() == pytest.approx(ratio, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_earlier_forecasts_are_calibrated_too(predictor, history):
     identity = identity_of(ModelForecaster(predictor, "random-small"))
     past = trials(origins=60, horizon=HORIZON, spread=0.5)
@@ -94,6 +96,7 @@ def test_earlier_forecasts_are_calibrated_too(predictor, history):
     assert {"calibration", "adaptive"} <= found.metadata.details.keys()
 
 
+@pytest.mark.slow
 def test_each_series_adapts_to_its_own_history(predictor, history):
     other = walk(6, rows=150)
     many = predictor.forecast_many([history, other], HORIZON, adapt=ORIGINS, **OPTIONS)
@@ -103,6 +106,7 @@ def test_each_series_adapts_to_its_own_history(predictor, history):
         np.testing.assert_allclose(many[own.symbol].paths, one.paths, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_short_history_is_refused_with_what_is_needed(predictor, history):
     needed = LEAST + ORIGINS - 1 + HORIZON
     enough = history.head(needed)

@@ -77,6 +77,7 @@ class Forced:
         return tokens
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(shape=shapes, past=st.integers(1, 30), horizon=st.integers(1, 12), samples=st.integers(1, 5),
        context=st.integers(13, 24), top_p=st.sampled_from([1.0, 0.8]))  # fmt: skip
@@ -126,6 +127,7 @@ def test_float32_paths_are_the_plain_decoders(past: int, context: int, s2_attent
     assert equal >= 0.999 * total
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(shape=shapes, lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5), samples=st.integers(1, 4))
 def test_ragged_batches_equal_single_series(shape: dict, lengths: list[int], samples: int) -> None:

@@ -109,6 +109,7 @@ def test_random_seed_is_recorded(predictor: KronosPredictor) -> None:
     assert predictor.forecast(candles(1, 60), 5, samples=3).metadata.details["seed"] != first.metadata.details["seed"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(lengths=st.lists(st.integers(2, 60), min_size=1, max_size=6), samples=st.integers(1, 6), seed=st.integers(0, 99))
 def test_other_series_change_nothing(predictor: KronosPredictor, lengths: list[int], samples: int, seed: int) -> None:
@@ -211,6 +212,7 @@ def test_out_of_memory_halves_the_batch(predictor: KronosPredictor, monkeypatch:
         predictor.forecast_many(series, 4, samples=6, seed=2)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(step=st.integers(0, 7), seed=st.integers(0, 99))
 def test_later_timestamps_do_not_change_earlier_steps(predictor: KronosPredictor, step: int, seed: int) -> None:

@@ -63,6 +63,7 @@ def test_without_filter_the_logits_are_returned() -> None:
     assert filter_logits(logits, SamplingParams()) is logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [SamplingParams(), SamplingParams(0.7, top_p=0.8), SamplingParams(top_k=5)])
 @pytest.mark.parametrize("shared", [True, False])
 def test_counter_based_sampler_has_the_filtered_distribution(params: SamplingParams, shared: bool) -> None:

@@ -138,6 +138,7 @@ def assert_equal(rollout: StaticRollout, expected: tuple[Tokens, Tensor]) -> Non
     torch.testing.assert_close(rollout.values[:b], values, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=st.integers(0, 999), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
        other=st.lists(st.integers(1, 40), min_size=1, max_size=6), horizon=st.integers(1, 8),
@@ -202,6 +203,7 @@ def candles(seed: int, rows: int) -> Candles:
     return random_candles(rows, f"S{seed}", seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(lengths=st.lists(st.integers(20, 50), min_size=1, max_size=7), samples=st.integers(1, 9),
        rows=st.sampled_from([4, 16, 256]), seed=st.integers(0, 99))  # fmt: skip

@@ -272,6 +272,7 @@ def test_a_byte_changed_on_disk_is_found(original, tmp_path, needle):
         assert is_noticed(changed, tmp_path), place
 
 
+@pytest.mark.slow
 def test_any_byte_changed_on_disk_is_found_or_harmless(original, tmp_path):
     data, rng = original.read_bytes(), random.Random(0)
     for place in rng.sample(range(len(data)), 60):
@@ -313,6 +314,7 @@ def test_a_last_row_whose_number_is_below_1_is_found(original, tmp_path, number)
     assert (number, "its number is below 1") in found(url).problems
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60)
 def test_any_change_of_any_column_is_found(original, data):

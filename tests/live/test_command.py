@@ -62,6 +62,7 @@ def after_a_cycle(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_one_cycle_with_the_sample_gives_all_files_and_a_record_in_order(here):
     done = invoke("run", "--source", "replay", "--once")
     assert done.exit_code == 0, done.output
@@ -78,6 +79,7 @@ def test_one_cycle_with_the_sample_gives_all_files_and_a_record_in_order(here):
     assert json.loads(verified.stdout)["head"] == document["head"]
 
 
+@pytest.mark.slow
 def test_a_replay_runs_on_and_its_record_can_be_scored_exported_and_copied(here, recording):
     (here / "config.yaml").write_text("data:\n  forecast_horizon: 3\n", "utf-8")
     done = invoke("run", "--source", f"replay:{recording}", *BASELINE, "--replay-start", "2026-03-10", "--cycles", 5)
@@ -100,6 +102,7 @@ def test_a_replay_runs_on_and_its_record_can_be_scored_exported_and_copied(here,
     assert json.loads(verified.stdout)["rows"] == 11
 
 
+@pytest.mark.slow
 def test_a_change_of_the_record_is_found_with_status_1(here, recording):
     invoke("run", "--source", f"replay:{recording}", *BASELINE, "--replay-start", "2026-03-10", "--cycles", 2)
     record = here / "outputs" / "live-record" / "record.sqlite"
@@ -138,6 +141,7 @@ def test_mistakes_get_one_sentence(here, arguments, message):
     assert not (here / "outputs" / "live").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heartbeat.json", "anchored.json", "site.json"])
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"interval_seconds": 3600, "next_cycle_at": null, "series": []}'])
 def test_damaged_files_of_state_get_one_sentence(here, after_a_cycle, name, text):
@@ -155,6 +159,7 @@ def test_before_the_first_run_the_status_says_so(here):
     assert (done.exit_code, "has not run" in done.output) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_cleanly_and_a_second_process_is_refused(here):
     process = spawn("run", "--source", "simulated", *BASELINE, folder=here)
     try:

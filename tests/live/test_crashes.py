@@ -94,6 +94,7 @@ def test_fifty_kills_in_five_days_lose_and_double_nothing(tmp_path):
     assert len(scores) == len(set(scores)) >= cycles - 5 - 8
 
 
+@pytest.mark.slow
 @needs_fork
 def test_the_page_is_whole_whenever_the_process_is_killed(tmp_path):
     config = make_config(tmp_path)
@@ -197,6 +198,7 @@ def test_a_page_that_could_not_be_written_is_written_before_the_next_candle(tmp_
     assert origins(entries(config), "forecast") == [format_time(BEGIN.floor("h"))]
 
 
+@pytest.mark.slow
 def test_clocks_that_step_both_ways_enter_each_origin_once(tmp_path, stop):
     config = make_config(tmp_path)
     source = FaultySource(replay(BEGIN))

@@ -55,6 +55,7 @@ def check_record(config, first, last):
     return found
 
 
+@pytest.mark.slow
 def test_four_days(tmp_path, stop):
     """So many that the last histories begin after the first origin."""
     config = make_config(tmp_path)
@@ -70,6 +71,7 @@ def test_four_days(tmp_path, stop):
         assert pd.Timedelta(0) <= delay < pd.Timedelta(minutes=1)  # in the cycle after its last candle
 
 
+@pytest.mark.slow
 def test_restarts_change_nothing(tmp_path, stop):
     whole, parts = make_config(tmp_path / "whole"), make_config(tmp_path / "parts")
     run_cycles(whole, FaultySource(replay(BEGIN)), 12, stop)
@@ -104,6 +106,7 @@ def test_missed_origins_are_entered_with_their_reason_and_never_forecast(tmp_pat
     assert reasons == {"the forecaster was not running"}
 
 
+@pytest.mark.slow
 def test_a_late_forecast_is_shown_and_not_scored(tmp_path, stop):
     config = make_config(tmp_path)
     late = FaultySource(replay(BEGIN.floor("h") + pd.Timedelta(minutes=15, seconds=1)))
@@ -124,6 +127,7 @@ def test_just_in_time_is_in_time(tmp_path):
         assert cycle.run()[0].status == "forecast"
 
 
+@pytest.mark.slow
 def test_an_outage_is_bridged_by_the_next_source(tmp_path, stop):
     config = make_config(tmp_path)
     recording = replay(BEGIN)
@@ -169,6 +173,7 @@ def test_without_the_stand_in_the_cycle_waits(tmp_path):
         assert record.head()[0] == 0 or record.last_origin(result.series.id) is None
 
 
+@pytest.mark.slow
 def test_a_hole_in_the_candles_leaves_forecasts_unresolved(tmp_path, stop):
     config = make_config(tmp_path)
     hole = BEGIN.floor("h") + pd.Timedelta(hours=8)
@@ -183,6 +188,7 @@ def test_a_hole_in_the_candles_leaves_forecasts_unresolved(tmp_path, stop):
     assert [parse_time(origin) for origin in origins(found, "missed")] == [hole + pd.Timedelta(hours=1)]
 
 
+@pytest.mark.slow
 def test_a_revised_candle_is_flagged_once_and_its_scores_stay(tmp_path, stop):
     config = make_config(tmp_path)
     opened = BEGIN.floor("h") + pd.Timedelta(hours=4)
@@ -377,6 +383,7 @@ def test_late_counts_from_the_first_candle_where_the_market_was_closed(tmp_path)
         assert verify(record).ok
 
 
+@pytest.mark.slow
 def test_candles_of_a_long_outage_that_were_revised_are_entered_before_they_score(tmp_path, stop):
     config = make_config(tmp_path, data={**make_config(tmp_path).data.model_dump(), "history_window": 32})
     opened = BEGIN.floor("h") + pd.Timedelta(hours=7)

@@ -58,6 +58,7 @@ def test_another_model_does_not_take_over_past_forecasts(folder):
     assert origins(folder / "page" / "forecasts.json") == list(range(6))
 
 
+@pytest.mark.slow
 def test_another_order_of_the_symbols_keeps_their_archives(tmp_path):
     run(tmp_path, 2, symbols="BTCUSDT,ETHUSDT")
     run(tmp_path, 1, begin=BEGIN + 2 * HOUR, symbols="ETHUSDT,BTCUSDT")
@@ -67,6 +68,7 @@ def test_another_order_of_the_symbols_keeps_their_archives(tmp_path):
         assert origins(folder / "archive" / "2026-03.json") == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '{"forecasts": [1]}', '{"forecasts": [{}], "id": "x"}'])
 def test_a_damaged_archive_is_built_from_the_record(folder, text):
     (folder / "page/archive/2026-03.json").write_text(text, "utf-8")

@@ -214,6 +214,7 @@ def test_several_series_have_folders_and_a_navigation(site, tmp_path):
         assert [(path / each).resolve() for each in marked] == [(path / current).resolve()]
 
 
+@pytest.mark.slow
 def test_symbols_that_are_written_alike_do_not_share_a_folder(tmp_path):
     first, second, third = (make_site(tmp_path / str(n), symbol=name) for n, name in enumerate(("A B", "A/B", "A-B")))
     first.write(second, third)

@@ -87,6 +87,7 @@ def test_a_branch_that_others_wrote_is_continued(tmp_path, remote):
     assert len(git(remote, "log", "--format=%h", "gh-pages").split()) == 2
 
 
+@pytest.mark.slow
 def test_a_hanging_remote_is_stopped_and_its_address_stays_hidden(tmp_path):
     config, step = publisher(tmp_path, "ssh://me:hunter2@host/repository", timeout=1.0)
     (config.output.folder / "index.html").write_text("one", "utf-8")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import importlib, importlib.abc, pkgutil, sys
 
@@ -43,6 +45,7 @@ print(len(read_candles(context, SeriesArgs("coin_1h.csv", None, None), 400)), *s
 """
 
 
+@pytest.mark.slow
 def test_files_are_read_without_the_serve_extra(data: Path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(data)], env=dict(os.environ), capture_output=True, text=True, check=False

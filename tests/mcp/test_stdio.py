@@ -31,6 +31,7 @@ def lines_of(*messages: dict[str, Any]) -> bytes:
     return b"".join(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n" for message in messages)
 
 
+@pytest.mark.slow
 def test_a_client_lists_forecasts_and_evaluates(spawned: StdioServerParameters):
     events: list[tuple[float, float | None]] = []
 
@@ -60,6 +61,7 @@ def test_a_client_lists_forecasts_and_evaluates(spawned: StdioServerParameters):
     anyio.run(session)
 
 
+@pytest.mark.slow
 def test_the_legacy_handshake_works_and_simulated_data_are_named_first(server_context: ServerContext):
     async def session() -> None:
         async with Client(create_server(server_context), mode="legacy") as client:
@@ -70,6 +72,7 @@ def test_the_legacy_handshake_works_and_simulated_data_are_named_first(server_co
     anyio.run(session)
 
 
+@pytest.mark.slow
 def test_stdout_is_empty_at_start_and_end(data: Path):
     command = [sys.executable, "-m", "kronos", "mcp", "--data", str(data)]
     done = forks.run(command, preload=SERVER, stdin=subprocess.DEVNULL, capture_output=True)
@@ -110,6 +113,7 @@ def mcp_process(data: Path) -> Iterator[Any]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_without_docstrings_unreadable_messages_are_answered_and_tools_described(data: Path):
     """One process that has neither docstrings nor assertions, because it compiles all modules anew."""
     tools = [
@@ -150,6 +154,7 @@ def test_a_byte_order_mark_before_a_message_is_skipped(data: Path, end: bytes):
     assert [(answer["id"], "error" in answer) for answer in answers] == [(1, False), (2, False)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 def test_a_client_that_dies_during_a_call_leaves_no_process_and_no_traceback(data: Path):
     call = {"name": "evaluate", "arguments": {"file": "coin_1h.csv", "origins": 20}, "_meta": {"progressToken": 1}}
@@ -179,6 +184,7 @@ def test_ctrl_c_exits_while_stdin_is_open(data: Path):
         assert process.wait(timeout=30) == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

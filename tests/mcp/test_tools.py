@@ -260,6 +260,7 @@ def test_a_replay_counts_its_known_steps(call: Call, data: Path):
 # Evaluations ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_verdicts_baselines_and_a_remark(call: Call):
     result = call("evaluate", file="simulated_coin_1h.csv", horizon=2, origins=8)
     found = content_of(result)
@@ -276,6 +277,7 @@ def test_an_evaluation_has_verdicts_baselines_and_a_remark(call: Call):
     assert "Fewer than 400 forecasts" in text_of(result)
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_a_short_series_has_fewer_origins(call: Call):
     found = content_of(call("evaluate", file="simulated_coin_1h.csv", horizon=20, origins=10))
     assert found["origins"] == 4
@@ -327,6 +329,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
 def test_invalid_arguments_are_one_line(call: Call, data: Path, arguments: dict[str, Any], message: str):
     result = call("forecast", **arguments)
@@ -344,6 +347,7 @@ OUTSIDE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
 @pytest.mark.parametrize("tool", ["forecast", "evaluate"])
 def test_names_cannot_leave_the_folder(call: Call, data: Path, tool: str, name: str):
@@ -375,6 +379,7 @@ def test_a_large_file_is_rejected_before_it_is_read(call: Call, server_context: 
     assert "0.015625 MiB" in text_of(result)
 
 
+@pytest.mark.slow
 def test_an_archive_is_limited_after_decompression(call: Call, server_context: ServerContext, tmp_path: Path):
     assert content_of(call("forecast", file="packed.csv", **SMALL))["symbol"] == "packed"
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"0" * (1 << 20)))
@@ -442,6 +447,7 @@ def test_messages_name_the_arguments_of_the_tools():
     assert error_message(ParameterError("Pass calendar=.")) == "Pass calendar."
 
 
+@pytest.mark.slow
 def test_files_are_read_with_what_the_caller_knows(data: Path):
     table = walk(150).rename(columns={"close": "Schluss"})
     table.to_csv(data.parent / "odd.csv", index=False)
@@ -568,6 +574,7 @@ def test_output_of_libraries_goes_to_stderr(
     assert "hello" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_non_finite_numbers_are_null(call: Call):
     found = content_of(call("evaluate", file="coin_1h.csv", horizon=2, origins=2))
     numbers = [value for line in found["table"] for value in line.values() if isinstance(value, float)]

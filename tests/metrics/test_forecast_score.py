@@ -82,6 +82,7 @@ def test_invalid_inputs_are_refused(case):
         score(forecast, whole.frame[["open"]])
 
 
+@pytest.mark.slow
 def test_calibrated_random_walk_has_nominal_coverage():
     """Walks continued by walks of their own volatility, estimated from 1000 returns: 4 standard errors."""
     tables = []

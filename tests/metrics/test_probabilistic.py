@@ -72,6 +72,7 @@ def test_crps_is_unbiased_in_the_number_of_samples():
     assert many == pytest.approx(1 / math.sqrt(math.pi), rel=0.02)
 
 
+@pytest.mark.slow
 def test_crps_of_quantiles_needs_their_effective_draws():
     """Fifty quantiles of 250 draws err less than fifty draws, and are not rewarded for it."""
     rng = np.random.default_rng(4)

@@ -30,6 +30,7 @@ def said() -> dict[str, list[tuple[set[str], str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_kind_has_a_chinese_sentence_and_none_is_left_over():
     kinds = said()
     assert len(kinds) > 100
@@ -37,6 +38,7 @@ def test_every_kind_has_a_chinese_sentence_and_none_is_left_over():
     assert set(SENTENCES["kinds"]) - set(kinds) == set()
 
 
+@pytest.mark.slow
 def test_chinese_sentences_use_values_that_the_code_gives():
     for kind, uses in said().items():
         placeholders = set(re.findall(r"\{(\w+)\}", SENTENCES["kinds"][kind])) - {"count"}

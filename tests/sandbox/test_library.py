@@ -145,6 +145,7 @@ def test_later_label_of_simulated_candles_is_kept(library: FileLibrary, quick: C
     assert library.uploads() == [labelled]
 
 
+@pytest.mark.slow
 def test_unreadable_uploads_are_rejected_and_leave_nothing(tmp_path: Path, library: FileLibrary) -> None:
     messages = [
         rejection(library, b"date,open\n1,2\n", "a.csv"),

@@ -84,6 +84,7 @@ def put(library: FileLibrary, tmp_path: Path, name: str, content: bytes) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_a_process_reads_one_file_and_is_replaced(library: FileLibrary, tmp_path: Path) -> None:
     used: list[set[int]] = []
     for i in range(3):
@@ -119,6 +120,7 @@ def test_a_process_that_the_system_killed_is_replaced_unseen(library: FileLibrar
     wait_for(lambda: readers() and waiting not in readers())
 
 
+@pytest.mark.slow
 def test_files_at_the_same_time_have_processes_of_their_own(library: FileLibrary, tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -135,6 +137,7 @@ def test_folders_may_be_relative_to_the_working_directory(tmp_path: Path, monkey
     assert len(uploads.candles(upload.reference)) == 40
 
 
+@pytest.mark.slow
 def test_the_deadline_begins_with_the_file(
     library: FileLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_client_name_is_used_for_label_and_messages(tmp_path: Path) -> None:
     assert got.simulated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "options"),
     [
@@ -259,6 +260,7 @@ TOO_MANY_ROWS, TOO_MANY_COLUMNS = "rows, more than the limit of 1,000", "columns
 MEMORY, EXPANDS = "needs more memory than the limit of 400 MB", "unpacks to more than"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "build", "words"),
     [
@@ -381,6 +383,7 @@ def test_failing_worker_is_reported_in_one_line(tmp_path: Path, script: str) -> 
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_children_of_the_worker_are_killed(tmp_path: Path) -> None:
     worker, pid_file = tmp_path / "worker.py", tmp_path / "pid"

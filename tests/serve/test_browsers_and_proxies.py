@@ -163,6 +163,7 @@ def test_a_prefix_like_a_path_of_the_api_is_never_removed(tmp_path):
         assert client.post("/api/jobs/predict", json=SMALL).json()["events"].startswith("/api/api/jobs/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trusted", "header", "prefix"),
     [("127.0.0.1", "/kronos", "/kronos"), ("127.0.0.1", "/a/b/", "/a/b"), ("127.0.0.1", "//evil.example", ""),

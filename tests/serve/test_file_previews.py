@@ -38,6 +38,7 @@ def test_the_first_rows_of_a_file(client):
     assert (preview["first"], preview["columns"]) == (2, 7)
 
 
+@pytest.mark.slow
 def test_an_error_about_columns_brings_the_rows_that_settle_it(client):
     refused = client.post("/api/candles", json={"file_path": "odd.csv"})
     document = refused.json()

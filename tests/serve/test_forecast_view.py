@@ -111,6 +111,7 @@ def test_a_replay_ends_its_history_at_as_of(replay):
     assert view["request"]["file_path"] == "btc_1h.csv"
 
 
+@pytest.mark.slow
 def test_a_replay_does_not_see_what_followed(client, replay, tmp_path_factory):
     altered = FRAME.copy()
     altered.iloc[500:, :4] *= 3
@@ -142,6 +143,7 @@ def test_windows_are_scored_together_and_the_first_is_shown(client, replay):
     assert last_value["crps_scaled"] == pytest.approx(last_value["mae_scaled"]), "the CRPS of a point is its error"
 
 
+@pytest.mark.slow
 def test_a_replay_of_prices_that_never_move_has_no_skill(client):
     frame = FRAME.copy()
     frame[["open", "high", "low", "close"]] = 100.0
@@ -236,6 +238,7 @@ AMBIGUOUS = "time;open;high;low;close\n" + "".join(
 )
 
 
+@pytest.mark.slow
 def test_a_question_of_the_reader_names_the_options_that_settle_it(client):
     upload = {"file": ("ambiguous.csv", AMBIGUOUS.encode())}
     answer = client.post("/api/uploads", files=upload)

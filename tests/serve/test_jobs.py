@@ -10,6 +10,7 @@ from kronos.serve.errors import ApiError
 from kronos.serve.jobs import Jobs
 
 
+@pytest.mark.slow
 def test_jobs_are_bounded_in_number_and_size():
     async def run():
         jobs = Jobs()

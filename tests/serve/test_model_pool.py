@@ -3,10 +3,13 @@
 import threading
 import time
 
+import pytest
+
 from kronos.inference import KronosPredictor
 from serve.servers import run_server, settings_in
 
 
+@pytest.mark.slow
 def test_a_model_load_that_times_out_does_not_select_the_model(tmp_path, monkeypatch):
     load, loaded = KronosPredictor.from_pretrained, threading.Event()
 

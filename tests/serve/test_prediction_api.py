@@ -149,6 +149,7 @@ def test_the_default_horizon_is_24_hours(market_client):
     assert [step["hour"] for step in default["predictions"]] == list(range(1, 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [1, 7, 168])
 def test_the_horizon_is_the_requested_number_of_hours(market_client, hours):
     steps = prediction(market_client, hours=hours)["prediction"]["predictions"]
@@ -425,6 +426,7 @@ def test_a_prediction_expires_with_its_candles(market_client):
     assert holds(5) < first
 
 
+@pytest.mark.slow
 def test_a_prediction_changes_when_the_next_candle_closes(tmp_path, monkeypatch):
     monkeypatch.setattr(market_data, "_PUBLISH_DELAY", pd.Timedelta(0))
     minutes = recorded("BTC", 300, step="1m")
@@ -448,6 +450,7 @@ def test_a_prediction_changes_when_the_next_candle_closes(tmp_path, monkeypatch)
         assert server.state.inference.computed == 2
 
 
+@pytest.mark.slow
 def test_concurrent_clients_share_one_computation_per_symbol(tmp_path, market_client):
     symbols = ("BTC", "ETH", "SOL")
     alone = {item: prediction(market_client, item, hours=6)["prediction"] for item in symbols}

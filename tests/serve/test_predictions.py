@@ -3,10 +3,13 @@
 import threading
 import time
 
+import pytest
+
 from kronos.inference import KronosPredictor
 from serve.servers import run_server, settings_in
 
 
+@pytest.mark.slow
 def test_predictions_use_the_fallback_while_the_model_loads(tmp_path, monkeypatch):
     may_load = threading.Event()
     load = KronosPredictor.from_pretrained

@@ -171,6 +171,7 @@ def test_the_quota_is_checked_before_the_computation(tmp_path):
 # Startup ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_state_folder_that_cannot_be_written_is_an_error_at_the_start(tmp_path):
     (tmp_path / "file").write_text("")
     done = run_command(tmp_path, "--port", "0", "--source", "simulated", "--state", "file/state")

@@ -341,6 +341,7 @@ MARKETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("calendar", "zone", "kind", "session"), MARKETS)
 @pytest.mark.parametrize("stamped", ["zone", "utc"])
 def test_daily_bars_are_their_trading_day_at_midnight_utc(tmp_path, calendar, zone, kind, session, stamped):

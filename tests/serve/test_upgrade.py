@@ -65,6 +65,7 @@ def test_further_requests_of_the_connection_are_served(address, offer):
     assert (received.count(b'"success":true'), received.count(b'"status":"ok"')) == (40, 1)
 
 
+@pytest.mark.slow
 def test_thousands_of_requests_with_an_offer_may_arrive_together(address):
     request = b"GET /health HTTP/1.1\r\nHost: " + host_of(address) + b"\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
     last = head(address, b"Connection: close\r\n", start=b"GET /health")

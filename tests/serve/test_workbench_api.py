@@ -147,6 +147,7 @@ def test_load_data_lists_only_existing_columns(client):
     assert info["prediction_columns"] == ["open", "high", "low", "close"]
 
 
+@pytest.mark.slow
 def test_load_data_applies_the_options_of_the_request(client):
     assert "close" in is_error(client.post("/api/load-data", json={"file_path": "odd.csv"}), 400)
     document = {
@@ -161,6 +162,7 @@ def test_load_data_applies_the_options_of_the_request(client):
     assert pd.Timestamp(info["start_date"]) == FRAME.index[0]
 
 
+@pytest.mark.slow
 def test_load_data_takes_the_notation_of_a_file(client):
     notation = {"decimal": ",", "thousands": "", "date_format": "%d.%m.%y %H:%M", "header": 0}
     info = client.post("/api/load-data", json={"file_path": "german.csv", **notation}).json()["data_info"]
@@ -175,6 +177,7 @@ def test_the_sample_is_labelled_as_simulated(client):
     assert body["data_info"]["timeframe"] == "1h"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"), [("missing.csv", 404), ("broken.csv", 400), ("sample:no", 404), (f"upload:{'0' * 64}", 404)]
 )
@@ -291,6 +294,7 @@ def test_forecasts_equal_the_python_api(client, server):
     np.testing.assert_allclose(body["paths"], own.channel("close"), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_defaults_are_those_of_the_published_web_ui(client):
     schema = client.get("/openapi.json").json()["components"]["schemas"]["PredictRequest"]["properties"]
     assert (schema["lookback"]["default"], schema["pred_len"]["default"]) == (400, 120)
@@ -367,6 +371,7 @@ def test_a_past_window_is_compared_with_actual_candles_and_scored(client):
     assert {"kronos-nano, calibrated", "last-value"} < set(body["scores"]["scores"])
 
 
+@pytest.mark.slow
 def test_candles_after_the_window_do_not_affect_the_forecast(server, client):
     changed = FRAME.copy()
     changed.iloc[180:] *= 3.7
@@ -534,6 +539,7 @@ def test_a_predict_job_has_the_result_of_the_route(client):
     assert next(item for item in listed["jobs"] if item["id"] == job["id"])["result"] is None
 
 
+@pytest.mark.slow
 def test_events_report_progress_and_the_final_state(client):
     job = client.post("/api/jobs/predict", json={**LONG, "pred_len": 100, "sample_count": 60}).json()
     events = follow(client, job)

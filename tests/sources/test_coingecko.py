@@ -66,6 +66,7 @@ def assert_rows(frame, truth):
     pd.testing.assert_frame_equal(actual, expected, check_freq=False, check_names=False, check_index_type=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("interval", "start", "days"),
     [
@@ -123,6 +124,7 @@ def test_thousands_of_hourly_candles_are_complete_on_the_pro_plan(count):
         assert len(server.requests_to()) == -(-count // 720)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["429", "500", "503", "timeout", "cut", "reset", "truncated", "html"])
 def test_candles_are_complete_despite_a_transient_failure(kind):
     world = World(SPOT, NOW, Faults(script=[kind, kind, ""], stall=1.0))
@@ -134,6 +136,7 @@ def test_candles_are_complete_despite_a_transient_failure(kind):
     assert_rows(got, truth[truth.index >= utc("2026-02-20")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_candles_are_complete_despite_many_failures_and_disordered_rows(seed):
     base = walk("2024-01-01", 4_000, seed=seed)
@@ -171,6 +174,7 @@ def test_permanent_failure_is_reported_with_a_hint():
         client(server, attempts=2).quote("BTC")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [1, 8, 14, 19])
 @pytest.mark.parametrize("interval", [M30, H4])
 def test_candle_that_a_cached_response_shows_unfinished_is_dropped(interval, minutes):
@@ -464,6 +468,7 @@ def test_clock_is_the_servers():
         assert [one.path for one in server.requests_to()] == ["/api/v3/ping"]
 
 
+@pytest.mark.slow
 def test_downloads_request_new_candles_only(tmp_path):
     world = World(SPOT, NOW)
     with serve_gecko(world, Gecko("pro", stale="10min")) as server:

@@ -62,6 +62,7 @@ def expected(name, records):
     return frame
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("records", RECORDS)
 def test_all_requested_candles_are_downloaded(name, records, tmp_path):
@@ -71,6 +72,7 @@ def test_all_requested_candles_are_downloaded(name, records, tmp_path):
     assert frame_digest(candles.frame) == frame_digest(expected(name, records))
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("records", [2_000, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_failures_do_not_change_candles(name, records, tmp_path):
@@ -80,6 +82,7 @@ def test_failures_do_not_change_candles(name, records, tmp_path):
     assert frame_digest(candles.frame) == frame_digest(expected(name, records))
 
 
+@pytest.mark.slow
 @EVERY
 def test_timeouts_do_not_change_candles(name, tmp_path):
     slow = Faults(script=["", "timeout", "", "timeout"], stall=1.5)

@@ -63,6 +63,7 @@ def test_interrupted_download_resumes(tmp_path):
     assert frame_digest(candles.frame) == frame_digest(FRAME.iloc[:1_000])
 
 
+@pytest.mark.slow
 @given(
     size=st.integers(3, 400),
     disorder=st.none() | st.integers(0, 99),
@@ -265,6 +266,7 @@ def test_damaged_file_is_set_aside_and_downloaded_again(tmp_path):
     assert path.with_suffix(".damaged").is_file()
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=200)
 def test_any_damage_is_detected_or_harmless(tmp_path_factory, data):
@@ -296,6 +298,7 @@ def _download(folder, records, queue):
     queue.put((frame_digest(source.candles("BTC/USDT", HOUR, records=records).frame), market.pages))
 
 
+@pytest.mark.slow
 def test_processes_take_turns(tmp_path):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()

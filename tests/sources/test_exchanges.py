@@ -94,6 +94,7 @@ def same(got: pd.DataFrame, expected: pd.DataFrame) -> None:
 # --- pages -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"])
 def test_joined_pages_equal_the_exchanges_candles(name, symbol, world, server):
@@ -106,6 +107,7 @@ def test_joined_pages_equal_the_exchanges_candles(name, symbol, world, server):
         same(collect(source, symbol, interval, start, end), expected)
 
 
+@pytest.mark.slow
 @BOTH
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(-40, 1600), st.integers(1, 400), st.integers(0, 3_599_999_999))
@@ -171,6 +173,7 @@ def test_okx_history_in_pages_of_a_hundred_is_complete(world, server):
     same(collect(source, "BTC/USDT", "1h", "2024-02-20", "2024-03-20"), frame[frame.index >= utc("2024-02-20")])
 
 
+@pytest.mark.slow
 def test_listing_long_before_the_newest_hundred_days_is_found(world, server):
     world.okx_history_cap = 100
     world.candles["ETH/USDT"] = walk("2018-06-01", 200 * 6, "4h")
@@ -330,6 +333,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_candles_are_complete_despite_a_transient_failure(name, fault, world, server):
     world.faults = Faults(script=["", fault, fault])
@@ -356,6 +360,7 @@ def test_a_bad_line_brings_the_same_candles_as_a_good_one(name, seed, world, ser
     same(got, between(world.shows("BTC/USDT:USDT", "1h"), "2024-02-01", NOW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "tries", "words"),
     [
@@ -678,6 +683,7 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_ccxt_is_imported_lazily_and_optional():
     assert run("import sys, kronos.sources.exchanges.source; print('ccxt' in sys.modules)") == "False"
     program = """

@@ -241,6 +241,7 @@ def test_missing_and_empty_folders(folder):
 PIECE = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @MODEST
 @given(
     pieces=st.lists(PIECE, min_size=1, max_size=3),
@@ -263,6 +264,7 @@ def test_any_symbol_in_a_name_is_found_in_any_notation(
     assert candles.simulated is simulated
 
 
+@pytest.mark.slow
 @MODEST
 @given(
     name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=30),
@@ -277,6 +279,7 @@ def test_any_name_and_symbol(tmp_path_factory, name, symbol):
             assert len(source.candles(requested, HOUR)) == 30
 
 
+@pytest.mark.slow
 def test_folder_of_real_candles(shared):
     place = shared / "data" / "candles" / "us_equity"
     source = FileSource(place)

@@ -362,6 +362,7 @@ def test_unadjusted_prices_need_the_factor(foreign):
 CODES = st.text(st.characters(categories=["L", "N"], include_characters="-._"), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @MODEST
 @given(data=st.data(), freq=st.sampled_from(["1d", "5m", "1h"]), codes=st.lists(CODES, max_size=4, unique_by=str.lower))
 def test_round_trip_of_any_candles(tmp_path_factory, data, freq, codes):

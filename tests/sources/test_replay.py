@@ -88,6 +88,7 @@ def test_candle_appears_when_it_closes():
     assert source.candles("BTC-USDT", HOUR).end == at("2025-03-01 09:00")
 
 
+@pytest.mark.slow
 @given(st.integers(1, COUNT * 60), st.integers(2, 50), st.integers(0, COUNT), st.integers(1, COUNT))
 @settings(max_examples=50)
 def test_future_candles_have_no_influence(minutes, records, first, length):

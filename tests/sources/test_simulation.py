@@ -114,6 +114,7 @@ INTERVALS = [
 ]
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(INTERVALS),
     st.integers(0, 3_000),
@@ -335,6 +336,7 @@ def test_volatility_depends_on_the_time_of_day():
     assert by_hour[15] > 1.2 * by_hour[3]
 
 
+@pytest.mark.slow
 def test_instruments_of_a_market_are_correlated_but_different():
     closes = {s: np.log(frame(simulated(), "1d", s)["close"]).diff().dropna() for s in ("AAA", "BBB", "CCC")}
     correlations = pd.DataFrame(closes).corr().to_numpy()[np.triu_indices(3, 1)]
@@ -349,6 +351,7 @@ def test_seeds_and_symbols_differ():
     assert len(set(last.values())) == 4
 
 
+@pytest.mark.slow
 def test_prices_revert_to_their_reference_level():
     for seed in range(3):
         close = frame(simulated(seed=seed, now=at("2032-12-31")), "1w")["close"]

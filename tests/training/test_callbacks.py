@@ -215,6 +215,7 @@ def test_terminal_knows_the_best_loss_before_a_resume(monkeypatch):
     assert "best so far" not in stream.getvalue()
 
 
+@pytest.mark.slow
 def test_tensorboard_has_all_curves(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     code = f"""import os, signal

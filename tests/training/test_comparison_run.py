@@ -29,6 +29,8 @@ from networks import random_model, random_tokenizer
 from training.candles import WINDOWS, open_walk, trained_model, trained_tokenizer, write_walk
 from training.recipes import small
 
+pytestmark = pytest.mark.slow
+
 QUICK = ComparisonSettings(origins=30, paths=8, windows=60, baselines=("last-value",))
 TINY = replace(QUICK, origins=4, windows=4, paths=2)
 

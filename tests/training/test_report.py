@@ -234,6 +234,7 @@ def test_json_and_curves_are_written_too(run, page):
         assert (stage_folder(run, stage) / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "answer"),
     [((0.1, 0.05, 0.15), ("bad", "It harmed")), ((0.0, -0.1, 0.1), ("neutral", "No evidence that it helped"))],
@@ -252,6 +253,7 @@ def test_training_from_scratch_has_another_title(run, tmp_path):
     assert RULE not in text
 
 
+@pytest.mark.slow
 def test_links_are_quoted(tmp_path):
     summaries = [without_curves(make_run(tmp_path / parent / "mine")) for parent in ("plain", "50 % #1")]
     write_reports(summaries, tmp_path / "all.html")

@@ -311,6 +311,7 @@ def test_record_counts_the_time_of_all_starts(tmp_path):
     assert done.record.seconds >= 1
 
 
+@pytest.mark.slow
 def test_new_weights_delete_the_old_comparison(tmp_path):
     config = small(tmp_path, stages=["model"])
     run([make_plan(config)], NO_COMPARISON)

@@ -31,6 +31,7 @@ def open_report(new_tab, folder):
     return open_at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "scheme"), [("en", "dark"), ("zh", "light")])
 def test_the_report_has_no_fault_of_accessibility(open_report, language, scheme):
     tab = open_report(language)

@@ -129,6 +129,7 @@ def test_edges_of_the_window_move_by_key(tab, path):
     assert query(tab)["horizon"] == "1"
 
 
+@pytest.mark.slow
 def test_edges_of_the_window_are_dragged_with_the_mouse(tab, path):
     strip = tab.page.locator("[data-strip]")
     candles = 1.5 * TINY["lookback"] + 1 + 2 * TINY["horizon"] - 1  # what the strip covers
@@ -144,6 +145,7 @@ def test_edges_of_the_window_are_dragged_with_the_mouse(tab, path):
     assert origin(tab) < before, "the window itself is dragged, too"
 
 
+@pytest.mark.slow
 def test_the_start_is_dragged_with_a_finger_and_nothing_scrolls(new_tab, server, path):
     tab = new_tab(server.address, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     tab.open_data(path, mode="replay")
@@ -158,6 +160,7 @@ def test_the_start_is_dragged_with_a_finger_and_nothing_scrolls(new_tab, server,
     assert tab.page.evaluate("scrollY") == scrolled
 
 
+@pytest.mark.slow
 def test_a_click_on_the_chart_moves_the_start_only_when_that_is_asked_for(tab, path):
     tab.open_data(path, mode="replay")
     before = origin(tab)

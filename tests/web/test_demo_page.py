@@ -19,6 +19,8 @@ from random_walks import random_walk
 from web.conftest import PROFILE
 from web.demo_tab import PREFIX, DemoPage, damaged_copy, static_host
 
+pytestmark = pytest.mark.slow
+
 HORIZON, SAMPLES, SEED = 24, 30, 1
 TOLERANCE = 1e-4  # of the price: float32 leaves about 1e-6, another token far more
 PRICES = slice(0, 4)

@@ -83,6 +83,7 @@ def quantiles_of(document):
 # Data ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_of_each_format_is_described(tab, kind):
     tab.open("empty")
@@ -98,6 +99,7 @@ def test_a_file_of_each_format_is_described(tab, kind):
     assert "last-candle" in tab.probes()
 
 
+@pytest.mark.slow
 def test_older_candles_of_a_long_file_follow_the_newest(tab):
     frame = recorded("BTC", 2600, step="1m").frame
     tab.open("empty")
@@ -109,6 +111,7 @@ def test_older_candles_of_a_long_file_follow_the_newest(tab):
     tab.page.wait_for_selector("[data-legend] >> text=2025-03-01 00:00")
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_exchange_across_the_end_of_summer_time(tab, api):
     index = pd.date_range("2025-10-28", periods=130, freq="1h", tz="UTC", name="timestamps")
     frame = recorded("BTC", 130).frame.set_index(index)
@@ -125,6 +128,7 @@ def test_times_are_those_of_the_exchange_across_the_end_of_summer_time(tab, api)
 # Forecast ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_forecast_from_an_upload_is_drawn_with_nested_bands_of_one_hue(tab, api):
     tab.open("empty")
     tab.upload("btc.csv", as_csv())
@@ -172,6 +176,7 @@ def test_below_twenty_paths_every_path_is_drawn_instead_of_bands(tab, api, store
 # Replay --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_replay_is_scored_beside_the_baselines(tab, api, stored):
     tab.open_data(stored, mode="replay", windows=5, horizon=6)
     tab.run("replay")
@@ -203,6 +208,7 @@ def test_what_happened_can_be_hidden_in_a_replay(tab, replay):
 # Saved results -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_result_reopens_by_its_address_in_another_browser(tab, new_tab, server, stored):
     tab.open_data(stored)
     tab.run()
@@ -244,6 +250,7 @@ def compare(tab, result):
     tab.page.wait_for_selector(f'[data-result="{result}"]')
 
 
+@pytest.mark.slow
 def test_results_are_compared_in_one_table_and_those_of_one_window_drawn_in_two_hues(
     tab, api, stored, forecast, replay
 ):
@@ -273,6 +280,7 @@ def download(tab, kind):
     return name, waiting.value.path().read_bytes()
 
 
+@pytest.mark.slow
 def test_exports_of_each_kind_can_be_read(tab, api, forecast, tmp_path):
     tab.open("forecast", result=forecast["id"])
     wanted = forecast["forecast"]["close_quantiles"]
@@ -312,6 +320,7 @@ def test_the_curl_command_repeats_the_forecast(tab, api, forecast):
 # Probability questions -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["above", "below", "touch", "between"])
 def test_a_probability_question_is_answered_as_by_the_api(tab, api, forecast, event):
     tab.open("forecast", result=forecast["id"])

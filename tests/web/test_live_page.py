@@ -53,6 +53,7 @@ def check_accessibility(tab, scheme):
     workbench.check_looks(tab.page, scheme)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "scheme"), [("/", "dark"), ("/index.zh.html", "light")])
 @pytest.mark.parametrize("site", ["real", "simulated"])
 def test_a_page_reports_no_fault_of_accessibility(open_page, path, scheme, site):
@@ -62,6 +63,7 @@ def test_a_page_reports_no_fault_of_accessibility(open_page, path, scheme, site)
     check_accessibility(tab, scheme)
 
 
+@pytest.mark.slow
 def test_late_stale_and_archive_report_no_fault_of_accessibility(open_page):
     late, stale = "2026-03-08T04:00:00Z", "2026-03-09T04:00:00Z"
     for path, time, scheme in (("/", late, "dark"), ("/", stale, "light"), ("/archive/2026-03.html", FRESH, "dark")):
@@ -82,6 +84,7 @@ def test_nothing_is_wider_than_a_phone(open_page, path):
 # Age ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_turns_late_and_stale_with_the_clock(open_page):
     tab = open_page()
     assert freshness(tab) == "fresh"
@@ -100,12 +103,14 @@ def test_the_page_turns_late_and_stale_with_the_clock(open_page):
     assert tab.page.evaluate(greyed) == "grayscale(1)"
 
 
+@pytest.mark.slow
 def test_age_is_said_in_chinese_too(open_page):
     tab = open_page("/index.zh.html", time="2026-03-08T08:00:00Z")
     assert tab.text("#state").startswith("过期")
     assert tab.text("#age") == "6小时前"
 
 
+@pytest.mark.slow
 def test_a_newer_forecast_is_loaded_by_itself(open_page, sites):
     tab = open_page()
     real = sites["real"]
@@ -121,6 +126,7 @@ def test_a_newer_forecast_is_loaded_by_itself(open_page, sites):
         real.write(sites["other"])
 
 
+@pytest.mark.slow
 def test_a_replay_is_never_stale(open_page, tmp_path):
     site = make_site(tmp_path)
     entry = replace(site.result.entry, source="replay")
@@ -136,6 +142,7 @@ def test_a_replay_is_never_stale(open_page, tmp_path):
 # Simulated ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "word"), [("/", "SIMULATED"), ("/index.zh.html", "模拟数据")])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_simulated_cannot_be_overlooked(open_page, path, word, width):
@@ -169,6 +176,7 @@ def test_the_theme_is_toggled_by_keyboard_and_remembered(open_page):
     assert tab.page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+@pytest.mark.slow
 def test_the_first_tab_stop_skips_to_the_forecast(open_page):
     tab = open_page()
     tab.page.keyboard.press("Tab")
@@ -176,6 +184,7 @@ def test_the_first_tab_stop_skips_to_the_forecast(open_page):
     assert tab.page.locator(".skip").bounding_box()["x"] >= 0
 
 
+@pytest.mark.slow
 def test_languages_are_one_click_apart(open_page):
     tab = open_page()
     tab.page.get_by_role("link", name="中文").click()

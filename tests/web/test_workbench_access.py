@@ -53,6 +53,7 @@ def tab_to(tab, selector):
 # Keyboard and screen reader -------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_scored_replay_needs_no_mouse(tab):
     tab.open("empty")
     keys = tab.page.keyboard
@@ -88,6 +89,7 @@ def test_a_scored_replay_needs_no_mouse(tab):
     tab.page.wait_for_selector("[data-chart] [aria-live]:has-text('forecast by')", state="attached")
 
 
+@pytest.mark.slow
 def test_control_enter_runs_the_forecast_and_a_question_mark_opens_the_help(tab, path):
     tab.open_data(path)
     tab.page.keyboard.press("?")
@@ -151,6 +153,7 @@ def test_the_keys_move_by_one_by_ten_and_to_the_ends(tab, path):
 # Languages, palettes, themes ------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_chinese_browser_gets_a_chinese_page_with_red_for_rising(new_tab, server, results):
     tab = new_tab(server.address, locale="zh-CN")
     tab.open("replay", result=results[1])
@@ -169,6 +172,7 @@ def test_a_chinese_browser_gets_a_chinese_page_with_red_for_rising(new_tab, serv
     np.testing.assert_array_equal((colours["up"], colours["down"]), (red, green))
 
 
+@pytest.mark.slow
 def test_chinese_volumes_count_in_ten_thousands_and_hundred_millions(tab, server):
     frame = FRAME.assign(volume=np.where(np.arange(len(FRAME)) % 2, 2.5e8, 3.25e4))
     with server.client() as client:
@@ -178,6 +182,7 @@ def test_chinese_volumes_count_in_ten_thousands_and_hundred_millions(tab, server
     assert volumes == {"2.5亿", "3.25万"}
 
 
+@pytest.mark.slow
 def test_language_palette_and_theme_are_remembered(tab, path):
     tab.open_data(path)
     tab.choose_language("zh")
@@ -219,6 +224,7 @@ def overflow(tab):
     )
 
 
+@pytest.mark.slow
 def test_a_phone_shows_steps_one_after_another_and_nothing_scrolls_sideways(new_tab, server, path, results):
     tab = new_tab(server.address, viewport=PHONE, has_touch=True, is_mobile=True)
     tab.open("empty")

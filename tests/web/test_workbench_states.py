@@ -45,6 +45,7 @@ def saved(server):
 # Empty, loading, forecast, replay, comparison -------------------------------
 
 
+@pytest.mark.slow
 def test_an_empty_page_says_what_to_do(tab):
     tab.open("empty")
     assert "What may come next, and how far to trust it" in tab.text("#main")
@@ -53,6 +54,7 @@ def test_an_empty_page_says_what_to_do(tab):
     tab.check_accessibility()
 
 
+@pytest.mark.slow
 def test_while_candles_load_a_skeleton_stands_for_the_chart(tab):
     held = []
     tab.page.route("**/api/candles", lambda route: held.append(route))
@@ -68,6 +70,7 @@ def test_while_candles_load_a_skeleton_stands_for_the_chart(tab):
     assert not tab.page.locator("[data-skeleton]").count()
 
 
+@pytest.mark.slow
 def test_simulated_candles_are_marked_everywhere(tab, saved):
     tab.open("empty")
     tab.page.get_by_role("button", name="Try the sample").click()
@@ -80,6 +83,7 @@ def test_simulated_candles_are_marked_everywhere(tab, saved):
     assert "SIMULATED" in tab.text("[data-legend]")
 
 
+@pytest.mark.slow
 def test_a_forecast_reports_no_fault_of_accessibility(tab, saved):
     tab.open("forecast", result=saved[0])
     tab.wait_drawn()
@@ -88,12 +92,14 @@ def test_a_forecast_reports_no_fault_of_accessibility(tab, saved):
     tab.check_accessibility()
 
 
+@pytest.mark.slow
 def test_a_scored_replay_reports_no_fault_of_accessibility(tab, saved):
     tab.open("replay", result=saved[2])
     tab.page.wait_for_selector("[data-verdict]")
     tab.check_accessibility()
 
 
+@pytest.mark.slow
 def test_a_comparison_reports_no_fault_of_accessibility(tab, saved):
     tab.open("forecast", result=",".join(saved))
     tab.page.wait_for_selector("[data-compare]")
@@ -101,6 +107,7 @@ def test_a_comparison_reports_no_fault_of_accessibility(tab, saved):
     tab.check_accessibility()
 
 
+@pytest.mark.slow
 def test_help_and_settings_report_no_fault_of_accessibility(tab):
     tab.open("empty")
     tab.page.get_by_role("button", name="Settings").click()
@@ -138,6 +145,7 @@ FINDINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINDINGS)
 def test_a_file_gives_its_findings(tab, shared, name):
     codes, facts = FINDINGS[name]
@@ -148,6 +156,7 @@ def test_a_file_gives_its_findings(tab, shared, name):
     assert set(codes) <= set(tab.findings())
 
 
+@pytest.mark.slow
 def test_findings_name_rows_and_report_no_fault_of_accessibility(tab, shared):
     tab.open("empty")
     tab.upload("idle.csv", (shared / "cases" / "files" / "idle_minutes_nan.csv").read_bytes())
@@ -155,6 +164,7 @@ def test_findings_name_rows_and_report_no_fault_of_accessibility(tab, shared):
     tab.check_accessibility()
 
 
+@pytest.mark.slow
 def test_an_ambiguous_decimal_comma_is_asked_about_and_settled(tab, shared):
     name = "decimal_comma_three_digits_tab.txt"
     tab.expect("status of 400")
@@ -172,6 +182,7 @@ def test_an_ambiguous_decimal_comma_is_asked_about_and_settled(tab, shared):
     assert "decimal=," in tab.page.url, "the answer is part of the address"
 
 
+@pytest.mark.slow
 def test_columns_are_mapped_by_their_first_rows(tab):
     tab.expect("status of 400")
     frame = recorded("BTC", 60).frame.rename(columns={"close": "Kurs abends", "open": "Kurs morgens"})
@@ -191,6 +202,7 @@ def test_columns_are_mapped_by_their_first_rows(tab):
     assert "column=close%3DKurs+abends" in tab.page.url or "column=close=Kurs" in tab.page.url
 
 
+@pytest.mark.slow
 def test_columns_that_are_mapped_stay_while_others_are_missing(tab):
     tab.expect("status of 400")
     frame = recorded("BTC", 60).frame.rename(columns={"close": "Kurs abends", "open": "Kurs morgens"})
@@ -215,6 +227,7 @@ def test_the_columns_of_a_file_that_was_read_can_be_looked_at(tab):
     assert chosen == "Close (detected)"
 
 
+@pytest.mark.slow
 def test_lines_that_no_option_divides_are_shown_as_they_are(tab):
     tab.expect("status of 400")
     tab.open("empty")
@@ -223,6 +236,7 @@ def test_lines_that_no_option_divides_are_shown_as_they_are(tab):
     assert [row[-1] for row in tab.rows("[data-preview]")] == ["some notes", "about nothing", "at all"]
 
 
+@pytest.mark.slow
 def test_candles_are_downloaded_as_they_were_read(tab, tmp_path):
     frame = recorded("BTC", 60).frame
     frame.iloc[5, 1], frame.iloc[5, 2] = frame.iloc[5, 2], frame.iloc[5, 1]
@@ -237,6 +251,7 @@ def test_candles_are_downloaded_as_they_were_read(tab, tmp_path):
         assert not read_candles(tmp_path / name).findings, "nothing is left to repair"
 
 
+@pytest.mark.slow
 def test_findings_and_questions_are_in_chinese(tab):
     tab.expect("status of 400")
     frame = recorded("BTC", 60).frame
@@ -253,6 +268,7 @@ def test_findings_and_questions_are_in_chinese(tab):
     assert "b.csv has no column for close" in tab.text('[data-step="data"] [role="alert"]')
 
 
+@pytest.mark.slow
 def test_parts_of_the_address_that_cannot_be_used_are_named(tab):
     tab.open("empty", result="../x", horizon="0")
     banner = tab.page.wait_for_selector("[data-ignored]")
@@ -262,6 +278,7 @@ def test_parts_of_the_address_that_cannot_be_used_are_named(tab):
     assert not tab.page.locator("[data-ignored]").count()
 
 
+@pytest.mark.slow
 def test_columns_that_contradict_each_other_are_asked_about(tab, shared):
     tab.expect("status of 400")
     tab.open("empty")
@@ -271,6 +288,7 @@ def test_columns_that_contradict_each_other_are_asked_about(tab, shared):
     assert tab.highlighted() == ["Columns"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
@@ -297,6 +315,7 @@ def test_a_file_of_another_kind_is_refused_by_name(tab):
 # Progress -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_forecast_shows_its_progress_can_be_cancelled_and_leaves_the_previous_result(tab, saved):
     tab.open("replay", result=saved[2], **LONG)
     before = tab.rows("table[data-forecast]")
@@ -314,6 +333,7 @@ def test_a_forecast_shows_its_progress_can_be_cancelled_and_leaves_the_previous_
     assert tab.page.locator("[data-run]").is_enabled()
 
 
+@pytest.mark.slow
 def test_a_replay_hides_the_future_until_it_is_done(tab):
     tab.open("data", **{**LONG, "horizon": 100})
     newest = tab.rows("table[data-history]")[-1][0]
@@ -337,6 +357,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_in_use(tab):
 # Stale ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_candles_of_an_exchange_age_before_the_eyes(new_tab, tmp_path):
     candles = recorded("BTC", 300)
     close = candles.frame.index[-1] + pd.Timedelta("1h")
@@ -361,6 +382,7 @@ def test_candles_of_an_exchange_age_before_the_eyes(new_tab, tmp_path):
 # Server away, key -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_announced_the_chart_kept_and_work_goes_on_when_it_is_back(new_tab, tmp_path):
     arguments = ("--source", "simulated", "--state", "state", "--data", "data")
     (tmp_path / "data").mkdir()
@@ -403,6 +425,7 @@ def test_a_killed_server_is_announced_the_chart_kept_and_work_goes_on_when_it_is
         tab.close()
 
 
+@pytest.mark.slow
 def test_the_banner_of_a_returned_server_reports_no_fault_of_accessibility(new_tab, server):
     tab = new_tab(server.address)
     tab.expect("ERR_FAILED")
@@ -418,6 +441,7 @@ def test_the_banner_of_a_returned_server_reports_no_fault_of_accessibility(new_t
     assert tab.page.locator('[data-server="back"]').is_visible()
 
 
+@pytest.mark.slow
 def test_a_server_with_keys_asks_for_one(new_tab, tmp_path):
     with run_server(settings_in(tmp_path, api_keys=KEY, **NO_LIMITS)) as server:
         with server.client(headers={"X-API-Key": KEY}) as client:

@@ -16,6 +16,8 @@ from pyarrow import ipc, parquet
 from serve.attacks.checks import FRAME, check_error
 from serve.processes import start_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx2
+import pytest
 
 from kronos.serve.middleware import TokenBucket
 from kronos.serve.state import build_state
@@ -48,6 +49,7 @@ def test_the_request_limit_applies_per_client_and_refills(tmp_path):
         assert client.get("/api/assets").status_code == 429
 
 
+@pytest.mark.slow
 def test_the_work_limit_applies_per_client_and_refills(tmp_path):
     clock = Clock()
     state = limited(tmp_path, clock, work=500)  # one prediction is 20 paths of 24 steps

@@ -43,6 +43,7 @@ def test_scripts_in_names_are_returned_only_as_json(client):
         inert(client.get(target))
 
 
+@pytest.mark.slow
 def test_scripts_in_names_of_uploads_stay_text_in_saved_results(client):
     content = FRAME.to_csv().encode()
     answer = inert(client.post("/api/uploads", files={"file": (f"{SCRIPT[:8]}{SCRIPT[9:]}.csv", content)}))

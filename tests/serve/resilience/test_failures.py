@@ -58,6 +58,7 @@ def test_the_server_works_without_its_model(tmp_path, which):
         assert client.post("/api/predict", json=SMALL).status_code == 200, "the workbench uses the loaded model"
 
 
+@pytest.mark.slow
 def test_a_server_process_works_without_its_model(tmp_path):
     extra = {"KRONOS_MODEL": broken_folder(tmp_path / "weights")}
     with start_process(tmp_path, extra=extra) as server, server.client() as client:
@@ -75,6 +76,7 @@ ERRORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_failing_forecast_does_not_affect_its_batch(tmp_path, error):
     with faulty_server(tmp_path) as server, ThreadPoolExecutor(8) as pool, server.client() as client:
@@ -131,6 +133,7 @@ class FaultySource:
         return self._real.candles(*args, **kwargs)
 
 
+@pytest.mark.slow
 def test_a_hanging_source_times_out_and_blocks_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr("kronos.serve.cache._ERROR_SECONDS", 0.2)
     source = FaultySource(tmp_path)
@@ -155,6 +158,7 @@ def test_a_hanging_source_times_out_and_blocks_nothing_else(tmp_path, monkeypatc
         client.close()
 
 
+@pytest.mark.slow
 def test_a_hanging_source_does_not_delay_the_shutdown(tmp_path):
     source = FaultySource(tmp_path)
     settings = settings_in(tmp_path, timeout=30)
@@ -169,6 +173,7 @@ def test_a_hanging_source_does_not_delay_the_shutdown(tmp_path):
             assert requests.result(10).status_code >= 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [SourceError("the exchange is down"), RuntimeError("x"), SystemExit(1), Odd("x"), MemoryError()],
     ids=lambda error: type(error).__name__,

@@ -11,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import pytest
 
 from serve.payloads import LONG, SMALL
 from serve.raw_http import connect, head_of
@@ -19,6 +20,7 @@ from serve.resilience.waiting import SYMBOLS, finished, report, wait
 from serve.servers import run_server, settings_in
 
 
+@pytest.mark.slow
 def test_concurrent_uncached_requests_are_computed_once_per_symbol(tmp_path, capsys):
     async def crowd(address):
         limits = httpx2.Limits(max_connections=200)
@@ -139,6 +141,7 @@ def test_abandoned_streams_are_closed(tmp_path):
 KEYS = {name: {"X-API-Key": name * 20} for name in "ab"}
 
 
+@pytest.mark.slow
 def test_the_jobs_of_one_key_do_not_delay_the_forecasts_of_another(tmp_path):
     with run_server(settings_in(tmp_path, api_keys=",".join(name * 20 for name in "ab"), work_per_minute=0)) as server:
         server.wait_ready()

@@ -27,6 +27,7 @@ def listen(server, job, events):
                 events.append(line.removeprefix("event: "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sig", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_process_and_keeps_saved_results(tmp_path, capsys, sig, status):
     announced = {}
@@ -75,6 +76,7 @@ def test_a_signal_ends_the_process_and_keeps_saved_results(tmp_path, capsys, sig
             assert client.get(f"/api/results/{name}/export?format=csv").status_code == 200
 
 
+@pytest.mark.slow
 def test_results_saved_during_shutdown_are_complete(tmp_path):
     announced = {}
     with start_process(tmp_path) as server:
@@ -107,6 +109,7 @@ def saving(server, announced):
             announced[answer.json()["id"]] = answer.json()
 
 
+@pytest.mark.slow
 def test_a_second_signal_has_no_effect(tmp_path):
     with start_process(tmp_path) as server, server.client() as client:
         server.wait_ready()
@@ -140,6 +143,7 @@ def hangups(action):
     return lambda command, **options: forked([sys.executable, "-c", code, *command[3:]], **options)
 
 
+@pytest.mark.slow
 def test_a_hangup_is_a_graceful_shutdown(tmp_path):
     with start_process(tmp_path, popen=hangups(signal.SIG_DFL)) as server, server.client() as client:
         server.wait_ready()
@@ -155,6 +159,7 @@ def test_a_hangup_is_a_graceful_shutdown(tmp_path):
         assert "shutting down" in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_an_ignored_hangup_is_still_ignored(tmp_path):
     with start_process(tmp_path, popen=hangups(signal.SIG_IGN)) as server, server.client() as client:
         server.process.send_signal(signal.SIGHUP)

@@ -15,6 +15,7 @@ from kronos.serve.server import bind
 from serve.processes import environment, run_command, start_process
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_an_error(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -32,6 +33,7 @@ def test_a_port_is_shared_on_no_system(monkeypatch):
             assert bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) == reuse
 
 
+@pytest.mark.slow
 def test_a_public_host_without_a_key_is_an_error(tmp_path):
     done = run_command(tmp_path, "--port", "0", "--source", "simulated", "--host", "0.0.0.0")
     assert done.returncode == 2
@@ -56,6 +58,7 @@ def free_port():
         return found.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_dotenv_file_with_published_names_is_read(tmp_path):
     port = free_port()
     (tmp_path / ".env").write_text(

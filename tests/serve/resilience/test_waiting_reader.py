@@ -27,6 +27,7 @@ def readers(server: int) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_leaves_no_reader(tmp_path, sent):
     (tmp_path / "data").mkdir()
