@@ -21,6 +21,7 @@ def hours(count):
     return pd.date_range("2024-01-01", periods=count, freq="h")
 
 
+@pytest.mark.slow
 @given(NUMBERS)
 def test_prices_are_positive_and_the_series_comes_back(values):
     flat = flat_candles(values, hours(len(values)), "load")

@@ -83,6 +83,7 @@ def test_from_candles_to_a_report_and_again(place):
     assert len((folder / "signals" / "trials.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_configuration_with_overrides(place, monkeypatch):
     members = "instrument,start,end\nA_1d,2020-01-01,\nB_1d,2020-01-01,\n"
     (place / "members.csv").write_text(members)

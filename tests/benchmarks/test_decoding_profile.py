@@ -36,6 +36,7 @@ def test_the_work_of_many_series_is_that_of_each() -> None:
     assert bytes_of(plan) > 0
 
 
+@pytest.mark.slow
 def test_quantiles_of_bfloat16_are_compared_with_those_of_float32() -> None:
     threads = torch.get_num_threads()
     rows = measure_shift(3, 4)

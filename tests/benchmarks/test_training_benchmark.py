@@ -61,6 +61,7 @@ def test_the_coarse_tokens_that_are_drawn_follow_the_same_law() -> None:
     assert (ours.mean() - plain.mean()).abs() < 4 * error
 
 
+@pytest.mark.slow
 def test_the_plain_loop_learns() -> None:
     model, tokenizer = networks()
     losses = list(plain_training(model, tokenizer, [batch()] * 60, 19, 60))

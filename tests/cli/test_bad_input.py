@@ -296,6 +296,7 @@ main()
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_errors_of_a_new_process(spawn, checkpoint, candles_csv, tmp_path):
     bad_file = spawn("forecast", tmp_path / "missing.csv", "--model", checkpoint, "--json")
     assert "missing.csv" in error_message(bad_file)

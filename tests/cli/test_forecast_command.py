@@ -169,6 +169,7 @@ def test_model_option_overrides_the_environment(invoke, checkpoint, candles_csv,
     assert invoke("forecast", candles_csv, "-n", 3, "--samples", 2, "--model", checkpoint).exit_code == 0
 
 
+@pytest.mark.slow
 def test_replay_is_scored(invoke, checkpoint, candles_csv, tmp_path):
     picture = tmp_path / "replay.png"
     options = ("--model", checkpoint, "-n", 10, "--samples", 20, "--seed", 1, "--as-of", "2024-03-03 08:00")

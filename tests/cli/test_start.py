@@ -59,6 +59,7 @@ assert not loaded, loaded
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_missing_file_is_reported_before_torch_is_imported(tmp_path):
     program = f"""
 import sys

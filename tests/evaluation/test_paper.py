@@ -155,6 +155,7 @@ def test_return_coefficients_are_over_all_forecasts_at_once():
     assert ic.low < ic.value < ic.high
 
 
+@pytest.mark.slow
 def test_the_realised_variance_is_between_forecast_closes():
     forecaster = clairvoyant(FEW, PaperSettings("volatility"))
     forecaster.futures = {name: returns * 2 for name, returns in forecaster.futures.items()}
@@ -237,6 +238,7 @@ def test_trend_followers_are_right_in_trends():
         assert returns["ic"].value > 0.99
 
 
+@pytest.mark.slow
 def test_an_overestimated_volatility_is_worse_than_history():
     result = run("volatility", GaussianForecaster(width=3.0), instruments(2, 400))
     row = result.row("walks 1h", "gaussian")

@@ -39,6 +39,7 @@ def test_shifted_and_narrow_sequences_are_recognised():
         assert np.concatenate(wrong).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_training_is_seeded_and_restores_the_global_generator():
     before = torch.get_rng_state()
     first, again = (classify((noise(1), noise(2)), (noise(3), noise(4)), seed=7, on_epoch=ignore) for _ in range(2))
@@ -67,6 +68,7 @@ def test_the_forecaster_learns_from_similar_sequences_and_not_from_noise():
     assert empty.mean() < real.mean() - 0.3
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), min_size=1, max_size=60))
 def test_tests_come_after_all_training_sequences(windows):
     begin = pd.Timestamp("2024-07-01")

@@ -93,6 +93,7 @@ def test_float64_tokens_equal_the_plain_decoders(
     assert_same(actual, plain_rollout(model, prompt, samples, context, sampler))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(shape=shapes, past=st.integers(1, 30), horizon=st.integers(1, 10), samples=st.integers(1, 4),
        context=st.integers(11, 24))  # fmt: skip

@@ -225,6 +225,7 @@ def test_later_timestamps_do_not_change_earlier_steps(predictor: KronosPredictor
     np.testing.assert_array_equal(first.paths[:, : step + 1], other.paths[:, : step + 1])
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(cut=st.integers(10, 50), seed=st.integers(0, 99), training=st.booleans())
 def test_future_candles_change_nothing(predictor: KronosPredictor, cut: int, seed: int, training: bool) -> None:

@@ -180,6 +180,7 @@ def test_a_signal_ends_it_cleanly_and_a_second_process_is_refused(here):
     assert invoke("verify").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_replay_that_starts_before_its_record_is_refused(here, recording):
     arguments = ("run", "--source", f"replay:{recording}", *BASELINE, "--replay-start")
     assert invoke(*arguments, "2026-03-10", "--cycles", 1).exit_code == 0

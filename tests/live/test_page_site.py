@@ -190,6 +190,7 @@ def test_a_page_before_the_first_forecast_says_so(site):
     }
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(tmp_path):
     site = make_site(tmp_path, symbol=HOSTILE)
     site.write()

@@ -144,6 +144,7 @@ def test_without_docstrings_unreadable_messages_are_answered_and_tools_described
     assert "coin_1h.csv" in [item["file"] for item in results["candles"]["structuredContent"]["files"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_byte_order_mark_before_a_message_is_skipped(data: Path, end: bytes):
     ping = b'\xef\xbb\xbf{"jsonrpc": "2.0", "id": %d, "method": "ping"}'

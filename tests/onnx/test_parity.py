@@ -174,6 +174,7 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     assert_same_logits(predictor, OnnxForecaster(tmp_path / "out", threads=1), rows=20, horizon=3, samples=2)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model(predictor: KronosPredictor, tmp_path: Path) -> None:
     """A LoRA of the bundled model, saved, merged into its base and exported by its folder."""
     adapted = add_lora(predictor.model, LoRA(rank=4, targets=(*LoRA().targets, "w2", "proj_s1")))

@@ -230,6 +230,7 @@ def test_unknown_theme():
         plot_pit(np.full(10, 0.1), (0.1, 0.1), RAW, theme="sepia")
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(name=st.text(max_size=80), values=st.lists(st.floats(-2, 2), min_size=3, max_size=3))
 def test_any_name_and_number_can_be_drawn(name, values):

@@ -129,6 +129,7 @@ def test_invalid_arguments(tmp_path):
 NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([math.nan, math.inf, 0.0, -1e30, 1e30]))
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 10**9), NUMBERS), max_size=5), st.lists(NUMBERS, max_size=4))
 def test_any_log_can_be_drawn(logged, validated):

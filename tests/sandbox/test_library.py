@@ -110,6 +110,7 @@ def test_other_content_or_options_are_other_results(tmp_path: Path, library: Fil
     assert quick.calls == 3
 
 
+@pytest.mark.slow
 def test_upload_is_stored_by_its_digest_and_read_by_its_reference(
     tmp_path: Path, library: FileLibrary, counting: Counting
 ) -> None:
@@ -412,6 +413,7 @@ def test_description_of_an_upload_is_json(tmp_path: Path, library: FileLibrary, 
     assert document == {"name": "a.csv", "size": upload.size, "uploaded": upload.uploaded}
 
 
+@pytest.mark.slow
 def test_parse_and_library_return_the_same_candles(tmp_path: Path, library: FileLibrary) -> None:
     (tmp_path / "data" / "a.csv").write_bytes(csv())
     direct = parse(tmp_path / "data" / "a.csv", limits=LIMITS)

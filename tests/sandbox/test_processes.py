@@ -106,6 +106,7 @@ def test_the_waiting_process_has_its_limits_and_sees_no_environment(library: Fil
     assert b"HOME" not in names
 
 
+@pytest.mark.slow
 def test_a_file_beyond_the_limits_is_refused_and_the_next_one_read(library: FileLibrary, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="more than the limit of 5,000"):
         library.candles(put(library, tmp_path, "long.csv", csv(6000)))

@@ -300,6 +300,7 @@ def test_hostile_files_are_rejected_in_one_line(
     assert message.isprintable()
 
 
+@pytest.mark.slow
 def test_row_limit_is_inclusive(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(csv(SMALL.rows))
     assert len(parse(tmp_path / "a.csv", limits=SMALL)) == SMALL.rows

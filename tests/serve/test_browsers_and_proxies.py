@@ -29,6 +29,7 @@ def basic(text):
 # HEAD ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", GET_ROUTES)
 def test_head_has_the_headers_of_get(client, target):
     client.get(target, follow_redirects=False)

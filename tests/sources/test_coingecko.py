@@ -103,6 +103,7 @@ def test_demo_plan_has_recent_candles_only():
             page(source, H1, "2026-02-28", NOW)
 
 
+@pytest.mark.slow
 def test_pro_plan_reaches_further_back():
     world = World(SPOT, NOW)
     with serve_gecko(world, Gecko("pro", key="secret")) as server:
@@ -226,6 +227,7 @@ def test_single_candle_is_fetched_with_neighbours_that_show_its_interval():
         page(connected(server, plan="pro"), H1, "2026-03-01 11:00", "2026-03-01 11:50")
 
 
+@pytest.mark.slow
 @given(
     step=st.sampled_from([M30, H1, H4, D1, D4]),
     count=st.integers(0, 60),

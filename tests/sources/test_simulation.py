@@ -150,6 +150,7 @@ def test_candles_do_not_depend_on_the_current_year(market, year):
     pd.testing.assert_frame_equal(frame(later, "30m", **span), frame(simulated(market=market), "30m", **span))
 
 
+@pytest.mark.slow
 def test_candles_are_the_same_in_another_process():
     code = (
         "import pandas as pd; from kronos.sources.simulation import SimulatedSource; "

@@ -302,6 +302,7 @@ def test_overview_has_a_table_with_links(run, tmp_path):
     assert "<script" not in first.read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", ["auto", "light", "dark"])
 def test_pages_in_chinese_and_in_every_look(run, look):
     summary = load_run_summary(run)

@@ -70,6 +70,7 @@ def test_late_stale_and_archive_report_no_fault_of_accessibility(open_page):
         check_accessibility(open_page(path, time=time), scheme)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/index.zh.html", "/archive/2026-03.html"])
 def test_nothing_is_wider_than_a_phone(open_page, path):
     tab = open_page(path, viewport={"width": 360, "height": 740})
@@ -163,6 +164,7 @@ def test_a_real_page_does_not_cry_wolf(open_page):
 # Looks ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_theme_is_toggled_by_keyboard_and_remembered(open_page):
     tab = open_page(color_scheme="light")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -193,6 +195,7 @@ def test_languages_are_one_click_apart(open_page):
     assert tab.page.locator("html").get_attribute("lang") == "en"
 
 
+@pytest.mark.slow
 def test_series_are_one_click_apart(open_page):
     tab = open_page()
     tab.page.get_by_role("navigation", name="Series").get_by_role("link", name="ETHUSDT 1h").click()
@@ -200,6 +203,7 @@ def test_series_are_one_click_apart(open_page):
     assert freshness(tab) == "fresh"
 
 
+@pytest.mark.slow
 def test_print_is_light_and_without_controls(open_page):
     tab = open_page(color_scheme="dark")
     tab.page.emulate_media(media="print")

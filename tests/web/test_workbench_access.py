@@ -107,6 +107,7 @@ def test_the_first_stop_skips_to_the_chart(tab, results):
     tab_to(tab, "main *")
 
 
+@pytest.mark.slow
 def test_the_chart_speaks_candles_and_bands(tab, results):
     tab.open("forecast", result=results[0])
     chart = tab.page.get_by_role("application")

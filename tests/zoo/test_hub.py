@@ -11,6 +11,7 @@ SMALL, TOKENIZER = "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-Tokenizer-base"
 RESOLVE = "print(resolve_checkpoint('kronos-small', kind='model', revision='main').folder)"
 
 
+@pytest.mark.slow
 def test_downloads_are_cached(hub, client, model_folder):
     hub.offer(SMALL, model_folder)
     folder = Path(client.run(RESOLVE))

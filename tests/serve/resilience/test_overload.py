@@ -46,6 +46,7 @@ def test_concurrent_uncached_requests_are_computed_once_per_symbol(tmp_path, cap
 # Full queue -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_503_with_retry_after(tmp_path):
     with faulty_server(tmp_path, queue=2) as server, ThreadPoolExecutor(8) as pool, server.client() as client:
         FaultyPredictor.gate = threading.Event()
