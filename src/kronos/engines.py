@@ -281,7 +281,7 @@ def _run_processes(
     before = set(active_children())
     pool = ProcessPoolExecutor(number, get_context("spawn"), _start_worker, (function, threads))
     try:
-        with _without_interrupts():
+        with without_interrupts():
             pending: dict[Future[ResultT], int] = {pool.submit(_call, items[at]): at for at in positions}
         for future in as_completed(list(pending)):
             yield pending.pop(future), future.result()
@@ -300,14 +300,17 @@ def _run_processes(
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Hold back Ctrl-C for this thread and for processes that it starts, which otherwise die while they import.
 
-    Where signals cannot be blocked, on Windows, nothing is held back.
+    The processes call `leave_interrupts_to_parent`. Where signals cannot be blocked, on Windows, nothing is held back.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, with the first process, would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -315,11 +318,16 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(function: Callable[[Any], Any], threads: int) -> None:
-    global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
+def leave_interrupts_to_parent() -> None:
+    """Ignore Ctrl-C in this process, whose parent handles it and started it `without_interrupts`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # for programs that this process starts
+
+
+def _start_worker(function: Callable[[Any], Any], threads: int) -> None:
+    global _function
+    leave_interrupts_to_parent()
     if "torch" in sys.modules:  # loaded with the function; not all functions need it, and loading it takes seconds
         sys.modules["torch"].set_num_threads(threads)
     else:

@@ -103,7 +103,7 @@ def build_metadata(
             "source": history.source,
             "sha256": provenance.frame_digest(history.frame.iloc[-used:]),
         },
-        **copy.deepcopy(dict(predictor.details)),
+        **copy.deepcopy(dict(predictor.details)),  # forecasts share nothing that a caller may change
         "created": provenance.now_utc(),
     }
     return ForecastMetadata(

@@ -408,9 +408,12 @@ def _worker_count(options: RunOptions, tasks: Sequence[_Task]) -> int:
 
 
 def _start(task: _Task, options: RunOptions, threads: int) -> tuple[Connection, SpawnProcess]:
+    from kronos.engines import without_interrupts
+
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     process = get_context("spawn").Process(target=_work, args=(task, options, threads, sender))
-    process.start()
+    with without_interrupts():
+        process.start()
     sender.close()
     return receiver, process
 
@@ -430,14 +433,14 @@ def _receive(task: _Task, receiver: Connection, process: SpawnProcess) -> StageR
 
 def _work(task: _Task, options: RunOptions, threads: int, sender: Connection) -> None:
     """Run a stage in a process of its own: output goes to a file, the result to the parent process."""
-    from kronos.engines import exit_with_parent
+    from kronos.engines import exit_with_parent, leave_interrupts_to_parent
 
     log = stage_folder(task.plan.folder, task.stage.stage) / OUTPUT
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(handle.fileno(), stream.fileno())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    leave_interrupts_to_parent()
     threading.Thread(target=exit_with_parent, daemon=True).start()  # which holds the folder's lock
     import torch
 
